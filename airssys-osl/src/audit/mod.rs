@@ -1,0 +1,68 @@
+//! The record of every operation: written once, linked by hashes, never changed.
+
+use crate::{Action, Error, Verdict};
+
+/// Where in an operation a record was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Phase {
+    /// Before something is changed: what is about to be done.
+    Intent = 1,
+    /// After it was done, refused or denied.
+    Done = 2,
+}
+
+/// What came of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Not known yet: the phase is [`Phase::Intent`].
+    Pending,
+    /// It was done.
+    Success,
+    /// It was not done: policy denied it.
+    Denied,
+    /// The operating system refused, with this error number.
+    Failed(i32),
+    /// The future was dropped before the end.
+    Cancelled,
+}
+
+/// One record on its way into a [`Sink`]: borrowed from the operation, nothing is allocated for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// Who asked: the name of a principal, at most [`PRINCIPAL_BYTES`](crate::limits::PRINCIPAL_BYTES).
+    pub principal: &'a str,
+    /// What was asked.
+    pub action: Action,
+    /// Of which object: a path, an address, a name. Bytes, because paths are.
+    pub resource: &'a [u8],
+    /// What policy answered.
+    pub verdict: Verdict,
+    /// The rule that answered: its place in the manifest, or a built-in rule.
+    pub rule: &'a str,
+    /// The policy epoch that the answer belongs to.
+    pub epoch: u32,
+    /// Before or after.
+    pub phase: Phase,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Bytes read or written.
+    pub bytes: u64,
+    /// How long it took, in nanoseconds.
+    pub duration_ns: u64,
+    /// The sequence number of the operation's intent record, or of nothing (0).
+    pub intent: u64,
+    /// The trace that the operation belongs to (W3C trace id); zeros where there is none.
+    pub trace: [u8; 16],
+}
+
+/// Takes records.
+pub trait Sink: Send + Sync + 'static {
+    /// Queues one record and returns its sequence number, counted from 1.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditUnavailable`](crate::ErrorKind::AuditUnavailable): the queue stayed full past its deadline, or the log
+    /// cannot be written. Whoever asked must not go on with what the record is about.
+    fn record(&self, event: &Event<'_>) -> Result<u64, Error>;
+}

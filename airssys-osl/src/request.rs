@@ -1,0 +1,166 @@
+//! What is asked of the door, and what was answered: the words that policy and audit share.
+
+use std::fmt;
+
+/// One kind of operation.
+///
+/// The number is part of the audit format: a number is never used again for something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u16)]
+#[non_exhaustive]
+pub enum Action {
+    /// The system started, or a log was taken over after a crash. Written by the host.
+    SystemStart = 1,
+    /// The system stopped in order.
+    SystemStop = 2,
+    /// A log that a crash left unfinished was repaired.
+    AuditRecovered = 3,
+    /// Open a granted directory.
+    FsOpenRoot = 16,
+    /// Open a file or a directory.
+    FsOpen = 17,
+    /// Read from a file.
+    FsRead = 18,
+    /// Write to a file.
+    FsWrite = 19,
+    /// List a directory.
+    FsList = 20,
+    /// Read an object's metadata.
+    FsMetadata = 21,
+    /// Create a directory.
+    FsCreateDir = 22,
+    /// Remove a file or a link.
+    FsRemoveFile = 23,
+    /// Remove an empty directory.
+    FsRemoveDir = 24,
+    /// Rename a file or a directory.
+    FsRename = 25,
+    /// Change the length of a file.
+    FsSetLen = 26,
+    /// Replace a file as a whole.
+    FsReplace = 27,
+    /// Flush a file to its device.
+    FsSync = 28,
+    /// Set the times of an object.
+    FsSetTimes = 29,
+    /// Create a symbolic link.
+    FsSymlink = 30,
+    /// Read where a symbolic link points.
+    FsReadLink = 31,
+    /// Create a hard link.
+    FsHardLink = 32,
+    /// Connect to an address.
+    NetConnect = 48,
+    /// Bind or listen on an address.
+    NetListen = 49,
+    /// Send a datagram.
+    NetSend = 50,
+    /// Resolve a host name.
+    NetResolve = 51,
+    /// Start a program.
+    ProcessSpawn = 64,
+    /// Read environment variables.
+    EnvRead = 80,
+    /// Use a clock.
+    ClockRead = 81,
+    /// Use random bytes.
+    RandomRead = 82,
+    /// Send a message to another actor.
+    ActorSend = 96,
+}
+
+impl Action {
+    /// Every action, for tables and for reading a log.
+    pub const ALL: &[Self] = &[
+        Self::SystemStart,
+        Self::SystemStop,
+        Self::AuditRecovered,
+        Self::FsOpenRoot,
+        Self::FsOpen,
+        Self::FsRead,
+        Self::FsWrite,
+        Self::FsList,
+        Self::FsMetadata,
+        Self::FsCreateDir,
+        Self::FsRemoveFile,
+        Self::FsRemoveDir,
+        Self::FsRename,
+        Self::FsSetLen,
+        Self::FsReplace,
+        Self::FsSync,
+        Self::FsSetTimes,
+        Self::FsSymlink,
+        Self::FsReadLink,
+        Self::FsHardLink,
+        Self::NetConnect,
+        Self::NetListen,
+        Self::NetSend,
+        Self::NetResolve,
+        Self::ProcessSpawn,
+        Self::EnvRead,
+        Self::ClockRead,
+        Self::RandomRead,
+        Self::ActorSend,
+    ];
+
+    /// The name in records, rules and queries: `fs.read`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SystemStart => "system.start",
+            Self::SystemStop => "system.stop",
+            Self::AuditRecovered => "audit.recovered",
+            Self::FsOpenRoot => "fs.open_root",
+            Self::FsOpen => "fs.open",
+            Self::FsRead => "fs.read",
+            Self::FsWrite => "fs.write",
+            Self::FsList => "fs.list",
+            Self::FsMetadata => "fs.metadata",
+            Self::FsCreateDir => "fs.create_dir",
+            Self::FsRemoveFile => "fs.remove_file",
+            Self::FsRemoveDir => "fs.remove_dir",
+            Self::FsRename => "fs.rename",
+            Self::FsSetLen => "fs.set_len",
+            Self::FsReplace => "fs.replace",
+            Self::FsSync => "fs.sync",
+            Self::FsSetTimes => "fs.set_times",
+            Self::FsSymlink => "fs.symlink",
+            Self::FsReadLink => "fs.read_link",
+            Self::FsHardLink => "fs.hard_link",
+            Self::NetConnect => "net.connect",
+            Self::NetListen => "net.listen",
+            Self::NetSend => "net.send",
+            Self::NetResolve => "net.resolve",
+            Self::ProcessSpawn => "process.spawn",
+            Self::EnvRead => "env.read",
+            Self::ClockRead => "clock.read",
+            Self::RandomRead => "random.read",
+            Self::ActorSend => "actor.send",
+        }
+    }
+
+    /// The action of a number in a log; `None` where a newer version wrote it.
+    pub fn from_number(number: u16) -> Option<Self> {
+        Self::ALL.iter().copied().find(|action| *action as u16 == number)
+    }
+
+    /// The action of a name in a query.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|action| action.name() == name)
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What policy answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Verdict {
+    /// A rule permits it.
+    Allow = 1,
+    /// A rule forbids it, or none permits it.
+    Deny = 2,
+}
