@@ -1,1 +1,121 @@
-//! placeholder
+//! The SDK for writing AirsSys components in Rust.
+//!
+//! A component is an [`Actor`]: a WebAssembly sandbox with a mailbox, started and restarted by a supervisor. It
+//! touches nothing but what its manifest grants, and every touch is on the record.
+//!
+//! ```
+//! use airssys_guest::{Actor, Config, Error, Message, log, send};
+//!
+//! struct Greeter {
+//!     to: String,
+//! }
+//!
+//! impl Actor for Greeter {
+//!     fn init(config: &Config) -> Result<Self, Error> {
+//!         Ok(Greeter { to: config.text("to").unwrap_or("printer").to_owned() })
+//!     }
+//!
+//!     fn handle(&mut self, message: Message) -> Result<Option<Vec<u8>>, Error> {
+//!         log::info!("{} says hello", message.sender);
+//!         send(&self.to, "greeting", &message.payload)?;
+//!         Ok(None)
+//!     }
+//! }
+//!
+//! airssys_guest::export!(Greeter);
+//! # fn main() {}
+//! ```
+//!
+//! Build it with `crate-type = ["cdylib"]` for `wasm32-wasip2`, or for `wasm32-unknown-unknown` followed by
+//! `wasm-tools component new`.
+//!
+//! # Concepts
+//!
+//! * [`Actor`]: what the component is; [`export!`] makes it the component's face.
+//! * [`Message`], [`send`], [`call`]: what actors say to each other.
+//! * [`Config`]: what the manifest tells the component.
+//! * [`fs`]: the directories that the manifest grants.
+//! * [`timers`], [`clock`], [`env`], [`net`], [`process`], [`log`]: the rest of the world.
+//! * [`Error`]: why something was not done; a denial is an error like any other.
+//! * `testing`: the same actor in a native test, with a host made of memory. Not part of a component.
+//!
+//! # What it does not do
+//!
+//! It decides nothing: a path that leaves a directory is passed on, and the host refuses it. It has no threads and no
+//! `async`: a call that waits lets the host run others meanwhile.
+
+mod actor;
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub mod bindings;
+pub mod clock;
+mod config;
+pub mod env;
+mod error;
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub mod export;
+pub mod fs;
+mod host;
+pub mod log;
+mod messaging;
+pub mod net;
+pub mod process;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
+pub mod timers;
+
+pub use actor::{Actor, Message, Reason};
+pub use config::Config;
+pub use error::{Error, ErrorKind};
+pub use messaging::{call, send};
+
+/// Makes an [`Actor`] the face of this component. Once in a crate.
+///
+/// A panic of the actor is logged, with its message and place, before it ends the instance.
+#[cfg(target_arch = "wasm32")]
+#[macro_export]
+macro_rules! export {
+    ($actor:ty) => {
+        const _: () = {
+            ::std::thread_local! {
+                static ACTOR: $crate::export::Slot<$actor> = const { $crate::export::Slot::empty() };
+            }
+
+            struct Face;
+
+            impl $crate::export::Guest for Face {
+                fn init(config: ::std::vec::Vec<(::std::string::String, ::std::string::String)>) -> $crate::export::Done {
+                    ACTOR.with(|slot| slot.init(config))
+                }
+
+                fn handle_message(message: $crate::export::Incoming) -> $crate::export::Answer {
+                    ACTOR.with(|slot| slot.handle(message))
+                }
+
+                fn handle_timer(name: ::std::string::String) -> $crate::export::Done {
+                    ACTOR.with(|slot| slot.timer(&name))
+                }
+
+                fn terminate(reason: $crate::export::ExitReason) {
+                    ACTOR.with(|slot| slot.terminate(reason))
+                }
+            }
+
+            $crate::bindings::export_component!(Face with_types_in $crate::bindings);
+        };
+    };
+}
+
+/// Makes an [`Actor`] the face of this component. Once in a crate.
+///
+/// A panic of the actor is logged, with its message and place, before it ends the instance.
+#[cfg(not(target_arch = "wasm32"))]
+#[macro_export]
+macro_rules! export {
+    ($actor:ty) => {
+        // A native build has no host to show a face to; it only proves that the type can be one.
+        const _: fn(&$crate::Config) -> ::core::result::Result<$actor, $crate::Error> =
+            <$actor as $crate::Actor>::init;
+    };
+}

@@ -1,0 +1,12 @@
+//! What `wit-bindgen` makes of the contract. The only unsafe code of this crate is in here, and generated.
+#![allow(missing_docs, reason = "generated")]
+#![allow(unsafe_code, reason = "the canonical ABI passes pointers")]
+#![allow(clippy::indexing_slicing, clippy::undocumented_unsafe_blocks, reason = "generated")]
+
+wit_bindgen::generate!({
+    path: "../wit",
+    world: "component",
+    generate_all,
+    pub_export_macro: true,
+    export_macro_name: "export_component",
+});

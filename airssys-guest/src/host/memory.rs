@@ -1,0 +1,212 @@
+//! A host made of memory, one for each thread: what a native build runs against.
+//!
+//! It grants nothing and answers nothing until a test says otherwise through [`testing`](crate::testing).
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
+
+use crate::log::Level;
+
+thread_local! {
+    static WORLD: RefCell<World> = RefCell::default();
+}
+
+/// Answers a call to an actor: its subject and payload in, the answer out; `None` is a receiver that has none.
+pub(crate) type Answerer = Rc<dyn Fn(&str, &[u8]) -> Option<Vec<u8>>>;
+
+/// All that the host of this thread has and has seen.
+#[derive(Default)]
+pub(crate) struct World {
+    pub(crate) sent: Vec<(String, String, Vec<u8>)>,
+    pub(crate) logged: Vec<(Level, String)>,
+    pub(crate) timers: BTreeMap<String, u64>,
+    pub(crate) answerers: BTreeMap<String, Answerer>,
+    pub(crate) directories: BTreeSet<String>,
+    pub(crate) files: BTreeMap<String, Node>,
+    nodes: u64,
+}
+
+/// A file: what it holds, and which one it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) identity: u64,
+    pub(crate) content: Rc<RefCell<Vec<u8>>>,
+}
+
+impl World {
+    /// Makes a file that no file has been before.
+    pub(crate) fn new_node(&mut self, content: Vec<u8>) -> Node {
+        self.nodes += 1;
+        Node { identity: self.nodes, content: Rc::new(RefCell::new(content)) }
+    }
+}
+
+/// Runs `act` on the host of this thread.
+pub(crate) fn world<T>(act: impl FnOnce(&mut World) -> T) -> T {
+    WORLD.with_borrow_mut(act)
+}
+
+pub(crate) mod imports {
+    //! The same functions as those of a component's host.
+
+    use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
+
+    use super::world;
+    use crate::{
+        ErrorKind,
+        fs::{Identity, Kind},
+        host::{Failure, Purpose},
+        log::Level,
+    };
+
+    const DENIED: Failure = Failure(ErrorKind::Denied, "not granted");
+    const NO_ENTRY: Failure = Failure(ErrorKind::NotFound, "no such file");
+
+    pub(crate) fn send(to: &str, subject: &str, payload: &[u8]) -> Result<(), Failure> {
+        world(|world| world.sent.push((to.to_owned(), subject.to_owned(), payload.to_vec())));
+        Ok(())
+    }
+
+    pub(crate) fn call(to: &str, subject: &str, payload: &[u8], _timeout_ms: u32) -> Result<Vec<u8>, Failure> {
+        // Cloned out of the borrow, so that the answer may itself use the host.
+        let answerer = world(|world| world.answerers.get(to).cloned());
+        let answerer = answerer.ok_or(Failure(ErrorKind::NotFound, "no such actor"))?;
+        answerer(subject, payload).ok_or(Failure(ErrorKind::Invalid, "the receiver gives no answer to it"))
+    }
+
+    pub(crate) fn timer_set(name: &str, delay_ms: u64) {
+        world(|world| world.timers.insert(name.to_owned(), delay_ms));
+    }
+
+    pub(crate) fn timer_cancel(name: &str) -> bool {
+        world(|world| world.timers.remove(name).is_some())
+    }
+
+    pub(crate) fn log(level: Level, text: &str) {
+        world(|world| world.logged.push((level, text.to_owned())));
+    }
+
+    pub(crate) fn monotonic_ns() -> u64 {
+        0
+    }
+
+    pub(crate) fn wall() -> Duration {
+        Duration::ZERO
+    }
+
+    pub(crate) fn environment() -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    pub(crate) fn connect(_: SocketAddr) -> Result<(), Failure> {
+        Err(DENIED)
+    }
+
+    pub(crate) fn run(_program: &str, _arguments: &[String]) -> Result<u8, Failure> {
+        Err(DENIED)
+    }
+
+    pub(crate) fn preopens() -> Vec<(Descriptor, String)> {
+        let directories = world(|world| world.directories.clone());
+        directories.into_iter().map(|path| (Descriptor::Directory(path.clone()), path)).collect()
+    }
+
+    /// An open file, or a directory by its path.
+    #[derive(Debug)]
+    pub(crate) enum Descriptor {
+        Directory(String),
+        File(Rc<RefCell<Vec<u8>>>),
+    }
+
+    impl Descriptor {
+        pub(crate) fn open_at(&self, path: &str, purpose: Purpose) -> Result<Self, Failure> {
+            let full = self.beneath(path)?;
+            world(|world| match (world.files.get(&full), purpose) {
+                (Some(node), Purpose::Read) => Ok(Self::File(node.content.clone())),
+                (None, Purpose::Read) => Err(NO_ENTRY),
+                (Some(node), Purpose::Replace) => {
+                    node.content.borrow_mut().clear();
+                    Ok(Self::File(node.content.clone()))
+                }
+                (None, Purpose::Replace) => {
+                    let node = world.new_node(Vec::new());
+                    world.files.insert(full, node.clone());
+                    Ok(Self::File(node.content))
+                }
+            })
+        }
+
+        pub(crate) fn read(&self, length: u64, offset: u64) -> Result<Vec<u8>, Failure> {
+            let content = self.file()?.borrow();
+            let start = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            Ok(content.iter().skip(start).take(length).copied().collect())
+        }
+
+        pub(crate) fn write(&self, bytes: &[u8], offset: u64) -> Result<u64, Failure> {
+            let mut content = self.file()?.borrow_mut();
+            let start = usize::try_from(offset).map_err(|_| Failure(ErrorKind::LimitExceeded, "too long"))?;
+            let end = start.saturating_add(bytes.len()).min(content.len());
+            let length = content.len().max(start);
+            content.resize(length, 0);
+            content.splice(start..end.max(start), bytes.iter().copied());
+            Ok(bytes.len() as u64)
+        }
+
+        pub(crate) fn sync(&self) -> Result<(), Failure> {
+            self.file().map(|_| ())
+        }
+
+        pub(crate) fn entries(&self) -> Result<Vec<(String, Kind)>, Failure> {
+            let prefix = self.beneath("")?;
+            Ok(world(|world| {
+                let names = world.files.keys().filter_map(|path| path.strip_prefix(&prefix));
+                names.filter(|name| !name.contains('/')).map(|name| (name.to_owned(), Kind::File)).collect()
+            }))
+        }
+
+        pub(crate) fn stat_at(&self, path: &str) -> Result<(Kind, u64), Failure> {
+            let full = self.beneath(path)?;
+            let size = world(|world| world.files.get(&full).map(|node| node.content.borrow().len()));
+            size.map(|size| (Kind::File, size as u64)).ok_or(NO_ENTRY)
+        }
+
+        pub(crate) fn identity_at(&self, path: &str) -> Result<Identity, Failure> {
+            let full = self.beneath(path)?;
+            world(|world| world.files.get(&full).map(|node| Identity(0, node.identity))).ok_or(NO_ENTRY)
+        }
+
+        pub(crate) fn rename_at(&self, from: &str, to: &str) -> Result<(), Failure> {
+            let (from, to) = (self.beneath(from)?, self.beneath(to)?);
+            let node = world(|world| world.files.remove(&from)).ok_or(NO_ENTRY)?;
+            world(|world| world.files.insert(to, node));
+            Ok(())
+        }
+
+        pub(crate) fn unlink_at(&self, path: &str) -> Result<(), Failure> {
+            let full = self.beneath(path)?;
+            world(|world| world.files.remove(&full)).map(|_| ()).ok_or(NO_ENTRY)
+        }
+
+        /// The full path of one in this directory, where it does not leave it.
+        fn beneath(&self, path: &str) -> Result<String, Failure> {
+            let Self::Directory(directory) = self else {
+                return Err(Failure(ErrorKind::Invalid, "not a directory"));
+            };
+            if path.starts_with('/') || path.split('/').any(|part| part == "..") {
+                return Err(DENIED);
+            }
+            Ok(format!("{directory}/{path}"))
+        }
+
+        fn file(&self) -> Result<&Rc<RefCell<Vec<u8>>>, Failure> {
+            match self {
+                Self::File(content) => Ok(content),
+                Self::Directory(_) => Err(Failure(ErrorKind::Invalid, "is a directory")),
+            }
+        }
+    }
+}

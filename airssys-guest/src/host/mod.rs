@@ -1,0 +1,37 @@
+//! What this crate asks of its host: the generated imports in a component, a host made of memory in a native build.
+
+use std::fmt;
+
+use crate::{Error, ErrorKind};
+
+#[cfg(target_arch = "wasm32")]
+mod component;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) mod memory;
+
+#[cfg(target_arch = "wasm32")]
+pub(crate) use component::*;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use memory::imports::*;
+
+/// How a request to the host failed: what its caller can do about it, and the host's own word for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failure(pub(crate) ErrorKind, pub(crate) &'static str);
+
+impl Failure {
+    /// Makes it the error of `what`, which completes the sentence "cannot …".
+    pub(crate) fn cannot(self, what: impl fmt::Display) -> Error {
+        let Self(kind, cause) = self;
+        let error = Error::cannot(kind, what);
+        // "denied by policy" is all that a guest learns; the rule is in the audit log.
+        if kind == ErrorKind::Denied { error } else { error.caused_by(cause) }
+    }
+}
+
+/// What a file is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Read,
+    /// Made where it does not exist, emptied where it does.
+    Replace,
+}
