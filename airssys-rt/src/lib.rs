@@ -1,1 +1,76 @@
-//! placeholder
+//! An actor runtime with the semantics of Erlang/OTP, on tokio.
+//!
+//! ```
+//! use airssys_rt::{Actor, Context, ExitReason, Reply, System};
+//! use std::time::Duration;
+//!
+//! struct Counter(u64);
+//! enum Msg { Add(u64), Get(Reply<u64>) }
+//!
+//! impl Actor for Counter {
+//!     type Msg = Msg;
+//!     async fn handle(&mut self, message: Msg, _: &mut Context<Self>) -> Result<(), ExitReason> {
+//!         match message {
+//!             Msg::Add(n) => self.0 += n,
+//!             Msg::Get(reply) => reply.send(self.0),
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let counter = System::new().spawn(Counter(0));
+//! counter.cast(Msg::Add(42)).await?;
+//! assert_eq!(counter.call(Msg::Get, Duration::from_secs(1)).await?, 42);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Concepts
+//!
+//! * [`Actor`]: state that handles one message at a time; [`Context`] is its view of its surroundings.
+//! * [`ActorRef`]: where to send messages: [`cast`](ActorRef::cast), or [`call`](ActorRef::call) with a [`Reply`].
+//! * [`Mailbox`]: a bounded queue of messages, which may outlive the actor that reads it.
+//! * [`ExitReason`]: why an actor ended. Every end has one; a panic is one too.
+//! * [`Supervisor`]: starts its [`ChildSpec`]s in order, restarts them by its [`Strategy`], stops them in reverse.
+//! * [`System`]: where actors and supervision trees are started.
+//! * [`Observer`]: is told of every event in their lives.
+//!
+//! The words are those of Erlang, and so is what they mean; where this documentation is silent, OTP's applies.
+//!
+//! # Features
+//!
+//! None.
+//!
+//! # What it does not do
+//!
+//! It does not preempt: an actor that computes without an `.await` holds its thread, and a kill waits for it. It does
+//! not send messages to other machines. It never reads a wall clock: all time is `tokio::time`, so a test that pauses
+//! it needs no sleep.
+
+mod actor;
+mod actor_ref;
+mod call;
+mod cell;
+mod exit;
+mod link;
+mod mailbox;
+mod observe;
+mod supervisor;
+mod system;
+mod timer;
+
+pub use actor::{Actor, Context, Info, Init};
+pub use actor_ref::{ActorId, ActorRef, SendError, TrySendError};
+pub use call::{CallError, Reply};
+pub use exit::ExitReason;
+pub use link::{Down, MonitorRef};
+pub use mailbox::{Mailbox, MailboxInUse};
+pub use observe::{Event, EventKind, Observer};
+pub use supervisor::{
+    ChildInfo, ChildKind, ChildSpec, ChildState, Restart, Shutdown, StartError, Strategy, Supervisor,
+    SupervisorRef,
+};
+pub use system::{SpawnOptions, System, SystemBuilder};
+pub use timer::TimerRef;

@@ -1,0 +1,55 @@
+//! Requests that are answered: the single-use reply, and how a call can fail.
+
+use std::error::Error;
+use std::fmt;
+
+use tokio::sync::oneshot;
+
+/// The right to answer one call, once.
+///
+/// It travels inside the message. The actor may answer at once, keep it and answer later, or pass it on to
+/// another actor. Dropped unused, it ends the call with [`CallError::Dropped`] at once, not at its timeout.
+pub struct Reply<T>(oneshot::Sender<T>);
+
+impl<T> Reply<T> {
+    pub(crate) fn channel() -> (Self, oneshot::Receiver<T>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(sender), receiver)
+    }
+
+    /// Answers the call. An answer that comes after the caller stopped waiting is discarded.
+    pub fn send(self, answer: T) {
+        // The caller's timeout is the caller's to report; the answerer can do nothing about it.
+        drop(self.0.send(answer));
+    }
+}
+
+impl<T> fmt::Debug for Reply<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reply")
+    }
+}
+
+/// Why a call has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The actor is dead, or takes no new messages. It never saw the request.
+    NoProc,
+    /// No answer came in time. The request may still be handled; a late answer is discarded.
+    Timeout,
+    /// The actor dropped the reply: it chose not to answer, or it ended before it could.
+    Dropped,
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoProc => "the actor takes no messages",
+            Self::Timeout => "no answer in time",
+            Self::Dropped => "the actor dropped the request",
+        })
+    }
+}
+
+impl Error for CallError {}

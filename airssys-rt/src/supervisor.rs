@@ -1,0 +1,153 @@
+//! Starts actors, watches them, and starts them again when they fail: the semantics of OTP's `supervisor`.
+//!
+//! `strategy` and `intensity` decide; `driver` is the loop that carries it out; `child` is how it holds a child.
+
+mod child;
+mod driver;
+mod handle;
+mod intensity;
+mod strategy;
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use child::{ChildSpec, Restart, Shutdown};
+pub use handle::{ChildInfo, ChildKind, ChildState, SupervisorRef};
+pub use strategy::Strategy;
+
+use child::Handle as _;
+use tokio::sync::oneshot;
+
+use crate::cell::Outcome;
+use crate::exit::ExitReason;
+use crate::system::System;
+
+/// How many restarts a supervisor allows in a [`DEFAULT_PERIOD`] unless it says otherwise: OTP's default.
+const DEFAULT_INTENSITY: usize = 1;
+
+/// As in OTP.
+const DEFAULT_PERIOD: Duration = Duration::from_secs(5);
+
+/// The description of a supervisor: its strategy, its restart intensity and its children in start order.
+///
+/// Children are started one after the other, each when the one before is initialised, and stopped in reverse.
+/// More failures than the intensity allows end the supervisor with [`ExitReason::GaveUp`], after its children; then
+/// its own supervisor acts.
+pub struct Supervisor {
+    name: Arc<str>,
+    strategy: Strategy,
+    max_restarts: usize,
+    period: Duration,
+    children: Vec<Arc<ChildSpec>>,
+}
+
+impl Supervisor {
+    /// Describes a supervisor without children that allows one restart in five seconds.
+    pub fn new(name: impl Into<Arc<str>>, strategy: Strategy) -> Self {
+        Self {
+            name: name.into(),
+            strategy,
+            max_restarts: DEFAULT_INTENSITY,
+            period: DEFAULT_PERIOD,
+            children: Vec::new(),
+        }
+    }
+
+    /// Allows at most `max_restarts` restarts of its children in any `period`.
+    pub fn intensity(mut self, max_restarts: usize, period: Duration) -> Self {
+        self.max_restarts = max_restarts;
+        self.period = period;
+        self
+    }
+
+    /// Adds a child, to be started after those added before.
+    pub fn child(mut self, child: ChildSpec) -> Self {
+        self.children.push(Arc::new(child));
+        self
+    }
+
+    /// Starts it as the root of a tree; what the caller waits for and loses when it stops waiting.
+    pub(crate) async fn start(self, system: &System) -> Result<SupervisorRef, StartError> {
+        let path = Arc::clone(&self.name);
+        let (tell, told) = oneshot::channel();
+        let mut tell = Some(tell);
+        let notify = move |outcome| {
+            if let Some(tell) = tell.take() {
+                drop(tell.send(outcome));
+            }
+        };
+        let mut boot = Boot(Some(driver::spawn(system, &self, Arc::clone(&path), Box::new(notify))));
+        // The driver has what it needs; the mailboxes that children own end with it.
+        drop(self);
+        let reason = match told.await {
+            Ok(Outcome::Up) => return boot.0.take().ok_or(StartError { path, reason: ExitReason::Killed }),
+            Ok(Outcome::InitFailed(reason) | Outcome::Exited(reason)) => reason,
+            // The runtime was shut down around it.
+            Ok(Outcome::Ignored) | Err(_) => ExitReason::Killed,
+        };
+        Err(StartError { path, reason })
+    }
+}
+
+/// A root that is not up yet. Dropped, it is stopped.
+struct Boot(Option<SupervisorRef>);
+
+impl Drop for Boot {
+    fn drop(&mut self) {
+        if let Some(supervisor) = &self.0 {
+            supervisor.stop(true);
+        }
+    }
+}
+
+/// A supervision tree, or a part of it, could not be started.
+///
+/// The cause, in [`source`](Error::source), leads down the tree to the child that failed.
+#[derive(Clone, Debug)]
+pub struct StartError {
+    path: Arc<str>,
+    reason: ExitReason,
+}
+
+impl StartError {
+    /// What could not be started, by its place in the tree.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Why.
+    pub fn reason(&self) -> &ExitReason {
+        &self.reason
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot start `{}`", self.path)?;
+        match self.reason.error() {
+            // It is the source.
+            Some(_) => Ok(()),
+            None => write!(f, ": {}", self.reason),
+        }
+    }
+}
+
+impl Error for StartError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.reason.error()
+    }
+}
+
+/// Two children of one supervisor have the same name.
+#[derive(Clone, Debug)]
+struct DuplicateName(Arc<str>);
+
+impl fmt::Display for DuplicateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "two children are named `{}`", self.0)
+    }
+}
+
+impl Error for DuplicateName {}
