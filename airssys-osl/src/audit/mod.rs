@@ -1,4 +1,34 @@
 //! The record of every operation: written once, linked by hashes, never changed.
+//!
+//! Operations hand an [`Event`] to a [`Sink`]. The sink of a real program is a [`Log`]: a folder with the records, the
+//! key that signs them, and the head, a recent signed checkpoint. [`Reader`] reads a log, also one that is being
+//! written, and [`verify`] proves that it is what it was when it was written.
+//!
+//! Each record carries the hash of the one before; the same hashes are the leaves of a Merkle tree (RFC 6962) whose
+//! root is signed each second or each thousand records, in a checkpoint of the format that transparency logs use
+//! (<https://c2sp.org/tlog-checkpoint>).
+
+mod assembly;
+mod chain;
+mod checkpoint;
+mod frame;
+mod log;
+mod merkle;
+mod note;
+mod queue;
+mod reader;
+mod record;
+mod resume;
+mod scan;
+mod store;
+mod verify;
+mod walk;
+mod writer;
+
+pub use log::{Durability, Log, LogOptions};
+pub use reader::{Query, Reader};
+pub use record::{RESOURCE_BYTES, Record};
+pub use verify::{Report, State, verify};
 
 use crate::{Action, Error, Verdict};
 

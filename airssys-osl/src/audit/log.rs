@@ -1,0 +1,262 @@
+//! The log that is written: the sink that a program gives to its [`Os`](crate::Os).
+
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle, Thread},
+    time::Duration,
+};
+
+use super::{
+    Event, Outcome, Phase, Sink,
+    assembly::Assembly,
+    queue::{Merge, Queue},
+    resume::{self, Start},
+    store::Store,
+    writer::{Folder, Medium, Shared, Times, Writer},
+};
+use crate::{Action, Error, ErrorKind, Verdict};
+
+/// How often, and how long apart, the lock is tried: somebody who looks whether the log is open holds it for a moment.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
+/// What a record has survived when it is in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// The death of the program. After a power loss the log may be shorter than its head says, and then it does not
+    /// open again.
+    None,
+    /// A power loss as well: all that was written is forced to the device (`fdatasync`), once each few milliseconds
+    /// while records come. Callers do not wait for that, unless they [`flush`](Log::flush).
+    #[default]
+    Batch,
+}
+
+/// How a [`Log`] is written.
+#[derive(Clone, Copy, Debug)]
+pub struct LogOptions {
+    /// What records survive.
+    pub durability: Durability,
+    /// How many bytes of records wait in one shard of the queue; there are two shards for each processor, at most
+    /// 16. Less than 64 KiB counts as 64 KiB.
+    pub queue_bytes: usize,
+    /// How long [`record`](Sink::record) waits where there is no room in the queue.
+    pub queue_deadline: Duration,
+    /// The most records that stay unsigned.
+    pub checkpoint_records: u64,
+    /// The longest time that a record stays unsigned. When no more records come, it is signed sooner.
+    pub checkpoint_interval: Duration,
+}
+
+impl Default for LogOptions {
+    /// Batch durability, 1 MiB a shard, one second of patience, a checkpoint each 1,000 records or each second.
+    fn default() -> Self {
+        Self {
+            durability: Durability::Batch,
+            queue_bytes: 1024 * 1024,
+            queue_deadline: Duration::from_secs(1),
+            checkpoint_records: 1000,
+            checkpoint_interval: Duration::from_secs(1),
+        }
+    }
+}
+
+/// A tamper-evident log in a folder, written by a thread of its own.
+///
+/// Cheap to clone; all clones are the same log. It is closed in order by [`close`](Self::close) or when the last
+/// clone is dropped. A program that ends without that leaves a log that the next [`open`](Self::open) repairs.
+///
+/// While the log cannot be written (a full disk, say), it refuses records, keeps those that it has taken, and tries
+/// again until it can.
+///
+/// # Examples
+///
+/// ```
+/// use airssys_osl::audit::{self, Log, LogOptions, Reader, State};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let dir = folder.path();
+/// let log = Log::open(dir, "example.org/log", LogOptions::default())?;
+/// // … `Os::new(policy, log.clone())`, and all that the program does …
+/// log.close()?;
+///
+/// for record in Reader::open(dir)? {
+///     println!("{} {}", record?.sequence(), "…");
+/// }
+/// assert_eq!(audit::verify(dir, None)?.state, State::Closed);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Log(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    thread: Thread,
+    /// Taken by whoever closes the log.
+    writer: Mutex<Option<JoinHandle<io::Result<()>>>>,
+    store: Store,
+}
+
+impl Log {
+    /// Opens the log in the folder `dir` to write it, and makes folder, log and key where there are none.
+    ///
+    /// `origin` names the log and its key in checkpoints: a URL without a schema by custom, such as
+    /// `example.org/web-1`; at most 128 bytes, no space, no plus.
+    ///
+    /// Where the last writer did not close the log, what it left half-written at the end is cut off, whole records
+    /// are kept, and a record `audit.recovered` says so.
+    ///
+    /// # Errors
+    ///
+    /// * [`Tampered`](ErrorKind::Tampered): the log does not match its head, or is shorter: somebody changed it.
+    ///   Nothing was touched.
+    /// * [`Invalid`](ErrorKind::Invalid): `origin` is not a name, or the log has another one.
+    /// * [`Io`](ErrorKind::Io): another program writes this log, or the system refused.
+    pub fn open(dir: &Path, origin: &str, options: LogOptions) -> Result<Self, Error> {
+        let store = Store::to_write(dir);
+        store.create()?;
+        let lock = lock(&store)?;
+        let start = resume::start(&store, origin)?;
+        let mut segment = store.segment()?;
+        if start.crash.is_some() {
+            segment.truncate(start.offset).map_err(|error| store.io(error))?;
+        }
+        let recovered = start.crash.map(|torn_bytes| {
+            format!("cut {torn_bytes} torn bytes, kept {} records after the last checkpoint", start.unsealed)
+        });
+        let folder = Folder { store: store.clone(), segment, _lock: lock };
+        let log = Self::start(store, start, folder, options)?;
+        if let Some(resource) = recovered {
+            log.record(&host_event(Action::AuditRecovered, resource.as_bytes()))?;
+            log.flush()?;
+        }
+        Ok(log)
+    }
+
+    /// Waits until all records that were queued before are in the log, and durable as its options say.
+    ///
+    /// Blocks the thread, for some milliseconds at most unless the disk is slow.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditUnavailable`](ErrorKind::AuditUnavailable): the log cannot be written. The records stay queued.
+    pub fn flush(&self) -> Result<(), Error> {
+        let Inner { shared, thread, store, .. } = &*self.0;
+        let last = shared.queue.last();
+        // The pass that is under way may have begun before the last record came; the next one did not.
+        let passes = shared.progress().passes + 2;
+        thread.unpark();
+        let progress = shared.wait_while(|progress| {
+            let failed = progress.failure.is_some() && progress.passes >= passes;
+            progress.written < last && !failed && !progress.stopped
+        });
+        if progress.written >= last { Ok(()) } else { Err(unavailable(store.what(), progress.failure)) }
+    }
+
+    /// Writes all that is queued and a closing checkpoint, and unlocks the folder. Other clones refuse records then.
+    ///
+    /// # Errors
+    ///
+    /// [`Io`](ErrorKind::Io): some records could not be written, after trying for
+    /// [`queue_deadline`](LogOptions::queue_deadline). They are lost.
+    pub fn close(self) -> Result<(), Error> {
+        self.0.close()
+    }
+
+    /// Starts the writer.
+    fn start<M: Medium>(store: Store, start: Start, medium: M, options: LogOptions) -> Result<Self, Error> {
+        let queue = Queue::new(start.chain.size() + 1, options.queue_bytes, options.queue_deadline);
+        let merge = Merge::new(&queue);
+        let shared = Arc::new(Shared::new(queue));
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            medium,
+            options,
+            merge,
+            assembly: Assembly::new(start.signer, start.chain, start.unsealed, start.offset),
+            half_written: false,
+            times: Times::start(),
+        };
+        let writer = thread::Builder::new().name("airssys-audit".into()).spawn(move || writer.run());
+        let writer = writer.map_err(|error| store.io(error))?;
+        let thread = writer.thread().clone();
+        Ok(Self(Arc::new(Inner { shared, thread, writer: Mutex::new(Some(writer)), store })))
+    }
+}
+
+impl Sink for Log {
+    fn record(&self, event: &Event<'_>) -> Result<u64, Error> {
+        let Inner { shared, thread, .. } = &*self.0;
+        shared.queue.push(event, || thread.unpark()).map_err(|_| {
+            let resource = String::from_utf8_lossy(event.resource);
+            let what = format!("record {} of `{}`", event.action, resource.escape_debug());
+            unavailable(what, shared.progress().failure)
+        })
+    }
+}
+
+impl Inner {
+    fn close(&self) -> Result<(), Error> {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(writer) = writer else { return Ok(()) };
+        self.shared.queue.close();
+        self.thread.unpark();
+        match writer.join() {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                let lost = self.shared.queue.last() - self.shared.progress().written;
+                Err(Error::io(format!("close the audit log: {lost} records could not be written"), error))
+            }
+            Err(_) => Err(Error::new(ErrorKind::Bug, "close the audit log: its writer panicked")),
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Nobody is left who could do something about an error; the next `open` finds what is missing.
+        let _ = self.close();
+    }
+}
+
+fn lock(store: &Store) -> Result<std::fs::File, Error> {
+    for _ in 0..LOCK_TRIES {
+        match store.lock()? {
+            Some(lock) => return Ok(lock),
+            None => thread::sleep(LOCK_PAUSE),
+        }
+    }
+    let what = format!("{}: another program writes it", store.what());
+    Err(Error::io(what, io::Error::from(io::ErrorKind::ResourceBusy)))
+}
+
+fn unavailable(what: String, errno: Option<i32>) -> Error {
+    let error = Error::new(ErrorKind::AuditUnavailable, what);
+    match errno {
+        Some(errno) => error.caused_by(io::Error::from_raw_os_error(errno)),
+        None => error,
+    }
+}
+
+/// Something that the log itself did.
+fn host_event(action: Action, resource: &[u8]) -> Event<'_> {
+    Event {
+        principal: "host",
+        action,
+        resource,
+        verdict: Verdict::Allow,
+        rule: "host",
+        epoch: 0,
+        phase: Phase::Done,
+        outcome: Outcome::Success,
+        bytes: 0,
+        duration_ns: 0,
+        intent: 0,
+        trace: [0; 16],
+    }
+}

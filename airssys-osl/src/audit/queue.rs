@@ -1,0 +1,252 @@
+//! Where records wait for the writer: bounded, and without a single allocation or wake-up on the way in.
+//!
+//! Each thread has one of a few shards, so callers rarely meet at a lock. All shards take their sequence numbers from
+//! one counter, while they are locked. That gives the writer what it needs to put them in order again:
+//!
+//! INVARIANT: who reads the counter as `n` and *then* locks each shard once finds all records below `n`. A caller
+//! that took such a number held its shard's lock when it did, so it has released it, with the record inside, or the
+//! writer waits for it; a caller that locks a shard after the writer did takes its number after the writer read the
+//! counter.
+
+use std::{
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{
+    Event, frame,
+    merkle::Hash,
+    record::{self, Draft, Stamp},
+};
+use crate::sys::log_file;
+
+/// The shards of a queue, and so its share of memory, grow with the machine up to here.
+const MAX_SHARDS: usize = 16;
+/// The smallest shard: it takes at least some of the longest records.
+const MIN_SHARD_BYTES: usize = 64 * 1024;
+const _: () = assert!(MIN_SHARD_BYTES > 8 * (frame::HEADER_BYTES + record::MAX_BYTES));
+
+/// The way in.
+#[derive(Debug)]
+pub(super) struct Queue {
+    shards: Box<[Shard]>,
+    /// The sequence number that the next record gets.
+    next: AtomicU64,
+    /// The log cannot be written at the moment.
+    refusing: AtomicBool,
+    /// The log takes no more records.
+    closed: AtomicBool,
+    shard_bytes: usize,
+    deadline: Duration,
+    boot_id: [u8; 16],
+}
+
+/// A record was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refused;
+
+impl Queue {
+    /// Makes a queue whose first record gets the number `next`.
+    pub(super) fn new(next: u64, shard_bytes: usize, deadline: Duration) -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let shard_bytes = shard_bytes.max(MIN_SHARD_BYTES);
+        Self {
+            shards: (0..(2 * threads).min(MAX_SHARDS)).map(|_| Shard::new(shard_bytes)).collect(),
+            next: AtomicU64::new(next),
+            refusing: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            shard_bytes,
+            deadline,
+            boot_id: log_file::boot_id(),
+        }
+    }
+
+    /// Queues one record. Where there is no room, calls `wake_writer` and waits at most the queue's deadline.
+    pub(super) fn push(&self, event: &Event<'_>, wake_writer: impl FnOnce()) -> Result<u64, Refused> {
+        let draft = Draft::new(event);
+        let (wall_ns, monotonic_ns) = (log_file::wall_ns(), log_file::monotonic_ns());
+        let bytes = frame::HEADER_BYTES + draft.body_bytes_unlinked();
+        let shard = self.shard();
+        let mut waiting = shard.lock();
+        if waiting.entries.len() + bytes > self.shard_bytes {
+            wake_writer();
+            waiting = self.wait_for_room(shard, waiting, bytes)?;
+        }
+        if !self.is_open() {
+            return Err(Refused);
+        }
+        // Relaxed is enough: the locks order what the invariant speaks of.
+        let sequence = self.next.fetch_add(1, Ordering::Relaxed);
+        frame::begin_record(draft.body_bytes(), &mut waiting.entries);
+        draft.encode(&Stamp { sequence, wall_ns, monotonic_ns, boot_id: self.boot_id }, &mut waiting.entries);
+        Ok(sequence)
+    }
+
+    /// The sequence number of the last record that was queued.
+    pub(super) fn last(&self) -> u64 {
+        self.next.load(Ordering::Relaxed).saturating_sub(1)
+    }
+
+    /// Takes no records from now on, or takes them again.
+    pub(super) fn refuse(&self, refusing: bool) {
+        if self.refusing.swap(refusing, Ordering::Relaxed) != refusing {
+            self.shards.iter().for_each(|shard| shard.room.notify_all());
+        }
+    }
+
+    /// Takes no more records. What was queued remains.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.shards.iter().for_each(|shard| shard.room.notify_all());
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    fn is_open(&self) -> bool {
+        !self.refusing.load(Ordering::Relaxed) && !self.is_closed()
+    }
+
+    fn wait_for_room<'s>(
+        &self,
+        shard: &'s Shard,
+        mut waiting: MutexGuard<'s, Waiting>,
+        bytes: usize,
+    ) -> Result<MutexGuard<'s, Waiting>, Refused> {
+        waiting.callers += 1;
+        let full = |waiting: &mut Waiting| self.is_open() && waiting.entries.len() + bytes > self.shard_bytes;
+        let (mut waiting, timeout) = shard
+            .room
+            .wait_timeout_while(waiting, self.deadline, full)
+            .unwrap_or_else(PoisonError::into_inner);
+        waiting.callers -= 1;
+        if timeout.timed_out() { Err(Refused) } else { Ok(waiting) }
+    }
+
+    /// The shard of this thread.
+    fn shard(&self) -> &Shard {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        thread_local!(static THREAD: usize = THREADS.fetch_add(1, Ordering::Relaxed));
+        let index = THREAD.with(|thread| thread % self.shards.len());
+        #[expect(clippy::indexing_slicing, reason = "a remainder by the length is an index")]
+        &self.shards[index]
+    }
+}
+
+/// The way out: the records of all shards in the order of their numbers.
+#[derive(Debug)]
+pub(super) struct Merge {
+    lanes: Box<[Lane]>,
+    /// The lane that the last record came from: the next one is likely to be there too.
+    at: usize,
+    /// The sequence number of the next record.
+    next: u64,
+    /// All records below this number are in the lanes.
+    before: u64,
+}
+
+impl Merge {
+    /// Takes records off `queue`, of which none has been taken yet.
+    pub(super) fn new(queue: &Queue) -> Self {
+        let next = queue.last() + 1;
+        let lanes = queue.shards.iter().map(|_| Lane::new(queue.shard_bytes)).collect();
+        Self { lanes, at: 0, next, before: next }
+    }
+
+    /// Empties the shards. What cannot be put in order yet stays for the next time.
+    pub(super) fn fill(&mut self, queue: &Queue) {
+        self.before = queue.next.load(Ordering::Relaxed);
+        for (lane, shard) in self.lanes.iter_mut().zip(&queue.shards) {
+            let mut waiting = shard.lock();
+            lane.take_over(&mut waiting.entries);
+            if waiting.callers > 0 {
+                shard.room.notify_all();
+            }
+        }
+    }
+
+    /// Returns the next record: the header of its frame, and its body without the link at the end.
+    pub(super) fn next(&mut self) -> Option<&[u8]> {
+        if self.next >= self.before {
+            return None;
+        }
+        let count = self.lanes.len();
+        let holds_next = |at: &usize| self.lanes.get(*at).and_then(Lane::sequence) == Some(self.next);
+        self.at = (0..count).map(|turn| (self.at + turn) % count).find(holds_next)?;
+        self.next += 1;
+        self.lanes.get_mut(self.at)?.pop()
+    }
+}
+
+/// Two cache lines apart, so that callers with different shards do not slow each other down.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Shard {
+    waiting: Mutex<Waiting>,
+    room: Condvar,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    entries: Vec<u8>,
+    /// How many callers wait for room.
+    callers: u32,
+}
+
+impl Shard {
+    fn new(bytes: usize) -> Self {
+        Self {
+            waiting: Mutex::new(Waiting { entries: Vec::with_capacity(bytes), callers: 0 }),
+            room: Condvar::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was taken from one shard and is not written yet.
+#[derive(Debug)]
+struct Lane {
+    entries: Vec<u8>,
+    start: usize,
+}
+
+impl Lane {
+    /// Reserves as much as a shard holds: the two change places.
+    fn new(bytes: usize) -> Self {
+        Self { entries: Vec::with_capacity(bytes), start: 0 }
+    }
+
+    fn take_over(&mut self, entries: &mut Vec<u8>) {
+        self.entries.drain(..self.start);
+        self.start = 0;
+        if self.entries.is_empty() {
+            std::mem::swap(&mut self.entries, entries);
+        } else {
+            self.entries.append(entries);
+        }
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.entries.get(self.start..).unwrap_or_default()
+    }
+
+    /// The sequence number of the first entry.
+    fn sequence(&self) -> Option<u64> {
+        let bytes = self.rest().get(frame::HEADER_BYTES + record::SEQUENCE_AT..)?;
+        bytes.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+    }
+
+    fn pop(&mut self) -> Option<&[u8]> {
+        let whole = frame::length(self.rest()).ok()??;
+        let start = self.start;
+        self.start += whole - size_of::<Hash>();
+        self.entries.get(start..self.start)
+    }
+}

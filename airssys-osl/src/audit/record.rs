@@ -1,0 +1,536 @@
+//! The canonical bytes of one record: one spelling for each value, so that a hash of them means something.
+//!
+//! All numbers are little endian.
+//!
+//! | bytes | field |
+//! |---|---|
+//! | 1 | format version: 1 |
+//! | 1, 1 | phase, verdict |
+//! | 1, 4 | outcome, error number (0 where the system did not refuse) |
+//! | 8 | sequence number, from 1, without gaps |
+//! | 8, 8 | wall clock, monotonic clock, in nanoseconds |
+//! | 16 | boot id |
+//! | 4 | policy epoch |
+//! | 2 | action |
+//! | 1 | flags: 1 = a field was longer than its limit and is cut |
+//! | 8, 8 | bytes moved, duration in nanoseconds |
+//! | 8 | sequence number of the intent record, or 0 |
+//! | 16 | trace id |
+//! | 4 | enforcement mask |
+//! | 1, 1, 1, 2 | lengths of the four fields that follow |
+//! | … | principal, parent principal, rule (UTF-8), resource (any bytes) |
+//! | 32 | leaf hash of the record before; zeros in the first one |
+//!
+//! The leaf hash of a record is `SHA-256(0x00 || these bytes)`, as RFC 6962 has it: one hash is both the link from
+//! the next record and the leaf of the tree that checkpoints sign.
+
+use std::fmt;
+
+use super::{Event, Outcome, Phase, merkle::Hash};
+use crate::{
+    Action, Verdict,
+    limits::{PRINCIPAL_BYTES, RULE_BYTES},
+};
+
+/// The longest resource that a record holds, in bytes: Linux's own bound for a path.
+pub const RESOURCE_BYTES: usize = 4096;
+
+/// All that precedes the four fields.
+const FIXED_BYTES: usize = 104;
+/// The longest body.
+pub(super) const MAX_BYTES: usize =
+    FIXED_BYTES + 2 * PRINCIPAL_BYTES + RULE_BYTES + RESOURCE_BYTES + size_of::<Hash>();
+/// Where in a body its sequence number stands.
+pub(super) const SEQUENCE_AT: usize = 8;
+
+const VERSION: u8 = 1;
+const FLAG_CUT: u8 = 1;
+
+/// One record as it was read back from a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    fixed: Fixed,
+    principal: Box<str>,
+    parent: Box<str>,
+    rule: Box<str>,
+    resource: Box<[u8]>,
+    previous: Hash,
+}
+
+impl Record {
+    /// Its place in the log, counted from 1.
+    pub fn sequence(&self) -> u64 {
+        self.fixed.sequence
+    }
+
+    /// When it was made, in nanoseconds since 1970, by a clock that people may set.
+    pub fn wall_ns(&self) -> u64 {
+        self.fixed.wall_ns
+    }
+
+    /// When it was made, in nanoseconds since some moment of this boot, by a clock that nobody can set.
+    pub fn monotonic_ns(&self) -> u64 {
+        self.fixed.monotonic_ns
+    }
+
+    /// Which boot of the machine it was made in; zeros where the system does not tell.
+    pub fn boot_id(&self) -> [u8; 16] {
+        self.fixed.boot_id
+    }
+
+    /// Who asked.
+    pub fn principal(&self) -> &str {
+        &self.principal
+    }
+
+    /// On whose behalf the principal was made; empty where it was made by the host.
+    pub fn parent(&self) -> &str {
+        &self.parent
+    }
+
+    /// What was asked; `None` where a newer version of this crate knows the [number](Self::action_number).
+    pub fn action(&self) -> Option<Action> {
+        Action::from_number(self.fixed.action)
+    }
+
+    /// The number of what was asked.
+    pub fn action_number(&self) -> u16 {
+        self.fixed.action
+    }
+
+    /// Of which object. Any bytes: whoever prints them must escape them.
+    pub fn resource(&self) -> &[u8] {
+        &self.resource
+    }
+
+    /// What policy answered.
+    pub fn verdict(&self) -> Verdict {
+        self.fixed.verdict
+    }
+
+    /// The rule that answered.
+    pub fn rule(&self) -> &str {
+        &self.rule
+    }
+
+    /// The policy epoch that the answer belongs to.
+    pub fn epoch(&self) -> u32 {
+        self.fixed.epoch
+    }
+
+    /// Before or after the act.
+    pub fn phase(&self) -> Phase {
+        self.fixed.phase
+    }
+
+    /// What came of it.
+    pub fn outcome(&self) -> Outcome {
+        self.fixed.outcome
+    }
+
+    /// Bytes read or written.
+    pub fn bytes(&self) -> u64 {
+        self.fixed.bytes
+    }
+
+    /// How long it took, in nanoseconds.
+    pub fn duration_ns(&self) -> u64 {
+        self.fixed.duration_ns
+    }
+
+    /// The sequence number of the operation's intent record, or 0.
+    pub fn intent(&self) -> u64 {
+        self.fixed.intent
+    }
+
+    /// The trace that the operation belongs to (W3C trace id); zeros where there is none.
+    pub fn trace(&self) -> [u8; 16] {
+        self.fixed.trace
+    }
+
+    /// Which layers of the kernel enforced a sandbox, one bit each; 0 where there was none.
+    pub fn enforcement(&self) -> u32 {
+        self.fixed.enforcement
+    }
+
+    /// Whether principal, rule or resource was longer than a record holds, and is cut.
+    pub fn is_cut(&self) -> bool {
+        self.fixed.flags & FLAG_CUT != 0
+    }
+
+    /// The leaf hash of the record before.
+    pub fn previous(&self) -> &[u8; 32] {
+        &self.previous
+    }
+}
+
+/// A record whose text is still where it was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Body<'a> {
+    fixed: Fixed,
+    principal: &'a str,
+    parent: &'a str,
+    rule: &'a str,
+    resource: &'a [u8],
+    previous: Hash,
+}
+
+impl<'a> Body<'a> {
+    /// Reads the bytes of a body: any bytes give a record or say why they are none.
+    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut rest = Bytes(bytes);
+        if rest.byte()? != VERSION {
+            return Err(Malformed("a version of the format that this program does not know"));
+        }
+        let phase = phase_of(rest.byte()?)?;
+        let verdict = verdict_of(rest.byte()?)?;
+        let outcome = outcome_of(rest.byte()?, i32::from_le_bytes(rest.array()?))?;
+        let fixed = Fixed {
+            phase,
+            verdict,
+            outcome,
+            sequence: u64::from_le_bytes(rest.array()?),
+            wall_ns: u64::from_le_bytes(rest.array()?),
+            monotonic_ns: u64::from_le_bytes(rest.array()?),
+            boot_id: rest.array()?,
+            epoch: u32::from_le_bytes(rest.array()?),
+            action: u16::from_le_bytes(rest.array()?),
+            flags: rest.byte()?,
+            bytes: u64::from_le_bytes(rest.array()?),
+            duration_ns: u64::from_le_bytes(rest.array()?),
+            intent: u64::from_le_bytes(rest.array()?),
+            trace: rest.array()?,
+            enforcement: u32::from_le_bytes(rest.array()?),
+        };
+        if fixed.flags & !FLAG_CUT != 0 {
+            return Err(Malformed("flags that mean nothing"));
+        }
+        let [principal, parent, rule] = [rest.byte()?, rest.byte()?, rest.byte()?].map(usize::from);
+        let resource = usize::from(u16::from_le_bytes(rest.array()?));
+        let body = Self {
+            fixed,
+            principal: rest.text(principal, PRINCIPAL_BYTES)?,
+            parent: rest.text(parent, PRINCIPAL_BYTES)?,
+            rule: rest.text(rule, RULE_BYTES)?,
+            resource: rest.slice(resource, RESOURCE_BYTES)?,
+            previous: rest.array()?,
+        };
+        if rest.0.is_empty() { Ok(body) } else { Err(Malformed("more bytes than its fields")) }
+    }
+
+    pub(super) fn sequence(&self) -> u64 {
+        self.fixed.sequence
+    }
+
+    pub(super) fn previous(&self) -> &Hash {
+        &self.previous
+    }
+
+    pub(super) fn to_record(&self) -> Record {
+        Record {
+            fixed: self.fixed,
+            principal: self.principal.into(),
+            parent: self.parent.into(),
+            rule: self.rule.into(),
+            resource: self.resource.into(),
+            previous: self.previous,
+        }
+    }
+}
+
+/// What a log adds to an event.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stamp {
+    pub(super) sequence: u64,
+    pub(super) wall_ns: u64,
+    pub(super) monotonic_ns: u64,
+    pub(super) boot_id: [u8; 16],
+}
+
+/// An event whose texts are cut to what a record holds: its length is known and nothing can fail any more.
+pub(super) struct Draft<'a> {
+    event: Event<'a>,
+    flags: u8,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(event: &Event<'a>) -> Self {
+        let principal = cut_text(event.principal, PRINCIPAL_BYTES);
+        let rule = cut_text(event.rule, RULE_BYTES);
+        let resource = event.resource.get(..RESOURCE_BYTES).unwrap_or(event.resource);
+        let cut = principal.len() < event.principal.len()
+            || rule.len() < event.rule.len()
+            || resource.len() < event.resource.len();
+        let flags = if cut { FLAG_CUT } else { 0 };
+        Self { event: Event { principal, rule, resource, ..*event }, flags }
+    }
+
+    /// The length of the body, the link at its end included.
+    pub(super) fn body_bytes(&self) -> usize {
+        self.body_bytes_unlinked() + size_of::<Hash>()
+    }
+
+    /// The length of what [`encode`](Self::encode) appends.
+    pub(super) fn body_bytes_unlinked(&self) -> usize {
+        let Event { principal, rule, resource, .. } = self.event;
+        FIXED_BYTES + principal.len() + rule.len() + resource.len()
+    }
+
+    /// Appends the body without the link at its end: that is known only when the record before is written.
+    pub(super) fn encode(&self, stamp: &Stamp, out: &mut Vec<u8>) {
+        let event = &self.event;
+        let (outcome, errno) = match event.outcome {
+            Outcome::Pending => (0, 0),
+            Outcome::Success => (1, 0),
+            Outcome::Denied => (2, 0),
+            Outcome::Failed(errno) => (3, errno),
+            Outcome::Cancelled => (4, 0),
+        };
+        out.extend_from_slice(&[VERSION, event.phase as u8, event.verdict as u8, outcome]);
+        out.extend_from_slice(&errno.to_le_bytes());
+        out.extend_from_slice(&stamp.sequence.to_le_bytes());
+        out.extend_from_slice(&stamp.wall_ns.to_le_bytes());
+        out.extend_from_slice(&stamp.monotonic_ns.to_le_bytes());
+        out.extend_from_slice(&stamp.boot_id);
+        out.extend_from_slice(&event.epoch.to_le_bytes());
+        out.extend_from_slice(&(event.action as u16).to_le_bytes());
+        out.push(self.flags);
+        out.extend_from_slice(&event.bytes.to_le_bytes());
+        out.extend_from_slice(&event.duration_ns.to_le_bytes());
+        out.extend_from_slice(&event.intent.to_le_bytes());
+        out.extend_from_slice(&event.trace);
+        // No event carries an enforcement mask or a parent principal yet; the format has room for both.
+        out.extend_from_slice(&0_u32.to_le_bytes());
+        // The limits hold (`new`), so no length is cut here.
+        out.extend_from_slice(&[event.principal.len() as u8, 0, event.rule.len() as u8]);
+        out.extend_from_slice(&(event.resource.len() as u16).to_le_bytes());
+        out.extend_from_slice(event.principal.as_bytes());
+        out.extend_from_slice(event.rule.as_bytes());
+        out.extend_from_slice(event.resource);
+    }
+}
+
+/// Why some bytes are not what they should be. Completes "it has …".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Malformed(pub(super) &'static str);
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Fixed {
+    phase: Phase,
+    verdict: Verdict,
+    outcome: Outcome,
+    sequence: u64,
+    wall_ns: u64,
+    monotonic_ns: u64,
+    boot_id: [u8; 16],
+    epoch: u32,
+    action: u16,
+    flags: u8,
+    bytes: u64,
+    duration_ns: u64,
+    intent: u64,
+    trace: [u8; 16],
+    enforcement: u32,
+}
+
+/// What is left of a body.
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (array, rest) = self.0.split_first_chunk().ok_or(SHORT)?;
+        self.0 = rest;
+        Ok(*array)
+    }
+
+    fn byte(&mut self) -> Result<u8, Malformed> {
+        let [byte] = self.array()?;
+        Ok(byte)
+    }
+
+    fn slice(&mut self, bytes: usize, limit_bytes: usize) -> Result<&'a [u8], Malformed> {
+        if bytes > limit_bytes {
+            return Err(Malformed("a field longer than its limit"));
+        }
+        let (slice, rest) = self.0.split_at_checked(bytes).ok_or(SHORT)?;
+        self.0 = rest;
+        Ok(slice)
+    }
+
+    fn text(&mut self, bytes: usize, limit_bytes: usize) -> Result<&'a str, Malformed> {
+        str::from_utf8(self.slice(bytes, limit_bytes)?).map_err(|_| Malformed("a text that is not UTF-8"))
+    }
+}
+
+const SHORT: Malformed = Malformed("fewer bytes than its fields");
+
+fn phase_of(number: u8) -> Result<Phase, Malformed> {
+    match number {
+        1 => Ok(Phase::Intent),
+        2 => Ok(Phase::Done),
+        _ => Err(Malformed("a phase that does not exist")),
+    }
+}
+
+fn verdict_of(number: u8) -> Result<Verdict, Malformed> {
+    match number {
+        1 => Ok(Verdict::Allow),
+        2 => Ok(Verdict::Deny),
+        _ => Err(Malformed("a verdict that does not exist")),
+    }
+}
+
+fn outcome_of(number: u8, errno: i32) -> Result<Outcome, Malformed> {
+    match (number, errno) {
+        (0, 0) => Ok(Outcome::Pending),
+        (1, 0) => Ok(Outcome::Success),
+        (2, 0) => Ok(Outcome::Denied),
+        (3, errno) => Ok(Outcome::Failed(errno)),
+        (4, 0) => Ok(Outcome::Cancelled),
+        _ => Err(Malformed("an outcome that does not exist")),
+    }
+}
+
+fn cut_text(text: &str, limit_bytes: usize) -> &str {
+    text.get(..text.floor_char_boundary(limit_bytes)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_body_reads_back_as_it_was_written() {
+        let event = event("reader", b"/srv/in\xff\0box", "grants.fs[0]");
+        let bytes = body(&event);
+        assert_eq!(bytes.len(), Draft::new(&event).body_bytes());
+
+        let record = Body::parse(&bytes).unwrap().to_record();
+        assert_eq!(record.principal(), "reader");
+        assert_eq!(record.parent(), "");
+        assert_eq!(record.rule(), "grants.fs[0]");
+        assert_eq!(record.resource(), b"/srv/in\xff\0box");
+        assert_eq!(record.action(), Some(Action::FsRead));
+        assert_eq!(record.verdict(), Verdict::Allow);
+        assert_eq!(record.phase(), Phase::Done);
+        assert_eq!(record.outcome(), Outcome::Failed(-5));
+        assert_eq!((record.sequence(), record.wall_ns(), record.monotonic_ns()), (7, 8, 9));
+        assert_eq!((record.boot_id(), record.trace()), ([10; 16], [4; 16]));
+        assert_eq!((record.epoch(), record.enforcement()), (3, 0));
+        assert_eq!((record.bytes(), record.duration_ns(), record.intent()), (100, 200, 6));
+        assert_eq!(record.previous(), &[0xab; 32]);
+        assert!(!record.is_cut());
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_and_marked() {
+        let principal = "ü".repeat(PRINCIPAL_BYTES);
+        let rule = format!("x{}", "ü".repeat(RULE_BYTES));
+        let resource = [b'r'; RESOURCE_BYTES + 1];
+        for event in [event(&principal, b"", ""), event("", &resource, ""), event("", b"", &rule)] {
+            assert!(Body::parse(&body(&event)).unwrap().to_record().is_cut());
+        }
+
+        let bytes = body(&event(&principal, &resource, &rule));
+        assert!(bytes.len() <= MAX_BYTES);
+        let record = Body::parse(&bytes).unwrap().to_record();
+        assert_eq!(record.principal(), "ü".repeat(PRINCIPAL_BYTES / 2));
+        assert_eq!(record.rule(), format!("x{}", "ü".repeat(RULE_BYTES / 2 - 1)));
+        assert_eq!(record.resource(), &resource[..RESOURCE_BYTES]);
+    }
+
+    #[test]
+    fn the_sequence_number_stands_where_the_queue_looks_for_it() {
+        assert_eq!(body(&event("", b"", ""))[SEQUENCE_AT..][..8], 7_u64.to_le_bytes());
+    }
+
+    #[test]
+    fn a_longer_field_than_the_writer_would_write_is_refused() {
+        let mut bytes = body(&event("", b"", ""));
+        bytes[FIXED_BYTES - 5] = PRINCIPAL_BYTES as u8 + 1;
+        assert_eq!(Body::parse(&bytes), Err(Malformed("a field longer than its limit")));
+    }
+
+    #[test]
+    fn an_action_of_a_newer_version_keeps_its_number() {
+        let mut bytes = body(&event("", b"", ""));
+        bytes[52..54].copy_from_slice(&60_000_u16.to_le_bytes());
+        let record = Body::parse(&bytes).unwrap().to_record();
+        assert_eq!((record.action(), record.action_number()), (None, 60_000));
+    }
+
+    proptest! {
+        #[test]
+        fn any_event_reads_back(
+            principal in "\\PC{0,64}", rule in "\\PC{0,128}", resource in proptest::collection::vec(any::<u8>(), 0..5000),
+            numbers in any::<[u64; 6]>(), epoch in any::<u32>(), errno in any::<i32>(), trace in any::<[u8; 16]>(),
+        ) {
+            let [sequence, wall_ns, monotonic_ns, moved, duration_ns, intent] = numbers;
+            let event = Event {
+                epoch, trace, intent, duration_ns, bytes: moved, outcome: Outcome::Failed(errno),
+                ..event(&principal, &resource, &rule)
+            };
+            let stamp = Stamp { sequence, wall_ns, monotonic_ns, boot_id: trace };
+            let mut bytes = Vec::new();
+            Draft::new(&event).encode(&stamp, &mut bytes);
+            prop_assert_eq!(bytes.len(), Draft::new(&event).body_bytes_unlinked());
+            bytes.extend_from_slice(&[1; 32]);
+
+            let record = Body::parse(&bytes).unwrap().to_record();
+            prop_assert_eq!(record.resource(), &resource[..resource.len().min(RESOURCE_BYTES)]);
+            prop_assert!(principal.starts_with(record.principal()) && rule.starts_with(record.rule()));
+            let read = [
+                record.sequence(), record.wall_ns(), record.monotonic_ns(), record.bytes(), record.duration_ns(),
+                record.intent(),
+            ];
+            prop_assert_eq!(read, numbers);
+            prop_assert_eq!((record.epoch(), record.outcome()), (epoch, Outcome::Failed(errno)));
+        }
+
+        #[test]
+        fn any_bytes_are_a_record_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let _ = Body::parse(&bytes);
+        }
+
+        #[test]
+        fn a_changed_byte_is_another_record_or_none(at in any::<prop::sample::Index>(), flip in 1..=255_u8) {
+            let bytes = body(&event("reader", b"/srv/inbox", "grants.fs[0]"));
+            let mut changed = bytes.clone();
+            changed[at.index(bytes.len())] ^= flip;
+            prop_assert_ne!(Body::parse(&changed), Body::parse(&bytes));
+        }
+    }
+
+    fn event<'a>(principal: &'a str, resource: &'a [u8], rule: &'a str) -> Event<'a> {
+        Event {
+            principal,
+            action: Action::FsRead,
+            resource,
+            verdict: Verdict::Allow,
+            rule,
+            epoch: 3,
+            phase: Phase::Done,
+            outcome: Outcome::Failed(-5),
+            bytes: 100,
+            duration_ns: 200,
+            intent: 6,
+            trace: [4; 16],
+        }
+    }
+
+    fn body(event: &Event<'_>) -> Vec<u8> {
+        let stamp = Stamp { sequence: 7, wall_ns: 8, monotonic_ns: 9, boot_id: [10; 16] };
+        let mut bytes = Vec::new();
+        Draft::new(event).encode(&stamp, &mut bytes);
+        bytes.extend_from_slice(&[0xab; 32]);
+        bytes
+    }
+}

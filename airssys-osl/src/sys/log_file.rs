@@ -1,0 +1,151 @@
+//! The files, the clocks and the randomness of an audit log.
+
+#[cfg(unix)]
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// Creates a directory, and those above it, for the eyes of this user only. One that exists is left as it is.
+pub(crate) fn create_dir(dir: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    builder.mode(0o700);
+    builder.recursive(true).create(dir)
+}
+
+/// Locks a file, which is created where it does not exist, until the returned handle is dropped; `None` where
+/// somebody else holds it.
+pub(crate) fn lock(path: &Path) -> io::Result<Option<File>> {
+    let file = private().create(true).truncate(false).open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Whether somebody holds the lock of a file. To find out, it is held for a moment in a shared way.
+pub(crate) fn is_locked(path: &Path) -> io::Result<bool> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        file => file?,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Opens a file to read it from a byte on; `None` where it does not exist.
+pub(crate) fn open(path: &Path, offset: u64) -> io::Result<Option<File>> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    file.seek(SeekFrom::Start(offset))?;
+    Ok(Some(file))
+}
+
+/// Reads a small text; `None` where the file does not exist. One that is longer is not read further.
+pub(crate) fn read_text(path: &Path, limit_bytes: usize) -> io::Result<Option<String>> {
+    let Some(file) = open(path, 0)? else { return Ok(None) };
+    let mut text = String::new();
+    file.take(limit_bytes as u64).read_to_string(&mut text)?;
+    Ok(Some(text))
+}
+
+/// Puts a text in the place of a file: whoever opens it, also after a crash, finds the old one or the new one.
+pub(crate) fn replace(dir: &Path, name: &str, text: &str, durable: bool) -> io::Result<()> {
+    let new = dir.join(format!("{name}.new"));
+    let mut file = private().create(true).truncate(true).open(&new)?;
+    file.write_all(text.as_bytes())?;
+    if durable {
+        file.sync_data()?;
+    }
+    fs::rename(&new, dir.join(name))
+}
+
+/// Makes the names in a directory durable, where the system can.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
+}
+
+/// A file that is written at places that the caller keeps account of.
+#[derive(Debug)]
+pub(crate) struct Segment(File);
+
+impl Segment {
+    /// Opens a file to write it; creates it where it does not exist.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        private().create(true).truncate(false).open(path).map(Self)
+    }
+
+    pub(crate) fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.seek(SeekFrom::Start(offset))?;
+        self.0.write_all(bytes)
+    }
+
+    pub(crate) fn truncate(&mut self, bytes: u64) -> io::Result<()> {
+        self.0.set_len(bytes)
+    }
+
+    /// Waits until all that was written is on the device.
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+/// Nanoseconds since 1970.
+pub(crate) fn wall_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_nanos().try_into().unwrap_or(u64::MAX)
+}
+
+/// Nanoseconds since some moment of this boot.
+#[cfg(unix)]
+pub(crate) fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    (now.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(now.tv_nsec as u64)
+}
+
+/// Nanoseconds since this program first asked: the system tells no more.
+#[cfg(not(unix))]
+pub(crate) fn monotonic_ns() -> u64 {
+    static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+    START.elapsed().as_nanos().try_into().unwrap_or(u64::MAX)
+}
+
+/// The id of this boot; zeros where the system does not tell.
+pub(crate) fn boot_id() -> [u8; 16] {
+    let text = read_text(Path::new("/proc/sys/kernel/random/boot_id"), 64).ok().flatten().unwrap_or_default();
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    u128::from_str_radix(&digits, 16).unwrap_or_default().to_be_bytes()
+}
+
+/// 32 bytes of the system's randomness.
+#[cfg(target_os = "linux")]
+pub(crate) fn random_seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    // Up to 256 bytes come at once, or not at all.
+    let bytes = rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())?;
+    if bytes == seed.len() { Ok(seed) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+/// 32 bytes of the system's randomness.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn random_seed() -> io::Result<[u8; 32]> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    #[cfg(unix)]
+    options.mode(0o600);
+    options
+}
