@@ -138,6 +138,41 @@ impl Action {
         }
     }
 
+    /// What stands before the resource in the sentence "cannot …" of an error.
+    pub(crate) fn verb(self) -> &'static str {
+        match self {
+            Self::SystemStart => "start the system",
+            Self::SystemStop => "stop the system",
+            Self::AuditRecovered => "recover the log",
+            Self::FsOpenRoot => "open the directory",
+            Self::FsOpen => "open",
+            Self::FsRead => "read",
+            Self::FsWrite => "write",
+            Self::FsList => "list",
+            Self::FsMetadata => "read the metadata of",
+            Self::FsCreateDir => "create the directory",
+            Self::FsRemoveFile => "remove",
+            Self::FsRemoveDir => "remove the directory",
+            Self::FsRename => "rename",
+            Self::FsSetLen => "change the length of",
+            Self::FsReplace => "replace",
+            Self::FsSync => "flush",
+            Self::FsSetTimes => "set the times of",
+            Self::FsSymlink => "link symbolically",
+            Self::FsReadLink => "read the link",
+            Self::FsHardLink => "link",
+            Self::NetConnect => "connect to",
+            Self::NetListen => "listen on",
+            Self::NetSend => "send a datagram to",
+            Self::NetResolve => "resolve",
+            Self::ProcessSpawn => "start the program",
+            Self::EnvRead => "read the variables",
+            Self::ClockRead => "use the clocks",
+            Self::RandomRead => "use random bytes",
+            Self::ActorSend => "send a message to",
+        }
+    }
+
     /// The action of a number in a log; `None` where a newer version wrote it.
     pub fn from_number(number: u16) -> Option<Self> {
         Self::ALL.iter().copied().find(|action| *action as u16 == number)

@@ -1,0 +1,37 @@
+//! The one read that comes before there is a policy and a log: the file that says what they are.
+
+use std::path::{Path, PathBuf};
+
+use crate::{Error, ErrorKind, os::Fault, sys};
+
+/// A file as [`read`] found it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct BootFile {
+    /// Its content.
+    pub bytes: Vec<u8>,
+    /// Its absolute path, without symbolic links.
+    pub path: PathBuf,
+}
+
+/// Reads the file that a program needs before it can have an [`Os`](crate::Os): its manifest.
+///
+/// It is the only read in this crate that no policy decides and no record tells of. So that the log still tells what
+/// the program was started with, its first record must carry the path and the digest of these bytes: hand them to
+/// [`Os::mark`](crate::Os::mark) with [`Milestone::Start`](crate::Milestone::Start).
+///
+/// # Errors
+///
+/// * [`NotFound`](ErrorKind::NotFound), [`Io`](ErrorKind::Io): the operating system refused.
+/// * [`Invalid`](ErrorKind::Invalid): it is not a regular file.
+/// * [`LimitExceeded`](ErrorKind::LimitExceeded): it is longer than `limit_bytes`.
+pub fn read(path: impl AsRef<Path>, limit_bytes: u64) -> Result<BootFile, Error> {
+    let path = path.as_ref();
+    let what = || format!("read `{}`", path.display());
+    match sys::read_ambient(path, limit_bytes) {
+        Ok((bytes, path)) => Ok(BootFile { bytes, path }),
+        Err(Fault::TooLarge) => Err(Error::new(ErrorKind::LimitExceeded, what())),
+        Err(Fault::Os(source)) => Err(Error::io(what(), source)),
+        Err(_) => Err(Error::new(ErrorKind::Invalid, what())),
+    }
+}

@@ -1,0 +1,45 @@
+//! Every bound of this crate, by name, with the reason for its size.
+
+/// The longest name of a principal, in bytes. It stands in every record; a component's name has to fit.
+pub const PRINCIPAL_BYTES: usize = 64;
+
+/// The longest rule text in a record, in bytes: a place in a manifest and what the grant there lacks.
+pub const RULE_BYTES: usize = 128;
+
+/// The longest text that [`Grant::rule`](crate::policy::Grant::rule) takes, in bytes.
+///
+/// What is left up to [`RULE_BYTES`] holds the longest addition, `: lacks read+list+write+create+delete`.
+pub const GRANT_RULE_BYTES: usize = 91;
+
+/// The longest path that one call takes, in bytes: Linux' `PATH_MAX` without its final NUL.
+pub const PATH_BYTES: usize = 4095;
+
+/// The longest full name of a handle, in bytes: the path of its root and of each directory opened on the way to it.
+/// Without a bound, opening `a/..` in a loop would grow it forever.
+pub const HANDLE_NAME_BYTES: usize = 4 * PATH_BYTES;
+
+/// The longest name of an environment variable in a grant, in bytes. Longer ones do not occur outside attacks.
+pub const VARIABLE_BYTES: usize = 256;
+
+/// The most grants of one principal. A manifest is written by people; what is longer is a generator's mistake.
+pub const GRANTS_PER_PRINCIPAL: usize = 1024;
+
+/// The largest read that is tried on the caller's thread, in bytes.
+///
+/// Copying this much from the page cache takes some tens of microseconds, about what the hand-off to another thread
+/// costs. A larger copy would hold up the other tasks of the thread for longer than it saves.
+pub const INLINE_READ_BYTES: usize = 256 * 1024;
+
+/// The most bytes that one read takes from the blocking pool, in bytes. It bounds the copy that is made there, and
+/// reading on in such steps costs next to nothing.
+pub const POOL_READ_BYTES: usize = 4 * 1024 * 1024;
+
+/// How often the resolution of a path is tried again, where a rename elsewhere made the kernel unsure whether `..`
+/// still leads inside. An attacker who renames in a loop wins no more than this many tries.
+pub const RESOLVE_TRIES: u32 = 64;
+
+/// How often a name is drawn for the temporary file of an atomic replace. A second draw is already improbable.
+pub const TEMPORARY_NAME_TRIES: u32 = 8;
+
+/// The most random bytes that one call takes: some milliseconds of work, done on the caller's thread.
+pub const RANDOM_BYTES: usize = 1024 * 1024;

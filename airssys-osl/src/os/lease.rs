@@ -1,0 +1,40 @@
+use super::{Done, Os, Principal};
+use crate::{Action, Error, Verdict, policy::Resource};
+
+/// A permission without a kernel object behind it, which can end.
+#[derive(Clone, Debug)]
+pub(crate) struct Lease {
+    principal: Principal,
+    action: Action,
+    /// The policy epoch in which it was given.
+    epoch: u32,
+}
+
+impl Lease {
+    /// Decides and records the acquisition.
+    pub(crate) fn acquire(principal: &Principal, action: Action) -> Result<Self, Error> {
+        let standing = principal.standing();
+        let decision = standing.decide(action, Resource::Name(""));
+        principal.operation(action, b"").begin(decision, standing.epoch)?.finish(Ok(Done::new(())))?;
+        Ok(Self { principal: principal.clone(), action, epoch: standing.epoch })
+    }
+
+    /// Checks that it still holds. Only a denial is recorded.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.os().epoch() == self.epoch && !self.principal.is_revoked() {
+            return Ok(());
+        }
+        let standing = self.principal.standing();
+        let decision = standing.decide(self.action, Resource::Name(""));
+        match decision.verdict {
+            Verdict::Allow => Ok(()),
+            Verdict::Deny => {
+                Err(self.principal.operation(self.action, b"").deny(decision.rule, standing.epoch))
+            }
+        }
+    }
+
+    pub(crate) fn os(&self) -> &Os {
+        self.principal.os()
+    }
+}

@@ -1,0 +1,144 @@
+//! The door itself: `Os`, the principals that it mints, and the one pipeline that every operation goes through.
+
+mod lease;
+mod pipeline;
+mod pool;
+mod principal;
+
+use std::{
+    fmt,
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+pub use self::principal::Principal;
+pub(crate) use self::{
+    lease::Lease,
+    pipeline::{Done, Fault, Name, Operation},
+    pool::pool,
+};
+use crate::{
+    Action, Error, ErrorKind,
+    audit::Sink,
+    policy::{Decision, Policy, rule},
+    sys,
+};
+
+/// The operating system, as one policy lets it be seen.
+///
+/// Clones are the same door.
+#[derive(Clone)]
+pub struct Os(Arc<Shared>);
+
+/// What the program itself leaves on record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Milestone {
+    /// The system starts.
+    Start,
+    /// The system stopped in order.
+    Stop,
+}
+
+struct Shared {
+    current: RwLock<Current>,
+    /// A copy of `current.epoch`, so that a handle can see without the lock that nothing has changed.
+    epoch: AtomicU32,
+    sink: Box<dyn Sink>,
+    /// The zero of [`Clock::monotonic_now`](crate::clock::Clock::monotonic_now).
+    started_ns: u64,
+}
+
+pub(crate) struct Current {
+    pub(crate) epoch: u32,
+    pub(crate) policy: Policy,
+}
+
+impl Os {
+    /// Puts a door in front of the operating system: `policy` decides, `sink` takes the records.
+    pub fn new(policy: Policy, sink: impl Sink) -> Self {
+        Self(Arc::new(Shared {
+            current: RwLock::new(Current { epoch: 1, policy }),
+            epoch: AtomicU32::new(1),
+            sink: Box::new(sink),
+            started_ns: sys::monotonic_ns(),
+        }))
+    }
+
+    /// Mints a principal of the policy.
+    ///
+    /// Each call begins another life: revoking one does not touch the others of the same name.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound): the policy has no principal of this name.
+    pub fn principal(&self, name: &str) -> Result<Principal, Error> {
+        let current = self.current();
+        let grants = current.policy.grants(name).ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("find a principal `{name}` in the policy"))
+        })?;
+        Ok(Principal::new(self.clone(), name, current.epoch, Arc::clone(grants)))
+    }
+
+    /// Puts another policy in place. From here on every use of every handle is decided by it; nothing has to be
+    /// opened again. An operation that was permitted before goes on to its end.
+    pub fn reload(&self, policy: Policy) {
+        let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
+        let epoch = current.epoch + 1;
+        *current = Current { epoch, policy };
+        self.0.epoch.store(epoch, Ordering::Release);
+    }
+
+    /// Ends the life of a principal: whatever it does from here on, with any of its handles, is denied by the rule
+    /// `revoked`. Call it when the actor dies that the principal was minted for.
+    pub fn revoke(&self, principal: &Principal) {
+        principal.revoke();
+    }
+
+    /// How many policies were in place so far, this one included. It stands in each record.
+    pub fn epoch(&self) -> u32 {
+        self.0.epoch.load(Ordering::Acquire)
+    }
+
+    /// Leaves a record of the program itself, under the principal `host`: what it started with, why it stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditUnavailable`](ErrorKind::AuditUnavailable): the record could not be queued.
+    pub fn mark(&self, milestone: Milestone, what: &str) -> Result<(), Error> {
+        let action = match milestone {
+            Milestone::Start => Action::SystemStart,
+            Milestone::Stop => Action::SystemStop,
+        };
+        Operation {
+            os: self,
+            principal: rule::HOST,
+            action,
+            resource: Name::plain(what.as_bytes()),
+            other: None,
+            mutates: false,
+        }
+        .begin(Decision::allow(rule::HOST), self.epoch())?
+        .finish(Ok(Done::new(())))
+    }
+
+    pub(crate) fn current(&self) -> RwLockReadGuard<'_, Current> {
+        self.0.current.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn sink(&self) -> &dyn Sink {
+        &*self.0.sink
+    }
+
+    pub(crate) fn started_ns(&self) -> u64 {
+        self.0.started_ns
+    }
+}
+
+impl fmt::Debug for Os {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Os").field("epoch", &self.epoch()).finish_non_exhaustive()
+    }
+}

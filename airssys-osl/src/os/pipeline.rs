@@ -1,0 +1,300 @@
+//! Decide, execute, record: the one way through the door.
+//!
+//! | step | what it leaves | where it can end |
+//! |---|---|---|
+//! | decide | a record of the denial | `Denied` |
+//! | intent, for what changes something | a record of what is about to be done | `AuditUnavailable`: nothing was touched |
+//! | execute | | the kernel's refusal, or a built-in rule |
+//! | done | a record of what came of it | for what only reads: `AuditUnavailable`, and the bytes are withheld |
+//!
+//! A future that is dropped while it executes leaves a record that says `cancelled`.
+
+use std::{cell::Cell, future::Future, io};
+
+use super::Os;
+use crate::{
+    Action, Error, ErrorKind, Verdict,
+    audit::{Event, Outcome, Phase},
+    limits::PATH_BYTES,
+    policy::Decision,
+    sys,
+};
+
+/// One operation on its way: what its records say.
+#[derive(Clone, Copy)]
+pub(crate) struct Operation<'a> {
+    pub(crate) os: &'a Os,
+    pub(crate) principal: &'a str,
+    pub(crate) action: Action,
+    pub(crate) resource: Name<'a>,
+    /// The second object, where an operation has two: what is renamed, linked or pointed to.
+    pub(crate) other: Option<Name<'a>>,
+    /// Whether it changes something, so that its intent must be on record first.
+    pub(crate) mutates: bool,
+}
+
+/// How an object is called in records: a path as asked, and what it is relative to.
+#[derive(Clone, Copy)]
+pub(crate) struct Name<'a> {
+    prefix: &'a [u8],
+    path: &'a [u8],
+}
+
+/// What an operation yields, and how many bytes went through.
+pub(crate) struct Done<T> {
+    value: T,
+    bytes: u64,
+}
+
+/// Why an operation that policy permits did not happen.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// It cannot be done without waiting. Only an attempt on the caller's thread ends like this.
+    WouldBlock,
+    /// A built-in rule forbids what the kernel found.
+    Forbidden(&'static str),
+    /// There is more than the caller's limit.
+    TooLarge,
+    /// This platform, or this kernel, cannot do it.
+    Unsupported,
+    /// The operating system refused.
+    Os(io::Error),
+    /// The code on the blocking pool panicked.
+    Bug,
+}
+
+/// An operation that was permitted and has not ended.
+pub(crate) struct Running<'a> {
+    operation: Operation<'a>,
+    decision: Decision<'a>,
+    epoch: u32,
+    intent: u64,
+    started_ns: u64,
+    ended: bool,
+}
+
+impl<'a> Operation<'a> {
+    /// Takes the operation through the whole pipeline. `execute` is not polled before all that comes before it held.
+    pub(crate) async fn run<T>(
+        self,
+        decision: Decision<'_>,
+        epoch: u32,
+        execute: impl Future<Output = Result<Done<T>, Fault>>,
+    ) -> Result<T, Error> {
+        let running = Operation::begin(self, decision, epoch)?;
+        let result = execute.await;
+        running.finish(result)
+    }
+
+    /// Goes through the first half of the pipeline: what the decision forbids ends here, and so does a change that
+    /// cannot be recorded.
+    pub(crate) fn begin<'d>(self, decision: Decision<'d>, epoch: u32) -> Result<Running<'d>, Error>
+    where
+        'a: 'd,
+    {
+        if decision.verdict == Verdict::Deny {
+            return Err(self.deny(decision.rule, epoch));
+        }
+        let mut running = Running {
+            operation: self,
+            decision,
+            epoch,
+            intent: 0,
+            started_ns: sys::monotonic_ns(),
+            ended: true,
+        };
+        if self.mutates {
+            running.intent = running.record(Phase::Intent, decision, Outcome::Pending, 0)?;
+        }
+        running.ended = false;
+        Ok(running)
+    }
+
+    /// Records a denial and makes its error. A denial stands even where it cannot be recorded.
+    pub(crate) fn deny(self, rule: &str, epoch: u32) -> Error {
+        let decision = Decision::deny(rule);
+        let denied = Running {
+            operation: self,
+            decision,
+            epoch,
+            intent: 0,
+            started_ns: sys::monotonic_ns(),
+            ended: true,
+        };
+        drop(denied.record(Phase::Done, decision, Outcome::Denied, 0));
+        Error::denied(self.describe(), rule)
+    }
+
+    fn describe(&self) -> String {
+        let verb = self.action.verb();
+        let resource = self.resource.escaped();
+        match self.other {
+            Some(other) => format!("{verb} `{}` to `{resource}`", other.escaped()),
+            None if resource.is_empty() => verb.to_owned(),
+            None => format!("{verb} `{resource}`"),
+        }
+    }
+
+    fn error(&self, fault: Fault) -> Error {
+        let what = self.describe();
+        match fault {
+            Fault::Forbidden(rule) => Error::denied(what, rule),
+            Fault::TooLarge => Error::new(ErrorKind::LimitExceeded, what),
+            Fault::Unsupported => Error::new(ErrorKind::Unsupported, what),
+            Fault::Os(source) => Error::io(what, source),
+            Fault::WouldBlock | Fault::Bug => Error::new(ErrorKind::Bug, what),
+        }
+    }
+}
+
+impl Running<'_> {
+    /// Records what came of the operation.
+    ///
+    /// A change that was made and whose end cannot be recorded is still a success: its intent is on record, and an
+    /// error would make the caller do it twice. What was read is withheld.
+    pub(crate) fn finish<T>(mut self, result: Result<Done<T>, Fault>) -> Result<T, Error> {
+        self.ended = true;
+        match result {
+            Ok(done) => {
+                let recorded = self.record(Phase::Done, self.decision, Outcome::Success, done.bytes);
+                match recorded {
+                    Err(error) if !self.operation.mutates => Err(error),
+                    _ => Ok(done.value),
+                }
+            }
+            Err(fault) => {
+                let decision = match fault {
+                    Fault::Forbidden(rule) => Decision::deny(rule),
+                    _ => self.decision,
+                };
+                drop(self.record(Phase::Done, decision, fault.outcome(), 0));
+                Err(self.operation.error(fault))
+            }
+        }
+    }
+
+    fn record(
+        &self,
+        phase: Phase,
+        decision: Decision<'_>,
+        outcome: Outcome,
+        bytes: u64,
+    ) -> Result<u64, Error> {
+        let Operation { os, principal, action, resource, other, .. } = self.operation;
+        let elapsed = match phase {
+            Phase::Intent => 0,
+            Phase::Done => sys::monotonic_ns().saturating_sub(self.started_ns),
+        };
+        with_scratch(|scratch| {
+            resource.write(scratch);
+            if let Some(other) = other {
+                scratch.push(0);
+                other.write(scratch);
+            }
+            os.sink().record(&Event {
+                principal,
+                action,
+                resource: scratch,
+                verdict: decision.verdict,
+                rule: decision.rule,
+                epoch: self.epoch,
+                phase,
+                outcome,
+                bytes,
+                duration_ns: elapsed,
+                intent: self.intent,
+                trace: [0; 16],
+            })
+        })
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            drop(self.record(Phase::Done, self.decision, Outcome::Cancelled, 0));
+        }
+    }
+}
+
+impl<T> Done<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self { value, bytes: 0 }
+    }
+
+    /// As [`new`](Self::new), with the bytes that went through.
+    pub(crate) fn with_bytes(value: T, bytes: usize) -> Self {
+        Self { value, bytes: bytes as u64 }
+    }
+}
+
+impl Fault {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Forbidden(_) => Outcome::Denied,
+            Self::TooLarge => Outcome::Failed(sys::errno::TOO_LARGE),
+            Self::Unsupported => Outcome::Failed(sys::errno::UNSUPPORTED),
+            Self::Os(source) => Outcome::Failed(source.raw_os_error().unwrap_or(sys::errno::IO)),
+            Self::WouldBlock | Self::Bug => Outcome::Failed(sys::errno::IO),
+        }
+    }
+
+    /// The fault of an error number in [`sys::errno`].
+    pub(crate) fn errno(number: i32) -> Self {
+        Self::Os(io::Error::from_raw_os_error(number))
+    }
+}
+
+impl<'a> Name<'a> {
+    /// A name that is complete in itself.
+    pub(crate) fn plain(name: &'a [u8]) -> Self {
+        Self { prefix: &[], path: name }
+    }
+
+    /// The path `path`, relative to the directory called `prefix`.
+    pub(crate) fn beneath(prefix: &'a [u8], path: &'a [u8]) -> Self {
+        Self { prefix, path }
+    }
+
+    /// Appends the whole name. A path that is absolute stands for itself, as it was asked; one that is longer than
+    /// any that can be opened is cut behind its limit, so that nobody fills the log with one call.
+    pub(crate) fn write(self, out: &mut Vec<u8>) {
+        let path = self.path.get(..=PATH_BYTES).unwrap_or(self.path);
+        if !path.starts_with(b"/") {
+            out.extend_from_slice(self.prefix);
+            if !path.is_empty() && self.prefix.last().is_some_and(|last| *last != b'/') {
+                out.push(b'/');
+            }
+        }
+        out.extend_from_slice(path);
+    }
+
+    /// The whole name for a sentence: control characters are escaped, for it may come from a guest.
+    fn escaped(self) -> String {
+        let mut bytes = Vec::new();
+        self.write(&mut bytes);
+        let mut text = String::with_capacity(bytes.len());
+        for character in String::from_utf8_lossy(&bytes).chars() {
+            if character.is_control() {
+                text.extend(character.escape_default())
+            } else {
+                text.push(character)
+            }
+        }
+        text
+    }
+}
+
+/// Lends a buffer that the thread keeps, so that writing a name allocates nothing once it has grown.
+fn with_scratch<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    thread_local! {
+        static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    }
+    // It is taken out and put back, not borrowed: a sink that uses the door itself finds an empty one. While the
+    // thread ends there is none, and a fresh one does as well.
+    let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
+    scratch.clear();
+    let result = f(&mut scratch);
+    let _ = SCRATCH.try_with(|kept| kept.set(scratch));
+    result
+}

@@ -1,0 +1,138 @@
+use std::{
+    convert::Infallible,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use super::{Name, Operation, Os};
+use crate::{
+    Action, Error, Verdict,
+    policy::{Decision, Grants, Resource, rule},
+};
+
+/// Someone who acts: the root of all handles.
+///
+/// Only [`Os::principal`] mints one, from the policy; it cannot be made in another way, and nothing that comes from
+/// it can do more than it.
+///
+/// ```compile_fail,E0423
+/// let forged = airssys_osl::Principal(Default::default());
+/// ```
+#[derive(Clone)]
+pub struct Principal(Arc<Life>);
+
+struct Life {
+    os: Os,
+    name: Box<str>,
+    /// The policy epoch at birth, and what was granted in it.
+    epoch: u32,
+    grants: Arc<Grants>,
+    revoked: AtomicBool,
+}
+
+/// What holds at this moment for a principal.
+pub(crate) struct Standing {
+    pub(crate) epoch: u32,
+    /// `None` where everything is denied, by the rule beside it.
+    pub(crate) grants: Result<Arc<Grants>, &'static str>,
+}
+
+impl Principal {
+    pub(super) fn new(os: Os, name: &str, epoch: u32, grants: Arc<Grants>) -> Self {
+        Self(Arc::new(Life { os, name: name.into(), epoch, grants, revoked: AtomicBool::new(false) }))
+    }
+
+    /// The name, as in the policy and in the records.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Asks whether a message may go to the actor `to`.
+    ///
+    /// A denial is recorded. A permitted message is not: it stays within the program, and what its receiver then
+    /// does outside is on record.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`](crate::ErrorKind::Denied): no grant names `to`.
+    pub fn may_send(&self, to: &str) -> Result<(), Error> {
+        let standing = self.standing();
+        let decision = standing.decide(Action::ActorSend, Resource::Name(to));
+        if decision.verdict == Verdict::Allow {
+            return Ok(());
+        }
+        Err(self.operation(Action::ActorSend, to.as_bytes()).deny(decision.rule, standing.epoch))
+    }
+
+    /// Asks for an operation that no grant can permit yet, such as [`NetConnect`](Action::NetConnect) or
+    /// [`ProcessSpawn`](Action::ProcessSpawn). The attempt is recorded; nothing is executed, as the type says.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`](crate::ErrorKind::Denied), always.
+    pub fn attempt(&self, action: Action, resource: &str) -> Result<Infallible, Error> {
+        let rule = if self.is_revoked() { rule::REVOKED } else { rule::DEFAULT_DENY };
+        Err(self.operation(action, resource.as_bytes()).deny(rule, self.0.os.epoch()))
+    }
+
+    pub(crate) fn os(&self) -> &Os {
+        &self.0.os
+    }
+
+    /// Whether both are the same life of the same principal.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    pub(super) fn revoke(&self) {
+        self.0.revoked.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.0.revoked.load(Ordering::Acquire)
+    }
+
+    /// Looks up what holds now: what was granted at birth where the policy is still the same, else what the
+    /// present policy grants.
+    pub(crate) fn standing(&self) -> Standing {
+        let epoch = self.0.os.epoch();
+        if self.is_revoked() {
+            return Standing { epoch, grants: Err(rule::REVOKED) };
+        }
+        if epoch == self.0.epoch {
+            return Standing { epoch, grants: Ok(Arc::clone(&self.0.grants)) };
+        }
+        let current = self.0.os.current();
+        let grants = current.policy.grants(&self.0.name).map(Arc::clone).ok_or(rule::DEFAULT_DENY);
+        Standing { epoch: current.epoch, grants }
+    }
+
+    pub(crate) fn operation<'a>(&'a self, action: Action, resource: &'a [u8]) -> Operation<'a> {
+        Operation {
+            os: &self.0.os,
+            principal: &self.0.name,
+            action,
+            resource: Name::plain(resource),
+            other: None,
+            mutates: false,
+        }
+    }
+}
+
+impl Standing {
+    pub(crate) fn decide(&self, action: Action, resource: Resource<'_>) -> Decision<'_> {
+        match &self.grants {
+            Ok(grants) => grants.decide(action, resource),
+            Err(rule) => Decision::deny(rule),
+        }
+    }
+}
+
+impl fmt::Debug for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Principal").field(&self.0.name).finish()
+    }
+}

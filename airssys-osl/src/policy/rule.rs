@@ -1,0 +1,20 @@
+//! The built-in rules, under the names that they have in records and errors.
+
+/// No grant permits it.
+pub const DEFAULT_DENY: &str = "default-deny";
+/// The principal was revoked: its actor died, or the host withdrew it.
+pub const REVOKED: &str = "revoked";
+/// The path leads out of the granted directory, or into another file system that is mounted beneath it.
+pub const BENEATH_ROOT: &str = "beneath-root";
+/// The grant would permit it, but the handle was opened, or narrowed, to less.
+pub const NARROWED_HANDLE: &str = "narrowed-handle";
+/// The object is neither a regular file nor a directory: a device, a FIFO, a socket.
+pub const PLAIN_FILES: &str = "plain-files-only";
+/// The directory is on a file system that the kernel makes up, such as procfs or sysfs: names in it are controls.
+pub const KERNEL_FILESYSTEM: &str = "kernel-filesystem";
+/// The object would come to a place where its principal may do more with it than where it is.
+pub const WIDER_DESTINATION: &str = "wider-destination";
+/// The two handles of one operation belong to different principals.
+pub const FOREIGN_HANDLE: &str = "foreign-handle";
+/// The program itself acted, not a principal of the policy.
+pub const HOST: &str = "host";

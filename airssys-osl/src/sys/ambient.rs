@@ -1,0 +1,35 @@
+//! What the standard library does on every platform.
+
+#![expect(clippy::disallowed_methods, reason = "this is the door that the others are sent to")]
+
+use std::{
+    env,
+    ffi::OsString,
+    fs::{self, File},
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use crate::{os::Fault, policy::rule};
+
+/// Reads an environment variable.
+pub(crate) fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name)
+}
+
+/// Reads a whole regular file from wherever it is, and says where that was.
+pub(crate) fn read_ambient(path: &Path, limit_bytes: u64) -> Result<(Vec<u8>, PathBuf), Fault> {
+    // The kind is asked before the file is opened: opening a FIFO would wait for a writer.
+    let path = fs::canonicalize(path).map_err(Fault::Os)?;
+    let metadata = fs::metadata(&path).map_err(Fault::Os)?;
+    if metadata.is_dir() {
+        return Err(Fault::Os(io::ErrorKind::IsADirectory.into()));
+    }
+    if !metadata.is_file() {
+        return Err(Fault::Forbidden(rule::PLAIN_FILES));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(&path).map_err(Fault::Os)?;
+    file.take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(Fault::Os)?;
+    if bytes.len() as u64 > limit_bytes { Err(Fault::TooLarge) } else { Ok((bytes, path)) }
+}

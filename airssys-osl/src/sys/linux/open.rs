@@ -1,0 +1,171 @@
+//! The resolution of paths, all of it by `openat2(2)`.
+
+use std::path::Path;
+
+use rustix::{
+    fd::{AsFd, BorrowedFd, OwnedFd},
+    fs::{self, CWD, FileType, Mode, OFlags, ResolveFlags},
+    io::{self, Errno},
+};
+
+use super::Handle;
+use crate::{
+    fs::OpenOptions,
+    limits::RESOLVE_TRIES,
+    os::Fault,
+    path::{Beneath, Leaf},
+    policy::rule,
+    sys::{Expect, Opened, Root, Wait},
+};
+
+/// How every path is resolved: beneath its directory, on its file system, and through no link that procfs makes up.
+const CONFINED: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS).union(ResolveFlags::NO_XDEV);
+
+/// `NONBLOCK`, so that opening a FIFO does not wait for its other end; `NOCTTY`, so that a terminal does not become
+/// ours. On regular files and directories neither means anything.
+const ALWAYS: OFlags = OFlags::CLOEXEC.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
+/// File systems in which names are controls of the kernel, by their magic numbers in `linux/magic.h`.
+const KERNEL_FILESYSTEMS: &[u64] = &[
+    0x9fa0,      // proc
+    0x6265_6572, // sysfs
+    0x6462_6720, // debugfs
+    0x7472_6163, // tracefs
+    0x7363_6673, // securityfs
+    0xf97c_ff8c, // selinuxfs
+    0x0027_e0eb, // cgroup
+    0x6367_7270, // cgroup2
+    0x6265_6570, // configfs
+    0xcafe_4a11, // bpf
+    0x1cd1,      // devpts
+    0xde5e_81e4, // efivarfs
+    0x4249_4e4d, // binfmt_misc
+    0x6e73_6673, // nsfs
+];
+
+/// File systems that may ask a server before they answer, even for what the path walk has cached.
+const REMOTE_FILESYSTEMS: &[u64] = &[
+    0x6969,      // nfs
+    0xff53_4d42, // cifs
+    0xfe53_4d42, // smb2
+    0x0102_1997, // 9p
+    0x00c3_6400, // ceph
+    0x6573_5546, // fuse
+    0x6b41_4653, // afs
+    0x0bd0_0bd0, // lustre
+    0x0116_1970, // gfs2
+    0x7461_636f, // ocfs2
+];
+
+/// Opens a directory that a grant names.
+pub(crate) fn open_root(path: &Path) -> Result<Root, Fault> {
+    let flags = ALWAYS | OFlags::RDONLY | OFlags::DIRECTORY;
+    let handle = resolve(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?;
+    // The magic number is a word of the machine's size: 32 bits of it count.
+    let magic = u64::from(fs::fstatfs(&handle)?.f_type as u32);
+    if KERNEL_FILESYSTEMS.contains(&magic) || is_devices(&handle)? {
+        return Err(Fault::Forbidden(rule::KERNEL_FILESYSTEM));
+    }
+    Ok(Root { handle, local: !REMOTE_FILESYSTEMS.contains(&magic) })
+}
+
+/// Opens a regular file or a directory beneath `dir`.
+pub(crate) fn open(
+    dir: &Handle,
+    path: Beneath<'_>,
+    options: OpenOptions,
+    expect: Expect,
+    wait: Wait,
+) -> Result<Opened, Fault> {
+    if wait == Wait::Never && options.changes() {
+        return Err(Fault::WouldBlock);
+    }
+    let handle = open_beneath(dir, path, flags(options, expect), wait)?;
+    match (FileType::from_raw_mode(fs::fstat(&handle)?.st_mode), expect) {
+        (FileType::RegularFile, Expect::File | Expect::Any) => Ok(Opened { handle, is_directory: false }),
+        (FileType::Directory, Expect::Directory | Expect::Any) => Ok(Opened { handle, is_directory: true }),
+        (FileType::Directory, Expect::File) => Err(Errno::ISDIR.into()),
+        _ => Err(Fault::Forbidden(rule::PLAIN_FILES)),
+    }
+}
+
+/// Opens what `path` names beneath `dir`, of whatever kind.
+pub(super) fn open_beneath(
+    dir: &Handle,
+    path: Beneath<'_>,
+    flags: OFlags,
+    wait: Wait,
+) -> Result<OwnedFd, Fault> {
+    let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(0o666) } else { Mode::empty() };
+    let how = match wait {
+        Wait::Never => CONFINED | ResolveFlags::CACHED,
+        Wait::Allowed => CONFINED,
+    };
+    match resolve(dir, path.as_path(), ALWAYS | flags, mode, how) {
+        Err(Errno::AGAIN) if wait == Wait::Never => Err(Fault::WouldBlock),
+        Err(Errno::XDEV) => Err(Fault::Forbidden(rule::BENEATH_ROOT)),
+        // A socket, a FIFO that nobody reads, a device without a driver.
+        Err(Errno::NXIO) => Err(Fault::Forbidden(rule::PLAIN_FILES)),
+        Err(Errno::NOSYS) => Err(Fault::Unsupported),
+        result => Ok(result?),
+    }
+}
+
+/// Calls `act` with the directory that holds the last component of `path`, and with that component.
+///
+/// The calls that have no `openat2` of their own go through here. Their last component is a plain name, which they
+/// do not follow, so that nothing is left to resolve.
+pub(super) fn in_parent<T>(
+    dir: &Handle,
+    path: Beneath<'_>,
+    act: impl FnOnce(BorrowedFd<'_>, &Leaf<'_>) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let leaf = path.leaf().ok_or(Errno::INVAL)?;
+    match leaf.parent {
+        None => act(dir.as_fd(), &leaf),
+        Some(parent) => {
+            let parent = open_beneath(dir, parent, OFlags::PATH | OFlags::DIRECTORY, Wait::Allowed)?;
+            act(parent.as_fd(), &leaf)
+        }
+    }
+}
+
+/// Resolves and opens, again where a signal came between, or a rename that made the kernel unsure about a `..`.
+fn resolve(
+    dir: impl AsFd,
+    path: &Path,
+    flags: OFlags,
+    mode: Mode,
+    how: ResolveFlags,
+) -> Result<OwnedFd, Errno> {
+    for _ in 0..RESOLVE_TRIES {
+        match fs::openat2(&dir, path, flags, mode, how) {
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) if !how.contains(ResolveFlags::CACHED) => {}
+            result => return result,
+        }
+    }
+    Err(Errno::AGAIN)
+}
+
+fn flags(options: OpenOptions, expect: Expect) -> OFlags {
+    let mut flags = match (options.read, options.write) {
+        (true, true) => OFlags::RDWR,
+        (false, true) => OFlags::WRONLY,
+        (_, false) => OFlags::RDONLY,
+    };
+    flags.set(OFlags::DIRECTORY, expect == Expect::Directory);
+    flags.set(OFlags::CREATE, options.create || options.create_new);
+    flags.set(OFlags::EXCL, options.create_new);
+    flags.set(OFlags::TRUNC, options.truncate);
+    flags.set(OFlags::NOFOLLOW, !options.follow);
+    flags
+}
+
+/// Whether it is on the file system of `/dev`. That one cannot be told by its magic number: devtmpfs has that of
+/// tmpfs. Where `/dev` is a part of the root file system, its nodes are still not opened, for they are no files.
+fn is_devices(handle: &Handle) -> io::Result<bool> {
+    let (Ok(devices), Ok(root)) = (fs::stat("/dev"), fs::stat("/")) else { return Ok(false) };
+    Ok(devices.st_dev != root.st_dev && fs::fstat(handle)?.st_dev == devices.st_dev)
+}
