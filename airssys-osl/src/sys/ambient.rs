@@ -1,7 +1,5 @@
 //! What the standard library does on every platform.
 
-#![expect(clippy::disallowed_methods, reason = "this is the door that the others are sent to")]
-
 use std::{
     env,
     ffi::OsString,

@@ -78,7 +78,6 @@ pub(crate) fn monotonic_resolution() -> Duration {
     Duration::from_millis(16)
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the door that the others are sent to")]
 pub(crate) fn wall_now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp { seconds: since.as_secs() as i64, nanoseconds: since.subsec_nanos() }
