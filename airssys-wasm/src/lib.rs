@@ -1,1 +1,45 @@
-//! placeholder
+//! WebAssembly components as supervised actors, every access of theirs to the operating system mediated.
+//!
+//! A component gets a mailbox, a place in a supervision tree and a principal. It is called for one message at a time;
+//! when it traps, its supervisor starts a new instance, which goes on with the same mailbox. Whatever it imports from
+//! WASI is an operation of [`airssys_osl`]: decided by policy, executed safely, left in the audit log.
+//!
+//! # Concepts
+//!
+//! * [`Engine`]: compiles and runs; one for a program.
+//! * [`Component`]: compiled code, from bytes or from the [`Cache`].
+//! * [`Manifest`](manifest::Manifest): what a system is and what each component may do.
+//! * [`System`]: a running tree of supervisors and components.
+//! * [`Watch`]: is told what happens.
+//! * [`run_command`]: a `wasi:cli/run` command, without any of the above.
+//!
+//! # What it does not do
+//!
+//! It reads no file of its own accord: components, cache and guests' files all come through handles of the door. It
+//! does not run WASI 0.3 components, and `wasi:sockets` is linked and always denied.
+
+mod actor;
+mod cache;
+mod command;
+mod component;
+mod engine;
+mod error;
+mod grant;
+mod host;
+mod instance;
+mod load;
+pub mod manifest;
+mod system;
+mod trap;
+mod watch;
+
+pub use cache::Cache;
+pub use command::run_command;
+pub use component::{COMPONENT_BYTES, Component, Digest, InvalidDigest, Origin};
+pub use engine::Engine;
+pub use error::{Error, ErrorKind};
+pub use grant::{add_principals, command_policy, principal_name};
+pub use load::{LoadError, load, load_grants};
+pub use system::{Status, System};
+pub use trap::{Trap, TrapKind};
+pub use watch::{DeadLetter, Event, Watch};

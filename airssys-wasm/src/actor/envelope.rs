@@ -1,0 +1,29 @@
+//! What travels in a component's mailbox.
+
+use std::sync::Arc;
+
+use airssys_rt::Reply;
+
+/// The longest subject of a message, in bytes: it is a word, not a document.
+pub(crate) const SUBJECT_BYTES: usize = 256;
+
+/// A message of the runtime to a component's actor.
+pub(crate) enum Delivery {
+    /// A message for the guest.
+    Message(Envelope),
+    /// A timer fired.
+    Timer { name: Arc<str> },
+    /// Go on with what the last incarnation left.
+    Resume,
+}
+
+/// One message for a guest, and what the host knows about it.
+pub(crate) struct Envelope {
+    pub(crate) sender: Arc<str>,
+    pub(crate) subject: String,
+    pub(crate) payload: Vec<u8>,
+    /// Where the answer goes, if somebody waits for it. No bytes: the guest had no answer.
+    pub(crate) reply: Option<Reply<Option<Vec<u8>>>>,
+    /// How often it was given to the guest.
+    pub(crate) deliveries: u32,
+}

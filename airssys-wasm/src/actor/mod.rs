@@ -1,0 +1,299 @@
+//! A component is an actor: one incarnation is one instance, a trap is an exit, a restart is a new instance.
+//!
+//! The mailbox outlives the incarnations, and so does the message in hand: it is tried again, up to the manifest's
+//! `max_deliver`, and goes to the dead letters after that. What a handler sends leaves when it has returned, so a
+//! handler that crashed has sent nothing and trying again doubles nothing.
+
+mod envelope;
+mod outbox;
+mod port;
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use airssys_osl::Principal;
+use airssys_rt::{Actor, Context, ExitReason, Init};
+use wasmtime::Store;
+
+pub(crate) use self::{
+    envelope::{Delivery, Envelope, SUBJECT_BYTES},
+    port::{Port, Route, Routes},
+};
+use crate::{
+    component::Component,
+    engine::Engine,
+    error::Error,
+    grant::Preopen,
+    host::{
+        Stdio,
+        bindings::{
+            Everything, EverythingPre,
+            airssys::actor::types::Message,
+            exports::airssys::actor::actor::{ExitReason as GuestExit, Guest},
+        },
+    },
+    instance::{Setup, State},
+    manifest::ComponentSpec,
+    trap::Trap,
+    watch::{DeadLetter, Event, Watch},
+};
+
+/// What all incarnations of one component share.
+pub(crate) struct Blueprint {
+    pub(crate) name: Arc<str>,
+    pub(crate) spec: ComponentSpec,
+    pub(crate) engine: Engine,
+    pub(crate) pre: EverythingPre<State>,
+    pub(crate) principal: Principal,
+    pub(crate) preopens: Vec<Preopen>,
+    pub(crate) routes: Arc<Routes>,
+    pub(crate) watch: Arc<dyn Watch>,
+    pub(crate) counters: Arc<Counters>,
+    /// Messages that an incarnation held when it ended: the one in hand first.
+    held: Mutex<VecDeque<Envelope>>,
+}
+
+/// What one component did so far. Read by whoever looks, written by the component's actor alone.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// Messages that it sent, and timers that it set to fire at once: signs of work that goes on.
+    pub(crate) sent: AtomicU64,
+    /// Messages that it handled to the end.
+    pub(crate) handled: AtomicU64,
+    /// Messages that went to the dead letters.
+    pub(crate) dead: AtomicU64,
+    /// Whether a call into it is under way.
+    pub(crate) busy: AtomicBool,
+}
+
+impl Blueprint {
+    #[expect(clippy::too_many_arguments, reason = "each is one thing that incarnations share; called once")]
+    pub(crate) fn new(
+        spec: ComponentSpec,
+        engine: Engine,
+        component: &Component,
+        principal: Principal,
+        preopens: Vec<Preopen>,
+        routes: Arc<Routes>,
+        watch: Arc<dyn Watch>,
+        counters: Arc<Counters>,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            name: spec.name.as_str().into(),
+            pre: component.actor()?,
+            held: Mutex::default(),
+            spec,
+            engine,
+            principal,
+            preopens,
+            routes,
+            watch,
+            counters,
+        })
+    }
+
+    fn dead_letter(&self, envelope: Envelope, reason: &dyn std::fmt::Display) {
+        self.counters.dead.fetch_add(1, Ordering::Relaxed);
+        self.watch.event(&Event::DeadLetter(&DeadLetter {
+            component: &self.name,
+            sender: &envelope.sender,
+            subject: &envelope.subject,
+            payload: &envelope.payload,
+            deliveries: envelope.deliveries,
+            reason,
+        }));
+    }
+}
+
+/// One incarnation.
+pub(crate) struct ComponentActor {
+    blueprint: Arc<Blueprint>,
+    /// What is to be handled: the message in hand, and before it what the last incarnation left.
+    queue: VecDeque<Envelope>,
+    instance: Option<Instance>,
+}
+
+struct Instance {
+    store: Store<State>,
+    guest: Everything,
+}
+
+impl ComponentActor {
+    pub(crate) fn new(blueprint: Arc<Blueprint>) -> Self {
+        let queue = std::mem::take(&mut *blueprint.held.lock().unwrap_or_else(PoisonError::into_inner));
+        Self { blueprint, queue, instance: None }
+    }
+
+    /// Handles everything in the queue, in order.
+    async fn work(&mut self, cx: &mut Context<Self>) -> Result<(), ExitReason> {
+        while let Some(envelope) = self.queue.front_mut() {
+            let instance = self.instance.as_mut().ok_or(ExitReason::Killed)?;
+            envelope.deliveries += 1;
+            match instance.handle(envelope).await {
+                Ok(answer) => {
+                    instance.settle(cx).await;
+                    if let Some(reply) = self.queue.pop_front().and_then(|envelope| envelope.reply) {
+                        reply.send(answer);
+                    }
+                    self.handled();
+                }
+                Err(trap) => {
+                    if envelope.deliveries >= self.blueprint.spec.max_deliver
+                        && let Some(poison) = self.queue.pop_front()
+                    {
+                        self.blueprint.dead_letter(poison, &trap);
+                    }
+                    return Err(trap.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn handled(&self) {
+        if self.blueprint.counters.handled.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.blueprint.watch.event(&Event::FirstMessage { component: &self.blueprint.name });
+        }
+    }
+
+    async fn timer(&mut self, name: &str, cx: &mut Context<Self>) -> Result<(), ExitReason> {
+        let instance = self.instance.as_mut().ok_or(ExitReason::Killed)?;
+        if let Some(port) = instance.store.data_mut().port() {
+            port.timer_fired(name);
+        }
+        instance.timer(name).await?;
+        instance.settle(cx).await;
+        Ok(())
+    }
+}
+
+impl Actor for ComponentActor {
+    type Msg = Delivery;
+
+    async fn init(&mut self, cx: &mut Context<Self>) -> Result<Init, ExitReason> {
+        let blueprint = &self.blueprint;
+        let _busy = Busy::new(&blueprint.counters);
+        let setup = Setup {
+            name: blueprint.name.clone(),
+            principal: &blueprint.principal,
+            preopens: &blueprint.preopens,
+            arguments: Vec::new(),
+            stdio: Stdio::Log,
+            limits: &blueprint.spec.limits,
+            port: Some(Port::new(blueprint)),
+        };
+        let mut store = State::store(&blueprint.engine, setup).await?;
+        let guest = blueprint.pre.instantiate_async(&mut store).await.map_err(Trap::new)?;
+        let mut instance = Instance { store, guest };
+        instance.init(&blueprint.spec.config).await?;
+        instance.settle(cx).await;
+        self.instance = Some(instance);
+        if !self.queue.is_empty() {
+            // Where the mailbox is too full for this, another message is there to wake the actor.
+            let _ = cx.actor_ref().try_cast(Delivery::Resume);
+        }
+        Ok(Init::Ready)
+    }
+
+    async fn handle(&mut self, delivery: Delivery, cx: &mut Context<Self>) -> Result<(), ExitReason> {
+        let counters = self.blueprint.counters.clone();
+        let _busy = Busy::new(&counters);
+        match delivery {
+            Delivery::Message(envelope) => self.queue.push_back(envelope),
+            Delivery::Resume => {}
+            Delivery::Timer { name } => {
+                self.work(cx).await?;
+                return self.timer(&name, cx).await;
+            }
+        }
+        self.work(cx).await
+    }
+
+    async fn terminate(&mut self, reason: &ExitReason, cx: &mut Context<Self>) {
+        let Some(instance) = self.instance.as_mut().filter(|_| !reason.is_abnormal()) else { return };
+        let reason =
+            if matches!(reason, ExitReason::Normal) { GuestExit::Normal } else { GuestExit::Shutdown };
+        match instance.terminate(reason).await {
+            Ok(()) => instance.settle(cx).await,
+            Err(trap) => tracing::warn!(component = &*self.blueprint.name, cause = %trap, "terminate failed"),
+        }
+    }
+}
+
+impl Drop for ComponentActor {
+    /// However an incarnation ends, what it held is there for the next.
+    fn drop(&mut self) {
+        let mut held = self.blueprint.held.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(envelope) = self.queue.pop_back() {
+            held.push_front(envelope);
+        }
+    }
+}
+
+impl Instance {
+    /// Refills the guest's time and gives its exports.
+    fn enter(&mut self) -> (&Guest, &mut Store<State>) {
+        self.store.data_mut().refill();
+        (self.guest.airssys_actor_actor(), &mut self.store)
+    }
+
+    async fn init(&mut self, config: &[(String, String)]) -> Result<(), Trap> {
+        let config: Vec<_> = config.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let (actor, store) = self.enter();
+        flatten(actor.call_init(store, &config).await)
+    }
+
+    async fn handle(&mut self, envelope: &Envelope) -> Result<Option<Vec<u8>>, Trap> {
+        let message =
+            Message { sender: &envelope.sender, subject: &envelope.subject, payload: &envelope.payload };
+        let (actor, store) = self.enter();
+        flatten(actor.call_handle_message(store, message).await)
+    }
+
+    async fn timer(&mut self, name: &str) -> Result<(), Trap> {
+        let (actor, store) = self.enter();
+        flatten(actor.call_handle_timer(store, name).await)
+    }
+
+    async fn terminate(&mut self, reason: GuestExit) -> Result<(), Trap> {
+        let (actor, store) = self.enter();
+        actor.call_terminate(store, reason).await.map_err(Trap::new)
+    }
+
+    /// Does what the handler asked for and is done only now that it has returned: messages leave, timers are armed.
+    async fn settle(&mut self, cx: &mut Context<ComponentActor>) {
+        if let Some(port) = self.store.data_mut().port() {
+            port.outbox.flush().await;
+            port.arm_timers(cx);
+        }
+    }
+}
+
+fn flatten<T>(called: wasmtime::Result<Result<T, String>>) -> Result<T, Trap> {
+    match called {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(message)) => Err(Trap::error(&message)),
+        Err(error) => Err(Trap::new(error)),
+    }
+}
+
+/// Marks a component as busy for as long as it lives.
+struct Busy<'a>(&'a AtomicBool);
+
+impl<'a> Busy<'a> {
+    fn new(counters: &'a Counters) -> Self {
+        counters.busy.store(true, Ordering::Release);
+        Self(&counters.busy)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}

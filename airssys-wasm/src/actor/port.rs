@@ -1,0 +1,117 @@
+//! What an actor's guest reaches of the runtime: other actors and timers.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use airssys_rt::{ActorRef, CallError, Context, TimerRef};
+use wasmtime::{Result, bail};
+
+use super::{Blueprint, ComponentActor, Counters, Delivery, Envelope, outbox::Outbox};
+use crate::host::bindings::airssys::actor::types::SendError;
+
+/// The most timers of one actor. `wit/actor.wit` promises it.
+const TIMERS: usize = 64;
+
+/// The actors of a system, by name. Their references stay good across restarts.
+#[derive(Default)]
+pub(crate) struct Routes {
+    routes: HashMap<Box<str>, Route>,
+}
+
+/// The way to one actor.
+pub(crate) struct Route {
+    pub(crate) actor: ActorRef<Delivery>,
+    /// The largest payload that it takes.
+    pub(crate) payload_bytes: usize,
+}
+
+impl Routes {
+    pub(crate) fn insert(&mut self, name: &str, route: Route) {
+        self.routes.insert(name.into(), route);
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Route> {
+        self.routes.get(name)
+    }
+}
+
+/// Belongs to one incarnation.
+pub(crate) struct Port {
+    pub(crate) outbox: Outbox,
+    pub(crate) routes: Arc<Routes>,
+    counters: Arc<Counters>,
+    /// The timers by name; without a reference while they wait for the handler to return.
+    timers: HashMap<Arc<str>, Option<TimerRef>>,
+    /// What the handler asked for, to be done when it has returned.
+    requested: Vec<(Arc<str>, Duration)>,
+    cancelled: Vec<TimerRef>,
+}
+
+impl Port {
+    pub(super) fn new(blueprint: &Blueprint) -> Self {
+        Self {
+            outbox: Outbox::new(blueprint.name.clone(), blueprint.counters.clone()),
+            routes: blueprint.routes.clone(),
+            counters: blueprint.counters.clone(),
+            timers: HashMap::new(),
+            requested: Vec::new(),
+            cancelled: Vec::new(),
+        }
+    }
+
+    /// Waits for the answer to a message.
+    pub(crate) async fn call(
+        &mut self,
+        to: &ActorRef<Delivery>,
+        envelope: Envelope,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, SendError> {
+        let answer =
+            to.call(|reply| Delivery::Message(Envelope { reply: Some(reply), ..envelope }), timeout).await;
+        match answer {
+            Ok(Some(payload)) => Ok(payload),
+            Ok(None) => Err(SendError::NoReply),
+            Err(CallError::Timeout) => Err(SendError::TimedOut),
+            Err(_) => Err(SendError::Gone),
+        }
+    }
+
+    pub(crate) fn set_timer(&mut self, name: String, delay: Duration) -> Result<()> {
+        let name: Arc<str> = name.into();
+        self.cancel_timer(&name);
+        if self.timers.len() >= TIMERS {
+            bail!("timers.set: more than {TIMERS} timers");
+        }
+        self.timers.insert(name.clone(), None);
+        self.requested.push((name, delay));
+        Ok(())
+    }
+
+    pub(crate) fn cancel_timer(&mut self, name: &str) -> bool {
+        let Some(timer) = self.timers.remove(name) else { return false };
+        self.cancelled.extend(timer);
+        self.requested.retain(|(requested, _)| &**requested != name);
+        true
+    }
+
+    pub(super) fn arm_timers(&mut self, cx: &mut Context<ComponentActor>) {
+        for timer in self.cancelled.drain(..) {
+            cx.cancel(timer);
+        }
+        for (name, delay) in self.requested.drain(..) {
+            if delay.is_zero() {
+                self.counters.sent.fetch_add(1, Ordering::Relaxed);
+            }
+            let timer = cx.send_after(delay, Delivery::Timer { name: name.clone() });
+            self.timers.insert(name, Some(timer));
+        }
+    }
+
+    /// Notes that a timer fired: it is not armed any more.
+    pub(super) fn timer_fired(&mut self, name: &str) {
+        self.timers.remove(name);
+    }
+}

@@ -1,0 +1,128 @@
+//! Compiled code that outlives the program, so that a start costs milliseconds.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use airssys_osl::{
+    ErrorKind as DoorErrorKind, Principal,
+    fs::{Dir, Flush},
+};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+use crate::{component::Digest, engine::Engine, error::Error};
+
+/// The largest compiled component that is kept: code is two to four times the size of its component.
+const ENTRY_BYTES: u64 = 512 << 20;
+
+/// The file that holds the key of the cache.
+const KEY_FILE: &str = "key";
+
+/// A whole block of SHA-256, as HMAC takes it.
+const KEY_BYTES: usize = 64;
+const TAG_BYTES: usize = 32;
+
+/// Compiled components in a directory, each with a keyed hash over its code.
+///
+/// Compiled code is trusted: who can change it runs code in this program. So an entry is loaded only if its tag was
+/// made with the key of this cache, for this component and this engine; the key is readable by its owner alone.
+/// Anything else is compiled anew.
+pub struct Cache {
+    dir: Dir,
+    key: [u8; KEY_BYTES],
+}
+
+impl Cache {
+    /// Opens the cache in `dir`, which needs the rights to read, list, write and create; makes its key if it is new.
+    ///
+    /// # Errors
+    ///
+    /// The key can neither be read nor made.
+    pub async fn open(dir: Dir, principal: &Principal) -> Result<Self, Error> {
+        let failed = |error| Error::door("open the code cache", error);
+        let key = match dir.read(KEY_FILE, KEY_BYTES as u64).await {
+            Ok(bytes) => <[u8; KEY_BYTES]>::try_from(bytes).ok(),
+            Err(error) if error.kind() == DoorErrorKind::NotFound => None,
+            Err(error) => return Err(failed(error)),
+        };
+        if let Some(key) = key {
+            return Ok(Self { dir, key });
+        }
+        let mut key = [0; KEY_BYTES];
+        principal.random().and_then(|random| random.fill(&mut key)).map_err(failed)?;
+        dir.replace(KEY_FILE, key, Flush::Later).await.map_err(failed)?;
+        Ok(Self { dir, key })
+    }
+
+    /// The code of a component, if an entry of this cache has it.
+    pub(crate) async fn load(
+        &self,
+        engine: &Engine,
+        digest: &Digest,
+    ) -> Option<wasmtime::component::Component> {
+        let name = entry_name(engine, digest);
+        let entry = match self.dir.read(&name, ENTRY_BYTES).await {
+            Ok(entry) => entry,
+            Err(error) if error.kind() == DoorErrorKind::NotFound => return None,
+            Err(error) => {
+                tracing::warn!(entry = name, cause = %error, "cannot read the code cache; compiling");
+                return None;
+            }
+        };
+        let (tag, code) = entry.split_at_checked(TAG_BYTES)?;
+        if self.mac(&name, code).verify_slice(tag).is_err() {
+            tracing::warn!(entry = name, "an entry of the code cache was not written by it; compiling");
+            return None;
+        }
+        match deserialize(engine, code) {
+            Ok(component) => Some(component),
+            Err(error) => {
+                tracing::warn!(entry = name, cause = %error, "an entry of the code cache does not load; compiling");
+                None
+            }
+        }
+    }
+
+    /// Keeps the code of a component. Where that fails, the next start compiles again; the log says so.
+    pub(crate) async fn store(
+        &self,
+        engine: &Engine,
+        digest: &Digest,
+        component: &wasmtime::component::Component,
+    ) {
+        let name = entry_name(engine, digest);
+        let code = match component.serialize() {
+            Ok(code) => code,
+            Err(error) => {
+                return tracing::warn!(entry = name, cause = %error, "cannot serialise compiled code");
+            }
+        };
+        let mut entry = self.mac(&name, &code).finalize().into_bytes().to_vec();
+        entry.extend_from_slice(&code);
+        if let Err(error) = self.dir.replace(&name, entry, Flush::Later).await {
+            tracing::warn!(entry = name, cause = %error, "cannot write the code cache");
+        }
+    }
+
+    /// The keyed hash over an entry's name and code: an entry cannot pass for another.
+    fn mac(&self, name: &str, code: &[u8]) -> Hmac<Sha256> {
+        let mut mac = Hmac::<Sha256>::new(&self.key.into());
+        mac.update(name.as_bytes());
+        mac.update(&[0]);
+        mac.update(code);
+        mac
+    }
+}
+
+/// A component compiled by another engine, or with other settings, is another entry.
+fn entry_name(engine: &Engine, digest: &Digest) -> String {
+    let mut hasher = DefaultHasher::new();
+    engine.inner().precompile_compatibility_hash().hash(&mut hasher);
+    format!("{}-{:016x}.cwasm", digest.hex(), hasher.finish())
+}
+
+#[expect(unsafe_code, reason = "Wasmtime cannot check compiled code; the keyed hash above does")]
+fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<wasmtime::component::Component> {
+    // SAFETY: `code` came out of `Component::serialize` in this cache: its tag, made with a key that only the owner
+    // of the cache can read, was verified by the caller over these very bytes.
+    unsafe { wasmtime::component::Component::deserialize(engine.inner(), code) }
+}

@@ -1,0 +1,233 @@
+//! A component's code: verified, compiled once, ready to be instantiated.
+
+use std::{fmt, str::FromStr};
+
+use sha2::{Digest as _, Sha256};
+use wasmtime::component::{InstancePre, types::ComponentItem};
+
+use crate::{
+    cache::Cache,
+    engine::Engine,
+    error::{Error, ErrorKind},
+    host::bindings::EverythingPre,
+    instance::State,
+};
+
+/// The largest component that is loaded, in bytes. Interpreted languages bring their runtime: 18 MB for Python.
+pub const COMPONENT_BYTES: u64 = 64 << 20;
+
+/// The export that makes a component an actor.
+const ACTOR: &str = "airssys:actor/actor@0.1.0";
+
+/// The export that makes a component a command, in any version of WASI 0.2.
+const COMMAND: &str = "wasi:cli/run@0.2.";
+
+/// SHA-256 of a component's bytes. Its text form is `sha256:` and 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest([u8; 32]);
+
+/// A compiled component.
+#[derive(Clone)]
+pub struct Component {
+    digest: Digest,
+    pre: InstancePre<State>,
+    exports: Vec<String>,
+    imports: Vec<String>,
+}
+
+/// Where the code of a component came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// From the code cache.
+    Cached,
+    /// Compiled now.
+    Compiled,
+}
+
+impl Component {
+    /// Compiles a component, or takes its code from the cache.
+    ///
+    /// `compiling` is called if it has to be compiled, which runs on the blocking pool. A cache that cannot be read or written costs time, not correctness: the
+    /// log says so.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidComponent`](ErrorKind::InvalidComponent): the bytes are no component, or it imports something that
+    /// this version does not have; the cause names it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves a compilation that was started to end by itself.
+    pub async fn load(
+        engine: &Engine,
+        bytes: Vec<u8>,
+        cache: Option<&Cache>,
+        compiling: impl FnOnce(),
+    ) -> Result<(Self, Origin), Error> {
+        let digest = Digest::of(&bytes);
+        if let Some(cache) = cache
+            && let Some(compiled) = cache.load(engine, &digest).await
+        {
+            return Ok((Self::new(engine, digest, &compiled)?, Origin::Cached));
+        }
+
+        compiling();
+        let compiler = engine.inner().clone();
+        let compile = move || wasmtime::component::Component::new(&compiler, bytes);
+        let compiled = match tokio::task::spawn_blocking(compile).await {
+            Ok(Ok(compiled)) => compiled,
+            Ok(Err(error)) => return Err(invalid(error)),
+            Err(panic) => return Err(Error::new(ErrorKind::Bug, "compile the component").caused_by(panic)),
+        };
+        if let Some(cache) = cache {
+            cache.store(engine, &digest, &compiled).await;
+        }
+        Ok((Self::new(engine, digest, &compiled)?, Origin::Compiled))
+    }
+
+    fn new(
+        engine: &Engine,
+        digest: Digest,
+        compiled: &wasmtime::component::Component,
+    ) -> Result<Self, Error> {
+        let component_type = compiled.component_type();
+        let names = |items: Vec<(&str, bool)>| {
+            items.into_iter().filter(|(_, interface)| *interface).map(|(name, _)| name.to_owned()).collect()
+        };
+        let is_interface = |item: &ComponentItem| matches!(item, ComponentItem::ComponentInstance(_));
+        let exports =
+            component_type.exports(engine.inner()).map(|(name, item)| (name, is_interface(&item.ty)));
+        let imports =
+            component_type.imports(engine.inner()).map(|(name, item)| (name, is_interface(&item.ty)));
+        let (exports, imports) = (names(exports.collect()), names(imports.collect()));
+        let pre = engine.linker().instantiate_pre(compiled).map_err(invalid)?;
+        Ok(Self { digest, pre, exports, imports })
+    }
+
+    /// SHA-256 of the bytes that it was compiled from.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The interfaces that it exports, such as `wasi:cli/run@0.2.6`.
+    pub fn exports(&self) -> &[String] {
+        &self.exports
+    }
+
+    /// The interfaces that it imports.
+    pub fn imports(&self) -> &[String] {
+        &self.imports
+    }
+
+    /// Whether it exports the actor interface of this version.
+    pub fn is_actor(&self) -> bool {
+        self.exports.iter().any(|name| name == ACTOR)
+    }
+
+    /// Whether it exports `wasi:cli/run`.
+    pub fn is_command(&self) -> bool {
+        self.run_export().is_some()
+    }
+
+    pub(crate) fn run_export(&self) -> Option<&str> {
+        self.exports.iter().map(String::as_str).find(|name| name.starts_with(COMMAND))
+    }
+
+    pub(crate) fn pre(&self) -> &InstancePre<State> {
+        &self.pre
+    }
+
+    /// The component as an actor.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidComponent`](ErrorKind::InvalidComponent): it does not export the actor interface.
+    pub(crate) fn actor(&self) -> Result<EverythingPre<State>, Error> {
+        EverythingPre::new(self.pre.clone()).map_err(|error| {
+            let exports =
+                if self.exports.is_empty() { "nothing".to_owned() } else { self.exports.join(", ") };
+            let what = format!("use the component as an actor: it exports {exports}, not {ACTOR}");
+            Error::new(ErrorKind::InvalidComponent, what).caused_by(error)
+        })
+    }
+}
+
+fn invalid(error: wasmtime::Error) -> Error {
+    Error::new(ErrorKind::InvalidComponent, "load the component").caused_by(error)
+}
+
+impl Digest {
+    /// The digest of some bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// The 64 hexadecimal digits, without the algorithm's name.
+    pub(crate) fn hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl FromStr for Digest {
+    type Err = InvalidDigest;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDigest> {
+        let hex = text.strip_prefix("sha256:").ok_or(InvalidDigest)?;
+        if hex.len() != 64 || !hex.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(InvalidDigest);
+        }
+        let mut digest = [0; 32];
+        for (index, byte) in digest.iter_mut().enumerate() {
+            let digits = hex.get(index * 2..index * 2 + 2).ok_or(InvalidDigest)?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| InvalidDigest)?;
+        }
+        Ok(Self(digest))
+    }
+}
+
+/// The text is no digest: `sha256:` and 64 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidDigest;
+
+impl fmt::Display for InvalidDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a digest is `sha256:` and 64 hexadecimal digits")
+    }
+}
+
+impl std::error::Error for InvalidDigest {}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ABC: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    #[test]
+    fn a_digest_prints_and_parses() {
+        assert_eq!(Digest::of(b"abc").to_string(), ABC);
+        assert_eq!(ABC.parse(), Ok(Digest::of(b"abc")));
+    }
+
+    #[test]
+    fn what_is_no_digest_is_refused() {
+        let cases =
+            ["", "sha256:", "ba7816", &ABC[7..], &ABC[..70], &ABC.replace('b', "g"), &ABC.replace('b', "é")];
+        for text in cases {
+            assert_eq!(text.parse::<Digest>(), Err(InvalidDigest), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The engine: how guests are compiled, where they live, and the clock that interrupts them.
+
+use std::{thread, time::Duration};
+
+use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, component::Linker};
+
+use crate::{
+    error::{Error, ErrorKind},
+    host,
+    instance::State,
+};
+
+/// How often a running guest is interrupted, and the unit in which its deadline is counted.
+pub(crate) const TICK: Duration = Duration::from_millis(10);
+
+/// The most live instances of an engine: each has its slot of address space reserved.
+const POOL_INSTANCES: u32 = 1000;
+
+/// The largest linear memory that a slot of the pool can hold; `limits.memory` is what a component may use of it.
+const MEMORY_BYTES: usize = 4 << 30;
+
+/// The most linear memories of one component. Composed components have several.
+const MEMORIES: u32 = 16;
+
+/// The largest stack of a guest, in bytes. Beyond it is a trap.
+const GUEST_STACK_BYTES: usize = 512 * 1024;
+
+/// The stack of a fiber, in bytes: the guest's, and what host functions need on top of it.
+const FIBER_STACK_BYTES: usize = GUEST_STACK_BYTES + 512 * 1024;
+
+/// Compiles and runs components. Cheap to clone; one is enough for a program.
+///
+/// Instances come from a pool of reserved memory, so that starting one costs microseconds. Where the pool cannot be
+/// reserved (a limit on address space, say), instances are allocated on demand, and the log says so.
+#[derive(Clone)]
+pub struct Engine {
+    inner: wasmtime::Engine,
+    linker: Linker<State>,
+}
+
+impl Engine {
+    /// Makes an engine and starts its clock, which stops with the last clone.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](ErrorKind::Unsupported): this machine cannot run compiled WebAssembly.
+    pub fn new() -> Result<Self, Error> {
+        let inner = wasmtime::Engine::new(&config(pool())).or_else(|error| {
+            tracing::warn!(cause = %error, "cannot reserve the instance pool; instances are allocated on demand");
+            wasmtime::Engine::new(&config(InstanceAllocationStrategy::OnDemand))
+        });
+        let inner =
+            inner.map_err(|error| Error::new(ErrorKind::Unsupported, "start the engine").caused_by(error))?;
+
+        let mut linker = Linker::new(&inner);
+        host::link(&mut linker)
+            .map_err(|error| Error::new(ErrorKind::Bug, "link the imports").caused_by(error))?;
+        start_clock(&inner)?;
+        Ok(Self { inner, linker })
+    }
+
+    pub(crate) fn inner(&self) -> &wasmtime::Engine {
+        &self.inner
+    }
+
+    pub(crate) fn linker(&self) -> &Linker<State> {
+        &self.linker
+    }
+}
+
+fn config(allocation: InstanceAllocationStrategy) -> Config {
+    let mut config = Config::new();
+    // Concurrency inside a component (WASI 0.3) costs every call several times over; its components get an engine
+    // of their own when they come.
+    config.concurrency_support(false);
+    config.allocation_strategy(allocation);
+    // Epochs cost a few per cent where fuel costs up to 83: preemption and deadlines are counted in ticks.
+    config.epoch_interruption(true);
+    config.max_wasm_stack(GUEST_STACK_BYTES);
+    config.async_stack_size(FIBER_STACK_BYTES);
+    // Proposals that no supported toolchain needs are attack surface.
+    config.wasm_memory64(false);
+    config.wasm_multi_memory(false);
+    config.wasm_relaxed_simd(false);
+    config
+}
+
+fn pool() -> InstanceAllocationStrategy {
+    let mut pool = PoolingAllocationConfig::default();
+    pool.max_memory_size(MEMORY_BYTES);
+    pool.total_component_instances(POOL_INSTANCES);
+    pool.total_core_instances(POOL_INSTANCES * 4);
+    pool.total_memories(POOL_INSTANCES * 2);
+    pool.total_tables(POOL_INSTANCES * 4);
+    pool.total_stacks(POOL_INSTANCES);
+    pool.max_memories_per_component(MEMORIES);
+    pool.max_core_instances_per_component(64);
+    // What a guest touched stays resident up to this size: cheaper to clear than to give back and fault in again.
+    pool.linear_memory_keep_resident(64 * 1024);
+    InstanceAllocationStrategy::Pooling(pool)
+}
+
+/// Starts the thread that raises the epoch once a tick for as long as the engine lives.
+fn start_clock(engine: &wasmtime::Engine) -> Result<(), Error> {
+    let engine = engine.weak();
+    thread::Builder::new()
+        .name("airssys-epoch".to_owned())
+        .spawn(move || {
+            while let Some(engine) = engine.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                thread::sleep(TICK);
+            }
+        })
+        .map_err(|error| Error::new(ErrorKind::Io, "start the engine's clock").caused_by(error))?;
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! What Wasmtime makes of `wit/`: a trait per import, a typed call per export.
+
+wasmtime::component::bindgen!({
+    path: "../wit",
+    inline: r#"
+        package airssys:host;
+
+        /// All that any guest may import, and what an actor exports.
+        world everything {
+            include wasi:cli/imports@0.2.12;
+            import airssys:process/process@0.1.0;
+            import airssys:actor/messaging@0.1.0;
+            import airssys:actor/timers@0.1.0;
+            import airssys:actor/log@0.1.0;
+            export airssys:actor/actor@0.1.0;
+        }
+    "#,
+    world: "airssys:host/everything",
+    imports: {
+        "airssys:actor/messaging.send": async | trappable,
+        "airssys:actor/messaging.call": async | trappable,
+        "wasi:filesystem/types.[method]descriptor.sync-data": async | trappable,
+        "wasi:filesystem/types.[method]descriptor.get-flags": trappable,
+        "wasi:filesystem/types.[method]descriptor.get-type": trappable,
+        "wasi:filesystem/types.[method]descriptor.set-size": async | trappable,
+        "wasi:filesystem/types.[method]descriptor.set-times": async | trappable,
+        "wasi:filesystem/types.[method]descriptor.read": async | trappable,
+        "wasi:filesystem/types.[method]descriptor.write": async | trappable,
+        "wasi:filesystem/types.[method]descriptor.read-directory": async | trappable,
+        "wasi:filesystem/types.[method]descriptor.sync": async | trappable,
+        "wasi:filesystem/types.[method]descriptor.create-directory-at": async | trappable,
+        "wasi:filesystem/types.[method]descriptor.stat": async | trappable,
+        "wasi:filesystem/types.[method]descriptor.stat-at": async | trappable,
+        "wasi:filesystem/types.[method]descriptor.set-times-at": async | trappable,
+        "wasi:filesystem/types.[method]descriptor.link-at": async | trappable,
+        "wasi:filesystem/types.[method]descriptor.open-at": async | trappable,
+        "wasi:filesystem/types.[method]descriptor.readlink-at": async | trappable,
+        "wasi:filesystem/types.[method]descriptor.remove-directory-at": async | trappable,
+        "wasi:filesystem/types.[method]descriptor.rename-at": async | trappable,
+        "wasi:filesystem/types.[method]descriptor.symlink-at": async | trappable,
+        "wasi:filesystem/types.[method]descriptor.unlink-file-at": async | trappable,
+        "wasi:filesystem/types.[method]descriptor.is-same-object": async | trappable,
+        "wasi:filesystem/types.[method]descriptor.metadata-hash": async | trappable,
+        "wasi:filesystem/types.[method]descriptor.metadata-hash-at": async | trappable,
+        default: trappable,
+    },
+    exports: { default: async },
+    // What the host hands to an export is borrowed: a message is copied once, into the guest.
+    ownership: Borrowing { duplicate_if_necessary: true },
+    with: {
+        "wasi:io": wasmtime_wasi_io::bindings::wasi::io,
+        "wasi:filesystem/types.descriptor": super::filesystem::Descriptor,
+        "wasi:filesystem/types.directory-entry-stream": super::filesystem::Entries,
+        "wasi:sockets/network.network": super::sockets::Network,
+        "wasi:sockets/tcp.tcp-socket": super::sockets::Tcp,
+        "wasi:sockets/udp.udp-socket": super::sockets::Udp,
+    },
+    trappable_error_type: {
+        "wasi:filesystem/types.error-code" => super::filesystem::FsError,
+        "wasi:sockets/network.error-code" => super::sockets::SocketError,
+    },
+});

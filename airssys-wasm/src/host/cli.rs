@@ -1,0 +1,211 @@
+//! `wasi:cli`: arguments, environment, standard streams and exit.
+
+use std::{
+    fmt,
+    io::{Read as _, Write as _},
+};
+
+use bytes::Bytes;
+use wasmtime::{Result, component::Resource, error::Context as _};
+use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream};
+
+use super::{
+    Host, Stdio,
+    bindings::wasi::cli::{
+        environment, exit, stderr, stdin, stdout, terminal_input, terminal_output, terminal_stderr,
+        terminal_stdin, terminal_stdout,
+    },
+    log::{LINE_BYTES, printable},
+    stream::{CHUNK_BYTES, Drain, Reading, Source, Writing},
+};
+
+/// The guest ended by itself with this status: `wasi:cli/exit`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Exit(pub(crate) u8);
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "exit with status {}", self.0)
+    }
+}
+
+impl std::error::Error for Exit {}
+
+impl environment::Host for Host {
+    /// The granted variables. Where none is granted, WASI's answer is an empty list, and the record says denied.
+    fn get_environment(&mut self) -> Result<Vec<(String, String)>> {
+        match self.principal.env() {
+            Ok(variables) => Ok(variables),
+            Err(error) if error.kind() == airssys_osl::ErrorKind::Denied => Ok(Vec::new()),
+            Err(error) => Err(error).context("the environment cannot be read"),
+        }
+    }
+
+    fn get_arguments(&mut self) -> Result<Vec<String>> {
+        Ok(self.arguments.clone())
+    }
+
+    fn initial_cwd(&mut self) -> Result<Option<String>> {
+        Ok(None)
+    }
+}
+
+impl exit::Host for Host {
+    fn exit(&mut self, status: std::result::Result<(), ()>) -> Result<()> {
+        Err(Exit(u8::from(status.is_err())).into())
+    }
+
+    fn exit_with_code(&mut self, status_code: u8) -> Result<()> {
+        Err(Exit(status_code).into())
+    }
+}
+
+impl stdin::Host for Host {
+    fn get_stdin(&mut self) -> Result<Resource<DynInputStream>> {
+        let stream: DynInputStream = match self.stdio {
+            Stdio::Inherit => Box::new(Reading::new(Stdin)),
+            Stdio::Log => Box::new(Reading::<Stdin>::Closed),
+        };
+        Ok(self.table.push(stream)?)
+    }
+}
+
+impl stdout::Host for Host {
+    fn get_stdout(&mut self) -> Result<Resource<DynOutputStream>> {
+        self.output(Output::Stdout)
+    }
+}
+
+impl stderr::Host for Host {
+    fn get_stderr(&mut self) -> Result<Resource<DynOutputStream>> {
+        self.output(Output::Stderr)
+    }
+}
+
+impl Host {
+    fn output(&mut self, output: Output) -> Result<Resource<DynOutputStream>> {
+        let stream: DynOutputStream = match self.stdio {
+            Stdio::Inherit => Box::new(Writing::new(output)),
+            Stdio::Log => Box::new(Writing::new(LogLines { component: self.name.clone(), line: Vec::new() })),
+        };
+        Ok(self.table.push(stream)?)
+    }
+}
+
+/// This program's own input. Reading waits on a thread of the blocking pool.
+struct Stdin;
+
+impl Source for Stdin {
+    async fn read(self, max: usize) -> (Self, Result<Bytes>) {
+        let read = tokio::task::spawn_blocking(move || {
+            let mut buffer = vec![0; max.min(CHUNK_BYTES)];
+            let count = std::io::stdin().read(&mut buffer)?;
+            buffer.truncate(count);
+            Ok::<_, std::io::Error>(Bytes::from(buffer))
+        });
+        let bytes = match read.await {
+            Ok(bytes) => bytes.map_err(Into::into),
+            Err(cancelled) => Err(cancelled.into()),
+        };
+        (self, bytes)
+    }
+}
+
+/// This program's own output.
+#[derive(Clone, Copy)]
+enum Output {
+    Stdout,
+    Stderr,
+}
+
+impl Drain for Output {
+    async fn write(self, bytes: Bytes) -> (Self, Result<()>) {
+        // A pipe whose reader is slow blocks; that must not hold a worker of the runtime.
+        let write = tokio::task::spawn_blocking(move || match self {
+            Self::Stdout => {
+                let mut stdout = std::io::stdout().lock();
+                stdout.write_all(&bytes).and_then(|()| stdout.flush())
+            }
+            Self::Stderr => std::io::stderr().write_all(&bytes),
+        });
+        let written = match write.await {
+            Ok(written) => written.map_err(Into::into),
+            Err(cancelled) => Err(cancelled.into()),
+        };
+        (self, written)
+    }
+}
+
+/// A component's standard output: each line becomes one of the log.
+struct LogLines {
+    component: std::sync::Arc<str>,
+    line: Vec<u8>,
+}
+
+impl LogLines {
+    fn log(&mut self) {
+        let line = printable(&String::from_utf8_lossy(&self.line));
+        tracing::info!(target: "guest", component = &*self.component, "{line}");
+        self.line.clear();
+    }
+}
+
+impl Drain for LogLines {
+    async fn write(mut self, bytes: Bytes) -> (Self, Result<()>) {
+        for &byte in &bytes {
+            match byte {
+                b'\n' => self.log(),
+                _ => self.line.push(byte),
+            }
+            if self.line.len() >= LINE_BYTES {
+                self.log();
+            }
+        }
+        (self, Ok(()))
+    }
+}
+
+impl Drop for LogLines {
+    fn drop(&mut self) {
+        if !self.line.is_empty() {
+            self.log();
+        }
+    }
+}
+
+/// No guest gets a terminal: what it writes may end on one, but it cannot drive it.
+impl terminal_stdin::Host for Host {
+    fn get_terminal_stdin(&mut self) -> Result<Option<Resource<terminal_input::TerminalInput>>> {
+        Ok(None)
+    }
+}
+
+impl terminal_stdout::Host for Host {
+    fn get_terminal_stdout(&mut self) -> Result<Option<Resource<terminal_output::TerminalOutput>>> {
+        Ok(None)
+    }
+}
+
+impl terminal_stderr::Host for Host {
+    fn get_terminal_stderr(&mut self) -> Result<Option<Resource<terminal_output::TerminalOutput>>> {
+        Ok(None)
+    }
+}
+
+impl terminal_input::Host for Host {}
+
+impl terminal_input::HostTerminalInput for Host {
+    fn drop(&mut self, terminal: Resource<terminal_input::TerminalInput>) -> Result<()> {
+        self.table.delete(terminal)?;
+        Ok(())
+    }
+}
+
+impl terminal_output::Host for Host {}
+
+impl terminal_output::HostTerminalOutput for Host {
+    fn drop(&mut self, terminal: Resource<terminal_output::TerminalOutput>) -> Result<()> {
+        self.table.delete(terminal)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,68 @@
+//! `airssys:actor/messaging`: messages to other actors.
+
+use std::time::Duration;
+
+use airssys_rt::ActorRef;
+use wasmtime::{Result, bail};
+
+use super::{
+    Host,
+    bindings::airssys::actor::{messaging, types, types::SendError},
+};
+use crate::actor::{Delivery, Envelope, Port, SUBJECT_BYTES};
+
+impl types::Host for Host {}
+
+impl messaging::Host for Host {
+    async fn send(&mut self, to: String, subject: String, payload: Vec<u8>) -> Result<Result<(), SendError>> {
+        let (port, actor, envelope) = match self.address(&to, subject, payload)? {
+            Ok(addressed) => addressed,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        port.outbox.push(actor, envelope);
+        if port.outbox.is_full() {
+            port.outbox.flush().await;
+        }
+        Ok(Ok(()))
+    }
+
+    async fn call(
+        &mut self,
+        to: String,
+        subject: String,
+        payload: Vec<u8>,
+        timeout_ms: u32,
+    ) -> Result<Result<Vec<u8>, SendError>> {
+        let (port, actor, envelope) = match self.address(&to, subject, payload)? {
+            Ok(addressed) => addressed,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        // What was sent before the call arrives before the call.
+        port.outbox.flush().await;
+        Ok(port.call(&actor, envelope, Duration::from_millis(timeout_ms.into())).await)
+    }
+}
+
+type Addressed<'a> = (&'a mut Port, ActorRef<Delivery>, Envelope);
+
+impl Host {
+    /// Puts a message into an envelope, if policy lets this component send to that one.
+    fn address(
+        &mut self,
+        to: &str,
+        subject: String,
+        payload: Vec<u8>,
+    ) -> Result<Result<Addressed<'_>, SendError>> {
+        let Some(port) = &mut self.port else { bail!("messaging: a command sends no messages") };
+        if self.principal.may_send(to).is_err() {
+            return Ok(Err(SendError::NotPermitted));
+        }
+        let Some(route) = port.routes.get(to) else { return Ok(Err(SendError::NoSuchActor)) };
+        if subject.len() > SUBJECT_BYTES || payload.len() > route.payload_bytes {
+            return Ok(Err(SendError::TooLarge));
+        }
+        let actor = route.actor.clone();
+        let envelope = Envelope { sender: self.name.clone(), subject, payload, reply: None, deliveries: 0 };
+        Ok(Ok((port, actor, envelope)))
+    }
+}

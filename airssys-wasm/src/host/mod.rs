@@ -1,0 +1,108 @@
+//! What a guest imports. One file per WIT package part; each call becomes an operation of `airssys-osl` under the
+//! component's principal, or a message to another actor.
+//!
+//! Everything is linked, so that any component starts; what a component may *do* is decided at each call.
+
+pub(crate) mod bindings;
+mod cli;
+mod clocks;
+mod errno;
+pub(crate) mod filesystem;
+pub(crate) use log::printable;
+mod log;
+pub(crate) mod messaging;
+mod process;
+mod random;
+pub(crate) mod sockets;
+mod stream;
+mod timers;
+
+pub(crate) use cli::Exit;
+
+use airssys_osl::{Principal, clock::Clock, fs::Dir, random::Random};
+use wasmtime::component::{HasSelf, Linker, ResourceTable};
+use wasmtime_wasi_io::IoView;
+
+use crate::{actor::Port, instance::State};
+
+/// Where the standard streams of a guest lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stdio {
+    /// To the streams of this program: a command that a user runs.
+    Inherit,
+    /// Output becomes lines of the log; input is empty: a component of a system.
+    Log,
+}
+
+/// What the host functions of one instance work with.
+pub(crate) struct Host {
+    pub(crate) table: ResourceTable,
+    pub(crate) principal: Principal,
+    pub(crate) name: std::sync::Arc<str>,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) preopens: Vec<(Dir, String)>,
+    pub(crate) stdio: Stdio,
+    /// Opened at first use; the door records that once.
+    pub(crate) clock: Option<Clock>,
+    /// Opened at first use; the door records that once.
+    pub(crate) random: Option<Random>,
+    /// What an actor reaches of the runtime; a command has none.
+    pub(crate) port: Option<Port>,
+}
+
+/// Links every import.
+pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    use bindings::{airssys, wasi};
+
+    fn host(state: &mut State) -> &mut Host {
+        &mut state.host
+    }
+    macro_rules! link {
+        ($($interface:path),* $(,)?) => {{
+            $({
+                use $interface as interface;
+                interface::add_to_linker::<State, HasSelf<Host>>(linker, host)?;
+            })*
+        }};
+    }
+    wasmtime_wasi_io::add_to_linker_async(linker)?;
+    link!(
+        airssys::actor::log,
+        airssys::actor::messaging,
+        airssys::actor::timers,
+        airssys::actor::types,
+        airssys::process::process,
+        wasi::cli::environment,
+        wasi::cli::exit,
+        wasi::cli::stderr,
+        wasi::cli::stdin,
+        wasi::cli::stdout,
+        wasi::cli::terminal_input,
+        wasi::cli::terminal_output,
+        wasi::cli::terminal_stderr,
+        wasi::cli::terminal_stdin,
+        wasi::cli::terminal_stdout,
+        wasi::clocks::monotonic_clock,
+        wasi::clocks::wall_clock,
+        wasi::filesystem::preopens,
+        wasi::filesystem::types,
+        wasi::random::insecure,
+        wasi::random::insecure_seed,
+        wasi::random::random,
+        wasi::sockets::instance_network,
+        wasi::sockets::ip_name_lookup,
+        wasi::sockets::tcp,
+        wasi::sockets::tcp_create_socket,
+        wasi::sockets::udp,
+        wasi::sockets::udp_create_socket,
+    );
+    wasi::sockets::network::add_to_linker::<State, HasSelf<Host>>(linker, &Default::default(), host)?;
+    wasi::clocks::timezone::add_to_linker::<State, HasSelf<Host>>(linker, &Default::default(), host)?;
+    Ok(())
+}
+
+impl IoView for State {
+    fn table(&mut self) -> &mut ResourceTable {
+        &mut self.host.table
+    }
+}

@@ -1,0 +1,223 @@
+//! Streams of WASI over things that read and write asynchronously: files and this program's own streams.
+
+use std::{future::Future, pin::Pin};
+
+use bytes::Bytes;
+use wasmtime_wasi_io::{
+    async_trait,
+    poll::Pollable,
+    streams::{InputStream, OutputStream, StreamError, StreamResult},
+};
+
+/// The most bytes of one read or write through a stream: the host never allocates what a guest asks for.
+pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
+
+type Pending<T, R> = Pin<Box<dyn Future<Output = (T, wasmtime::Result<R>)> + Send>>;
+
+/// Something that can be read from, a chunk at a time.
+pub(crate) trait Source: Sized + Send + 'static {
+    /// Reads at most `max` bytes. No bytes is the end.
+    fn read(self, max: usize) -> impl Future<Output = (Self, wasmtime::Result<Bytes>)> + Send;
+}
+
+/// Something that can be written to.
+pub(crate) trait Drain: Sized + Send + 'static {
+    /// Writes all of `bytes`.
+    fn write(self, bytes: Bytes) -> impl Future<Output = (Self, wasmtime::Result<()>)> + Send;
+}
+
+/// An input stream over a [`Source`]. It reads only when the guest waits for it, one chunk ahead.
+pub(crate) enum Reading<S> {
+    Idle(S),
+    Busy(Pending<S, Bytes>),
+    Data(S, Bytes),
+    Failed(wasmtime::Error),
+    Closed,
+}
+
+impl<S: Source> Reading<S> {
+    pub(crate) fn new(source: S) -> Self {
+        Self::Idle(source)
+    }
+
+    fn start(&mut self, max: usize) {
+        if let Self::Idle(_) = self
+            && let Self::Idle(source) = std::mem::replace(self, Self::Closed)
+        {
+            *self = Self::Busy(Box::pin(source.read(max.clamp(1, CHUNK_BYTES))));
+        }
+    }
+
+    async fn finish(&mut self) {
+        if let Self::Busy(pending) = self {
+            *self = match pending.await {
+                (_, Ok(bytes)) if bytes.is_empty() => Self::Closed,
+                (source, Ok(bytes)) => Self::Data(source, bytes),
+                (_, Err(error)) => Self::Failed(error),
+            };
+        }
+    }
+}
+
+#[async_trait]
+impl<S: Source> Pollable for Reading<S> {
+    async fn ready(&mut self) {
+        self.start(CHUNK_BYTES);
+        self.finish().await;
+    }
+}
+
+#[async_trait]
+impl<S: Source> InputStream for Reading<S> {
+    fn read(&mut self, size: usize) -> StreamResult<Bytes> {
+        match std::mem::replace(self, Self::Closed) {
+            Self::Closed => Err(StreamError::Closed),
+            Self::Failed(error) => Err(StreamError::LastOperationFailed(error)),
+            Self::Data(source, mut bytes) => {
+                let chunk = bytes.split_to(size.min(bytes.len()));
+                *self = if bytes.is_empty() { Self::Idle(source) } else { Self::Data(source, bytes) };
+                Ok(chunk)
+            }
+            waiting @ (Self::Idle(_) | Self::Busy(_)) => {
+                *self = waiting;
+                Ok(Bytes::new())
+            }
+        }
+    }
+
+    async fn blocking_read(&mut self, size: usize) -> StreamResult<Bytes> {
+        if size > 0 {
+            self.start(size);
+            self.finish().await;
+        }
+        self.read(size)
+    }
+}
+
+/// An output stream over a [`Drain`]: one write is under way at a time.
+pub(crate) enum Writing<D> {
+    Idle(D),
+    Busy(Pending<D, ()>),
+    Failed(wasmtime::Error),
+    Closed,
+}
+
+impl<D: Drain> Writing<D> {
+    pub(crate) fn new(drain: D) -> Self {
+        Self::Idle(drain)
+    }
+
+    async fn finish(&mut self) {
+        if let Self::Busy(pending) = self {
+            *self = match pending.await {
+                (drain, Ok(())) => Self::Idle(drain),
+                (_, Err(error)) => Self::Failed(error),
+            };
+        }
+    }
+}
+
+#[async_trait]
+impl<D: Drain> Pollable for Writing<D> {
+    async fn ready(&mut self) {
+        self.finish().await;
+    }
+}
+
+#[async_trait]
+impl<D: Drain> OutputStream for Writing<D> {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        match std::mem::replace(self, Self::Closed) {
+            Self::Idle(drain) => {
+                *self = Self::Busy(Box::pin(drain.write(bytes)));
+                Ok(())
+            }
+            Self::Closed => Err(StreamError::Closed),
+            Self::Busy(_) | Self::Failed(_) => {
+                Err(StreamError::trap("write without a permit of check-write"))
+            }
+        }
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        self.check_write().map(|_| ())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        match self {
+            Self::Idle(_) => Ok(CHUNK_BYTES),
+            Self::Busy(_) => Ok(0),
+            Self::Closed => Err(StreamError::Closed),
+            Self::Failed(_) => match std::mem::replace(self, Self::Closed) {
+                Self::Failed(error) => Err(StreamError::LastOperationFailed(error)),
+                _ => Err(StreamError::Closed),
+            },
+        }
+    }
+
+    /// Ends the write that is under way: a guest that drops its stream has still written what it wrote.
+    async fn cancel(&mut self) {
+        self.finish().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives its bytes in two reads, then ends or fails.
+    struct Script(Vec<wasmtime::Result<Bytes>>);
+
+    impl Source for Script {
+        async fn read(mut self, _max: usize) -> (Self, wasmtime::Result<Bytes>) {
+            let next = if self.0.is_empty() { Ok(Bytes::new()) } else { self.0.remove(0) };
+            (self, next)
+        }
+    }
+
+    #[tokio::test]
+    async fn reads_in_pieces_and_ends() {
+        let mut stream = Reading::new(Script(vec![Ok(Bytes::from_static(b"abc"))]));
+        assert!(stream.read(9).unwrap().is_empty(), "nothing is read before somebody waits");
+        stream.ready().await;
+        assert_eq!(&stream.read(2).unwrap()[..], b"ab");
+        assert_eq!(&stream.blocking_read(9).await.unwrap()[..], b"c");
+        assert!(matches!(stream.blocking_read(9).await, Err(StreamError::Closed)));
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_once_and_then_closed() {
+        let mut stream = Reading::new(Script(vec![Err(wasmtime::format_err!("gone"))]));
+        assert!(matches!(stream.blocking_read(9).await, Err(StreamError::LastOperationFailed(_))));
+        assert!(matches!(stream.blocking_read(9).await, Err(StreamError::Closed)));
+    }
+
+    #[derive(Default)]
+    struct Sink(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl Drain for Sink {
+        async fn write(self, bytes: Bytes) -> (Self, wasmtime::Result<()>) {
+            tokio::task::yield_now().await;
+            self.0.lock().unwrap().extend_from_slice(&bytes);
+            (self, Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dropped_stream_has_written_what_it_took() {
+        let sink = Sink::default();
+        let written = sink.0.clone();
+        let mut stream = Writing::new(sink);
+        stream.write(Bytes::from_static(b"abc")).unwrap();
+        assert_eq!(stream.check_write().unwrap(), 0, "one write at a time");
+        stream.cancel().await;
+        assert_eq!(*written.lock().unwrap(), b"abc");
+    }
+
+    #[tokio::test]
+    async fn a_write_without_a_permit_is_a_trap() {
+        let mut stream = Writing::new(Sink::default());
+        stream.write(Bytes::from_static(b"a")).unwrap();
+        assert!(matches!(stream.write(Bytes::from_static(b"b")), Err(StreamError::Trap(_))));
+    }
+}

@@ -1,0 +1,203 @@
+//! One instance of a component: its store, and the ceilings over it.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use airssys_osl::Principal;
+use wasmtime::{ResourceLimiter, Store, UpdateDeadline, component::ResourceTable};
+
+use crate::{
+    actor::Port,
+    engine::{Engine, TICK},
+    error::Error,
+    grant::Preopen,
+    host::{Host, Stdio},
+    manifest::Limits,
+};
+
+/// The most handles (files, streams, pollables …) that an instance may hold open.
+const HANDLES: usize = 4096;
+
+/// The most elements of a table of functions.
+const TABLE_ELEMENTS: usize = 100_000;
+
+/// What belongs to one instance.
+pub(crate) struct State {
+    pub(crate) host: Host,
+    ceiling: Ceiling,
+    budget: Budget,
+}
+
+/// What an instance starts with.
+pub(crate) struct Setup<'a> {
+    pub(crate) name: Arc<str>,
+    pub(crate) principal: &'a Principal,
+    pub(crate) preopens: &'a [Preopen],
+    pub(crate) arguments: Vec<String>,
+    pub(crate) stdio: Stdio,
+    pub(crate) limits: &'a Limits,
+    pub(crate) port: Option<Port>,
+}
+
+impl State {
+    /// Makes a store for one instance. Its directories are opened by the door, each on the record.
+    ///
+    /// # Errors
+    ///
+    /// A granted directory cannot be opened.
+    pub(crate) async fn store(engine: &Engine, setup: Setup<'_>) -> Result<Store<Self>, Error> {
+        let mut preopens = Vec::with_capacity(setup.preopens.len());
+        for preopen in setup.preopens {
+            let opened = setup.principal.dir(&preopen.host).await;
+            let dir = opened.map_err(|error| Error::door(format!("start `{}`", setup.name), error))?;
+            preopens.push((dir, preopen.guest.clone()));
+        }
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(HANDLES);
+        let state = Self {
+            host: Host {
+                table,
+                principal: setup.principal.clone(),
+                name: setup.name,
+                arguments: setup.arguments,
+                preopens,
+                stdio: setup.stdio,
+                clock: None,
+                random: None,
+                port: setup.port,
+            },
+            ceiling: Ceiling { memory_bytes: setup.limits.memory_bytes },
+            budget: Budget::new(setup.limits.deadline),
+        };
+        let mut store = Store::new(engine.inner(), state);
+        store.limiter(|state| &mut state.ceiling);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|mut context| match context.data_mut().budget.spend() {
+            // Other actors on this thread get their turn.
+            true => Ok(UpdateDeadline::Yield(1)),
+            false => Err(OutOfTime.into()),
+        });
+        Ok(store)
+    }
+
+    /// Refills the time that the guest may run: called before each call into it.
+    pub(crate) fn refill(&mut self) {
+        self.budget.spent = 0;
+    }
+
+    /// What an actor reaches of the runtime.
+    pub(crate) fn port(&mut self) -> Option<&mut Port> {
+        self.host.port.as_mut()
+    }
+}
+
+/// The guest ran past its deadline.
+#[derive(Debug)]
+pub(crate) struct OutOfTime;
+
+impl fmt::Display for OutOfTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the deadline for one call passed")
+    }
+}
+
+impl std::error::Error for OutOfTime {}
+
+/// The guest wanted more memory than it may have.
+#[derive(Debug)]
+pub(crate) struct OutOfMemory {
+    wanted: usize,
+    limit: usize,
+}
+
+impl fmt::Display for OutOfMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes of memory wanted, {} allowed", self.wanted, self.limit)
+    }
+}
+
+impl std::error::Error for OutOfMemory {}
+
+/// The time of one call, counted in ticks in which the guest itself ran.
+///
+/// The callback fires at most once a tick and only while guest code runs, so the time that a guest waits in a host
+/// function, for a full mailbox or a slow disk, is not held against it.
+struct Budget {
+    spent: u128,
+    allowed: Option<u128>,
+}
+
+impl Budget {
+    fn new(deadline: Option<Duration>) -> Self {
+        let ticks = |deadline: Duration| deadline.as_nanos().div_ceil(TICK.as_nanos()).max(1);
+        Self { spent: 0, allowed: deadline.map(ticks) }
+    }
+
+    /// Counts one tick. False where that was one too many.
+    fn spend(&mut self) -> bool {
+        self.spent += 1;
+        self.allowed.is_none_or(|allowed| self.spent <= allowed)
+    }
+}
+
+struct Ceiling {
+    memory_bytes: usize,
+}
+
+impl ResourceLimiter for Ceiling {
+    /// Beyond the limit is a trap, not a failed `memory.grow`: the exit reason then names the limit.
+    fn memory_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if desired > self.memory_bytes {
+            return Err(OutOfMemory { wanted: desired, limit: self.memory_bytes }.into());
+        }
+        Ok(maximum.is_none_or(|maximum| desired <= maximum))
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS && maximum.is_none_or(|maximum| desired <= maximum))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticks_until_stopped(deadline: Duration) -> usize {
+        let mut budget = Budget::new(Some(deadline));
+        (1..10_000).find(|_| !budget.spend()).expect("a deadline stops the guest")
+    }
+
+    #[test]
+    fn a_deadline_is_counted_in_whole_ticks() {
+        assert_eq!(ticks_until_stopped(TICK * 5), 6);
+        assert_eq!(ticks_until_stopped(TICK * 5 - Duration::from_nanos(1)), 6);
+    }
+
+    #[test]
+    fn the_shortest_deadline_is_one_tick() {
+        assert_eq!(ticks_until_stopped(Duration::ZERO), 2);
+    }
+
+    #[test]
+    fn without_a_deadline_nothing_stops_it() {
+        let mut budget = Budget::new(None);
+        assert!((0..10_000).all(|_| budget.spend()));
+    }
+
+    #[test]
+    fn a_refusal_of_memory_names_the_limit() {
+        let mut ceiling = Ceiling { memory_bytes: 65536 };
+        assert!(ceiling.memory_growing(0, 65536, None).is_ok_and(|granted| granted));
+        let error = ceiling.memory_growing(65536, 131_072, None).unwrap_err();
+        assert_eq!(error.to_string(), "131072 bytes of memory wanted, 65536 allowed");
+    }
+}

@@ -1,0 +1,117 @@
+//! From the files that a manifest names to code that runs.
+
+use std::{ops::Range, path::Path, sync::Arc};
+
+use airssys_osl::{
+    Principal,
+    policy::{Grant, Rights},
+};
+use tokio::{task::JoinSet, time::Instant};
+
+use crate::{
+    cache::Cache,
+    component::{COMPONENT_BYTES, Component, Digest},
+    engine::Engine,
+    error::{Error, ErrorKind},
+    manifest::{ComponentSpec, Manifest},
+    watch::{Event, Watch},
+};
+
+/// A component that could not be loaded.
+#[derive(Debug)]
+pub struct LoadError {
+    /// The component.
+    pub component: String,
+    /// The value in the manifest that it is about.
+    pub span: Range<usize>,
+    /// Why.
+    pub error: Error,
+}
+
+/// What a program needs to be granted to load the components of a manifest.
+pub fn load_grants(manifest: &Manifest) -> Vec<Grant> {
+    let mut grants: Vec<&Path> =
+        manifest.components.iter().filter_map(|spec| spec.source.value.parent()).collect();
+    grants.sort_unstable();
+    grants.dedup();
+    grants.into_iter().map(|dir| Grant::fs(dir, Rights::READ).rule("builtin.components")).collect()
+}
+
+/// Loads every component of a manifest, several at a time; the result is in the manifest's order.
+///
+/// # Errors
+///
+/// Every component that cannot be loaded, in the manifest's order.
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves compilations that were started to end by themselves.
+pub async fn load(
+    manifest: &Manifest,
+    engine: &Engine,
+    cache: Option<Arc<Cache>>,
+    program: &Principal,
+    watch: &Arc<dyn Watch>,
+) -> Result<Vec<Component>, Vec<LoadError>> {
+    let mut loading = JoinSet::new();
+    for (index, spec) in manifest.components.iter().enumerate() {
+        let (spec, engine, cache) = (spec.clone(), engine.clone(), cache.clone());
+        let (program, watch) = (program.clone(), watch.clone());
+        loading.spawn(
+            async move { (index, load_one(&spec, &engine, cache.as_deref(), &program, &*watch).await) },
+        );
+    }
+    let mut loaded = Vec::new();
+    let mut errors = Vec::new();
+    while let Some(joined) = loading.join_next().await {
+        match joined {
+            Ok((index, Ok(component))) => loaded.push((index, component)),
+            Ok((index, Err(error))) => errors.push((index, error)),
+            Err(panic) => {
+                let error = Error::new(ErrorKind::Bug, "load a component").caused_by(panic);
+                errors.push((usize::MAX, LoadError { component: String::new(), span: 0..0, error }));
+            }
+        }
+    }
+    if errors.is_empty() {
+        loaded.sort_by_key(|(index, _)| *index);
+        return Ok(loaded.into_iter().map(|(_, component)| component).collect());
+    }
+    errors.sort_by_key(|(index, _)| *index);
+    Err(errors.into_iter().map(|(_, error)| error).collect())
+}
+
+async fn load_one(
+    spec: &ComponentSpec,
+    engine: &Engine,
+    cache: Option<&Cache>,
+    program: &Principal,
+    watch: &dyn Watch,
+) -> Result<Component, LoadError> {
+    let at = |span: &Range<usize>| {
+        let (component, span) = (spec.name.clone(), span.clone());
+        |error| LoadError { component, span, error }
+    };
+    let bytes = read(&spec.source.value, program).await.map_err(at(&spec.source.span))?;
+    let actual = Digest::of(&bytes);
+    if let Some(digest) = spec.digest.as_ref().filter(|digest| digest.value != actual) {
+        let what = format!("use `{}`: its digest is {actual}", spec.source.value.display());
+        return Err(at(&digest.span)(Error::new(ErrorKind::DigestMismatch, what)));
+    }
+    let started = Instant::now();
+    let compiling = || watch.event(&Event::Compiling { component: &spec.name });
+    let (component, origin) =
+        Component::load(engine, bytes, cache, compiling).await.map_err(at(&spec.source.span))?;
+    watch.event(&Event::Loaded { component: &spec.name, origin, elapsed: started.elapsed() });
+    component.actor().map_err(at(&spec.source.span))?;
+    Ok(component)
+}
+
+async fn read(path: &Path, program: &Principal) -> Result<Vec<u8>, Error> {
+    let what = || format!("read `{}`", path.display());
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::new(ErrorKind::NotFound, what()));
+    };
+    let door = |error| Error::door(what(), error);
+    program.dir(dir).await.map_err(door)?.read(name, COMPONENT_BYTES).await.map_err(door)
+}

@@ -1,0 +1,213 @@
+//! A running system: the manifest's tree of supervisors, with components as its leaves.
+
+use std::{sync::Arc, time::Duration};
+
+use airssys_osl::Os;
+use airssys_rt::{
+    ActorRef, ChildInfo, ChildSpec, ExitReason, Mailbox, Supervisor, SupervisorRef, System as Runtime,
+};
+use std::sync::atomic::Ordering;
+use tokio::time::Instant;
+
+use crate::{
+    actor::{Blueprint, ComponentActor, Counters, Delivery, Route, Routes},
+    component::Component,
+    engine::Engine,
+    error::{Error, ErrorKind},
+    grant::{preopens, principal_name},
+    manifest::{Child, Manifest, SupervisorSpec},
+    watch::{Event, Watch},
+};
+
+/// How many times in its quiet time an idle system is looked at.
+const LOOKS: u32 = 10;
+
+/// A running system.
+///
+/// Dropping it stops nothing: [`shutdown`](Self::shutdown) does, in order.
+pub struct System {
+    root: SupervisorRef,
+    members: Vec<Member>,
+}
+
+struct Member {
+    name: Arc<str>,
+    actor: ActorRef<Delivery>,
+    counters: Arc<Counters>,
+}
+
+/// What one component has done and has before it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Status {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Messages that wait in its mailbox.
+    pub waiting: usize,
+    /// Messages that it handled to the end.
+    pub handled: u64,
+    /// Messages to it, or from it, that went to the dead letters.
+    pub dead: u64,
+    /// Whether a call into it is under way.
+    pub busy: bool,
+}
+
+/// A component on its way into the tree.
+struct Seed {
+    blueprint: Arc<Blueprint>,
+    mailbox: Mailbox<Delivery>,
+}
+
+impl System {
+    /// Starts the tree of a manifest. `components` are what [`load`](crate::load) gave for it; the policy of `os` has
+    /// the principals of [`add_principals`](crate::add_principals).
+    ///
+    /// # Errors
+    ///
+    /// A component or a supervisor did not start: what was started is stopped again, in reverse order.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops what was started so far.
+    pub async fn start(
+        manifest: &Manifest,
+        components: &[Component],
+        engine: &Engine,
+        os: &Os,
+        watch: Arc<dyn Watch>,
+    ) -> Result<Self, Error> {
+        let mailboxes: Vec<Mailbox<Delivery>> =
+            manifest.components.iter().map(|spec| Mailbox::bounded(spec.mailbox)).collect();
+        let mut routes = Routes::default();
+        for (spec, mailbox) in manifest.components.iter().zip(&mailboxes) {
+            let route = Route { actor: mailbox.actor_ref(), payload_bytes: spec.limits.payload_bytes };
+            routes.insert(&spec.name, route);
+        }
+        let routes = Arc::new(routes);
+
+        let mut seeds = Vec::new();
+        let mut members = Vec::new();
+        for ((spec, component), mailbox) in manifest.components.iter().zip(components).zip(mailboxes) {
+            let counters = Arc::<Counters>::default();
+            let principal = os.principal(&principal_name(&spec.name));
+            let principal =
+                principal.map_err(|error| Error::door(format!("start `{}`", spec.name), error))?;
+            let blueprint = Blueprint::new(
+                spec.clone(),
+                engine.clone(),
+                component,
+                principal,
+                preopens(spec),
+                routes.clone(),
+                watch.clone(),
+                counters.clone(),
+            )?;
+            members.push(Member { name: blueprint.name.clone(), actor: mailbox.actor_ref(), counters });
+            seeds.push(Seed { blueprint: Arc::new(blueprint), mailbox });
+        }
+
+        let runtime = Runtime::builder().observer(Arc::new(Tell(watch))).build();
+        let tree = plant(&manifest.root, &seeds);
+        let root = runtime.start(tree).await.map_err(|error| {
+            Error::new(ErrorKind::Guest, format!("start the system `{}`", manifest.name)).caused_by(error)
+        })?;
+        Ok(Self { root, members })
+    }
+
+    /// Waits until nothing has happened for `quiet`: no message was sent, every mailbox is empty, no component runs.
+    ///
+    /// Messages that are calls do not count, and neither do timers, unless one is set to fire at once.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn idle(&self, quiet: Duration) {
+        let mut sent = self.sent();
+        let mut since = Instant::now();
+        while since.elapsed() < quiet {
+            tokio::time::sleep(quiet / LOOKS).await;
+            let working = self.status().iter().any(|status| status.busy || status.waiting > 0);
+            let now = self.sent();
+            if working || now != sent {
+                sent = now;
+                since = Instant::now();
+            }
+        }
+    }
+
+    /// Stops the tree in reverse start order. Each component handles what is in its mailbox first, within its
+    /// shutdown time.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not take the order back.
+    pub async fn shutdown(&self) {
+        self.root.shutdown().await;
+    }
+
+    /// Waits until the tree has ended, and says why.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn exited(&self) -> ExitReason {
+        self.root.exited().await
+    }
+
+    /// What each component has done, in the manifest's order.
+    pub fn status(&self) -> Vec<Status> {
+        let status = |member: &Member| Status {
+            name: member.name.clone(),
+            waiting: member.actor.depth(),
+            handled: member.counters.handled.load(Ordering::Relaxed),
+            dead: member.counters.dead.load(Ordering::Relaxed),
+            busy: member.counters.busy.load(Ordering::Acquire),
+        };
+        self.members.iter().map(status).collect()
+    }
+
+    /// A snapshot of the tree.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn tree(&self) -> Vec<ChildInfo> {
+        self.root.which_children().await
+    }
+
+    fn sent(&self) -> u64 {
+        self.members.iter().map(|member| member.counters.sent.load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// Describes a supervisor and all below it to the runtime.
+fn plant(spec: &SupervisorSpec, seeds: &[Seed]) -> Supervisor {
+    let supervisor = Supervisor::new(spec.name.as_str(), spec.strategy);
+    let supervisor = supervisor.intensity(spec.intensity as usize, spec.period);
+    spec.children.iter().fold(supervisor, |supervisor, child| match child {
+        Child::Supervisor(below) => supervisor.child(ChildSpec::supervisor(plant(below, seeds))),
+        Child::Component(index) => match seeds.get(*index) {
+            Some(seed) => supervisor.child(leaf(seed)),
+            None => supervisor,
+        },
+    })
+}
+
+fn leaf(seed: &Seed) -> ChildSpec {
+    let blueprint = seed.blueprint.clone();
+    let make = move || ComponentActor::new(blueprint.clone());
+    let spec = &seed.blueprint.spec;
+    ChildSpec::actor_with_mailbox(spec.name.as_str(), seed.mailbox.clone(), make)
+        .restart(spec.restart)
+        .shutdown(spec.shutdown)
+        .drain(true)
+}
+
+/// Hands the runtime's events on.
+struct Tell(Arc<dyn Watch>);
+
+impl airssys_rt::Observer for Tell {
+    fn event(&self, event: &airssys_rt::Event) {
+        self.0.event(&Event::Life(event));
+    }
+}

@@ -1,0 +1,124 @@
+//! How a guest's crash is told: a trap becomes an exit reason.
+
+use std::{error, fmt};
+
+use crate::{
+    host::Exit,
+    instance::{OutOfMemory, OutOfTime},
+};
+
+/// Why a guest ended before its time.
+///
+/// It is the cause inside an [`ExitReason::Error`](airssys_rt::ExitReason::Error), so that whoever watches a component can tell its ends apart.
+#[derive(Debug)]
+pub struct Trap {
+    kind: TrapKind,
+    /// The innermost guest functions, as far as the component names them.
+    backtrace: Vec<String>,
+    source: Option<wasmtime::Error>,
+}
+
+/// What ended the guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TrapKind {
+    /// It executed `unreachable`: a panic or an abort, in most languages.
+    Unreachable,
+    /// It ran for longer than its deadline for one message.
+    Deadline,
+    /// It asked for more memory than its limit.
+    Memory,
+    /// Its call stack grew beyond the limit.
+    StackOverflow,
+    /// It did something that WebAssembly forbids: an access out of bounds, a division by zero and the like.
+    Fault,
+    /// A host function ended it, because it misused what was given to it or the host could not go on.
+    Host,
+    /// It answered a call of the host with an error of its own.
+    Error(String),
+    /// It exited by itself with a status.
+    Exit(u8),
+}
+
+/// The most guest functions that a backtrace names.
+const BACKTRACE_FRAMES: usize = 8;
+
+impl Trap {
+    /// Tells what ended a guest from what Wasmtime said.
+    pub(crate) fn new(error: wasmtime::Error) -> Self {
+        let kind = kind_of(&error);
+        let backtrace = error.downcast_ref::<wasmtime::WasmBacktrace>().map(frames).unwrap_or_default();
+        let source = matches!(kind, TrapKind::Host | TrapKind::Fault).then_some(error);
+        Self { kind, backtrace, source }
+    }
+
+    /// Makes the end of a guest that answered with an error.
+    pub(crate) fn error(message: &str) -> Self {
+        Self { kind: TrapKind::Error(crate::host::printable(message)), backtrace: Vec::new(), source: None }
+    }
+
+    /// What ended the guest.
+    pub fn kind(&self) -> &TrapKind {
+        &self.kind
+    }
+
+    /// The innermost guest functions first, as far as the component names them.
+    pub fn backtrace(&self) -> &[String] {
+        &self.backtrace
+    }
+}
+
+impl fmt::Display for Trap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            TrapKind::Unreachable => f.write_str("the guest panicked or aborted")?,
+            TrapKind::Deadline => f.write_str("the guest ran past its deadline (limits.deadline)")?,
+            TrapKind::Memory => f.write_str("the guest wanted more memory than its limit (limits.memory)")?,
+            TrapKind::StackOverflow => f.write_str("the guest's stack overflowed")?,
+            TrapKind::Fault => f.write_str("the guest did what WebAssembly forbids")?,
+            TrapKind::Host => f.write_str("a host function ended the guest")?,
+            TrapKind::Error(message) => write!(f, "the guest failed: {message}")?,
+            TrapKind::Exit(status) => write!(f, "the guest exited with status {status}")?,
+        }
+        match self.backtrace.first() {
+            Some(frame) => write!(f, ", in {frame}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl error::Error for Trap {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        self.source.as_ref().map(|source| source.as_ref() as _)
+    }
+}
+
+fn kind_of(error: &wasmtime::Error) -> TrapKind {
+    if let Some(exit) = error.downcast_ref::<Exit>() {
+        return TrapKind::Exit(exit.0);
+    }
+    if error.is::<OutOfTime>() {
+        return TrapKind::Deadline;
+    }
+    if error.is::<OutOfMemory>() {
+        return TrapKind::Memory;
+    }
+    match error.downcast_ref::<wasmtime::Trap>() {
+        Some(wasmtime::Trap::UnreachableCodeReached) => TrapKind::Unreachable,
+        Some(wasmtime::Trap::StackOverflow) => TrapKind::StackOverflow,
+        Some(wasmtime::Trap::Interrupt) => TrapKind::Deadline,
+        Some(_) => TrapKind::Fault,
+        None => TrapKind::Host,
+    }
+}
+
+fn frames(backtrace: &wasmtime::WasmBacktrace) -> Vec<String> {
+    let names = backtrace.frames().iter().filter_map(|frame| frame.func_name());
+    // The machinery of a panic says less than the function that panicked.
+    let named = names.map(|name| crate::host::printable(name)).skip_while(|name| is_panic_machinery(name));
+    named.take(BACKTRACE_FRAMES).collect()
+}
+
+fn is_panic_machinery(name: &str) -> bool {
+    ["rust_panic", "panicking", "abort", "rust_begin_unwind", "panic_"].iter().any(|part| name.contains(part))
+}

@@ -1,0 +1,68 @@
+//! What a system tells whoever runs it.
+
+use std::{fmt, time::Duration};
+
+use crate::component::Origin;
+
+/// Is told what happens. Called from the actors' own tasks: it must not block.
+pub trait Watch: Send + Sync + 'static {
+    /// Something happened.
+    fn event(&self, event: &Event<'_>);
+}
+
+/// Something that happened in a system.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A component's code is being compiled, because the cache does not have it.
+    Compiling {
+        /// The component.
+        component: &'a str,
+    },
+    /// A component's code is ready.
+    Loaded {
+        /// The component.
+        component: &'a str,
+        /// From the cache, or compiled.
+        origin: Origin,
+        /// How long it took.
+        elapsed: Duration,
+    },
+    /// A component handled its first message.
+    FirstMessage {
+        /// The component.
+        component: &'a str,
+    },
+    /// A message was given up.
+    DeadLetter(&'a DeadLetter<'a>),
+    /// An actor or a supervisor started, ended, or was started again.
+    Life(&'a airssys_rt::Event),
+}
+
+/// A message that crashed its receiver as often as it may.
+pub struct DeadLetter<'a> {
+    /// The receiver.
+    pub component: &'a str,
+    /// The sender.
+    pub sender: &'a str,
+    /// What it was about.
+    pub subject: &'a str,
+    /// Its content.
+    pub payload: &'a [u8],
+    /// How often it was delivered.
+    pub deliveries: u32,
+    /// What it did to its receiver the last time.
+    pub reason: &'a dyn fmt::Display,
+}
+
+impl fmt::Debug for DeadLetter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeadLetter")
+            .field("component", &self.component)
+            .field("sender", &self.sender)
+            .field("subject", &self.subject)
+            .field("payload_bytes", &self.payload.len())
+            .field("deliveries", &self.deliveries)
+            .finish_non_exhaustive()
+    }
+}
