@@ -1,0 +1,124 @@
+//! The life of one actor.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use airssys_rt::{Actor, Context, ExitReason, Init, Reply, SpawnOptions, System};
+
+use crate::stage::{Do, LONG, Plan, Stage, crash, settle};
+
+#[tokio::test(start_paused = true)]
+async fn it_says_good_bye_unless_it_panics() {
+    for (order, expected) in [
+        (Do::Exit(ExitReason::Normal), &["+a", "-a normal"][..]),
+        (Do::Exit(crash()), &["+a", "-a crash"]),
+        (Do::Panic, &["+a"]),
+    ] {
+        let stage = Stage::default();
+        let actor = System::new().spawn(stage.lone("a"));
+        actor.cast(order).await.unwrap();
+        actor.exited().await;
+        stage.saw(expected);
+        assert!(!actor.is_alive());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_may_end_before_it_begins() {
+    for (plan, reason) in
+        [(Plan::Ignore, "normal"), (Plan::Fail, "crash"), (Plan::Panic, "panicked: no start")]
+    {
+        let stage = Stage::default();
+        stage.plan("a", [plan]);
+        let actor = System::new().spawn(stage.lone("a"));
+        assert_eq!(actor.exited().await.to_string(), reason);
+        stage.saw(&["+a"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_its_drop_is_its_exit() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("bang");
+        }
+    }
+    impl Actor for Bomb {
+        type Msg = ();
+        async fn handle(&mut self, _: (), _: &mut Context<Self>) -> Result<(), ExitReason> {
+            Err(ExitReason::Normal)
+        }
+    }
+    let actor = System::new().spawn(Bomb);
+    actor.cast(()).await.unwrap();
+    assert_eq!(actor.exited().await.to_string(), "panicked: bang");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_the_drop_of_a_message_keeps_no_news_back() {
+    struct Mine;
+    impl Drop for Mine {
+        fn drop(&mut self) {
+            panic!("bang");
+        }
+    }
+    struct Sapper;
+    impl Actor for Sapper {
+        type Msg = Option<Mine>;
+        async fn handle(&mut self, mine: Option<Mine>, _: &mut Context<Self>) -> Result<(), ExitReason> {
+            assert!(mine.is_none());
+            Err(ExitReason::Normal)
+        }
+    }
+    let actor = System::new().spawn(Sapper);
+    actor.cast(None).await.unwrap();
+    actor.cast(Some(Mine)).await.unwrap();
+    assert!(matches!(actor.exited().await, ExitReason::Normal));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_lets_others_run() {
+    struct Counter(Arc<AtomicUsize>);
+    impl Actor for Counter {
+        type Msg = ();
+        async fn handle(&mut self, _: (), _: &mut Context<Self>) -> Result<(), ExitReason> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+    let count = Arc::new(AtomicUsize::new(0));
+    let actor = System::new().spawn(Counter(Arc::clone(&count)));
+    for _ in 0..1_000 {
+        actor.try_cast(()).unwrap();
+    }
+    // On this one thread, the actor runs between these two looks.
+    tokio::task::yield_now().await;
+    let seen = count.load(Ordering::Relaxed);
+    assert!((1..1_000).contains(&seen), "{seen}");
+    settle().await;
+    assert_eq!(count.load(Ordering::Relaxed), 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_knows_itself() {
+    struct Mirror;
+    impl Actor for Mirror {
+        type Msg = Reply<(String, airssys_rt::ActorId)>;
+        async fn init(&mut self, cx: &mut Context<Self>) -> Result<Init, ExitReason> {
+            assert_eq!(cx.id(), cx.actor_ref().id());
+            Ok(Init::Ready)
+        }
+        async fn handle(&mut self, reply: Self::Msg, cx: &mut Context<Self>) -> Result<(), ExitReason> {
+            reply.send((cx.name().to_owned(), cx.id()));
+            Ok(())
+        }
+    }
+    let system = System::new();
+    let options = SpawnOptions { name: Some("mirror".to_owned()), ..SpawnOptions::default() };
+    let named = system.spawn_with(options, Mirror).unwrap();
+    assert_eq!(named.call(|reply| reply, LONG).await, Ok(("mirror".to_owned(), named.id())));
+    let nameless = system.spawn(Mirror);
+    assert_eq!(nameless.call(|reply| reply, LONG).await, Ok((String::new(), nameless.id())));
+    assert_ne!(named.id(), nameless.id());
+}
