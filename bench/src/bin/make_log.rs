@@ -3,7 +3,7 @@
 //!
 //! The poison line is in the first copy only, so that a log of any length has one.
 
-#![allow(clippy::disallowed_methods, reason = "a tool of the benchmark, not part of the product")]
+#![expect(clippy::disallowed_methods, reason = "a tool of the benchmark, not part of the product")]
 
 use std::{
     env, error,

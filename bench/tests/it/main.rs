@@ -1,6 +1,6 @@
 //! The peer's programs, run as `cargo xtask bench logwatch` runs them.
 
-#![allow(clippy::disallowed_methods, reason = "tests start programs and read what they wrote")]
+#![expect(clippy::disallowed_methods, reason = "tests start programs and read what they wrote")]
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a helper that fails fails its test")]
 
 use std::{
