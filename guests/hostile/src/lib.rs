@@ -1,0 +1,203 @@
+//! An actor that attacks its host on demand: the subject of a message names the attack.
+//!
+//! A fixture for the tests of the host. It holds nothing back, so run it under limits only.
+
+use std::{fmt::Display, hint::black_box, net::SocketAddr, time::Duration};
+
+use airssys_guest::{Actor, Config, Error, Message, Reason, call, clock, env, fs, log, net, process, send, timers};
+
+struct Hostile {
+    handled: u64,
+}
+
+airssys_guest::export!(Hostile);
+
+impl Actor for Hostile {
+    fn init(config: &Config) -> Result<Self, Error> {
+        match config.text("init") {
+            Some("fail") => Err("told to fail".into()),
+            Some("trap") => trap(),
+            Some("spin") => spin(),
+            _ => Ok(Self { handled: 0 }),
+        }
+    }
+
+    fn handle(&mut self, message: Message) -> Result<Option<Vec<u8>>, Error> {
+        self.handled += 1;
+        let (verb, object) = message.subject.split_once(':').unwrap_or((&message.subject, ""));
+        let answer = match verb {
+            "spin" => spin(),
+            "grow" => grow(),
+            "recurse" => recurse(0).to_string(),
+            "trap" => trap(),
+            "fail" => return Err("told to fail".into()),
+            "silent" => return Ok(None),
+            "echo" => return Ok(Some(message.payload)),
+            "huge" => return Ok(Some(vec![b'x'; number(object)?])),
+            "handled" => self.handled.to_string(),
+            "sender" => message.sender,
+            "send" => outcome(send(object, "echo", &message.payload).map(|()| "sent")),
+            "call" => outcome(ask(object, &message.payload)),
+            "send-then-trap" => {
+                send(object, "echo", &message.payload)?;
+                trap()
+            }
+            "flood" => outcome(flood(object, &message.payload)),
+            "timer" => outcome(set_timer(object)),
+            "timers" => set_timers(number(object)?),
+            "cancel" => timers::cancel(object).to_string(),
+            "log" => {
+                log::info!("{}", "x".repeat(number(object)?));
+                "logged".to_owned()
+            }
+            "fs" => outcome(read(object)),
+            "fs-write" => outcome(write(object, &message.payload)),
+            "fs-list" => outcome(list(object)),
+            "env" => env::var(object).unwrap_or_else(|| "absent".to_owned()),
+            "net" => outcome(connect(object)),
+            "run" => outcome(process::run(object, &[])),
+            "clock" => format!("{:?} {:?}", clock::wall(), clock::monotonic()),
+            _ => return Err(format!("no such attack: `{}`", message.subject).into()),
+        };
+        Ok(Some(answer.into_bytes()))
+    }
+
+    fn timer(&mut self, name: &str) -> Result<(), Error> {
+        match name {
+            "spin" => spin(),
+            "trap" => trap(),
+            _ => {
+                log::info!("timer {name}");
+                Ok(())
+            }
+        }
+    }
+
+    fn terminate(&mut self, reason: Reason) {
+        log::info!("terminated: {reason:?}");
+    }
+}
+
+/// Never returns, and calls nothing that the host could notice it by.
+fn spin() -> ! {
+    let mut turns = 0_u64;
+    loop {
+        turns = black_box(turns.wrapping_add(1));
+    }
+}
+
+/// Takes memory until there is none.
+fn grow() -> String {
+    let mut hoard: Vec<Vec<u8>> = Vec::new();
+    loop {
+        hoard.push(black_box(vec![1; 1024 * 1024]));
+    }
+}
+
+/// Calls itself until the stack ends; what it does after the call keeps the compiler from making a loop of it.
+#[expect(unconditional_recursion, reason = "it is the attack")]
+fn recurse(depth: u64) -> u64 {
+    black_box(recurse(black_box(depth + 1))) + depth
+}
+
+#[expect(clippy::panic, reason = "it is the attack")]
+fn trap() -> ! {
+    panic!("told to trap")
+}
+
+/// Sends more than an outbox holds.
+fn flood(to: &str, payload: &[u8]) -> Result<&'static str, Error> {
+    for _ in 0..10_000 {
+        send(to, "echo", payload)?;
+    }
+    Ok("flooded")
+}
+
+fn ask(whom: &str, payload: &[u8]) -> Result<String, Error> {
+    let answer = call(whom, "echo", payload, Duration::from_millis(500))?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+fn set_timer(name_and_delay: &str) -> Result<&'static str, Error> {
+    let (name, delay_ms) = name_and_delay.split_once('/').ok_or("expected NAME/DELAY-MS")?;
+    timers::set(name, Duration::from_millis(number(delay_ms)? as u64));
+    Ok("set")
+}
+
+fn set_timers(count: usize) -> String {
+    for index in 0..count {
+        timers::set(&format!("timer-{index}"), Duration::from_secs(3_600));
+    }
+    "set".to_owned()
+}
+
+fn read(path: &str) -> Result<String, Error> {
+    let dir = first_dir()?;
+    Ok(String::from_utf8_lossy(&dir.read(path, 1024 * 1024)?).into_owned())
+}
+
+fn write(path: &str, content: &[u8]) -> Result<&'static str, Error> {
+    first_dir()?.write_atomic(path, content)?;
+    Ok("written")
+}
+
+fn list(path: &str) -> Result<String, Error> {
+    let mut names: Vec<String> = fs::dir(path)?.list()?.into_iter().map(|entry| entry.name).collect();
+    names.sort();
+    Ok(names.join(" "))
+}
+
+fn first_dir() -> Result<fs::Dir, Error> {
+    fs::dirs().into_iter().next().ok_or_else(|| "nothing is granted".into())
+}
+
+fn connect(address: &str) -> Result<&'static str, Error> {
+    let address: SocketAddr = address.parse().map_err(|cause| Error::new("no address").caused_by(cause))?;
+    net::connect(address)?;
+    Ok("connected")
+}
+
+fn number(text: &str) -> Result<usize, Error> {
+    text.parse().map_err(|cause| Error::new(format!("`{text}` is no number")).caused_by(cause))
+}
+
+/// How an attempt ended, as the answer: `ok: …` or `KIND: …`.
+fn outcome(result: Result<impl Display, Error>) -> String {
+    match result {
+        Ok(value) => format!("ok: {value}"),
+        Err(error) => format!("{:?}: {}", error.kind(), error.chain()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use airssys_guest::testing::Host;
+
+    fn answer(subject: &str, payload: &[u8]) -> String {
+        let mut hostile = Hostile { handled: 0 };
+        let answer = hostile.handle(Host::message("test", subject, payload)).unwrap();
+        String::from_utf8(answer.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn it_tells_how_an_attempt_ended() {
+        let host = Host::new();
+        host.grant_dir("/data");
+        host.put_file("/data/a", b"content");
+        assert_eq!(answer("fs:a", b""), "ok: content");
+        assert_eq!(answer("fs:../a", b""), "Denied: cannot open `/data/../a`: denied by policy");
+        assert_eq!(answer("run:/bin/sh", b""), "Denied: cannot run `/bin/sh`: denied by policy");
+        assert_eq!(answer("fs-write:b", b"x"), "ok: written");
+        assert_eq!(answer("fs-list:/data", b""), "ok: a b");
+        assert_eq!(answer("call:nobody", b""), "NotFound: cannot call `nobody` about `echo`: no such actor");
+        assert_eq!(answer("timer:tick/20", b""), "ok: set");
+        assert_eq!(host.take_timer("tick"), Some(20));
+    }
+
+    #[test]
+    fn an_unknown_attack_is_an_error() {
+        let mut hostile = Hostile { handled: 0 };
+        assert!(hostile.handle(Host::message("test", "tickle", b"")).is_err());
+    }
+}
