@@ -15,6 +15,8 @@ use crate::stamp::Stamp;
 const BUFFER: usize = 64 * 1024;
 /// Paths are counted by at most this many bytes.
 const PATH_LIMIT: usize = 200;
+/// What attacks look like, in any case: leaving the folder, scripts in a page, code in a log, SQL, a shell.
+const ATTACKS: [&[u8]; 6] = [b"../", b"<script", b"${jndi:", b"union select", b"/etc/passwd", b"() {"];
 
 /// What is counted of one line.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub struct Record<'line> {
     pub method: &'line [u8],
     /// The path that was asked for: without the query, percent escapes decoded, at most 200 bytes.
     pub path: Cow<'line, [u8]>,
+    /// Whether the path or the query, both decoded, looks like an attack.
+    pub suspicious: bool,
     /// The status of the answer.
     pub status: u16,
     /// The bytes of the answer's body; a `-` is zero.
@@ -53,11 +57,14 @@ impl<'line> Record<'line> {
         {
             return None;
         }
+        let (path, query) = split(target, b"?").unwrap_or((target, b""));
+        let path = decoded(path, false);
         Some(Self {
             client,
             time: Stamp::parse(str::from_utf8(time).ok()?)?,
             method,
-            path: path_of(target),
+            suspicious: is_attack(&path) || is_attack(&decoded(query, true)),
+            path: cut(path),
             status: str::from_utf8(status).ok()?.parse().ok()?,
             bytes: if bytes == b"-" { 0 } else { str::from_utf8(bytes).ok()?.parse().ok()? },
         })
@@ -123,25 +130,20 @@ fn quoted(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((field, rest.strip_prefix(b"\"")?))
 }
 
-fn path_of(target: &[u8]) -> Cow<'_, [u8]> {
-    let path = split(target, b"?").map_or(target, |(path, _query)| path);
-    if path.contains(&b'%') {
-        let mut decoded = percent_decoded(path);
-        decoded.truncate(PATH_LIMIT);
-        Cow::Owned(decoded)
-    } else {
-        Cow::Borrowed(path.get(..PATH_LIMIT).unwrap_or(path))
+/// Decodes percent escapes, and the pluses of a query; what only looks like an escape stays as it is.
+fn decoded(text: &[u8], pluses: bool) -> Cow<'_, [u8]> {
+    if !text.iter().any(|byte| *byte == b'%' || (pluses && *byte == b'+')) {
+        return Cow::Borrowed(text);
     }
-}
-
-/// Decodes percent escapes; what only looks like one stays as it is.
-fn percent_decoded(mut text: &[u8]) -> Vec<u8> {
     let hex = |digit: &u8| char::from(*digit).to_digit(16);
     let mut decoded = Vec::with_capacity(text.len());
+    let mut text = text;
     while let [first, rest @ ..] = text {
         text = rest;
         let mut byte = *first;
-        if let (b'%', [high, low, rest @ ..]) = (byte, rest)
+        if byte == b'+' && pluses {
+            byte = b' ';
+        } else if let (b'%', [high, low, rest @ ..]) = (byte, rest)
             && let (Some(high), Some(low)) = (hex(high), hex(low))
             && let Ok(escaped) = u8::try_from(high * 16 + low)
         {
@@ -150,7 +152,33 @@ fn percent_decoded(mut text: &[u8]) -> Vec<u8> {
         }
         decoded.push(byte);
     }
-    decoded
+    Cow::Owned(decoded)
+}
+
+fn cut(path: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    match path {
+        Cow::Borrowed(path) => Cow::Borrowed(path.get(..PATH_LIMIT).unwrap_or(path)),
+        Cow::Owned(mut path) => {
+            path.truncate(PATH_LIMIT);
+            Cow::Owned(path)
+        }
+    }
+}
+
+fn is_attack(mut text: &[u8]) -> bool {
+    while let [first, rest @ ..] = text {
+        // Most bytes begin no attack: one look decides.
+        if b".<$uU/(".contains(first) && ATTACKS.iter().any(|attack| begins_with(text, attack)) {
+            return true;
+        }
+        text = rest;
+    }
+    false
+}
+
+/// Whether a text begins with another, in any case.
+fn begins_with(text: &[u8], beginning: &[u8]) -> bool {
+    text.get(..beginning.len()).is_some_and(|here| here.eq_ignore_ascii_case(beginning))
 }
 
 #[cfg(test)]
@@ -188,6 +216,21 @@ mod tests {
         assert_eq!(request("GET /a%20b/%c3%A9?q=100% HTTP/1.1").as_deref(), Some("/a b/é"));
         assert_eq!(request("GET /100%/%zz/%4 HTTP/1.1").as_deref(), Some("/100%/%zz/%4"));
         assert_eq!(request(&format!("GET /{} HTTP/1.1", "x".repeat(900))).map(|path| path.len()), Some(200));
+    }
+
+    #[test]
+    fn attacks_are_seen_through_escapes() {
+        let suspicious = |target: &str| {
+            let line = format!("192.0.2.1 - - [24/Oct/2026:06:31:59 +0200] \"GET {target} HTTP/1.1\"{REST}");
+            Record::parse(line.as_bytes()).map(|record| record.suspicious)
+        };
+        for target in ["/a/..%2fb", "/?q=1+UNION%20Select", "/?q=%3CSCRIPT", "/${jndi:ldap", "/x?/etc/passwd"]
+        {
+            assert_eq!(suspicious(target), Some(true), "{target}");
+        }
+        for target in ["/", "/a..b/", "/1+union+select", "/?q=%", "/?q=script", "/?q=100%2"] {
+            assert_eq!(suspicious(target), Some(false), "{target}");
+        }
     }
 
     #[test]

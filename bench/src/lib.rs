@@ -9,7 +9,10 @@
 //!
 //! `cargo xtask bench logwatch` builds and runs it; see `docs/benchmarks.md`.
 
-#![expect(clippy::disallowed_methods, reason = "the peer does without AirsSys, and so without its door to the OS")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the peer does without AirsSys, and so without its door to the OS"
+)]
 
 pub mod access_log;
 pub mod stamp;

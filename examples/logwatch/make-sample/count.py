@@ -21,7 +21,8 @@ LINE = re.compile(
     r'(?P<status>\d{3}) (?P<bytes>\d+|-)(?: "(?:[^"\\]|\\.)*" "(?:[^"\\]|\\.)*")?')
 REQUEST = re.compile(r"(?P<method>[A-Z]+) (?P<target>\S+) HTTP/\d\.\d")
 POISON = re.compile(r"\?.*%[^ ]?$")
-TOP = 10
+ATTACK = re.compile(rb"\.\./|<script|\$\{jndi:|union select|/etc/passwd|\(\) \{", re.IGNORECASE)
+TOP = 20
 
 
 def lines_of(folder: Path):
@@ -31,11 +32,9 @@ def lines_of(folder: Path):
             yield from lines
 
 
-def path_of(target: str) -> str:
-    """The target without its query, its percent escapes decoded, at most 200 bytes of it."""
-    raw = target.split("?", 1)[0].encode()
-    decoded = re.sub(rb"%([0-9A-Fa-f]{2})", lambda match: bytes([int(match[1], 16)]), raw)
-    return decoded[:200].decode(errors="replace")
+def decoded(text: bytes) -> bytes:
+    """The text with its percent escapes decoded; what only looks like one stays."""
+    return re.sub(rb"%([0-9A-Fa-f]{2})", lambda match: bytes([int(match[1], 16)]), text)
 
 
 def percentile(ordered: list[int], rank: int) -> int:
@@ -43,14 +42,15 @@ def percentile(ordered: list[int], rank: int) -> int:
     return ordered[max(0, -(-rank * len(ordered) // 100) - 1)] if ordered else 0
 
 
-def top(counter: Counter) -> list:
+def ranking(counter: Counter) -> dict:
     """The most frequent ones; of equally frequent ones, the first by name."""
-    return sorted(counter.items(), key=lambda entry: (-entry[1], entry[0]))[:TOP]
+    top = sorted(counter.items(), key=lambda entry: (-entry[1], entry[0]))[:TOP]
+    return {"distinct": len(counter), "top": [{"name": name, "count": count} for name, count in top]}
 
 
 def count(folder: Path, without_poison: bool) -> dict:
     statuses, methods, hours, clients, paths = (Counter() for _ in range(5))
-    lines = malformed = poison = 0
+    lines = malformed = poison = suspicious = errors = 0
     sizes = []
     for line in lines_of(folder):
         match = LINE.fullmatch(line.rstrip("\r\n"))
@@ -68,15 +68,21 @@ def count(folder: Path, without_poison: bool) -> dict:
         methods[request["method"]] += 1
         hours[moment.strftime("%Y-%m-%dT%H")] += 1
         clients[match["client"]] += 1
-        paths[path_of(request["target"])] += 1
+        path, _, query = request["target"].encode().partition(b"?")
+        path, query = decoded(path), decoded(query.replace(b"+", b" "))
+        suspicious += bool(ATTACK.search(path) or ATTACK.search(query))
+        errors += int(match["status"]) >= 400
+        paths[path[:200].decode(errors="replace")] += 1
         sizes.append(0 if match["bytes"] == "-" else int(match["bytes"]))
     sizes.sort()
     return {
-        "lines": lines, "malformed": malformed, "poison": poison,
+        "lines": lines, "malformed": malformed, "poison": poison, "suspicious": suspicious,
+        "errors": errors, "error_rate": errors / max(1, len(sizes)),
         "statuses": dict(sorted(statuses.items())), "methods": dict(sorted(methods.items())),
         "hours": dict(sorted(hours.items())),
-        "bytes": {"total": sum(sizes), "p50": percentile(sizes, 50), "p95": percentile(sizes, 95)},
-        "clients": len(clients), "paths": len(paths), "top_clients": top(clients), "top_paths": top(paths),
+        "bytes": {"total": sum(sizes), "max": max(sizes, default=0), "p50": percentile(sizes, 50),
+                  "p95": percentile(sizes, 95)},
+        "clients": ranking(clients), "paths": ranking(paths),
     }
 
 
