@@ -1,2 +1,21 @@
-//! placeholder
-fn main() {}
+//! Runs, watches and audits a system of supervised WebAssembly components from one manifest.
+
+mod args;
+mod command;
+mod config;
+mod door;
+mod report;
+mod target;
+
+use std::{process::ExitCode, sync::Arc};
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    let terminal = Arc::new(report::Terminal::new(&args));
+    match command::run(args, &terminal) {
+        Ok(code) => code,
+        Err(failure) => terminal.failure(&failure),
+    }
+}

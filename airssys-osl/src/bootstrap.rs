@@ -1,6 +1,9 @@
-//! The one read that comes before there is a policy and a log: the file that says what they are.
+//! What comes before there is a policy and a log: the file that says what they are, and the folders that hold them.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use crate::{Error, ErrorKind, os::Fault, sys};
 
@@ -34,4 +37,27 @@ pub fn read(path: impl AsRef<Path>, limit_bytes: u64) -> Result<BootFile, Error>
         Err(Fault::Os(source)) => Err(Error::io(what(), source)),
         Err(_) => Err(Error::new(ErrorKind::Invalid, what())),
     }
+}
+
+/// Reads an environment variable that says where the program itself keeps things, such as `HOME`.
+///
+/// No policy decides it and no record tells of it; the environment of guests is
+/// [`Principal::env`](crate::Principal::env).
+pub fn variable(name: &str) -> Option<OsString> {
+    sys::variable(name)
+}
+
+/// Makes a folder for the program's own state, for its owner alone, with all that lead to it. One that exists stays
+/// as it is.
+///
+/// Policies grant folders that exist; this is how the first one comes to be. No record tells of it.
+///
+/// # Errors
+///
+/// [`Io`](ErrorKind::Io), [`AlreadyExists`](ErrorKind::AlreadyExists): the operating system refused, or something
+/// else has the name.
+pub fn create_dir(path: impl AsRef<Path>) -> Result<(), Error> {
+    let path = path.as_ref();
+    sys::create_private_dir(path)
+        .map_err(|source| Error::io(format!("create the folder `{}`", path.display()), source))
 }

@@ -16,6 +16,8 @@ pub enum ErrorKind {
     Invalid,
     /// A limit would be exceeded. Ask for less, or retry once something is released.
     LimitExceeded,
+    /// Somebody else holds it. Retry when they are done.
+    Busy,
     /// The operation cannot be recorded, so it was not executed. Retry when the audit log takes records again.
     AuditUnavailable,
     /// The audit log is not what it was when it was written.
@@ -55,6 +57,7 @@ impl Error {
             io::ErrorKind::AlreadyExists => ErrorKind::AlreadyExists,
             io::ErrorKind::InvalidInput | io::ErrorKind::InvalidFilename => ErrorKind::Invalid,
             io::ErrorKind::Unsupported => ErrorKind::Unsupported,
+            io::ErrorKind::ResourceBusy => ErrorKind::Busy,
             _ => ErrorKind::Io,
         };
         Self { kind, what: what.into(), rule: None, source: Some(Box::new(source)) }

@@ -2,10 +2,7 @@
 
 use std::path::PathBuf;
 
-use airssys_osl::{
-    Error,
-    policy::{Grant, Policy, PolicyBuilder},
-};
+use airssys_osl::policy::{Grant, PolicyBuilder};
 
 use crate::manifest::{ComponentSpec, Manifest};
 
@@ -32,13 +29,9 @@ pub fn add_principals(manifest: &Manifest, policy: PolicyBuilder) -> PolicyBuild
     })
 }
 
-/// The policy of a command that runs with no grants at all.
-///
-/// # Errors
-///
-/// The name is too long for a principal.
-pub fn command_policy(policy: PolicyBuilder, name: &str) -> Result<Policy, Error> {
-    policy.principal(principal_name(name), ambient()).build()
+/// Adds a principal for a command that has no manifest: it is granted nothing beyond clocks and random bytes.
+pub fn grant_command(policy: PolicyBuilder, name: &str) -> PolicyBuilder {
+    policy.principal(principal_name(name), ambient())
 }
 
 pub(crate) fn preopens(component: &ComponentSpec) -> Vec<Preopen> {

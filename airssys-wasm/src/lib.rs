@@ -38,7 +38,7 @@ pub use command::run_command;
 pub use component::{COMPONENT_BYTES, Component, Digest, InvalidDigest, Origin};
 pub use engine::Engine;
 pub use error::{Error, ErrorKind};
-pub use grant::{add_principals, command_policy, principal_name};
+pub use grant::{add_principals, grant_command, principal_name};
 pub use load::{LoadError, load, load_grants};
 pub use system::{Status, System};
 pub use trap::{Trap, TrapKind};

@@ -3,7 +3,7 @@
 use std::{ops::Range, path::Path, sync::Arc};
 
 use airssys_osl::{
-    Principal,
+    Os, Principal,
     policy::{Grant, Rights},
 };
 use tokio::{task::JoinSet, time::Instant};
@@ -13,6 +13,7 @@ use crate::{
     component::{COMPONENT_BYTES, Component, Digest},
     engine::Engine,
     error::{Error, ErrorKind},
+    grant::principal_name,
     manifest::{ComponentSpec, Manifest},
     watch::{Event, Watch},
 };
@@ -37,7 +38,8 @@ pub fn load_grants(manifest: &Manifest) -> Vec<Grant> {
     grants.into_iter().map(|dir| Grant::fs(dir, Rights::READ).rule("builtin.components")).collect()
 }
 
-/// Loads every component of a manifest, several at a time; the result is in the manifest's order.
+/// Loads every component of a manifest, several at a time, and opens the directories that it grants; the result is
+/// in the manifest's order.
 ///
 /// # Errors
 ///
@@ -50,9 +52,14 @@ pub async fn load(
     manifest: &Manifest,
     engine: &Engine,
     cache: Option<Arc<Cache>>,
+    os: &Os,
     program: &Principal,
     watch: &Arc<dyn Watch>,
 ) -> Result<Vec<Component>, Vec<LoadError>> {
+    let mut errors = Vec::new();
+    for (index, spec) in manifest.components.iter().enumerate() {
+        errors.extend(check_grants(spec, os).await.into_iter().map(|error| (index, error)));
+    }
     let mut loading = JoinSet::new();
     for (index, spec) in manifest.components.iter().enumerate() {
         let (spec, engine, cache) = (spec.clone(), engine.clone(), cache.clone());
@@ -62,7 +69,6 @@ pub async fn load(
         );
     }
     let mut loaded = Vec::new();
-    let mut errors = Vec::new();
     while let Some(joined) = loading.join_next().await {
         match joined {
             Ok((index, Ok(component))) => loaded.push((index, component)),
@@ -105,6 +111,23 @@ async fn load_one(
     watch.event(&Event::Loaded { component: &spec.name, origin, elapsed: started.elapsed() });
     component.actor().map_err(at(&spec.source.span))?;
     Ok(component)
+}
+
+/// Opens each granted directory, as the component will: one that is missing is a problem of the manifest.
+async fn check_grants(spec: &ComponentSpec, os: &Os) -> Vec<LoadError> {
+    let mut errors = Vec::new();
+    for grant in &spec.grants.fs {
+        let opened = match os.principal(&principal_name(&spec.name)) {
+            Ok(principal) => principal.dir(&grant.path.value).await.err(),
+            Err(error) => Some(error),
+        };
+        errors.extend(opened.map(|error| LoadError {
+            component: spec.name.clone(),
+            span: grant.path.span.clone(),
+            error: Error::door(format!("open the directory of `{}`", grant.rule), error),
+        }));
+    }
+    errors
 }
 
 async fn read(path: &Path, program: &Principal) -> Result<Vec<u8>, Error> {

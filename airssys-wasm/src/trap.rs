@@ -115,7 +115,7 @@ fn kind_of(error: &wasmtime::Error) -> TrapKind {
 fn frames(backtrace: &wasmtime::WasmBacktrace) -> Vec<String> {
     let names = backtrace.frames().iter().filter_map(|frame| frame.func_name());
     // The machinery of a panic says less than the function that panicked.
-    let named = names.map(|name| crate::host::printable(name)).skip_while(|name| is_panic_machinery(name));
+    let named = names.map(crate::host::printable).skip_while(|name| is_panic_machinery(name));
     named.take(BACKTRACE_FRAMES).collect()
 }
 

@@ -97,12 +97,14 @@ pub(super) fn open_beneath(
     flags: OFlags,
     wait: Wait,
 ) -> Result<OwnedFd, Fault> {
+    // A mere place is not opened at all: `openat2` takes no flag with `PATH` that is about opening.
+    let flags = if flags.contains(OFlags::PATH) { flags | OFlags::CLOEXEC } else { flags | ALWAYS };
     let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(0o666) } else { Mode::empty() };
     let how = match wait {
         Wait::Never => CONFINED | ResolveFlags::CACHED,
         Wait::Allowed => CONFINED,
     };
-    match resolve(dir, path.as_path(), ALWAYS | flags, mode, how) {
+    match resolve(dir, path.as_path(), flags, mode, how) {
         Err(Errno::AGAIN) if wait == Wait::Never => Err(Fault::WouldBlock),
         Err(Errno::XDEV) => Err(Fault::Forbidden(rule::BENEATH_ROOT)),
         // A socket, a FIFO that nobody reads, a device without a driver.

@@ -1,0 +1,152 @@
+//! `airssys audit`: read and prove the log.
+
+use std::{
+    collections::VecDeque,
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use airssys_osl::{
+    ErrorKind, Verdict,
+    audit::{self, Reader, Record},
+    bootstrap,
+};
+
+use crate::{
+    args::{Audit, LogPath, Query, Tail, Verify},
+    report::{Failure, Terminal, record_json, record_line, report_json, report_text},
+    target::ManifestFile,
+};
+
+/// How often a log that is followed is looked at.
+const FOLLOW: Duration = Duration::from_millis(200);
+
+/// The largest file with a checkpoint, in bytes.
+const ANCHOR_BYTES: u64 = 64 << 10;
+
+pub(super) fn audit(audit: Audit, terminal: &Terminal) -> Result<ExitCode, Failure> {
+    match audit {
+        Audit::Tail(args) => tail(&args, terminal),
+        Audit::Query(args) => query(args, terminal),
+        Audit::Verify(args) => verify(&args, terminal),
+    }
+}
+
+fn tail(args: &Tail, terminal: &Terminal) -> Result<ExitCode, Failure> {
+    let dir = log_dir(&args.log)?;
+    let mut reader = open(&dir)?;
+    let mut last = VecDeque::with_capacity(args.lines.min(1024));
+    for record in &mut reader {
+        if last.len() == args.lines {
+            last.pop_front();
+        }
+        if args.lines > 0 {
+            last.push_back(record.map_err(|error| unreadable(&dir, error))?);
+        }
+    }
+    for record in last {
+        if print(terminal, &record)?.is_break() {
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    while args.follow {
+        for record in &mut reader {
+            if print(terminal, &record.map_err(|error| unreadable(&dir, error))?)?.is_break() {
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+        std::thread::sleep(FOLLOW);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn query(args: Query, terminal: &Terminal) -> Result<ExitCode, Failure> {
+    let dir = log_dir(&args.log)?;
+    let query = audit::Query {
+        since_ns: args.since,
+        until_ns: args.until,
+        principal: args.principal,
+        action: args.action,
+        resource_prefix: args.resource.map(String::into_bytes),
+        verdict: match (args.denied, args.allowed) {
+            (true, _) => Some(Verdict::Deny),
+            (false, true) => Some(Verdict::Allow),
+            (false, false) => None,
+        },
+        trace: None,
+    };
+    for record in open(&dir)? {
+        let record = record.map_err(|error| unreadable(&dir, error))?;
+        if query.matches(&record) && print(terminal, &record)?.is_break() {
+            break;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn verify(args: &Verify, terminal: &Terminal) -> Result<ExitCode, Failure> {
+    let dir = log_dir(&args.log)?;
+    let anchor = args.anchor.as_ref().map(|file| read_anchor(file)).transpose()?;
+    let shown = dir.display().to_string();
+    let report = audit::verify(&dir, anchor.as_deref()).map_err(|error| match error.kind() {
+        ErrorKind::Tampered => Failure::tampered(format!("the audit log in `{shown}` is not what it was"))
+            .caused_by(error)
+            .help("keep the folder as evidence; the records before that place are as they were written"),
+        _ => unreadable(&dir, error),
+    })?;
+    let printed = if terminal.is_json() {
+        terminal.data(&report_json(&shown, &report))
+    } else {
+        terminal.data(&report_text(terminal.out, &shown, &report))
+    };
+    printed.map_err(|error| Failure::failed("cannot write to stdout").caused_by(error))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read_anchor(file: &Path) -> Result<String, Failure> {
+    let unusable = || Failure::invalid(format!("cannot read the checkpoint `{}`", file.display()));
+    let bytes = bootstrap::read(file, ANCHOR_BYTES).map_err(|error| unusable().caused_by(error))?.bytes;
+    String::from_utf8(bytes).map_err(|error| unusable().caused_by(error))
+}
+
+/// The folder of the log: itself, or what a manifest says.
+fn log_dir(path: &LogPath) -> Result<PathBuf, Failure> {
+    if Reader::open(&path.path).is_ok() {
+        return Ok(path.path.clone());
+    }
+    match ManifestFile::read(&path.path, &[]) {
+        Ok(file) => Ok(file.manifest.audit.dir),
+        Err(failure) => Err(failure.help("give a folder with an `airssys.toml`, a manifest, or the folder of a log")),
+    }
+}
+
+fn open(dir: &Path) -> Result<Reader, Failure> {
+    Reader::open(dir).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Failure::failed(format!("there is no audit log in `{}` yet", dir.display())),
+        _ => unreadable(dir, error),
+    })
+}
+
+fn unreadable(dir: &Path, error: airssys_osl::Error) -> Failure {
+    let failure = match error.kind() {
+        ErrorKind::Tampered => Failure::tampered(format!("cannot read the audit log in `{}`", dir.display())),
+        _ => Failure::failed(format!("cannot read the audit log in `{}`", dir.display())),
+    };
+    failure.caused_by(error)
+}
+
+/// Prints one record. A reader that has seen enough is no error: `airssys audit query | head`.
+fn print(terminal: &Terminal, record: &Record) -> Result<std::ops::ControlFlow<()>, Failure> {
+    let printed = if terminal.is_json() {
+        terminal.data(&record_json(record))
+    } else {
+        terminal.data(&record_line(terminal.out, record))
+    };
+    match printed {
+        Ok(()) => Ok(std::ops::ControlFlow::Continue(())),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(std::ops::ControlFlow::Break(())),
+        Err(error) => Err(Failure::failed("cannot write to stdout").caused_by(error)),
+    }
+}

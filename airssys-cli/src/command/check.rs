@@ -1,0 +1,56 @@
+//! `airssys check`: every problem of a manifest, without running anything.
+
+use std::{process::ExitCode, sync::Arc};
+
+use airssys_osl::policy::Policy;
+use airssys_wasm::{Engine, Event, Watch, add_principals, load, load_grants};
+use serde_json::json;
+
+use super::runtime;
+use crate::{
+    args::Check,
+    door::Door,
+    report::{Failure, ManifestProblems, Terminal, describe_tree},
+    target::ManifestFile,
+};
+
+pub(super) fn check(check: &Check, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
+    let file = ManifestFile::read(&check.target, &check.set)?;
+    let engine = Engine::new().map_err(|error| Failure::failed("cannot compile anything").caused_by(error))?;
+    // Not the system's own log: the system may be running.
+    let policy = add_principals(&file.manifest, Policy::builder());
+    let door = Door::open_for_user(policy, load_grants(&file.manifest), terminal)?;
+    door.started(&format!("check {} {}", file.shown, file.digest))?;
+
+    let watch: Arc<dyn Watch> = Arc::new(Compiling(terminal.clone()));
+    let loaded = runtime()?.block_on(async {
+        load(&file.manifest, &engine, door.cache().await, &door.os, &door.program, &watch).await
+    });
+    terminal.status(String::new());
+    door.close("checked")?;
+    let components = loaded.map_err(|errors| Failure::problems(ManifestProblems::load(&file, &errors)))?;
+
+    terminal.tell(&describe_tree(terminal.err, &file.manifest), || {
+        let components: Vec<_> = file
+            .manifest
+            .components
+            .iter()
+            .zip(&components)
+            .map(|(spec, component)| json!({"name": spec.name, "digest": component.digest().to_string()}))
+            .collect();
+        json!({"ok": true, "system": file.manifest.name, "components": components})
+    });
+    terminal.say(&format!("`{}` has no problems", file.shown));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows what is being compiled: it can take a while.
+struct Compiling(Arc<Terminal>);
+
+impl Watch for Compiling {
+    fn event(&self, event: &Event<'_>) {
+        if let Event::Compiling { component } = event {
+            self.0.status(format!("compiling {component} …"));
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! One file a verb.
+
+mod audit;
+mod check;
+mod inspect;
+mod run;
+
+use std::{process::ExitCode, sync::Arc};
+
+use tracing_subscriber::{EnvFilter, fmt};
+
+use crate::{
+    args::{Args, Command},
+    report::{Failure, Terminal},
+};
+
+/// Does what the arguments say.
+pub(crate) fn run(args: Args, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
+    log_to(terminal, &args.log)?;
+    match args.command {
+        Command::Run(run) => run::run(run, terminal),
+        Command::Check(check) => check::check(&check, terminal),
+        Command::Inspect(inspect) => inspect::inspect(&inspect, terminal),
+        Command::Audit(audit) => audit::audit(audit, terminal),
+    }
+}
+
+fn log_to(terminal: &Arc<Terminal>, filter: &str) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| {
+        let failure = Failure::failed(format!("cannot understand the log filter `{filter}`")).caused_by(error);
+        failure.help("such as `info` or `warn,guest=debug`")
+    })?;
+    let format = fmt::format().with_target(false).without_time().compact();
+    let writer = terminal.clone();
+    let subscriber = fmt::Subscriber::builder()
+        .with_env_filter(filter)
+        .event_format(format)
+        .with_ansi(terminal.err.is_on())
+        .with_writer(move || LogWriter(writer.clone()))
+        .finish();
+    tracing::subscriber::set_global_default(subscriber)
+        .map_err(|error| Failure::failed("cannot start the log").caused_by(error))
+}
+
+struct LogWriter(Arc<Terminal>);
+
+impl std::io::Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        (&*self.0).write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The runtime that everything asynchronous runs on.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| Failure::failed("cannot start the runtime").caused_by(error))
+}

@@ -1,0 +1,292 @@
+//! `airssys run`: a system from its manifest, or one WASI command.
+
+use std::{
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use airssys_osl::{
+    ErrorKind, Principal,
+    fs::{Dir, OpenOptions},
+    policy::{Grant, Policy, Rights},
+};
+use airssys_wasm::{
+    COMPONENT_BYTES, Component, Engine, System, Watch, add_principals, grant_command, load, load_grants,
+    principal_name, run_command,
+};
+use serde_json::json;
+use tokio::{signal::unix::SignalKind, sync::mpsc, task::JoinHandle};
+
+use super::runtime;
+use crate::{
+    args::Run,
+    config,
+    door::Door,
+    report::{Announcer, Failure, ManifestProblems, Summary, Terminal, describe_tree},
+    target::{self, ManifestFile},
+};
+
+/// How often the live line is renewed.
+const STATUS: Duration = Duration::from_millis(250);
+
+/// The file that dead letters are appended to, in the system's state folder.
+const DEAD_LETTERS: &str = "dead-letters.jsonl";
+
+pub(super) fn run(run: Run, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
+    let started = Instant::now();
+    let runtime = runtime()?;
+    let code = if target::is_component(&run.target) {
+        runtime.block_on(command(run, terminal))
+    } else {
+        runtime.block_on(system(run, started, terminal))
+    };
+    // A thread may still wait for input that nobody needs any more.
+    runtime.shutdown_background();
+    code
+}
+
+async fn command(run: Run, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
+    if !run.set.is_empty() || run.until_idle.is_some() {
+        let failure = Failure::invalid("`--set` and `--until-idle` are for a system with a manifest");
+        return Err(failure.help("a command gets its arguments behind `--`"));
+    }
+    let path = config::absolute(&run.target)
+        .map_err(|error| Failure::failed("cannot tell the current folder").caused_by(error))?;
+    let unreadable = || Failure::invalid(format!("cannot read the component `{}`", run.target.display()));
+    let (Some(dir), Some(file_name)) = (path.parent(), path.file_name()) else { return Err(unreadable()) };
+    let name = file_name.to_string_lossy().into_owned();
+
+    let engine = Engine::new().map_err(|error| Failure::failed("cannot run anything").caused_by(error))?;
+    let policy = grant_command(Policy::builder(), COMMAND);
+    let grants = vec![Grant::fs(dir, Rights::READ).rule("builtin.components")];
+    let door = Door::open_for_user(policy, grants, terminal)?;
+    door.started(&run.target.display().to_string())?;
+
+    let bytes = match door.program.dir(dir).await {
+        Ok(dir) => dir.read(file_name, COMPONENT_BYTES).await,
+        Err(error) => Err(error),
+    };
+    let bytes = bytes.map_err(|error| unreadable().caused_by(error))?;
+    let cache = door.cache().await;
+    let compiling = || terminal.status(format!("compiling {name} …"));
+    let loaded = Component::load(&engine, bytes, cache.as_deref(), compiling).await;
+    terminal.status(String::new());
+    let (component, _) = loaded
+        .map_err(|error| Failure::invalid(format!("cannot run `{}`", run.target.display())).caused_by(error))?;
+
+    let principal = door.os.principal(&principal_name(COMMAND));
+    let principal = principal.map_err(|error| Failure::failed("no principal").caused_by(error))?;
+    let arguments = std::iter::once(name).chain(run.arguments).collect();
+    let status = run_command(&engine, &component, &principal, arguments, config::COMMAND_MEMORY_BYTES).await;
+    drop(principal);
+    let ended = match &status {
+        Ok(status) => format!("exit status {status}"),
+        Err(error) => error.to_string(),
+    };
+    door.close(&ended)?;
+    match status {
+        Ok(status) => Ok(ExitCode::from(status)),
+        Err(error) if error.kind() == airssys_wasm::ErrorKind::InvalidComponent => {
+            let failure = Failure::invalid(format!("cannot run `{}`", run.target.display())).caused_by(error);
+            Err(failure.help("`airssys inspect` shows what it exports; an actor needs a manifest"))
+        }
+        Err(error) => Err(Failure::failed(format!("`{}` crashed", run.target.display())).caused_by(error)),
+    }
+}
+
+/// The component name of a command that runs without a manifest.
+const COMMAND: &str = "command";
+
+async fn system(run: Run, started: Instant, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
+    if !run.arguments.is_empty() {
+        let failure = Failure::invalid("a system takes no arguments behind `--`");
+        return Err(failure.help("give values to the manifest's variables with `--set NAME=VALUE`"));
+    }
+    let file = ManifestFile::read(&run.target, &run.set)?;
+    let mut signals = Signals::new()?;
+    let engine = Engine::new().map_err(|error| Failure::failed("cannot run anything").caused_by(error))?;
+    let door = open(&file, terminal)?;
+    door.started(&format!("{} {}", file.shown, file.digest))?;
+
+    let (dead, letters) = mpsc::unbounded_channel();
+    let keeper = keep_dead_letters(&file.manifest.state, &door.program, letters).await?;
+    let announcer = Arc::new(Announcer::new(terminal.clone(), started, dead));
+    greet(&file, &door, terminal);
+    let system = match start(&file, &engine, &door, announcer.clone()).await {
+        Ok(system) => system,
+        Err(failure) => {
+            door.close("did not start")?;
+            return Err(failure);
+        }
+    };
+
+    let why = attend(&system, &run, started, &mut signals, terminal).await;
+    announcer.stopping();
+    terminal.status(String::new());
+    tokio::select! {
+        () = system.shutdown() => {}
+        _ = signals.next() => {
+            terminal.say(&"  stopped at once; what was in the mailboxes is lost");
+            door.close("stopped at once")?;
+            return Ok(ExitCode::from(130));
+        }
+    }
+    let (status, restarts) = (system.status(), announcer.restarts());
+    drop((system, announcer));
+    keep_the_last(keeper).await;
+    let log = door.log_dir.display().to_string();
+    let summary = Summary {
+        system: &file.manifest.name,
+        why: why.text(),
+        status: &status,
+        restarts: &restarts,
+        elapsed: started.elapsed(),
+        log: &log,
+    };
+    summary.tell(terminal);
+    door.close(why.text())?;
+    match why {
+        Why::Idle | Why::Asked => Ok(ExitCode::SUCCESS),
+        Why::GaveUp => Err(Failure::failed(format!("the system `{}` gave up", file.manifest.name))
+            .help("its components crashed more often than `intensity` in `period` allows; the lines above say why")),
+    }
+}
+
+/// Opens the system's door: its components' principals, and what the program itself needs.
+pub(super) fn open(file: &ManifestFile, terminal: &Arc<Terminal>) -> Result<Door, Failure> {
+    let manifest = &file.manifest;
+    let state = &manifest.state;
+    let made = airssys_osl::bootstrap::create_dir(state);
+    made.map_err(|error| Failure::failed("cannot make the system's state folder").caused_by(error))?;
+    let mut grants = load_grants(manifest);
+    grants.push(Grant::fs(state, Rights::READ | Rights::WRITE | Rights::CREATE).rule("builtin.state"));
+    let policy = add_principals(manifest, Policy::builder());
+    Door::open(manifest.audit.dir.clone(), &format!("airssys/{}", manifest.name), policy, grants, terminal)
+}
+
+fn greet(file: &ManifestFile, door: &Door, terminal: &Terminal) {
+    let log = door.log_dir.display().to_string();
+    let text = format!("{}\n  audit log {log}", describe_tree(terminal.err, &file.manifest));
+    terminal.tell(&text, || {
+        let components: Vec<_> = file.manifest.components.iter().map(|component| &component.name).collect();
+        json!({"event": "starting", "system": file.manifest.name, "components": components, "audit": log})
+    });
+}
+
+async fn start(
+    file: &ManifestFile,
+    engine: &Engine,
+    door: &Door,
+    announcer: Arc<Announcer>,
+) -> Result<System, Failure> {
+    let watch: Arc<dyn Watch> = announcer.clone();
+    let loaded = load(&file.manifest, engine, door.cache().await, &door.os, &door.program, &watch).await;
+    let components = loaded.map_err(|errors| Failure::problems(ManifestProblems::load(file, &errors)))?;
+    announcer.loaded();
+    System::start(&file.manifest, &components, engine, &door.os, watch)
+        .await
+        .map_err(|error| Failure::failed("the system did not start").caused_by(error))
+}
+
+/// Why a system stops.
+#[derive(Clone, Copy)]
+enum Why {
+    Idle,
+    Asked,
+    GaveUp,
+}
+
+impl Why {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Idle => "had nothing left to do",
+            Self::Asked => "was asked to stop",
+            Self::GaveUp => "gave up",
+        }
+    }
+}
+
+/// Waits until the system is to be stopped, and shows what it does.
+async fn attend(system: &System, run: &Run, started: Instant, signals: &mut Signals, terminal: &Terminal) -> Why {
+    let idle = async {
+        match run.until_idle {
+            Some(quiet) => system.idle(quiet).await,
+            None => std::future::pending().await,
+        }
+    };
+    let show = async {
+        let mut renew = tokio::time::interval(STATUS);
+        loop {
+            renew.tick().await;
+            if terminal.is_live() {
+                terminal.show_status(&system.status(), started.elapsed());
+            }
+        }
+    };
+    if run.until_idle.is_none() {
+        terminal.say(&"  running; Ctrl-C stops");
+    }
+    tokio::select! {
+        () = idle => Why::Idle,
+        () = signals.next() => Why::Asked,
+        _ = system.exited() => Why::GaveUp,
+        () = show => Why::Asked,
+    }
+}
+
+/// Ctrl-C, and what `kill` and service managers send.
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let listen = |kind| {
+            tokio::signal::unix::signal(kind)
+                .map_err(|error| Failure::failed("cannot listen for Ctrl-C").caused_by(error))
+        };
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Appends each dead letter to a file in the state folder, until nobody can send one any more.
+async fn keep_dead_letters(
+    state: &Path,
+    program: &Principal,
+    mut letters: mpsc::UnboundedReceiver<Vec<u8>>,
+) -> Result<JoinHandle<()>, Failure> {
+    let unopened = |error| Failure::failed("cannot open the system's state folder").caused_by(error);
+    let dir: Dir = program.dir(state).await.map_err(unopened)?;
+    Ok(tokio::spawn(async move {
+        let options = OpenOptions::new().write(true).create(true);
+        while let Some(letter) = letters.recv().await {
+            let written = match dir.open(DEAD_LETTERS, &options).await {
+                Ok(file) => file.append(letter).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = written {
+                tracing::error!(cause = %error, "cannot keep a dead letter");
+                if error.kind() == ErrorKind::Denied {
+                    return;
+                }
+            }
+        }
+    }))
+}
+
+async fn keep_the_last(keeper: JoinHandle<()>) {
+    // The system is gone, and with it every sender but those of actors that were killed and never ran again.
+    if tokio::time::timeout(Duration::from_secs(5), keeper).await.is_err() {
+        tracing::warn!("dead letters are still being written; not waiting for them any longer");
+    }
+}

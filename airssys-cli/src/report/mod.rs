@@ -1,0 +1,169 @@
+//! All text and JSON that a user sees. Data goes to stdout; what is said about the work goes to stderr.
+
+mod failure;
+mod record;
+mod run;
+
+use std::{
+    fmt,
+    io::{self, IsTerminal as _, Write as _},
+    sync::{Mutex, PoisonError},
+};
+
+pub(crate) use self::{
+    failure::{Failure, ManifestProblems},
+    record::{record_json, record_line, report_json, report_text},
+    run::{Announcer, Summary, describe_tree},
+};
+use crate::{args::Args, config};
+
+/// Where output goes, and in which form.
+pub(crate) struct Terminal {
+    json: bool,
+    /// Colours on stdout.
+    pub(crate) out: Paint,
+    /// Colours on stderr.
+    pub(crate) err: Paint,
+    /// Whether stderr can show a line that changes.
+    live: bool,
+    /// The live line that stands on the screen now.
+    status: Mutex<String>,
+}
+
+/// Colours, where they are wanted.
+#[derive(Clone, Copy)]
+pub(crate) struct Paint(bool);
+
+impl Paint {
+    pub(crate) fn is_on(self) -> bool {
+        self.0
+    }
+
+    /// A text in a style.
+    pub(crate) fn text(self, style: Style, text: impl fmt::Display) -> String {
+        if !self.0 {
+            return text.to_string();
+        }
+        let code = match style {
+            Style::Bold => "1",
+            Style::Dim => "2",
+            Style::Good => "32",
+            Style::Warning => "33",
+            Style::Bad => "31",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+}
+
+/// How a word is shown on a terminal.
+#[derive(Clone, Copy)]
+pub(crate) enum Style {
+    Bold,
+    Dim,
+    Good,
+    Warning,
+    Bad,
+}
+
+impl Terminal {
+    pub(crate) fn new(args: &Args) -> Self {
+        let live = io::stderr().is_terminal() && !args.json;
+        let color = !args.json && !config::no_color();
+        let (out, err) = (Paint(color && io::stdout().is_terminal()), Paint(color && live));
+        Self { json: args.json, out, err, live, status: Mutex::default() }
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// A line on stdout.
+    pub(crate) fn data(&self, line: &dyn fmt::Display) -> io::Result<()> {
+        writeln!(io::stdout().lock(), "{line}")
+    }
+
+    /// A line on stderr, above the live line.
+    pub(crate) fn say(&self, line: &dyn fmt::Display) {
+        if !self.json {
+            self.print(format_args!("{line}\n"));
+        }
+    }
+
+    /// An event: a line for people on stderr, or a JSON value on stdout.
+    pub(crate) fn tell(&self, line: &dyn fmt::Display, json: impl FnOnce() -> serde_json::Value) {
+        if self.json {
+            // Who closed the pipe has heard enough.
+            let _ = self.data(&json());
+        } else {
+            self.say(line);
+        }
+    }
+
+    /// Replaces the live line. An empty one takes it away.
+    pub(crate) fn status(&self, line: String) {
+        if self.live {
+            let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = write!(io::stderr().lock(), "\r\x1b[K{line}");
+            *status = line;
+        }
+    }
+
+    fn print(&self, text: fmt::Arguments<'_>) {
+        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stderr = io::stderr().lock();
+        // Where stderr is closed there is nobody to tell.
+        let _ = if status.is_empty() {
+            stderr.write_fmt(text)
+        } else {
+            write!(stderr, "\r\x1b[K{text}{status}")
+        };
+    }
+}
+
+/// Log lines go above the live line too.
+impl io::Write for &Terminal {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.print(format_args!("{}", String::from_utf8_lossy(bytes)));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Text from outside on one line of a terminal: what could drive the terminal, or reorder the line, is escaped.
+pub(crate) fn printable(bytes: &[u8]) -> String {
+    let mut shown = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => {
+                    shown.extend(character.escape_unicode());
+                }
+                _ if character.is_control() => shown.extend(character.escape_default()),
+                _ => shown.push(character),
+            }
+        }
+        for byte in chunk.invalid() {
+            shown.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_drive_a_terminal_is_escaped() {
+        assert_eq!(printable(b"/srv/\x1b[2J\xffa\n"), r"/srv/\u{1b}[2J\xffa\n");
+        assert_eq!(printable("a\u{202e}b".as_bytes()), r"a\u{202e}b");
+        assert_eq!(printable("ü/日本".as_bytes()), "ü/日本");
+    }
+}

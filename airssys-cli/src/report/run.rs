@@ -1,0 +1,295 @@
+//! What a user sees of a system while it runs.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use airssys_osl::audit;
+use airssys_rt::EventKind;
+use airssys_wasm::{
+    DeadLetter, Event, Origin, Status, Watch,
+    manifest::{Child, Manifest, SupervisorSpec},
+};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::{Paint, Style, Terminal, printable};
+
+/// How much of a dead letter's payload is shown, in bytes.
+const SHOWN_BYTES: usize = 120;
+
+/// Tells the user what happens in a system, and hands dead letters on to be kept.
+pub(crate) struct Announcer {
+    terminal: Arc<Terminal>,
+    started: Instant,
+    stopping: AtomicBool,
+    restarts: Mutex<BTreeMap<String, u64>>,
+    compiled: AtomicU64,
+    cached: AtomicU64,
+    first: AtomicBool,
+    dead: mpsc::UnboundedSender<Vec<u8>>,
+}
+
+impl Announcer {
+    /// `dead` takes each dead letter as one line of JSON. Its sender is unbounded: each entry has crashed a component
+    /// several times, which takes longer than writing it down.
+    pub(crate) fn new(terminal: Arc<Terminal>, started: Instant, dead: mpsc::UnboundedSender<Vec<u8>>) -> Self {
+        Self {
+            terminal,
+            started,
+            stopping: AtomicBool::new(false),
+            restarts: Mutex::default(),
+            compiled: AtomicU64::new(0),
+            cached: AtomicU64::new(0),
+            first: AtomicBool::new(true),
+            dead,
+        }
+    }
+
+    /// From here on ends are expected.
+    pub(crate) fn stopping(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells how the components were loaded.
+    pub(crate) fn loaded(&self) {
+        let (compiled, cached) = (self.compiled.load(Ordering::Relaxed), self.cached.load(Ordering::Relaxed));
+        let elapsed = self.started.elapsed();
+        let line = format!(
+            "  loaded {} components in {} ({compiled} compiled, {cached} from the cache)",
+            compiled + cached,
+            show(elapsed)
+        );
+        let ms = millis(elapsed);
+        self.terminal.tell(&line, || json!({"event": "loaded", "compiled": compiled, "cached": cached, "ms": ms}));
+    }
+
+    pub(crate) fn restarts(&self) -> BTreeMap<String, u64> {
+        self.restarts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn dead_letter(&self, letter: &DeadLetter<'_>) {
+        let shown = letter.payload.get(..SHOWN_BYTES).unwrap_or(letter.payload);
+        let more = if shown.len() < letter.payload.len() { "…" } else { "" };
+        let line = format!(
+            "  {}  {}: a message from {} ({}, {} bytes) was given up after {} tries: {}\n               {}{more}",
+            self.terminal.err.text(Style::Warning, "dead letter"),
+            letter.component,
+            letter.sender,
+            printable(letter.subject.as_bytes()),
+            letter.payload.len(),
+            letter.deliveries,
+            letter.reason,
+            self.terminal.err.text(Style::Dim, printable(shown)),
+        );
+        let value = json!({
+            "event": "dead_letter",
+            "component": letter.component,
+            "sender": letter.sender,
+            "subject": letter.subject,
+            "payload": String::from_utf8_lossy(letter.payload),
+            "deliveries": letter.deliveries,
+            "reason": letter.reason.to_string(),
+        });
+        let mut kept = value.to_string().into_bytes();
+        kept.push(b'\n');
+        // The receiver is gone only when the program is, too.
+        let _ = self.dead.send(kept);
+        self.terminal.tell(&line, || value);
+    }
+
+    fn life(&self, event: &airssys_rt::Event) {
+        let path = &*event.path;
+        match &event.kind {
+            EventKind::Exited { reason } if !self.stopping.load(Ordering::Relaxed) => {
+                let style = if reason.is_abnormal() { Style::Warning } else { Style::Dim };
+                let word = if reason.is_abnormal() { "crashed" } else { "ended" };
+                let line = format!("  {}  {path}: {reason}", self.terminal.err.text(style, word));
+                let json = || json!({"event": word, "actor": path, "reason": reason.to_string()});
+                self.terminal.tell(&line, json);
+            }
+            EventKind::InitFailed { reason } => {
+                let line = format!("  {}  {path}: {reason}", self.terminal.err.text(Style::Bad, "did not start"));
+                let json = || json!({"event": "init_failed", "actor": path, "reason": reason.to_string()});
+                self.terminal.tell(&line, json);
+            }
+            EventKind::Restarting { attempt } => {
+                let mut restarts = self.restarts.lock().unwrap_or_else(PoisonError::into_inner);
+                *restarts.entry(path.rsplit('/').next().unwrap_or(path).to_owned()).or_default() += 1;
+                drop(restarts);
+                let line = format!("  {}  {path}, restart {attempt}", self.terminal.err.text(Style::Dim, "restarting"));
+                self.terminal.tell(&line, || json!({"event": "restarting", "actor": path, "attempt": attempt}));
+            }
+            EventKind::GaveUp => {
+                let line = format!(
+                    "  {}  {path}: its children failed more often than `intensity` in `period` allows",
+                    self.terminal.err.text(Style::Bad, "gave up")
+                );
+                self.terminal.tell(&line, || json!({"event": "gave_up", "actor": path}));
+            }
+            EventKind::DeadLetters { count } => {
+                let line = format!(
+                    "  {}  {path}: {count} messages were still in the mailbox when it closed",
+                    self.terminal.err.text(Style::Warning, "dead letters")
+                );
+                self.terminal.tell(&line, || json!({"event": "undelivered", "actor": path, "count": count}));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Watch for Announcer {
+    fn event(&self, event: &Event<'_>) {
+        match event {
+            Event::Compiling { component } => {
+                self.terminal.tell(&format!("  compiling {component} …"), || {
+                    json!({"event": "compiling", "component": component})
+                });
+            }
+            Event::Loaded { origin, .. } => {
+                let counter = if *origin == Origin::Cached { &self.cached } else { &self.compiled };
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+            Event::FirstMessage { component } if self.first.swap(false, Ordering::Relaxed) => {
+                let elapsed = self.started.elapsed();
+                let line = format!("  first message handled after {} (by {component})", show(elapsed));
+                let ms = millis(elapsed);
+                self.terminal.tell(&line, || json!({"event": "first_message", "component": component, "ms": ms}));
+            }
+            Event::DeadLetter(letter) => self.dead_letter(letter),
+            Event::Life(event) => self.life(event),
+            _ => {}
+        }
+    }
+}
+
+impl Terminal {
+    /// Tells of something that the door denied.
+    pub(crate) fn denied(&self, event: &audit::Event<'_>) {
+        let resource = printable(event.resource);
+        let line = format!(
+            "  {}  {}  {}  {resource}  by {}",
+            self.err.text(Style::Bad, "denied"),
+            event.principal,
+            event.action,
+            event.rule
+        );
+        self.tell(&line, || {
+            json!({
+                "event": "denied",
+                "principal": event.principal,
+                "action": event.action.name(),
+                "resource": String::from_utf8_lossy(event.resource),
+                "rule": event.rule,
+            })
+        });
+    }
+
+    /// The line that changes while a system runs.
+    pub(crate) fn show_status(&self, status: &[Status], running: Duration) {
+        let handled: u64 = status.iter().map(|component| component.handled).sum();
+        let waiting: usize = status.iter().map(|component| component.waiting).sum();
+        let busy: Vec<&str> =
+            status.iter().filter(|component| component.busy).map(|component| &*component.name).collect();
+        let busy = if busy.is_empty() { "idle".to_owned() } else { busy.join(", ") };
+        let line = format!("  {}  {handled} messages handled, {waiting} waiting, {busy}", show(running));
+        self.status(self.err.text(Style::Dim, line));
+    }
+}
+
+/// The end of a run.
+pub(crate) struct Summary<'a> {
+    pub(crate) system: &'a str,
+    pub(crate) why: &'a str,
+    pub(crate) status: &'a [Status],
+    pub(crate) restarts: &'a BTreeMap<String, u64>,
+    pub(crate) elapsed: Duration,
+    pub(crate) log: &'a str,
+}
+
+impl Summary<'_> {
+    pub(crate) fn tell(&self, terminal: &Terminal) {
+        let restarts = |name: &str| self.restarts.get(name).copied().unwrap_or(0);
+        let width = self.status.iter().map(|component| component.name.len()).max().unwrap_or(0).max(9);
+        let mut text = format!("{} {} after {}\n", self.system, self.why, show(self.elapsed));
+        text.push_str(&format!("  {:<width$} {:>12} {:>9} {:>13}\n", "component", "handled", "restarts", "dead letters"));
+        for component in self.status {
+            let (name, handled, dead) = (&component.name, component.handled, component.dead);
+            text.push_str(&format!("  {name:<width$} {handled:>12} {:>9} {dead:>13}\n", restarts(name)));
+        }
+        text.push_str(&format!("  who touched what: airssys audit query {}", self.log));
+        terminal.tell(&text, || {
+            let components: Vec<_> = self
+                .status
+                .iter()
+                .map(|component| {
+                    json!({
+                        "name": &*component.name,
+                        "handled": component.handled,
+                        "restarts": restarts(&component.name),
+                        "dead_letters": component.dead,
+                    })
+                })
+                .collect();
+            json!({
+                "event": "stopped",
+                "why": self.why,
+                "ms": millis(self.elapsed),
+                "components": components,
+                "audit": self.log,
+            })
+        });
+    }
+}
+
+/// The tree of a manifest, one name a line.
+pub(crate) fn describe_tree(paint: Paint, manifest: &Manifest) -> String {
+    let mut text = supervisor_line(paint, &manifest.root);
+    branches(paint, manifest, &manifest.root, "  ", &mut text);
+    text
+}
+
+fn branches(paint: Paint, manifest: &Manifest, supervisor: &SupervisorSpec, indent: &str, text: &mut String) {
+    let last = supervisor.children.len().saturating_sub(1);
+    for (index, child) in supervisor.children.iter().enumerate() {
+        let (branch, below) = if index == last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+        text.push('\n');
+        text.push_str(&paint.text(Style::Dim, format!("{indent}{branch}")));
+        match child {
+            Child::Supervisor(child) => {
+                text.push_str(&supervisor_line(paint, child));
+                branches(paint, manifest, child, &format!("{indent}{below}"), text);
+            }
+            Child::Component(index) => {
+                text.push_str(manifest.components.get(*index).map_or("", |component| component.name.as_str()));
+            }
+        }
+    }
+}
+
+fn supervisor_line(paint: Paint, supervisor: &SupervisorSpec) -> String {
+    let strategy = match supervisor.strategy {
+        airssys_rt::Strategy::OneForOne => "one_for_one",
+        airssys_rt::Strategy::OneForAll => "one_for_all",
+        airssys_rt::Strategy::RestForOne => "rest_for_one",
+    };
+    format!("{} {}", paint.text(Style::Bold, &supervisor.name), paint.text(Style::Dim, strategy))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn show(duration: Duration) -> String {
+    if duration < Duration::from_secs(1) {
+        format!("{} ms", duration.as_millis())
+    } else {
+        format!("{:.1} s", duration.as_secs_f64())
+    }
+}
