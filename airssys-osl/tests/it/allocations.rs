@@ -1,0 +1,97 @@
+//! The hot path allocates nothing: counted, not claimed.
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    path::Path,
+};
+
+use airssys_osl::{
+    Action, Error, Os, Verdict,
+    audit::{Event, Sink},
+    fs::OpenOptions,
+    policy::{Grant, Policy, Request, Resource, Rights},
+};
+
+struct Counting;
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[expect(unsafe_code, reason = "an allocator cannot be written without")]
+// SAFETY: every call goes to the system's allocator as it came; counting touches no memory that it manages.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+/// Takes records as the log does: without keeping what it was lent.
+struct Discard;
+
+impl Sink for Discard {
+    fn record(&self, _: &Event<'_>) -> Result<u64, Error> {
+        Ok(1)
+    }
+}
+
+#[track_caller]
+fn assert_none<T>(what: &str, f: impl FnOnce() -> T) -> T {
+    let before = COUNT.get();
+    let value = f();
+    assert_eq!(COUNT.get() - before, 0, "{what} allocated");
+    value
+}
+
+#[test]
+fn a_decision_allocates_nothing() {
+    let root = Path::new("/srv/inbox");
+    let grants = [Grant::fs(root, Rights::READ), Grant::env("A"), Grant::send("q"), Grant::clock()];
+    let policy = Policy::builder().principal("p", grants).build().unwrap();
+    let beneath = |needs| Resource::Beneath { root, needs };
+    let cases = [
+        (Action::FsRead, beneath(Rights::READ), Verdict::Allow),
+        (Action::FsRename, beneath(Rights::WRITE | Rights::CREATE), Verdict::Deny),
+        (Action::FsOpenRoot, Resource::Root(Path::new("/srv/inbox")), Verdict::Allow),
+        (Action::FsOpenRoot, Resource::Root(Path::new("/srv")), Verdict::Deny),
+        (Action::EnvRead, Resource::Name("A"), Verdict::Allow),
+        (Action::ActorSend, Resource::Name("r"), Verdict::Deny),
+        (Action::NetConnect, Resource::Name("127.0.0.1:80"), Verdict::Deny),
+    ];
+    for (action, resource, expected) in cases {
+        let request = Request { principal: "p", action, resource };
+        let decision = assert_none(action.name(), || policy.decide(&request));
+        assert_eq!(decision.verdict, expected, "{request:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_read_and_its_record_allocate_nothing() {
+    let tmp = tempfile::tempdir().unwrap();
+    std::fs::write(tmp.path().join("file"), [7; 4096]).unwrap();
+    let grants = [Grant::fs(tmp.path(), Rights::READ), Grant::send("q")];
+    let os = Os::new(Policy::builder().principal("p", grants).build().unwrap(), Discard);
+    let principal = os.principal("p").unwrap();
+    let dir = principal.dir(tmp.path()).await.unwrap();
+    let file = dir.open("file", &OpenOptions::new().read(true)).await.unwrap();
+    let mut buffer = [0; 4096];
+    file.read_at(&mut buffer, 0).await.unwrap();
+    let before = COUNT.get();
+    for _ in 0..100 {
+        assert_eq!(file.read_at(&mut buffer, 0).await.unwrap(), 4096);
+        dir.metadata("file", true).await.unwrap();
+        principal.may_send("q").unwrap();
+    }
+    assert_eq!(COUNT.get() - before, 0, "the way through the door allocated");
+}

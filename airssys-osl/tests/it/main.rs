@@ -1,0 +1,28 @@
+//! The public face of the crate, and what hostile callers try on it.
+
+#![expect(clippy::disallowed_methods, reason = "tests prepare and inspect files behind the door's back")]
+
+#[cfg(test)]
+mod allocations;
+#[cfg(test)]
+mod audit_attacks;
+#[cfg(test)]
+mod audit_crash;
+#[cfg(test)]
+mod audit_log;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod lifetime;
+#[cfg(test)]
+mod race;
+#[cfg(test)]
+mod rights;
+#[cfg(test)]
+mod unrecorded;
+#[cfg(test)]
+mod utilities;
+#[cfg(test)]
+mod verbs;

@@ -1,0 +1,103 @@
+//! An attacker who renames while paths are resolved.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use airssys_osl::{ErrorKind, fs::Flush, policy::Rights};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use crate::fixture::Fixture;
+
+const READS: usize = 20_000;
+const WRITES: usize = 2_000;
+
+/// Exchanges two names as fast as it can, until it is dropped.
+struct Attacker {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<u64>>,
+}
+
+impl Attacker {
+    fn start(one: PathBuf, other: PathBuf) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            let mut rounds = 0;
+            while !seen.load(Ordering::Relaxed) {
+                renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE).unwrap();
+                rounds += 1;
+            }
+            rounds
+        });
+        Self { stop, thread: Some(thread) }
+    }
+
+    fn stop(mut self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Attacker {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn battlefield() -> Fixture {
+    let fixture = Fixture::new(Rights::all());
+    fs::create_dir(fixture.inside("swap")).unwrap();
+    fs::write(fixture.inside("swap/secret"), "inside").unwrap();
+    symlink(fixture.outside(""), fixture.inside("trap")).unwrap();
+    fixture
+}
+
+#[tokio::test]
+async fn a_swapped_directory_never_shows_what_is_outside() {
+    let fixture = battlefield();
+    let dir = fixture.dir().await;
+    let attacker = Attacker::start(fixture.inside("swap"), fixture.inside("trap"));
+    let (mut inside, mut refused) = (0, 0);
+    for round in 0..READS {
+        let path = if round % 2 == 0 { "swap/secret" } else { "a/../swap/secret" };
+        match dir.read(path, 100).await {
+            Ok(bytes) => {
+                assert_eq!(bytes, b"inside", "round {round}: the outside was read");
+                inside += 1;
+            }
+            Err(error) => {
+                assert!(matches!(error.kind(), ErrorKind::Denied | ErrorKind::Io), "round {round}: {error}");
+                refused += 1;
+            }
+        }
+    }
+    let rounds = attacker.stop();
+    assert!(inside > 0 && refused > 0, "no race was run: {inside} in, {refused} refused, {rounds} swaps");
+}
+
+#[tokio::test]
+async fn a_swapped_directory_never_takes_a_write_outside() {
+    let fixture = battlefield();
+    let dir = fixture.dir().await;
+    let attacker = Attacker::start(fixture.inside("swap"), fixture.inside("trap"));
+    let mut done = 0;
+    for _ in 0..WRITES {
+        done += usize::from(dir.replace("swap/new", b"x", Flush::Later).await.is_ok());
+        done += usize::from(dir.create_dir("swap/dir").await.is_ok());
+        done += usize::from(dir.remove_dir("swap/dir").await.is_ok());
+        done += usize::from(dir.rename("swap/new", &dir, "swap/secret2").await.is_ok());
+    }
+    attacker.stop();
+    let left: Vec<_> =
+        fs::read_dir(fixture.outside("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["secret"], "something was written outside");
+    assert!(done > 0, "no write came through at all");
+}

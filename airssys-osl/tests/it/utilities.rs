@@ -1,0 +1,152 @@
+//! Clocks, random bytes, variables, messages, and what nothing grants yet.
+
+use std::{fs, time::Duration};
+
+use airssys_osl::{
+    Action, ErrorKind, Milestone, Os, Verdict,
+    audit::Outcome,
+    bootstrap,
+    limits::RANDOM_BYTES,
+    policy::{Grant, Policy},
+    testing::MemorySink,
+};
+
+use crate::fixture::{assert_denied, assert_fails, assert_recorded_denial, last};
+
+fn os(grants: impl IntoIterator<Item = Grant>) -> (Os, MemorySink) {
+    let sink = MemorySink::new();
+    (Os::new(Policy::builder().principal("p", grants).build().unwrap(), sink.clone()), sink)
+}
+
+#[test]
+fn clocks() {
+    let (os, sink) = os([Grant::clock().rule("r.clock")]);
+    let clock = os.principal("p").unwrap().clock().unwrap();
+    let record = sink.take().pop().unwrap();
+    assert_eq!((record.action, &*record.rule), (Action::ClockRead, "r.clock"));
+    let (first, second) = (clock.monotonic_now().unwrap(), clock.monotonic_now().unwrap());
+    assert!(
+        first <= second && second < Duration::from_secs(60),
+        "it starts with the door, not with the machine"
+    );
+    assert!(clock.wall_now().unwrap().seconds > 1_700_000_000);
+    assert!(clock.wall_now().unwrap().nanoseconds < 1_000_000_000);
+    assert!(
+        clock.monotonic_resolution().unwrap() > Duration::ZERO
+            && clock.wall_resolution().unwrap() > Duration::ZERO
+    );
+    assert_eq!(sink.take(), [], "a reading leaves no record");
+
+    os.reload(Policy::builder().principal("p", [Grant::clock()]).build().unwrap());
+    clock.wall_now().unwrap();
+    os.reload(Policy::builder().principal("p", []).build().unwrap());
+    assert_denied(clock.wall_now(), "default-deny", "no longer granted");
+    assert_recorded_denial(&sink.take(), "default-deny", "no longer granted");
+}
+
+#[test]
+fn random_bytes() {
+    let (os, sink) = os([Grant::random()]);
+    let random = os.principal("p").unwrap().random().unwrap();
+    assert_eq!(last(&sink.take()).action, Action::RandomRead);
+    let mut bytes = [0; 1000];
+    random.fill(&mut bytes).unwrap();
+    assert!(bytes[..500].iter().any(|byte| *byte != 0) && bytes[500..].iter().any(|byte| *byte != 0));
+    let first = bytes;
+    random.fill(&mut bytes).unwrap();
+    assert_ne!(first, bytes);
+    assert_fails(random.fill(&mut vec![0; RANDOM_BYTES + 1]), ErrorKind::LimitExceeded, "too many");
+}
+
+#[test]
+fn nothing_is_granted_by_default() {
+    let (os, sink) = os([]);
+    let principal = os.principal("p").unwrap();
+    assert_denied(principal.clock(), "default-deny", "clock");
+    assert_denied(principal.random(), "default-deny", "random");
+    assert_denied(principal.env(), "default-deny", "env");
+    let records = sink.take();
+    assert_eq!(records.len(), 3);
+    assert_eq!(last(&records).resource, b"*");
+    assert!(records.iter().all(|record| record.outcome == Outcome::Denied));
+}
+
+#[test]
+fn variables() {
+    // Cargo sets the two for each test.
+    let names = ["CARGO_PKG_NAME", "CARGO_MANIFEST_DIR", "AIRSSYS_TEST_NOT_SET"];
+    let (os, sink) = os(names.map(|name| Grant::env(name).rule("r.env")));
+    let variables = os.principal("p").unwrap().env().unwrap();
+    assert_eq!(variables.len(), 2, "those that are set, and none that is not granted: {variables:?}");
+    assert_eq!(variables[1], ("CARGO_PKG_NAME".to_owned(), "airssys-osl".to_owned()));
+    let record = sink.take().pop().unwrap();
+    assert_eq!((record.action, record.verdict, &*record.rule), (Action::EnvRead, Verdict::Allow, "r.env"));
+    assert_eq!(record.resource, b"AIRSSYS_TEST_NOT_SET,CARGO_MANIFEST_DIR,CARGO_PKG_NAME");
+}
+
+#[test]
+fn messages() {
+    let (os, sink) = os([Grant::send("q")]);
+    let principal = os.principal("p").unwrap();
+    principal.may_send("q").unwrap();
+    assert_eq!(sink.take(), [], "a permitted message is no access to the system");
+    assert_denied(principal.may_send("r"), "default-deny", "another");
+    let record = sink.take().pop().unwrap();
+    assert_eq!((record.action, &*record.resource, &*record.principal), (Action::ActorSend, &b"r"[..], "p"));
+}
+
+#[test]
+fn attempts() {
+    let (os, sink) = os([Grant::clock()]);
+    let principal = os.principal("p").unwrap();
+    let (connect, spawn) = (Action::NetConnect, Action::ProcessSpawn);
+    let error = principal.attempt(connect, "169.254.169.254:80").unwrap_err();
+    assert_eq!(error.to_string(), "cannot connect to `169.254.169.254:80`: denied by default-deny");
+    assert_denied(principal.attempt(spawn, "/bin/sh"), "default-deny", "spawn");
+    let records = sink.take();
+    assert_eq!(records.iter().map(|record| record.action).collect::<Vec<_>>(), [connect, spawn]);
+    assert_eq!(records[0].resource, b"169.254.169.254:80");
+}
+
+#[test]
+fn milestones() {
+    let (os, sink) = os([]);
+    os.mark(Milestone::Start, "airssys.toml").unwrap();
+    os.mark(Milestone::Stop, "").unwrap();
+    let story: Vec<_> =
+        sink.take().into_iter().map(|record| (record.principal, record.action, record.rule)).collect();
+    let host = || "host".to_owned();
+    assert_eq!(story, [(host(), Action::SystemStart, host()), (host(), Action::SystemStop, host())]);
+}
+
+#[test]
+fn the_first_file() {
+    let tmp = tempfile::tempdir().unwrap();
+    fs::write(tmp.path().join("airssys.toml"), "[system]").unwrap();
+    std::os::unix::fs::symlink("airssys.toml", tmp.path().join("link")).unwrap();
+    let found = bootstrap::read(tmp.path().join("link"), 8).unwrap();
+    assert_eq!(found.bytes, b"[system]");
+    assert_eq!(found.path, tmp.path().join("airssys.toml").canonicalize().unwrap());
+    assert_fails(bootstrap::read(tmp.path().join("link"), 7), ErrorKind::LimitExceeded, "too long");
+    assert_fails(bootstrap::read(tmp.path().join("absent"), 7), ErrorKind::NotFound, "absent");
+    assert_fails(bootstrap::read("/dev/zero", 7), ErrorKind::Invalid, "a device");
+    assert_fails(bootstrap::read(tmp.path(), 7), ErrorKind::Io, "a directory");
+}
+
+#[test]
+fn the_first_folder() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let tmp = tempfile::tempdir().unwrap();
+    let folder = tmp.path().join("state/airssys");
+    bootstrap::create_dir(&folder).unwrap();
+    bootstrap::create_dir(&folder).unwrap();
+    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+    fs::write(folder.join("file"), "").unwrap();
+    assert_fails(
+        bootstrap::create_dir(folder.join("file")),
+        ErrorKind::AlreadyExists,
+        "a file is in the way",
+    );
+    assert_eq!(bootstrap::variable("CARGO_PKG_NAME").unwrap(), "airssys-osl");
+    assert_eq!(bootstrap::variable("AIRSSYS_TEST_NOT_SET"), None);
+}
