@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
@@ -13,8 +13,9 @@ use crate::mailbox::{Entry, Mailbox, Receiver, Shared};
 use crate::observe::{EventKind, Reporter};
 use crate::system::System;
 
-/// How many messages an actor handles before it lets others run on its thread.
-const TURN: u32 = 64;
+/// How many messages an actor handles before it lets others run on its thread: as many as a tokio task gets from
+/// tokio's own channels.
+const TURN: u32 = 128;
 
 /// What becomes of an incarnation, for its supervisor: `Up` and later `Exited`, or only one of the others.
 pub(crate) enum Outcome {
@@ -45,7 +46,7 @@ pub(crate) fn spawn<A: Actor>(
     let control = Arc::new(Control::default());
     mailbox.shared().begin(&reporter);
     let cx = Context::new(Arc::clone(mailbox.shared()), system.clone(), reporter.clone());
-    let mut will = Will {
+    let will = Will {
         mailbox: Some(mailbox),
         reporter,
         control: Arc::clone(&control),
@@ -53,24 +54,43 @@ pub(crate) fn spawn<A: Actor>(
         stage: Stage::Starting,
         reason: ExitReason::Killed,
     };
-    system.runtime().spawn(async move {
-        let control = Arc::clone(&will.control);
-        let reason = contain(live(make, cx, receiver, &control, &mut will), &control).await;
-        will.execute(reason);
-    });
+    let body = Body { receiver, cx, will };
+    system.runtime().spawn(run(body, make));
     control
+}
+
+/// What belongs to an incarnation beside its actor, in the order in which it goes.
+struct Body<A: Actor> {
+    receiver: Receiver<A::Msg>,
+    cx: Context<A>,
+    will: Will<A::Msg>,
+}
+
+/// The task of an incarnation. Nothing is moved inside: that would be a second copy of everything in the task.
+#[expect(clippy::manual_async_fn, reason = "an `async fn` has a copy of its arguments beside its arguments")]
+fn run<A: Actor>(
+    mut body: Body<A>,
+    make: impl FnOnce() -> A + Send + 'static,
+) -> impl Future<Output = ()> + Send + 'static {
+    async move {
+        // As a whole, lest its parts are captured, and dropped, one by one.
+        let Body { receiver, cx, will } = &mut body;
+        let control = Arc::clone(&will.control);
+        let reason = contain(pin!(Some(live(make, cx, receiver, &control, will))), &control).await;
+        will.reason = reason;
+    }
 }
 
 /// The whole life of an actor; what it returns is why it ended.
 async fn live<A: Actor>(
     make: impl FnOnce() -> A,
-    mut cx: Context<A>,
-    mut receiver: Receiver<A::Msg>,
+    cx: &mut Context<A>,
+    receiver: &mut Receiver<A::Msg>,
     control: &Control,
     will: &mut Will<A::Msg>,
 ) -> ExitReason {
     let mut actor = make();
-    match actor.init(&mut cx).await {
+    match actor.init(cx).await {
         Ok(Init::Ready) => will.up(),
         Ok(Init::Ignore) => {
             will.stage = Stage::Ignored;
@@ -78,11 +98,11 @@ async fn live<A: Actor>(
         }
         Err(reason) => return reason,
     }
-    let reason = match serve(&mut actor, &mut cx, &mut receiver, control).await {
+    let reason = match serve(&mut actor, cx, receiver, control).await {
         Ok(()) => ExitReason::Shutdown,
         Err(reason) => reason,
     };
-    actor.terminate(&reason, &mut cx).await;
+    actor.terminate(&reason, cx).await;
     reason
 }
 
@@ -99,10 +119,14 @@ async fn serve<A: Actor>(
             if control.signal() >= STOP {
                 return Poll::Ready(None);
             }
-            let next = receiver.poll_next(task.waker());
-            if next.is_pending() {
+            if turn == TURN {
                 turn = 0;
+                // To the end of the queue of tasks. (tokio's `yield_now` asks the driver for events as well.)
+                task.waker().wake_by_ref();
+                return Poll::Pending;
             }
+            let next = receiver.poll_next(task.waker());
+            turn = if next.is_ready() { turn + 1 } else { 0 };
             next
         });
         match next.await {
@@ -119,17 +143,14 @@ async fn serve<A: Actor>(
             }
             None => return Ok(()),
         }
-        turn += 1;
-        if turn == TURN {
-            turn = 0;
-            tokio::task::yield_now().await;
-        }
     }
 }
 
 /// Runs a life so that neither its panics nor a kill go further than its own end.
-async fn contain(life: impl Future<Output = ExitReason>, control: &Control) -> ExitReason {
-    let mut life = pin!(Some(life));
+async fn contain(
+    mut life: Pin<&mut Option<impl Future<Output = ExitReason>>>,
+    control: &Control,
+) -> ExitReason {
     let mut known: Option<Waker> = None;
     let reason = poll_fn(|task| {
         if !known.as_ref().is_some_and(|known| known.will_wake(task.waker())) {
@@ -177,10 +198,6 @@ impl<M: Send + 'static> Will<M> {
         self.stage = Stage::Up;
         self.reporter.tell(EventKind::Started);
         self.notify(Outcome::Up);
-    }
-
-    fn execute(mut self, reason: ExitReason) {
-        self.reason = reason;
     }
 
     fn notify(&mut self, outcome: Outcome) {

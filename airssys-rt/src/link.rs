@@ -1,6 +1,6 @@
 //! Who is told when an actor ends.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,7 +10,7 @@ use crate::actor_ref::ActorId;
 use crate::exit::ExitReason;
 
 /// One act of monitoring, as [`Context::monitor`](crate::Context::monitor) made it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MonitorRef(u64);
 
 impl MonitorRef {
@@ -66,7 +66,7 @@ impl Watcher {
 
 /// The monitors that an actor has set. They end with it.
 #[derive(Default)]
-pub(crate) struct Monitors(HashMap<MonitorRef, Arc<dyn Watched>>);
+pub(crate) struct Monitors(BTreeMap<MonitorRef, Arc<dyn Watched>>);
 
 impl Monitors {
     pub(crate) fn insert(&mut self, monitor: MonitorRef, target: Arc<dyn Watched>) {
@@ -87,7 +87,7 @@ impl Monitors {
 
 impl Drop for Monitors {
     fn drop(&mut self) {
-        for (monitor, target) in self.0.drain() {
+        for (monitor, target) in std::mem::take(&mut self.0) {
             target.unwatch(monitor);
         }
     }

@@ -1,6 +1,6 @@
 //! Messages that an actor sends to its later self.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use crate::mailbox::Shared;
 
 /// An armed timer, as [`Context::send_after`](crate::Context::send_after) made it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TimerRef(u64);
 
 impl TimerRef {
@@ -26,7 +26,7 @@ impl TimerRef {
 ///
 /// A timer that is due puts its reference at the end of the mailbox; the message waits here. So it is handled in
 /// the order of arrival, it can be cancelled until it is handled, and it never reaches the next incarnation.
-pub(crate) struct Timers<M>(HashMap<TimerRef, Armed<M>>);
+pub(crate) struct Timers<M>(BTreeMap<TimerRef, Armed<M>>);
 
 struct Armed<M> {
     message: M,
@@ -35,7 +35,7 @@ struct Armed<M> {
 
 impl<M: Send + 'static> Timers<M> {
     pub(crate) fn new() -> Self {
-        Self(HashMap::new())
+        Self(BTreeMap::new())
     }
 
     pub(crate) fn arm(

@@ -71,7 +71,8 @@ impl<M> Receiver<M> {
             return Poll::Pending;
         }
         std::mem::swap(&mut state.queue, &mut self.batch);
-        self.shared.in_hand.store(self.batch.len(), Ordering::SeqCst);
+        state.batch = self.batch.len();
+        self.shared.in_hand.store(state.batch, Ordering::SeqCst);
         drop(state);
         Poll::Ready(self.batch.pop_front())
     }
@@ -82,6 +83,7 @@ impl<M> Drop for Receiver<M> {
         let mut state = self.shared.lock();
         self.batch.append(&mut state.queue);
         std::mem::swap(&mut state.queue, &mut self.batch);
+        state.batch = 0;
         self.shared.in_hand.store(0, Ordering::SeqCst);
         state.reader = None;
         state.has_reader = false;

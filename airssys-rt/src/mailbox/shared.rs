@@ -33,10 +33,17 @@ pub(crate) enum Refused<M> {
 ///
 /// The reader swaps the whole queue for an empty one and works through it alone, so that a message costs one short
 /// lock at its sender and next to nothing at its receiver. What it has in hand still counts against the capacity.
+#[repr(C)]
 pub(crate) struct Shared<M> {
     slot: Slot,
     /// `usize::MAX` is no bound.
     capacity: usize,
+    /// How many `Mailbox` values keep it open.
+    pub(super) owners: AtomicUsize,
+    state: Mutex<State<M>>,
+    /// Keeps what the reader writes at each message off the cache lines that senders lock. (Not by alignment, which
+    /// would cost more memory in the allocator than it needs here.)
+    _apart: [u8; 64],
     /// Entries that the reader has swapped out and not taken yet. It alone writes it.
     pub(super) in_hand: AtomicUsize,
     /// Whether anyone waits for room.
@@ -45,13 +52,12 @@ pub(crate) struct Shared<M> {
     /// before it looks here, both sequentially consistent: so one of them sees the other, and no sender waits
     /// beside free room.
     contended: AtomicBool,
-    /// How many `Mailbox` values keep it open.
-    pub(super) owners: AtomicUsize,
-    state: Mutex<State<M>>,
 }
 
 pub(super) struct State<M> {
     pub(super) queue: VecDeque<Entry<M>>,
+    /// What the reader's last swap brought: `in_hand` is that or less.
+    pub(super) batch: usize,
     /// The reader's waker while it waits for an entry.
     pub(super) reader: Option<Waker>,
     pub(super) door: Door,
@@ -87,11 +93,10 @@ impl<M> Shared<M> {
         Self {
             slot: Slot::claim(),
             capacity,
-            in_hand: AtomicUsize::new(0),
-            contended: AtomicBool::new(false),
             owners: AtomicUsize::new(1),
             state: Mutex::new(State {
                 queue: VecDeque::new(),
+                batch: 0,
                 reader: None,
                 door: Door::Open,
                 has_reader: false,
@@ -102,6 +107,9 @@ impl<M> Shared<M> {
                 last_exit: None,
                 reporter: None,
             }),
+            _apart: [0; 64],
+            in_hand: AtomicUsize::new(0),
+            contended: AtomicBool::new(false),
         }
     }
 
@@ -124,7 +132,7 @@ impl<M> Shared<M> {
             return Err(Refused::Closed(message));
         }
         // Whoever waits was here first.
-        if self.room(&state) == 0 || !state.waiting.is_empty() {
+        if !self.has_room(&state) || !state.waiting.is_empty() {
             return Err(Refused::Full(message));
         }
         push(state, Entry::Message(message));
@@ -231,7 +239,7 @@ impl<M> Shared<M> {
         }
         let mut state = self.lock();
         let mut woken = Vec::new();
-        while self.room(&state) > 0 {
+        while self.has_room(&state) {
             let Some(next) = state.waiting.pop_front() else { break };
             state.granted += 1;
             woken.push(next.waker);
@@ -250,9 +258,10 @@ impl<M> Shared<M> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn room(&self, state: &State<M>) -> usize {
-        let used = state.queue.len() + self.in_hand.load(Ordering::SeqCst) + state.granted;
-        self.capacity.saturating_sub(used)
+    fn has_room(&self, state: &State<M>) -> bool {
+        let left = self.capacity.saturating_sub(state.queue.len() + state.granted);
+        // Most of the time the size of the last swap tells, and the reader's cache line is left in peace.
+        left > state.batch || left > self.in_hand.load(Ordering::SeqCst)
     }
 }
 
@@ -320,7 +329,7 @@ impl<M> Place<'_, M> {
             drop(state);
             return message.take().map_or(Poll::Pending, |message| Poll::Ready(Err(message)));
         }
-        if state.waiting.is_empty() && self.shared.room(&state) > 0 {
+        if state.waiting.is_empty() && self.shared.has_room(&state) {
             return self.enter(state, message);
         }
         let ticket = state.next_ticket;

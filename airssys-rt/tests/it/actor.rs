@@ -79,25 +79,29 @@ async fn a_panic_in_the_drop_of_a_message_keeps_no_news_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_flood_lets_others_run() {
+    const FLOOD: usize = 1_000;
+    /// Counts its messages, and those of all.
     struct Counter(Arc<AtomicUsize>);
     impl Actor for Counter {
-        type Msg = ();
-        async fn handle(&mut self, _: (), _: &mut Context<Self>) -> Result<(), ExitReason> {
-            self.0.fetch_add(1, Ordering::Relaxed);
+        type Msg = Option<Reply<usize>>;
+        async fn handle(&mut self, ask: Self::Msg, _: &mut Context<Self>) -> Result<(), ExitReason> {
+            let seen = self.0.fetch_add(1, Ordering::Relaxed);
+            if let Some(reply) = ask {
+                reply.send(seen);
+            }
             Ok(())
         }
     }
     let count = Arc::new(AtomicUsize::new(0));
-    let actor = System::new().spawn(Counter(Arc::clone(&count)));
-    for _ in 0..1_000 {
-        actor.try_cast(()).unwrap();
+    let [flooded, other] = [(); 2].map(|()| System::new().spawn(Counter(Arc::clone(&count))));
+    for _ in 0..FLOOD {
+        flooded.try_cast(None).unwrap();
     }
-    // On this one thread, the actor runs between these two looks.
-    tokio::task::yield_now().await;
-    let seen = count.load(Ordering::Relaxed);
-    assert!((1..1_000).contains(&seen), "{seen}");
+    // There is one thread, and the flooded actor is first in line.
+    let seen = other.call(Some, LONG).await.unwrap();
+    assert!((1..FLOOD).contains(&seen), "{seen}");
     settle().await;
-    assert_eq!(count.load(Ordering::Relaxed), 1_000);
+    assert_eq!(count.load(Ordering::Relaxed), FLOOD + 1);
 }
 
 #[tokio::test(start_paused = true)]

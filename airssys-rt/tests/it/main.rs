@@ -1,5 +1,12 @@
 //! The public face of the runtime. Time is virtual throughout: it moves on when nothing else can happen.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that fails has to say so, in its helpers too"
+)]
+
 mod actor;
 mod call;
 mod mailbox;
