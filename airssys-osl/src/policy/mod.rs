@@ -11,18 +11,19 @@
 //! ```
 
 mod grant;
+mod hash;
 mod rights;
 pub mod rule;
 mod table;
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::hash_map::Entry,
     path::{Component, Path},
     sync::Arc,
 };
 
-use self::grant::Form;
 pub(crate) use self::table::{FsGrant, Grants};
+use self::{grant::Form, hash::Table};
 pub use self::{grant::Grant, rights::Rights};
 use crate::{
     Action, Error, ErrorKind, Verdict,
@@ -34,7 +35,7 @@ use crate::{
 /// A policy does not change. [`Os::reload`](crate::Os::reload) puts another one in its place.
 #[derive(Debug, Default)]
 pub struct Policy {
-    principals: HashMap<Box<str>, Arc<Grants>>,
+    principals: Table<Box<str>, Arc<Grants>>,
 }
 
 /// Collects grants for a [`Policy`].
@@ -131,7 +132,7 @@ impl PolicyBuilder {
     ///   error names the principal and the rule.
     /// * [`LimitExceeded`](ErrorKind::LimitExceeded): more than [`GRANTS_PER_PRINCIPAL`] grants.
     pub fn build(self) -> Result<Policy, Error> {
-        let mut principals = HashMap::with_capacity(self.principals.len());
+        let mut principals = Table::default();
         for (name, grants) in self.principals {
             check_name(&name, PRINCIPAL_BYTES)
                 .map_err(|problem| invalid(format!("name a principal {name:?}: {problem}")))?;

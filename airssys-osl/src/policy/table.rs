@@ -1,21 +1,20 @@
 //! The compiled form of one principal's grants.
 
 use std::{
-    collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use super::{Decision, Resource, Rights, rule};
+use super::{Decision, Resource, Rights, hash::Table, rule};
 use crate::{Action, Verdict};
 
 /// All grants of one principal, indexed by what is asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Grants {
-    pub(super) fs: HashMap<PathBuf, Arc<FsGrant>>,
+    pub(super) fs: Table<PathBuf, Arc<FsGrant>>,
     /// Name to rule, as in the tables below.
-    pub(super) env: HashMap<Box<str>, Box<str>>,
-    pub(super) send: HashMap<Box<str>, Box<str>>,
+    pub(super) env: Table<Box<str>, Box<str>>,
+    pub(super) send: Table<Box<str>, Box<str>>,
     pub(super) clock: Option<Box<str>>,
     pub(super) random: Option<Box<str>>,
 }
