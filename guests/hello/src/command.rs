@@ -19,9 +19,8 @@ const FILE: &str = "secret.txt";
 /// The most that it reads as one line.
 const LINE_LIMIT_BYTES: usize = 64 * 1024;
 
-struct Hello;
-
-bindings::export!(Hello with_types_in bindings);
+/// The command.
+pub(crate) struct Hello;
 
 impl Guest for Hello {
     fn run() -> Result<(), ()> {

@@ -22,6 +22,10 @@ mod bindings {
         ",
         generate_all,
     });
+
+    export!(Hello with_types_in self);
+
+    use crate::command::Hello;
 }
 
 #[cfg(target_arch = "wasm32")]

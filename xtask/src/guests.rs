@@ -1,0 +1,165 @@
+//! `cargo xtask guests [--check]`: builds the components below `guests/` and puts them where they are committed.
+//!
+//! The same sources give the same bytes, wherever the checkout is, as long as the compiler is [`REFERENCE`]. That is
+//! what `--check` relies on: it builds, and compares with what is committed.
+
+#![expect(clippy::disallowed_methods, reason = "a tool of the project: it runs compilers and writes what they made")]
+
+use std::{
+    env, error, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use wit_component::ComponentEncoder;
+
+type Failure = Box<dyn error::Error>;
+
+/// The compiler whose output is committed: Debian's, which comes with the sources of the standard library.
+const REFERENCE: &str = "rustc 1.96.0 (ac68faa20 2026-05-25) (built from a source tarball)";
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// Each component and the folder that it is committed in.
+const COMPONENTS: &[(&str, &str)] = &[
+    ("reader", "examples/logwatch/components"),
+    ("parser", "examples/logwatch/components"),
+    ("stats", "examples/logwatch/components"),
+    ("report", "examples/logwatch/components"),
+    ("rogue", "examples/logwatch/components"),
+    ("hello", "airssys-cli/tests/fixtures"),
+    ("hostile", "airssys-wasm/tests/fixtures"),
+];
+
+const NO_TOOLCHAIN: &str = "no compiler for wasm32-unknown-unknown was found. Install one of:
+  apt-get install rustc-web cargo-web rust-web-src lld-19   (Debian; 1.96.0 gives the committed bytes)
+  rustup target add wasm32-unknown-unknown                  (works as well, and gives other bytes)";
+
+/// Builds every component. With `check` it changes nothing, and fails where one is not what is committed.
+pub fn build(check: bool) -> Result<(), Failure> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    let toolchain = Toolchain::find().ok_or(NO_TOOLCHAIN)?;
+    if check && !toolchain.is_reference() {
+        return Err(format!("only {REFERENCE} gives the committed bytes, and this is {}", toolchain.version).into());
+    }
+    let modules = toolchain.compile(&root)?;
+    let mut differing = Vec::new();
+    for (name, folder) in COMPONENTS {
+        let component = component(&fs::read(modules.join(name).with_extension("wasm"))?)
+            .map_err(|error| format!("{name} is not a component: {error:#}"))?;
+        let path = root.join(folder).join(name).with_extension("wasm");
+        let is_same = fs::read(&path).is_ok_and(|committed| committed == component);
+        println!("{name:8} {:7} bytes{}", component.len(), if is_same { "" } else { ", changed" });
+        if check && !is_same {
+            differing.push(*name);
+        } else if !is_same {
+            fs::create_dir_all(root.join(folder))?;
+            fs::write(&path, &component)?;
+        }
+    }
+    if !toolchain.is_reference() {
+        println!("note: built by {}; the bytes that are to be committed are those of {REFERENCE}", toolchain.version);
+    }
+    if differing.is_empty() {
+        return Ok(());
+    }
+    Err(format!("not what is committed: {}. Run `cargo xtask guests`", differing.join(", ")).into())
+}
+
+/// Makes a component of a module that carries the description of its world.
+fn component(module: &[u8]) -> Result<Vec<u8>, Failure> {
+    Ok(ComponentEncoder::default().module(module)?.validate(true).encode()?)
+}
+
+/// What compiles for the sandbox.
+struct Toolchain {
+    cargo: PathBuf,
+    rustc: PathBuf,
+    version: String,
+    /// The linker, where the standard library has to be built first because none is installed for the target.
+    linker_for_std: Option<&'static str>,
+}
+
+impl Toolchain {
+    /// The reference where it is installed, else whatever rustup has.
+    fn find() -> Option<Self> {
+        Self::debian().or_else(Self::rustup)
+    }
+
+    fn debian() -> Option<Self> {
+        let rustc = PathBuf::from("/usr/bin/rustc");
+        let version = output(Command::new(&rustc).arg("--version"))?;
+        let sources = sysroot(&rustc)?.join("lib/rustlib/src/rust/library/Cargo.lock");
+        let linker = ["wasm-ld-19", "wasm-ld"].into_iter().find(|linker| {
+            output(Command::new(linker).arg("--version")).is_some()
+        })?;
+        let cargo = PathBuf::from("/usr/bin/cargo");
+        (sources.exists() && cargo.exists()).then_some(Self { cargo, rustc, version, linker_for_std: Some(linker) })
+    }
+
+    fn rustup() -> Option<Self> {
+        let rustc = PathBuf::from("rustc");
+        let version = output(Command::new(&rustc).arg("--version"))?;
+        let library = sysroot(&rustc)?.join("lib/rustlib").join(TARGET).join("lib");
+        library.exists().then_some(Self { cargo: PathBuf::from("cargo"), rustc, version, linker_for_std: None })
+    }
+
+    fn is_reference(&self) -> bool {
+        self.version == REFERENCE
+    }
+
+    /// Compiles all modules, and returns the folder that they are in.
+    fn compile(&self, root: &Path) -> Result<PathBuf, Failure> {
+        let target_dir = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        let target_dir = target_dir.join("guests");
+        let mut build = Command::new(&self.cargo);
+        build
+            .args(["build", "--release", "--locked", "--target", TARGET, "--manifest-path"])
+            .arg(root.join("guests/Cargo.toml"))
+            .arg("--target-dir")
+            .arg(&target_dir)
+            .env("RUSTC", &self.rustc)
+            .env("CARGO_ENCODED_RUSTFLAGS", self.remappings(root)?)
+            // What cargo told this program about its own build must not leak into that of the guests.
+            .env_remove("CARGO")
+            .env_remove("RUSTUP_TOOLCHAIN")
+            .env_remove("RUSTC_WRAPPER")
+            .env_remove("RUSTFLAGS");
+        if let Some(linker) = self.linker_for_std {
+            build
+                .args(["-Zbuild-std=std,panic_abort"])
+                .env("RUSTC_BOOTSTRAP", "1")
+                .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
+        }
+        if !build.status()?.success() {
+            return Err("the guests do not compile".into());
+        }
+        Ok(target_dir.join(TARGET).join("release"))
+    }
+
+    /// What keeps the folders of this machine out of the components: panics name the files that they come from.
+    fn remappings(&self, root: &Path) -> Result<String, Failure> {
+        let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+        let home = home.or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
+        let sources = sysroot(&self.rustc).ok_or("the compiler does not say where it is")?.join("lib/rustlib/src/rust");
+        let mut flags = vec![
+            format!("--remap-path-prefix={}=/airssys", root.display()),
+            format!("--remap-path-prefix={}=/rust", sources.display()),
+        ];
+        // The registry's folder carries the name of its index, which a mirror has another one for.
+        for registry in fs::read_dir(home.ok_or("neither CARGO_HOME nor HOME is set")?.join("registry/src"))? {
+            flags.push(format!("--remap-path-prefix={}=/registry", registry?.path().display()));
+        }
+        Ok(flags.join("\u{1f}"))
+    }
+}
+
+fn sysroot(rustc: &Path) -> Option<PathBuf> {
+    output(Command::new(rustc).args(["--print", "sysroot"])).map(PathBuf::from)
+}
+
+/// The first line of what a program prints, where there is such a program and it succeeds.
+fn output(command: &mut Command) -> Option<String> {
+    let output = command.output().ok().filter(|output| output.status.success())?;
+    String::from_utf8(output.stdout).ok()?.lines().next().map(str::to_owned)
+}
