@@ -116,7 +116,8 @@ impl Log {
     /// * [`Tampered`](ErrorKind::Tampered): the log does not match its head, or is shorter: somebody changed it.
     ///   Nothing was touched.
     /// * [`Invalid`](ErrorKind::Invalid): `origin` is not a name, or the log has another one.
-    /// * [`Io`](ErrorKind::Io): another program writes this log, or the system refused.
+    /// * [`Busy`](ErrorKind::Busy): another program writes this log.
+    /// * [`Io`](ErrorKind::Io): the system refused.
     pub fn open(dir: &Path, origin: &str, options: LogOptions) -> Result<Self, Error> {
         let store = Store::to_write(dir);
         store.create()?;
@@ -260,3 +261,6 @@ fn host_event(action: Action, resource: &[u8]) -> Event<'_> {
         trace: [0; 16],
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -250,3 +250,111 @@ impl Lane {
         self.entries.get(start..self.start)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::{
+        Action, Verdict,
+        audit::{Outcome, Phase},
+    };
+
+    const SHARD_BYTES: usize = 1024 * 1024;
+
+    #[test]
+    fn a_writer_that_keeps_draining_gets_every_record_once_and_in_order() {
+        const THREADS: u64 = 4;
+        const EACH: u64 = 20_000;
+        let queue = Queue::new(1, SHARD_BYTES, Duration::from_secs(60));
+        let mut merge = Merge::new(&queue);
+        thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| (0..EACH).for_each(|_| _ = queue.push(&event(), || {}).unwrap()));
+            }
+            let mut last = 0;
+            while last < THREADS * EACH {
+                merge.fill(&queue);
+                while let Some(entry) = merge.next() {
+                    let sequence = entry[frame::HEADER_BYTES + record::SEQUENCE_AT..].first_chunk().unwrap();
+                    assert_eq!(u64::from_le_bytes(*sequence), last + 1);
+                    last += 1;
+                }
+                // All that had a number when the shards were locked is out: the writer never waits for a caller.
+                assert_eq!(merge.before, last + 1);
+            }
+        });
+        assert_eq!(queue.last(), THREADS * EACH);
+    }
+
+    #[test]
+    fn a_full_shard_refuses_after_its_deadline_and_never_grows() {
+        let queue = Queue::new(1, 0, Duration::ZERO);
+        let mut woken = 0;
+        let queued = (0..).take_while(|_| queue.push(&event(), || woken += 1).is_ok()).count();
+        let (entries, capacity) = {
+            let waiting = queue.shard().lock();
+            (waiting.entries.len(), waiting.entries.capacity())
+        };
+        assert_eq!((woken, capacity), (1, MIN_SHARD_BYTES));
+        assert!(entries / queued * (queued + 1) > MIN_SHARD_BYTES);
+
+        Merge::new(&queue).fill(&queue);
+        assert_eq!(queue.push(&event(), || {}), Ok(queued as u64 + 1));
+        assert_eq!(queue.shard().lock().entries.capacity(), MIN_SHARD_BYTES);
+    }
+
+    #[test]
+    fn a_waiting_caller_gets_the_room_that_the_writer_makes() {
+        let queue = Queue::new(1, 0, Duration::from_secs(60));
+        let mut merge = Merge::new(&queue);
+        thread::scope(|scope| {
+            let (wake, woken) = std::sync::mpsc::channel();
+            let caller = scope.spawn({
+                let queue = &queue;
+                move || (0..1_000).all(|_| queue.push(&event(), || wake.send(()).unwrap()).is_ok())
+            });
+            // Whoever finds no room says so before it waits.
+            woken.iter().for_each(|()| merge.fill(&queue));
+            assert!(caller.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn who_waits_is_refused_when_the_queue_closes() {
+        let queue = Queue::new(1, 0, Duration::from_secs(60));
+        let accepted = (0..).take_while(|_| queue.push(&event(), || queue.close()).is_ok()).count();
+        assert_eq!(queue.last(), accepted as u64);
+    }
+
+    #[test]
+    fn a_queue_that_refuses_takes_records_again() {
+        let queue = Queue::new(5, SHARD_BYTES, Duration::ZERO);
+        assert_eq!(queue.push(&event(), || {}), Ok(5));
+        queue.refuse(true);
+        assert_eq!(queue.push(&event(), || {}), Err(Refused));
+        queue.refuse(false);
+        assert_eq!(queue.push(&event(), || {}), Ok(6));
+        queue.close();
+        queue.refuse(false);
+        assert_eq!(queue.push(&event(), || {}), Err(Refused));
+    }
+
+    fn event() -> Event<'static> {
+        Event {
+            principal: "reader",
+            action: Action::FsRead,
+            resource: b"/srv/inbox/access.log",
+            verdict: Verdict::Allow,
+            rule: "grants.fs[0]",
+            epoch: 1,
+            phase: Phase::Done,
+            outcome: Outcome::Success,
+            bytes: 1,
+            duration_ns: 1,
+            intent: 0,
+            trace: [0; 16],
+        }
+    }
+}
