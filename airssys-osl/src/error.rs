@@ -74,6 +74,11 @@ impl Error {
         self
     }
 
+    /// Makes the error of a [`Sink`](crate::audit::Sink) that cannot take a record.
+    pub fn unrecorded(cause: impl Into<Box<dyn error::Error + Send + Sync>>) -> Self {
+        Self::new(ErrorKind::AuditUnavailable, "record an operation").caused_by(cause)
+    }
+
     /// What the caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -56,6 +56,7 @@ mod error;
 pub mod fs;
 pub mod limits;
 mod os;
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only an implementation takes paths apart"))]
 mod path;
 pub mod policy;
 pub mod random;

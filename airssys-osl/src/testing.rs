@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    Action, Error, ErrorKind, Verdict,
+    Action, Error, Verdict,
     audit::{Event, Outcome, Phase, Sink},
 };
 
@@ -81,7 +81,7 @@ impl MemorySink {
 impl Sink for MemorySink {
     fn record(&self, event: &Event<'_>) -> Result<u64, Error> {
         if self.0.refuses.load(Ordering::SeqCst) {
-            return Err(Error::new(ErrorKind::AuditUnavailable, format!("record {}", event.action)));
+            return Err(Error::unrecorded("the test told the sink to refuse"));
         }
         let mut log = self.log();
         log.sequence += 1;

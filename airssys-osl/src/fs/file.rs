@@ -39,9 +39,10 @@ impl File {
     /// # Errors
     ///
     /// * [`Denied`](crate::ErrorKind::Denied): policy said no, or it was not opened for reading.
-    /// * [`AuditUnavailable`](crate::ErrorKind::AuditUnavailable): the read cannot be recorded. What the buffer
-    ///   holds is then unspecified.
+    /// * [`AuditUnavailable`](crate::ErrorKind::AuditUnavailable): the read cannot be recorded.
     /// * [`Io`](crate::ErrorKind::Io): the operating system refused.
+    ///
+    /// After any of them the buffer holds zeros: what could not be recorded is not handed out.
     ///
     /// # Cancel safety
     ///
@@ -51,7 +52,11 @@ impl File {
             let read = self.read(buffer, offset).await?;
             Ok(Done::with_bytes(read, read))
         };
-        self.access.run(verb::READ, self.named(), execute).await
+        let result = self.access.run(verb::READ, self.named(), execute).await;
+        if result.is_err() {
+            buffer.fill(0);
+        }
+        result
     }
 
     /// Writes all `bytes` at `offset`. Behind the end, zeros fill the gap.

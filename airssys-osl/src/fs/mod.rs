@@ -31,6 +31,11 @@
 //! asked. Operations on two names record the one that is made first, then a NUL, then the other: the new name and
 //! the old one of a rename or a hard link, the link and its target.
 //!
+//! # Panics
+//!
+//! Operations that may wait are handed to the blocking pool of the tokio runtime that they are called in. Outside of
+//! one they panic.
+//!
 //! # What it does not do
 //!
 //! A hard link inside of a root is the file itself, wherever else it has names: whoever can make hard links into a

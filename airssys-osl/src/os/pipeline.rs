@@ -50,6 +50,10 @@ pub(crate) struct Done<T> {
 #[derive(Debug)]
 pub(crate) enum Fault {
     /// It cannot be done without waiting. Only an attempt on the caller's thread ends like this.
+    #[cfg_attr(
+        not(target_os = "linux"),
+        allow(dead_code, reason = "only an implementation tries without waiting")
+    )]
     WouldBlock,
     /// A built-in rule forbids what the kernel found.
     Forbidden(&'static str),
@@ -269,13 +273,14 @@ impl<'a> Name<'a> {
         out.extend_from_slice(path);
     }
 
-    /// The whole name for a sentence: control characters are escaped, for it may come from a guest.
+    /// The whole name for a sentence. It may come from a guest: what would steer a terminal or turn the line around is
+    /// escaped.
     fn escaped(self) -> String {
         let mut bytes = Vec::new();
         self.write(&mut bytes);
         let mut text = String::with_capacity(bytes.len());
         for character in String::from_utf8_lossy(&bytes).chars() {
-            if character.is_control() {
+            if character.is_control() || is_bidi(character) {
                 text.extend(character.escape_default())
             } else {
                 text.push(character)
@@ -283,6 +288,11 @@ impl<'a> Name<'a> {
         }
         text
     }
+}
+
+/// Whether a character changes the direction of those around it.
+fn is_bidi(character: char) -> bool {
+    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Lends a buffer that the thread keeps, so that writing a name allocates nothing once it has grown.
@@ -297,4 +307,30 @@ fn with_scratch<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     let result = f(&mut scratch);
     let _ = SCRATCH.try_with(|kept| kept.set(scratch));
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(prefix: &str, path: &str, expected: &str) {
+        assert_eq!(
+            Name::beneath(prefix.as_bytes(), path.as_bytes()).escaped(),
+            expected,
+            "{prefix:?} {path:?}"
+        );
+    }
+
+    #[test]
+    fn names() {
+        check("/srv/in", "a/../b", "/srv/in/a/../b");
+        check("/srv/in", "", "/srv/in");
+        check("/srv/in/", "a", "/srv/in/a");
+        check("/", "a", "/a");
+        check("/srv/in", "/etc/passwd", "/etc/passwd");
+        check("", "a", "a");
+        check("/srv", "a\n\u{1b}[2J\0", "/srv/a\\n\\u{1b}[2J\\u{0}");
+        check("/srv", "é\u{202e}", "/srv/é\\u{202e}");
+        check("/", &"a".repeat(2 * PATH_BYTES), &format!("/{}", "a".repeat(PATH_BYTES + 1)));
+    }
 }

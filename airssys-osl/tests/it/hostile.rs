@@ -287,3 +287,15 @@ async fn roots_that_are_refused() {
     assert_denied(principal.dir(tmp.path()).await, "default-deny", "not granted");
     assert_recorded_denial(&sink.take(), "default-deny", "not granted");
 }
+
+#[tokio::test]
+async fn what_is_mounted_beneath_is_not_inside() {
+    let sink = MemorySink::new();
+    let policy = Policy::builder().principal("p", [Grant::fs("/", Rights::all())]).build().unwrap();
+    let dir = Os::new(policy, sink.clone()).principal("p").unwrap().dir("/").await.unwrap();
+    for path in ["proc/self/environ", "proc/self/mem", "proc/self/root/etc/passwd", "sys/kernel/notes"] {
+        assert_denied(dir.read(path, 100).await, "beneath-root", path);
+        assert_denied(dir.metadata(path, true).await, "beneath-root", path);
+    }
+    assert_eq!(last(&sink.take()).resource, b"/sys/kernel/notes");
+}

@@ -1,10 +1,17 @@
 //! A log that takes no records: nothing is changed, and nothing is handed out.
 
-use std::fs;
+use std::{
+    error::Error as _,
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use airssys_osl::{
-    Action, ErrorKind, Milestone,
-    audit::{Outcome, Phase},
+    Action, Error, ErrorKind, Milestone, Os,
+    audit::{Event, Outcome, Phase, Sink},
     fs::{Flush, OpenOptions, SetTime},
     policy::{Grant, Policy, Rights},
 };
@@ -59,7 +66,9 @@ async fn nothing_is_handed_out() {
     assert_fails(dir.open("a/b", &read).await, unavailable, "open");
     assert_fails(dir.list(10).await, unavailable, "list");
     assert_fails(dir.metadata("a/b", true).await, unavailable, "metadata");
-    assert_fails(file.read_at(&mut [0; 4], 0).await, unavailable, "read at");
+    let mut buffer = [0; 4];
+    assert_fails(file.read_at(&mut buffer, 0).await, unavailable, "read at");
+    assert_eq!(buffer, [0; 4], "what cannot be recorded is not handed out");
     assert_fails(principal.dir(fixture.inside("")).await, unavailable, "root");
     assert_fails(principal.env(), unavailable, "env");
     assert_fails(principal.clock(), unavailable, "clock");
@@ -103,4 +112,32 @@ async fn a_change_has_its_intent_first() {
     );
     assert_eq!(records[1].intent, records[3].intent - 2, "each end names its own intent");
     assert_eq!((records[0].intent, records[4].intent), (0, 0));
+}
+
+/// Once it is full, it takes intents only: as if it filled up while an operation runs.
+struct FillsUp {
+    full: Arc<AtomicBool>,
+}
+
+impl Sink for FillsUp {
+    fn record(&self, event: &Event<'_>) -> Result<u64, Error> {
+        if event.phase == Phase::Done && self.full.load(Ordering::SeqCst) {
+            return Err(Error::unrecorded("full"));
+        }
+        Ok(1)
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_was_made_is_told_even_where_its_end_is_not_on_record() {
+    let fixture = Fixture::new(Rights::all());
+    let full = Arc::new(AtomicBool::new(false));
+    let os = Os::new(fixture.policy(Rights::all()), FillsUp { full: Arc::clone(&full) });
+    let dir = os.principal("p").unwrap().dir(fixture.inside("")).await.unwrap();
+    full.store(true, Ordering::SeqCst);
+    dir.replace("a/b", b"new", Flush::Later).await.unwrap();
+    assert_eq!(fs::read(fixture.inside("a/b")).unwrap(), b"new");
+    let error = dir.read("a/b", 100).await.unwrap_err();
+    assert_eq!(error.to_string(), "cannot record an operation: the audit log takes no records");
+    assert_eq!(error.source().unwrap().to_string(), "full");
 }
