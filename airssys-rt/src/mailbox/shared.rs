@@ -183,10 +183,11 @@ impl<M> Shared<M> {
         let waiting = std::mem::take(&mut state.waiting);
         let watchers = std::mem::take(&mut state.watchers);
         let reporter = state.reporter.take();
+        let reason = state.last_exit.clone().unwrap_or(ExitReason::NoProc);
         drop(state);
 
         waiting.into_iter().for_each(|waiting| waiting.waker.wake());
-        watchers.into_iter().for_each(|watcher| watcher.tell(self.id(), &ExitReason::NoProc));
+        watchers.into_iter().for_each(|watcher| watcher.tell(self.id(), &reason));
         let count = queue.iter().filter(|entry| matches!(entry, Entry::Message(_))).count();
         drop(queue);
         if let Some(reporter) = reporter.filter(|_| count > 0) {
@@ -379,5 +380,23 @@ struct Forget<'a, M> {
 impl<M> Drop for Forget<'_, M> {
     fn drop(&mut self) {
         self.shared.forget(self.monitor);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+    use std::task::Context;
+
+    #[test]
+    fn one_who_stops_waiting_for_the_end_is_forgotten() {
+        let shared = Shared::<()>::new(1);
+        {
+            let mut exited = pin!(shared.exited());
+            assert!(exited.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            assert_eq!(shared.lock().watchers.len(), 1);
+        }
+        assert_eq!(shared.lock().watchers.len(), 0);
     }
 }

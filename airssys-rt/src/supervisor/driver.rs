@@ -186,7 +186,7 @@ impl Driver {
         let concerned = self.strategy.restart_set(failed, self.children.len());
         for child in self.children.get_mut(concerned).into_iter().flatten() {
             child.stop_wanted = matches!(child.phase, Phase::Starting | Phase::Up);
-            child.start_wanted = child.spec.restart != Restart::Temporary;
+            child.start_wanted = true;
         }
     }
 

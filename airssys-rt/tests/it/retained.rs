@@ -48,6 +48,19 @@ async fn a_restart_goes_on_with_what_is_queued() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_came_before_a_crash_stays_before_what_came_during_it() {
+    let (stage, mailbox) = (Stage::default(), Mailbox::unbounded());
+    mailbox.actor_ref().try_cast(Do::Work(SECOND)).unwrap();
+    mailbox.actor_ref().try_cast(Do::Panic).unwrap();
+    notes(&mailbox, [1, 2]);
+    start(top(OneForOne, [stage.child_with("a", mailbox.clone())])).await;
+    settle().await;
+    notes(&mailbox, [3, 4]);
+    tokio::time::sleep(SECOND).await;
+    stage.saw(&["+a", "+a", "a:1", "a:2", "a:3", "a:4"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_kill_leaves_what_is_queued() {
     let (stage, mailbox) = (Stage::default(), Mailbox::unbounded());
     mailbox.actor_ref().try_cast(Do::Hang).unwrap();

@@ -26,6 +26,7 @@ pub(crate) enum Do {
 pub(crate) enum Plan {
     Ignore,
     Fail,
+    FailWith(ExitReason),
     Panic,
     Hang,
     Wait(Duration),
@@ -120,6 +121,7 @@ impl Actor for Player {
             None => Ok(Init::Ready),
             Some(Plan::Ignore) => Ok(Init::Ignore),
             Some(Plan::Fail) => Err(crash()),
+            Some(Plan::FailWith(reason)) => Err(reason),
             Some(Plan::Panic) => panic!("no start"),
             Some(Plan::Hang) => std::future::pending().await,
             Some(Plan::Wait(time)) => {

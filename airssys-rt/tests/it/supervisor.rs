@@ -345,6 +345,15 @@ async fn failed_restarts_count_as_restarts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failed_restart_is_tried_again_whatever_its_reason() {
+    let stage = Stage::default();
+    start(top(OneForOne, [stage.child("a").restart(Transient)])).await;
+    stage.plan("a", [Plan::FailWith(ExitReason::Normal)]);
+    stage.crash("a").await;
+    stage.saw(&["+a", "-a crash", "+a", "+a"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn hanging_restart_loop() {
     let stage = Stage::default();
     let endless = named("top", OneForOne, abc(&stage)).intensity(usize::MAX, SECOND);

@@ -7,7 +7,7 @@ use airssys_rt::{
     Actor, ActorRef, ChildSpec, Context, ExitReason, Mailbox, Reply, SpawnOptions, System, TimerRef,
 };
 
-use crate::stage::{LONG, crash, start, top};
+use crate::stage::{LONG, crash, settle, start, top};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -89,6 +89,21 @@ async fn a_timer_can_be_cancelled_until_it_is_handled() {
     // Asked before the timer is due, answered after it.
     assert_eq!(clock.call(Tick::Cancel, LONG).await.unwrap(), [true]);
     assert_eq!(heard(&clock).await, [0; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timer_that_is_not_needed_any_more_leaves_nothing_behind() {
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let clock = System::new().spawn(Clock::default());
+    tell(&clock, [Tick::Arm(LONG, 1), Tick::Arm(LONG, 2)]).await;
+    settle().await;
+    assert_eq!(tasks(), 3);
+    clock.call(Tick::Cancel, LONG).await.unwrap();
+    settle().await;
+    assert_eq!(tasks(), 1);
+    tell(&clock, [Tick::Arm(LONG, 3), Tick::Crash]).await;
+    settle().await;
+    assert_eq!(tasks(), 0);
 }
 
 #[tokio::test(start_paused = true)]
