@@ -16,7 +16,7 @@ use super::{
     store::Store,
     writer::{Folder, Medium, Shared, Times, Writer},
 };
-use crate::{Action, Error, ErrorKind, Verdict};
+use crate::{Action, Error, ErrorKind, Verdict, policy::rule};
 
 /// How often, and how long apart, the lock is tried: somebody who looks whether the log is open holds it for a moment.
 const LOCK_TRIES: u32 = 10;
@@ -161,10 +161,12 @@ impl Log {
 
     /// Writes all that is queued and a closing checkpoint, and unlocks the folder. Other clones refuse records then.
     ///
+    /// Blocks the thread until that is done, and so does dropping the last clone.
+    ///
     /// # Errors
     ///
-    /// [`Io`](ErrorKind::Io): some records could not be written, after trying for
-    /// [`queue_deadline`](LogOptions::queue_deadline). They are lost.
+    /// [`Io`](ErrorKind::Io): after trying for [`queue_deadline`](LogOptions::queue_deadline), some records could not
+    /// be written and are lost, or the head could not be replaced.
     pub fn close(self) -> Result<(), Error> {
         self.0.close()
     }
@@ -247,11 +249,11 @@ fn unavailable(what: String, errno: Option<i32>) -> Error {
 /// Something that the log itself did.
 fn host_event(action: Action, resource: &[u8]) -> Event<'_> {
     Event {
-        principal: "host",
+        principal: rule::HOST,
         action,
         resource,
         verdict: Verdict::Allow,
-        rule: "host",
+        rule: rule::HOST,
         epoch: 0,
         phase: Phase::Done,
         outcome: Outcome::Success,

@@ -194,7 +194,7 @@ impl<M: Medium> Writer<M> {
         self.shared.report(|progress| {
             progress.passes += 1;
             progress.failure = result.as_ref().err().map(|error| error.raw_os_error().unwrap_or_default());
-            if result.is_ok() {
+            if self.assembly.pending().1.is_empty() {
                 progress.written = self.assembly.size();
             }
         });
@@ -231,6 +231,7 @@ impl<M: Medium> Writer<M> {
     /// caller would have waited.
     fn finish(mut self) -> io::Result<()> {
         let start_ns = log_file::monotonic_ns();
+        let patience_ns = self.options.queue_deadline.as_nanos() as u64;
         // A caller that found the queue open just before it was closed has queued its record when the first look at
         // its shard is over. It may have drawn its number too late for that look, but not for a second one.
         self.assemble();
@@ -238,11 +239,8 @@ impl<M: Medium> Writer<M> {
         self.seal(true);
         loop {
             match self.deliver(true) {
-                Err(_)
-                    if log_file::monotonic_ns() - start_ns
-                        < self.options.queue_deadline.as_nanos() as u64 =>
-                {
-                    thread::park_timeout(IDLE_PAUSE);
+                Err(_) if log_file::monotonic_ns() - start_ns < patience_ns => {
+                    thread::park_timeout(IDLE_PAUSE)
                 }
                 result => return result,
             }

@@ -66,7 +66,7 @@ fn kill_writer(dir: &Path, round: u32) -> u64 {
 #[test]
 fn writer() {
     let Some(dir) = env::var_os(DIR) else { return };
-    let options = LogOptions { checkpoint_records: 50, ..LogOptions::default() };
+    let options = LogOptions { checkpoint_records: 500, ..LogOptions::default() };
     let log = Log::open(Path::new(&dir), ORIGIN, options).unwrap();
     thread::scope(|scope| {
         for number in 0..2 {

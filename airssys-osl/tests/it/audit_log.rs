@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     thread,
+    time::Duration,
 };
 
 use airssys_osl::{
@@ -215,7 +216,7 @@ fn a_log_in_use_is_verified_again_and_again() {
 #[test]
 fn an_idle_log_leaves_nothing_unsigned() {
     let dir = TempDir::new().unwrap();
-    let options = LogOptions { checkpoint_interval: std::time::Duration::MAX, ..fast() };
+    let options = LogOptions { checkpoint_interval: Duration::MAX, ..fast() };
     let log = Log::open(dir.path(), ORIGIN, options).unwrap();
     record(&log, "reader", "x");
     log.flush().unwrap();
@@ -377,9 +378,10 @@ fn expect_repair(dir: &Path, kept: u64, torn_bytes: u64) {
     assert_eq!(audit::verify(dir, None).unwrap().state, State::Closed);
 }
 
-/// Options that do not wait for the device.
+/// Options that do not wait for the device, and do not mind a machine that is busy with other tests.
 pub(crate) fn fast() -> LogOptions {
-    LogOptions { durability: Durability::None, ..LogOptions::default() }
+    let queue_deadline = Duration::from_secs(60);
+    LogOptions { durability: Durability::None, queue_deadline, ..LogOptions::default() }
 }
 
 pub(crate) fn open(dir: &Path) -> Log {
