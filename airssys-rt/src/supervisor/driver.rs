@@ -164,7 +164,7 @@ impl Driver {
             Outcome::InitFailed(reason) => (reason, true),
             Outcome::Exited(reason) => (reason, false),
         };
-        let asked_to = child.stop_wanted || child.phase == Phase::Stopping;
+        let asked_to = self.ending.is_some() || child.stop_wanted || child.phase == Phase::Stopping;
         child.down();
         if asked_to {
             self.forget_temporary(index);
