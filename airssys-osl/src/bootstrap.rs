@@ -58,6 +58,6 @@ pub fn variable(name: &str) -> Option<OsString> {
 /// else has the name.
 pub fn create_dir(path: impl AsRef<Path>) -> Result<(), Error> {
     let path = path.as_ref();
-    sys::create_private_dir(path)
+    sys::log_file::create_dir(path)
         .map_err(|source| Error::io(format!("create the folder `{}`", path.display()), source))
 }

@@ -48,23 +48,20 @@ impl Access {
         resource: Name<'_>,
         execute: impl Future<Output = Result<Done<T>, Fault>>,
     ) -> Result<T, Error> {
-        let standing = self.standing();
-        let decision = standing.decide(verb);
-        self.operation(verb, resource, None).run(decision, standing.epoch, execute).await
+        self.run_two(verb, resource, None, execute).await
     }
 
-    /// Takes an operation with two names through the pipeline, where both are beneath this handle's directory or
-    /// the second is only a text.
-    pub(super) async fn run_named<T>(
+    /// As [`run`](Self::run), with a second name that is only a text: it is recorded, not decided.
+    pub(super) async fn run_two<T>(
         &self,
         verb: Verb,
         resource: Name<'_>,
-        other: Name<'_>,
+        other: Option<Name<'_>>,
         execute: impl Future<Output = Result<Done<T>, Fault>>,
     ) -> Result<T, Error> {
         let standing = self.standing();
         let decision = standing.decide(verb);
-        self.operation(verb, resource, Some(other)).run(decision, standing.epoch, execute).await
+        self.operation(verb, resource, other).run(decision, standing.epoch, execute).await
     }
 
     /// Takes an operation through the pipeline that makes an object of this directory, `other`, appear as

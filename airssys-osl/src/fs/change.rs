@@ -163,7 +163,7 @@ impl Dir {
             self.on_pool(path, move |dir, path| sys::symlink(&target, dir, path)).await.map(Done::new)
         };
         let other = Name::plain(target.as_os_str().as_encoded_bytes());
-        self.access.run_named(verb::SYMLINK, self.named(path), other, execute).await
+        self.access.run_two(verb::SYMLINK, self.named(path), Some(other), execute).await
     }
 
     async fn change(

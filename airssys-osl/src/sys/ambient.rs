@@ -31,12 +31,3 @@ pub(crate) fn read_ambient(path: &Path, limit_bytes: u64) -> Result<(Vec<u8>, Pa
     file.take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(Fault::Os)?;
     if bytes.len() as u64 > limit_bytes { Err(Fault::TooLarge) } else { Ok((bytes, path)) }
 }
-
-/// Creates a directory and its parents, for its owner alone where the platform has such a thing.
-pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
-}

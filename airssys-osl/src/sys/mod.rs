@@ -9,7 +9,7 @@ pub(crate) mod log_file;
 #[cfg(not(target_os = "linux"))]
 mod unsupported;
 
-pub(crate) use self::ambient::{create_private_dir, read_ambient, variable};
+pub(crate) use self::ambient::{read_ambient, variable};
 #[cfg(target_os = "linux")]
 pub(crate) use self::linux::*;
 #[cfg(not(target_os = "linux"))]
