@@ -1,20 +1,25 @@
 //! The files of the folder, told apart by what they are and not by their names, so that a rotated log is not read
 //! twice.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use airssys_guest::{Error, ErrorKind, fs, log};
 
-use crate::source::Source;
+use crate::source::{Past, Source};
 
 /// How many files are read side by side. The others wait.
 const OPEN_LIMIT: usize = 64;
+
+/// How many files that have left are remembered.
+const PAST_LIMIT: usize = 256;
 
 /// The files of the folder.
 pub(crate) struct Folder {
     dir: fs::Dir,
     /// In order of their names; those that have left the folder come last.
     sources: Vec<Source>,
+    /// Files that have left, the latest last.
+    past: VecDeque<Past>,
     /// Where the next turn begins, so that no file starves the others.
     next: usize,
     /// What has been complained about.
@@ -23,7 +28,7 @@ pub(crate) struct Folder {
 
 impl Folder {
     pub(crate) fn new(dir: fs::Dir) -> Self {
-        Self { dir, sources: Vec::new(), next: 0, warned: BTreeSet::new() }
+        Self { dir, sources: Vec::new(), past: VecDeque::new(), next: 0, warned: BTreeSet::new() }
     }
 
     /// Looks what is in the folder. What cannot be looked at is logged once and left out.
@@ -66,12 +71,39 @@ impl Folder {
         self.next = index + 1;
         let source = self.sources.get_mut(index)?;
         source.read(&self.dir, chunk_bytes, piece);
-        Some(source)
+        if source.may_be_copy() {
+            self.settle(index, piece);
+        }
+        self.sources.get_mut(index)
     }
 
-    /// Takes out the files that have left the folder and were read to their ends.
-    pub(crate) fn take_gone(&mut self) -> Vec<Source> {
-        self.sources.extract_if(.., |source| source.is_over()).collect()
+    /// Finds out whether a compressed file is what became of one that was read before, as a rotation leaves it.
+    fn settle(&mut self, index: usize, piece: &mut Vec<u8>) {
+        let is_copy = self.sources.get(index).is_some_and(|copy| {
+            self.sources.iter().any(|original| copy.begins_like(original))
+        });
+        let Some(source) = self.sources.get_mut(index) else { return };
+        if is_copy {
+            source.wait();
+            piece.clear();
+        } else {
+            source.settle(self.past.iter().rev());
+        }
+    }
+
+    /// Lets go of the files that have left the folder and were read to their ends. Emits their last lines.
+    pub(crate) fn let_go(&mut self, mut emit: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
+        let gone: Vec<Source> = self.sources.extract_if(.., |source| source.is_over()).collect();
+        if !gone.is_empty() {
+            self.sources.iter_mut().for_each(Source::wake);
+        }
+        for mut source in gone {
+            source.finish(&mut emit)?;
+            self.past.extend(source.into_past());
+        }
+        let surplus = self.past.len().saturating_sub(PAST_LIMIT);
+        self.past.drain(..surplus);
+        Ok(())
     }
 
     /// All files.

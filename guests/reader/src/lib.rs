@@ -93,9 +93,7 @@ impl Reader {
     /// An error means that lines cannot be sent. What is wrong with a file is logged and ends that file.
     fn turn(&mut self) -> Result<bool, Error> {
         self.lines.begin_turn();
-        for mut source in self.folder.take_gone() {
-            source.finish(|line| self.lines.send(line))?;
-        }
+        self.folder.let_go(|line| self.lines.send(line))?;
         while let Some(source) = self.folder.read_next(self.chunk_bytes, &mut self.piece) {
             source.feed(&self.piece, |line| self.lines.send(line))?;
             if self.lines.is_turn_over() {

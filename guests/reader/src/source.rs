@@ -10,6 +10,12 @@ use crate::{
 /// How much is decompressed at once.
 const DECODED_BYTES: usize = 64 * 1024;
 
+/// How much of the beginnings of two files is compared. A line of a log has a time in it.
+const HEAD_BYTES: usize = 1024;
+
+/// Beginnings that are shorter than this say nothing.
+const HEAD_LEAST_BYTES: usize = 64;
+
 /// One file, as far as it has been read.
 pub(crate) struct Source {
     identity: fs::Identity,
@@ -25,6 +31,14 @@ pub(crate) struct Source {
     /// Whether it has left the folder.
     is_gone: bool,
     lines: Lines,
+    /// How its content begins.
+    head: Vec<u8>,
+    /// How much of its content has been handed on, decompressed.
+    content: u64,
+    /// How much of its content another file has handed on before it.
+    to_skip: u64,
+    /// Whether it may be the compressed copy of another file.
+    may_be_copy: bool,
     has_warned: bool,
     has_warned_of_cut: bool,
 }
@@ -38,8 +52,18 @@ enum Format {
 
 impl Format {
     fn of(name: &str) -> Self {
-        if name.ends_with(".gz") { Self::Gzip(Box::new(Gunzip::new())) } else { Self::Plain }
+        if is_gzip(name) { Self::Gzip(Box::new(Gunzip::new())) } else { Self::Plain }
     }
+}
+
+fn is_gzip(name: &str) -> bool {
+    name.ends_with(".gz")
+}
+
+/// What is remembered of a file that has left the folder: its compressed copy may come.
+pub(crate) struct Past {
+    head: Vec<u8>,
+    content: u64,
 }
 
 impl Source {
@@ -48,12 +72,16 @@ impl Source {
             identity,
             file: None,
             format: Format::of(&name),
+            may_be_copy: is_gzip(&name),
             name,
             offset: 0,
             size: 0,
             has_more: false,
             is_gone: false,
             lines: Lines::default(),
+            head: Vec::new(),
+            content: 0,
+            to_skip: 0,
             has_warned: false,
             has_warned_of_cut: false,
         }
@@ -85,10 +113,7 @@ impl Source {
     pub(crate) fn look(&mut self, name: String, size: u64) {
         if size < self.offset {
             log::warn!("{name} was truncated: it is read from its start again");
-            self.format = Format::of(&name);
-            self.file = None;
-            self.offset = 0;
-            self.size = 0;
+            self.start_over();
             self.lines.forget();
         }
         if size != self.size {
@@ -96,6 +121,14 @@ impl Source {
             self.has_more = !matches!(self.format, Format::Corrupt);
         }
         self.name = name;
+    }
+
+    fn start_over(&mut self) {
+        self.format = Format::of(&self.name);
+        self.may_be_copy = is_gzip(&self.name);
+        self.head.clear();
+        (self.offset, self.size, self.content) = (0, 0, 0);
+        self.end();
     }
 
     /// Takes note that it has left the folder. What is open can still be read to its end.
@@ -112,6 +145,8 @@ impl Source {
             self.end();
             self.warn(&error.chain());
         }
+        let missing = HEAD_BYTES - self.head.len();
+        self.head.extend_from_slice(out.get(..missing).unwrap_or(out));
     }
 
     fn read_piece(&mut self, dir: &fs::Dir, chunk_bytes: u64, out: &mut Vec<u8>) -> Result<(), Error> {
@@ -152,9 +187,47 @@ impl Source {
         Ok(())
     }
 
+    /// Whether it has to be asked whether it is the compressed copy of another file.
+    pub(crate) fn may_be_copy(&self) -> bool {
+        self.may_be_copy && !self.head.is_empty()
+    }
+
+    /// Whether it begins as another file does, which is still there and is no copy itself.
+    pub(crate) fn begins_like(&self, other: &Self) -> bool {
+        self.identity != other.identity && !is_gzip(&other.name) && is_same_beginning(&self.head, &other.head)
+    }
+
+    /// It is a copy of a file that is still there: that one is read, and this one waits until it has left.
+    pub(crate) fn wait(&mut self) {
+        let size = self.size;
+        self.start_over();
+        self.size = size;
+    }
+
+    /// Goes on after [`wait`](Self::wait), if it waits.
+    pub(crate) fn wake(&mut self) {
+        self.has_more |= self.may_be_copy && self.size > 0;
+    }
+
+    /// It is a copy of the first of these that it begins like, or of none. What that one has handed on is left out.
+    pub(crate) fn settle<'a>(&mut self, mut past: impl Iterator<Item = &'a Past>) {
+        self.may_be_copy = false;
+        if let Some(original) = past.find(|past| is_same_beginning(&self.head, &past.head)) {
+            self.to_skip = original.content;
+        }
+    }
+
+    /// What is to be remembered of it once it has left. None of a compressed file: nothing is a copy of that.
+    pub(crate) fn into_past(self) -> Option<Past> {
+        (!is_gzip(&self.name) && !self.head.is_empty()).then_some(Past { head: self.head, content: self.content })
+    }
+
     /// Emits the lines that a piece completes.
     pub(crate) fn feed(&mut self, piece: &[u8], emit: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
-        let fed = self.lines.feed(piece, emit);
+        self.content += piece.len() as u64;
+        let skipped = usize::try_from(self.to_skip).unwrap_or(usize::MAX).min(piece.len());
+        self.to_skip -= skipped as u64;
+        let fed = self.lines.feed(piece.get(skipped..).unwrap_or_default(), emit);
         if self.lines.cut() > 0 && !self.has_warned_of_cut {
             self.has_warned_of_cut = true;
             log::warn!("{} has lines of more than {LINE_LIMIT_BYTES} bytes: they are cut", self.name);
@@ -179,4 +252,9 @@ impl Source {
             log::warn!("{}: {what}", self.name);
         }
     }
+}
+
+fn is_same_beginning(one: &[u8], other: &[u8]) -> bool {
+    let length = one.len().min(other.len());
+    length >= HEAD_LEAST_BYTES && one.get(..length) == other.get(..length)
 }

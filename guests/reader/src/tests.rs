@@ -121,6 +121,48 @@ fn gzip_is_read_as_it_grows() {
     assert_eq!(lines, text.lines().filter(|line| !line.is_empty()).collect::<Vec<_>>());
 }
 
+/// Lines as long as those of a log, so that their beginning says something.
+fn log(range: std::ops::Range<u32>) -> String {
+    range.map(|index| format!("203.0.113.7 - - [22/Nov/2026:10:00:00 +0000] \"GET /{index} HTTP/1.1\" 200 1\n")).collect()
+}
+
+#[test]
+fn a_log_that_rotation_compresses_is_not_read_twice() {
+    let text = log(0..5_000);
+    let (head, tail) = text.split_at(100_000);
+    let mut watch = Watch::start(&[("access.log.1", head.as_bytes())]);
+    let mut lines = watch.poll();
+    // What the compressed file holds beyond what was read is read from it.
+    watch.host.append_file("/inbox/access.log.1", tail.as_bytes());
+    watch.host.remove_file("/inbox/access.log.1");
+    watch.host.put_file("/inbox/access.log.2.gz", &gzip(text.as_bytes()));
+    lines.extend(watch.poll());
+    lines.extend(watch.poll());
+    watch.reader.terminate(Reason::Shutdown);
+    lines.extend(watch.sent());
+    assert_eq!(lines.concat().len(), text.lines().collect::<String>().len());
+    assert!(lines.len() <= 5_001, "{}", lines.len());
+}
+
+#[test]
+fn a_compressed_copy_waits_while_its_original_is_there() {
+    let text = log(0..100);
+    let mut watch = Watch::start(&[("a.log", text.as_bytes())]);
+    assert_eq!(watch.poll().len(), 100);
+    watch.host.put_file("/inbox/a.log.gz", &gzip(text.as_bytes()));
+    assert!(watch.poll().is_empty());
+    watch.host.append_file("/inbox/a.log", log(100..103).as_bytes());
+    assert_eq!(watch.poll().len(), 3);
+    watch.host.remove_file("/inbox/a.log");
+    assert!(watch.poll().is_empty() && watch.poll().is_empty());
+}
+
+#[test]
+fn a_compressed_file_of_another_log_is_read() {
+    let mut watch = Watch::start(&[("a.log", log(0..10).as_bytes()), ("b.log.gz", &gzip(log(5..10).as_bytes()))]);
+    assert_eq!(watch.poll().len(), 15);
+}
+
 #[test]
 fn a_bad_file_is_told_once_and_stops_no_other() {
     let mut watch = Watch::start(&[("a.gz", b"plain"), ("b.log", b"b\n")]);

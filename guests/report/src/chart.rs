@@ -122,18 +122,19 @@ pub(crate) fn parts(page: &mut String, parts: &[Part<'_>]) -> fmt::Result {
     page.write_str("</ul>")
 }
 
-/// One row of a list: a name, what to say about it, and how often.
+/// One row of a list: a name, what to say about it, how often, and the style of its bar.
 pub(crate) struct Row<'a> {
     pub(crate) name: &'a str,
     pub(crate) note: Option<&'a str>,
     pub(crate) count: u64,
+    pub(crate) style: &'static str,
 }
 
 /// Names by how often they were seen, each with a bar relative to the first.
 pub(crate) fn rows<'a>(page: &mut String, rows: impl Iterator<Item = Row<'a>>) -> fmt::Result {
     page.write_str("<table class=rows>")?;
     let mut most = 0;
-    for Row { name, note, count } in rows {
+    for Row { name, note, count, style } in rows {
         most = most.max(count);
         let width = count as f64 / most.max(1) as f64 * 100.0;
         let name = Html(name);
@@ -142,7 +143,7 @@ pub(crate) fn rows<'a>(page: &mut String, rows: impl Iterator<Item = Row<'a>>) -
             write!(page, " <small>{}</small>", Html(note))?;
         }
         write!(page, "<td class=count>{}", number(count))?;
-        write!(page, "<td class=track><svg><rect class=bar width='{width:.1}%' height=100% rx=3 /></svg>")?;
+        write!(page, "<td class=track><svg><rect class={style} width='{width:.1}%' height=100% rx=3 /></svg>")?;
     }
     page.write_str("</table>")
 }

@@ -40,12 +40,12 @@ fn write_page(page: &mut String, snapshot: &Snapshot) -> fmt::Result {
     page.write_str("</section><section><h2>Status</h2>")?;
     chart::parts(page, &status_classes(snapshot))?;
     let statuses: Vec<(String, u64)> = by_count(snapshot.statuses.iter().map(|(code, n)| (code.to_string(), *n)));
-    chart::rows(page, rows_of(&statuses))?;
+    chart::rows(page, rows_of(&statuses, status_style))?;
     page.write_str("</section><section><h2>Size of responses</h2>")?;
     bytes(page, &snapshot.bytes)?;
     page.write_str("<h2>Methods</h2>")?;
     let methods: Vec<(String, u64)> = by_count(snapshot.methods.iter().map(|(name, n)| (name.clone(), *n)));
-    chart::rows(page, rows_of(&methods))?;
+    chart::rows(page, rows_of(&methods, |_| "bar"))?;
     page.write_str("</section><section><h2>Top paths")?;
     ranking(page, &snapshot.paths)?;
     page.write_str("</section><section><h2>Top talkers")?;
@@ -101,24 +101,29 @@ fn status_classes(snapshot: &Snapshot) -> [chart::Part<'static>; 5] {
 
 /// The percentiles on a scale that grows by powers of ten, as sizes do.
 fn bytes(page: &mut String, bytes: &Bytes) -> fmt::Result {
-    let place = |value: u64| (value.max(1) as f64).log10() / (bytes.max.max(10) as f64).log10() * 900.0 + 50.0;
-    page.write_str("<svg viewBox='0 0 1000 120' role=img aria-label='Percentiles of the sizes'>")?;
-    page.write_str("<rect class=track x=50 y=56 width=900 height=8 rx=4 />")?;
+    let place = |value: u64| (value.max(1) as f64).log10() / (bytes.max.max(10) as f64).log10() * 960.0 + 20.0;
     let (p50, p95) = (place(bytes.p50), place(bytes.p95));
-    write!(page, "<rect class=bar x={p50:.1} y=56 width={:.1} height=8 />", p95 - p50)?;
-    for (name, value, label_y) in [("p50", bytes.p50, 34), ("p95", bytes.p95, 100), ("max", bytes.max, 34)] {
-        let x = place(value);
-        write!(page, "<circle class=bar cx={x:.1} cy=60 r=11 />")?;
-        let text = size(value);
-        write!(page, "<text class=big x={x:.1} y={label_y} text-anchor=middle>{name} <tspan>{text}</tspan></text>")?;
+    page.write_str("<svg viewBox='0 0 1000 40' role=img aria-label='Percentiles of the sizes'>")?;
+    page.write_str("<rect class=track x=20 y=16 width=960 height=8 rx=4 />")?;
+    write!(page, "<rect class=bar x={p50:.1} y=16 width={:.1} height=8 />", p95 - p50)?;
+    let marks = [("c2", "median", bytes.p50), ("c4", "p95", bytes.p95), ("c5", "max", bytes.max)];
+    for (style, name, value) in marks {
+        write!(page, "<circle class={style} cx={:.1} cy=20 r=12><title>{name}</title></circle>", place(value))?;
     }
-    page.write_str("</svg>")
+    page.write_str("</svg><ul class=legend>")?;
+    for (style, name, value) in marks {
+        write!(page, "<li><i class={style}></i>{name} <b>{}</b>", size(value))?;
+    }
+    page.write_str("</ul>")
 }
 
-fn ranking(page: &mut String, ranking: &Ranking) -> fmt::Result {
+fn ranking<'a>(page: &mut String, ranking: &'a Ranking) -> fmt::Result {
     write!(page, " <small>of {}</small></h2>", at_least(ranking))?;
     let top = ranking.top.iter().take(ROWS);
-    chart::rows(page, top.map(|Count { name, count, country }| Row { name, note: country.as_deref(), count: *count }))
+    let row = |entry: &'a Count| {
+        Row { name: &entry.name, note: entry.country.as_deref(), count: entry.count, style: "bar" }
+    };
+    chart::rows(page, top.map(row))
 }
 
 fn by_count(counts: impl Iterator<Item = (String, u64)>) -> Vec<(String, u64)> {
@@ -128,6 +133,16 @@ fn by_count(counts: impl Iterator<Item = (String, u64)>) -> Vec<(String, u64)> {
     counts
 }
 
-fn rows_of(counts: &[(String, u64)]) -> impl Iterator<Item = Row<'_>> {
-    counts.iter().map(|(name, count)| Row { name, note: None, count: *count })
+fn rows_of(counts: &[(String, u64)], style: fn(&str) -> &'static str) -> impl Iterator<Item = Row<'_>> {
+    counts.iter().map(move |(name, count)| Row { name, note: None, count: *count, style: style(name) })
+}
+
+fn status_style(status: &str) -> &'static str {
+    match status.as_bytes().first() {
+        Some(b'2') => "c2",
+        Some(b'3') => "c3",
+        Some(b'4') => "c4",
+        Some(b'5') => "c5",
+        _ => "c1",
+    }
 }

@@ -51,8 +51,11 @@ fn try_every_door() {
     // Where clouds hand out the credentials of the machine.
     let metadata_service = SocketAddr::from((Ipv4Addr::new(169, 254, 169, 254), 80));
     attempt("connect to 169.254.169.254:80", net::connect(metadata_service));
-    let secret = env::var("AWS_SECRET_ACCESS_KEY").ok_or_else(|| Error::new("the variable is not there"));
-    attempt("read AWS_SECRET_ACCESS_KEY", secret);
+    // A variable that is not granted is not there: WASI has no other word for a denial.
+    match env::var("AWS_SECRET_ACCESS_KEY") {
+        Some(_) => log::error!("rogue: read AWS_SECRET_ACCESS_KEY: SUCCEEDED"),
+        None => log::info!("rogue: read AWS_SECRET_ACCESS_KEY: denied"),
+    }
     attempt("run /bin/sh", process::run("/bin/sh", &["-c", "id"]));
 }
 
