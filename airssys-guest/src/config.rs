@@ -40,7 +40,8 @@ impl Config {
         T: FromStr<Err: error::Error + Send + Sync + 'static>,
     {
         let Some(text) = self.text(key) else { return Ok(default) };
-        text.parse().map_err(|cause| Error::new(format!("config `{key}` cannot be `{text}`")).caused_by(cause))
+        text.parse()
+            .map_err(|cause| Error::new(format!("config `{key}` cannot be `{text}`")).caused_by(cause))
     }
 
     /// Refuses keys that the component does not know, so that a misspelt one does not go unnoticed.
@@ -51,7 +52,9 @@ impl Config {
     pub fn allow(&self, known: &[&str]) -> Result<(), Error> {
         match self.pairs.iter().find(|(key, _)| !known.contains(&key.as_str())) {
             None => Ok(()),
-            Some((key, _)) if known.is_empty() => Err(format!("unknown config `{key}`: there is none").into()),
+            Some((key, _)) if known.is_empty() => {
+                Err(format!("unknown config `{key}`: there is none").into())
+            }
             Some((key, _)) => Err(format!("unknown config `{key}`: known are {}", known.join(", ")).into()),
         }
     }

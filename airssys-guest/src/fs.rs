@@ -68,7 +68,8 @@ pub fn dirs() -> Vec<Dir> {
 /// [`NotFound`](ErrorKind::NotFound): no grant has this name.
 pub fn dir(path: &str) -> Result<Dir, Error> {
     dirs().into_iter().find(|dir| dir.path == path).ok_or_else(|| {
-        Error::cannot(ErrorKind::NotFound, format_args!("open `{path}`")).caused_by("the manifest does not grant it")
+        Error::cannot(ErrorKind::NotFound, format_args!("open `{path}`"))
+            .caused_by("the manifest does not grant it")
     })
 }
 
@@ -112,7 +113,10 @@ impl Dir {
             }
             content.extend_from_slice(&chunk);
             if content.len() > limit_bytes {
-                return Err(self.cannot("read", path)(Failure(ErrorKind::LimitExceeded, "longer than the limit")));
+                return Err(self.cannot("read", path)(Failure(
+                    ErrorKind::LimitExceeded,
+                    "longer than the limit",
+                )));
             }
         }
     }
@@ -156,7 +160,8 @@ impl Dir {
     /// * [`Denied`](ErrorKind::Denied): the path leaves the directory.
     /// * [`NotFound`](ErrorKind::NotFound): there is no such file.
     pub fn metadata(&self, path: &str) -> Result<Metadata, Error> {
-        let (kind, size) = self.descriptor.stat_at(path).map_err(self.cannot("read the metadata of", path))?;
+        let (kind, size) =
+            self.descriptor.stat_at(path).map_err(self.cannot("read the metadata of", path))?;
         Ok(Metadata { kind, size })
     }
 

@@ -35,7 +35,7 @@
 //! * [`Message`], [`send`], [`call`]: what actors say to each other.
 //! * [`Config`]: what the manifest tells the component.
 //! * [`fs`]: the directories that the manifest grants.
-//! * [`timers`], [`clock`], [`env`], [`net`], [`process`], [`log`]: the rest of the world.
+//! * [`timers`], [`clock`], [`mod@env`], [`net`], [`process`], [`log`]: the rest of the world.
 //! * [`Error`]: why something was not done; a denial is an error like any other.
 //! * `testing`: the same actor in a native test, with a host made of memory. Not part of a component.
 //!
@@ -85,7 +85,9 @@ macro_rules! export {
             struct Face;
 
             impl $crate::export::Guest for Face {
-                fn init(config: ::std::vec::Vec<(::std::string::String, ::std::string::String)>) -> $crate::export::Done {
+                fn init(
+                    config: ::std::vec::Vec<(::std::string::String, ::std::string::String)>,
+                ) -> $crate::export::Done {
                     ACTOR.with(|slot| slot.init(config))
                 }
 
@@ -100,7 +102,7 @@ macro_rules! export {
                 fn terminate(reason: $crate::export::ExitReason) {
                     ACTOR.with(|slot| slot.terminate(reason))
                 }
-            }
+    }
 
             $crate::bindings::export_component!(Face with_types_in $crate::bindings);
         };

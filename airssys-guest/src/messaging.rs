@@ -16,7 +16,8 @@ use crate::{Error, host};
 /// * [`LimitExceeded`](crate::ErrorKind::LimitExceeded): more than the receiver takes.
 /// * [`Unavailable`](crate::ErrorKind::Unavailable): the receiver was stopped for good.
 pub fn send(to: &str, subject: &str, payload: &[u8]) -> Result<(), Error> {
-    host::send(to, subject, payload).map_err(|failure| failure.cannot(format_args!("send `{subject}` to `{to}`")))
+    host::send(to, subject, payload)
+        .map_err(|failure| failure.cannot(format_args!("send `{subject}` to `{to}`")))
 }
 
 /// Sends a message and waits for the answer, in whole milliseconds and for at most 49 days.

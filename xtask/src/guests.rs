@@ -3,7 +3,10 @@
 //! The same sources give the same bytes, wherever the checkout is, as long as the compiler is [`REFERENCE`]. That is
 //! what `--check` relies on: it builds, and compares with what is committed.
 
-#![expect(clippy::disallowed_methods, reason = "a tool of the project: it runs compilers and writes what they made")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a tool of the project: it runs compilers and writes what they made"
+)]
 
 use std::{
     env, error, fs,
@@ -40,7 +43,9 @@ pub fn build(check: bool) -> Result<(), Failure> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
     let toolchain = Toolchain::find().ok_or(NO_TOOLCHAIN)?;
     if check && !toolchain.is_reference() {
-        return Err(format!("only {REFERENCE} gives the committed bytes, and this is {}", toolchain.version).into());
+        return Err(
+            format!("only {REFERENCE} gives the committed bytes, and this is {}", toolchain.version).into()
+        );
     }
     let modules = toolchain.compile(&root)?;
     let mut differing = Vec::new();
@@ -58,7 +63,10 @@ pub fn build(check: bool) -> Result<(), Failure> {
         }
     }
     if !toolchain.is_reference() {
-        println!("note: built by {}; the bytes that are to be committed are those of {REFERENCE}", toolchain.version);
+        println!(
+            "note: built by {}; the bytes that are to be committed are those of {REFERENCE}",
+            toolchain.version
+        );
     }
     if differing.is_empty() {
         return Ok(());
@@ -90,18 +98,28 @@ impl Toolchain {
         let rustc = PathBuf::from("/usr/bin/rustc");
         let version = output(Command::new(&rustc).arg("--version"))?;
         let sources = sysroot(&rustc)?.join("lib/rustlib/src/rust/library/Cargo.lock");
-        let linker = ["wasm-ld-19", "wasm-ld"].into_iter().find(|linker| {
-            output(Command::new(linker).arg("--version")).is_some()
-        })?;
+        let linker = ["wasm-ld-19", "wasm-ld"]
+            .into_iter()
+            .find(|linker| output(Command::new(linker).arg("--version")).is_some())?;
         let cargo = PathBuf::from("/usr/bin/cargo");
-        (sources.exists() && cargo.exists()).then_some(Self { cargo, rustc, version, linker_for_std: Some(linker) })
+        (sources.exists() && cargo.exists()).then_some(Self {
+            cargo,
+            rustc,
+            version,
+            linker_for_std: Some(linker),
+        })
     }
 
     fn rustup() -> Option<Self> {
         let rustc = PathBuf::from("rustc");
         let version = output(Command::new(&rustc).arg("--version"))?;
         let library = sysroot(&rustc)?.join("lib/rustlib").join(TARGET).join("lib");
-        library.exists().then_some(Self { cargo: PathBuf::from("cargo"), rustc, version, linker_for_std: None })
+        library.exists().then_some(Self {
+            cargo: PathBuf::from("cargo"),
+            rustc,
+            version,
+            linker_for_std: None,
+        })
     }
 
     fn is_reference(&self) -> bool {
@@ -141,13 +159,15 @@ impl Toolchain {
     fn remappings(&self, root: &Path) -> Result<String, Failure> {
         let home = env::var_os("CARGO_HOME").map(PathBuf::from);
         let home = home.or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
-        let sources = sysroot(&self.rustc).ok_or("the compiler does not say where it is")?.join("lib/rustlib/src/rust");
+        let sources =
+            sysroot(&self.rustc).ok_or("the compiler does not say where it is")?.join("lib/rustlib/src/rust");
         let mut flags = vec![
             format!("--remap-path-prefix={}=/airssys", root.display()),
             format!("--remap-path-prefix={}=/rust", sources.display()),
         ];
         // The registry's folder carries the name of its index, which a mirror has another one for.
-        for registry in fs::read_dir(home.ok_or("neither CARGO_HOME nor HOME is set")?.join("registry/src"))? {
+        for registry in fs::read_dir(home.ok_or("neither CARGO_HOME nor HOME is set")?.join("registry/src"))?
+        {
             flags.push(format!("--remap-path-prefix={}=/registry", registry?.path().display()));
         }
         Ok(flags.join("\u{1f}"))

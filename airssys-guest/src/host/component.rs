@@ -23,7 +23,8 @@ use crate::{
             sockets::{
                 instance_network::instance_network,
                 network::{
-                    ErrorCode as NetCode, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress, Ipv6SocketAddress,
+                    ErrorCode as NetCode, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress,
+                    Ipv6SocketAddress,
                 },
                 tcp_create_socket::create_tcp_socket,
             },
@@ -137,7 +138,10 @@ pub(crate) fn run(program: &str, arguments: &[String]) -> Result<u8, Failure> {
 }
 
 pub(crate) fn preopens() -> Vec<(Descriptor, String)> {
-    wasi_preopens::get_directories().into_iter().map(|(directory, path)| (Descriptor(directory), path)).collect()
+    wasi_preopens::get_directories()
+        .into_iter()
+        .map(|(directory, path)| (Descriptor(directory), path))
+        .collect()
 }
 
 /// An open file or directory.
@@ -209,7 +213,9 @@ fn fs_failure(code: wasi_fs::ErrorCode) -> Failure {
         Code::NoEntry => ErrorKind::NotFound,
         Code::Exist => ErrorKind::AlreadyExists,
         Code::Unsupported => ErrorKind::Unsupported,
-        Code::Quota | Code::FileTooLarge | Code::NameTooLong | Code::InsufficientMemory => ErrorKind::LimitExceeded,
+        Code::Quota | Code::FileTooLarge | Code::NameTooLong | Code::InsufficientMemory => {
+            ErrorKind::LimitExceeded
+        }
         Code::BadDescriptor
         | Code::IllegalByteSequence
         | Code::Invalid

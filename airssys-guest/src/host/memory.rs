@@ -70,7 +70,12 @@ pub(crate) mod imports {
         Ok(())
     }
 
-    pub(crate) fn call(to: &str, subject: &str, payload: &[u8], _timeout_ms: u32) -> Result<Vec<u8>, Failure> {
+    pub(crate) fn call(
+        to: &str,
+        subject: &str,
+        payload: &[u8],
+        _timeout_ms: u32,
+    ) -> Result<Vec<u8>, Failure> {
         // Cloned out of the borrow, so that the answer may itself use the host.
         let answerer = world(|world| world.answerers.get(to).cloned());
         let answerer = answerer.ok_or(Failure(ErrorKind::NotFound, "no such actor"))?;

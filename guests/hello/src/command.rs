@@ -35,7 +35,10 @@ impl Guest for Hello {
         );
         let stdout = get_stdout();
         // A call takes 4,096 bytes at most.
-        text.as_bytes().chunks(4_096).try_for_each(|chunk| stdout.blocking_write_and_flush(chunk)).map_err(|_| ())?;
+        text.as_bytes()
+            .chunks(4_096)
+            .try_for_each(|chunk| stdout.blocking_write_and_flush(chunk))
+            .map_err(|_| ())?;
         if arguments.iter().any(|argument| argument == "--fail") { Err(()) } else { Ok(()) }
     }
 }

@@ -4,7 +4,9 @@
 
 use std::{fmt::Display, hint::black_box, net::SocketAddr, time::Duration};
 
-use airssys_guest::{Actor, Config, Error, Message, Reason, call, clock, env, fs, log, net, process, send, timers};
+use airssys_guest::{
+    Actor, Config, Error, Message, Reason, call, clock, env, fs, log, net, process, send, timers,
+};
 
 struct Hostile {
     handled: u64,

@@ -155,7 +155,13 @@ mod tests {
 
     #[test]
     fn ipv6() {
-        check(&format!(r#"2001:db8::7 - - {TIME} "GET / HTTP/2.0" 204 0 "-" "-""#), "2001:db8::7", "/", 204, 0);
+        check(
+            &format!(r#"2001:db8::7 - - {TIME} "GET / HTTP/2.0" 204 0 "-" "-""#),
+            "2001:db8::7",
+            "/",
+            204,
+            0,
+        );
     }
 
     #[test]
@@ -172,7 +178,13 @@ mod tests {
 
     #[test]
     fn more_fields_than_combined() {
-        check(&format!(r#"::1 - - {TIME} "GET / HTTP/1.1" 200 1 "-" "x" "10.0.0.1" 0.003"#), "::1", "/", 200, 1);
+        check(
+            &format!(r#"::1 - - {TIME} "GET / HTTP/1.1" 200 1 "-" "x" "10.0.0.1" 0.003"#),
+            "::1",
+            "/",
+            200,
+            1,
+        );
     }
 
     #[test]
@@ -184,9 +196,16 @@ mod tests {
 
     #[test]
     fn broken_requests() {
-        for request in
-            ["", "-", "GET", "GET /", r"\x16\x03\x01\x02", "GET /a b HTTP/1.1", "get / HTTP/1.1", "GET / HTTP/11"]
-        {
+        for request in [
+            "",
+            "-",
+            "GET",
+            "GET /",
+            r"\x16\x03\x01\x02",
+            "GET /a b HTTP/1.1",
+            "get / HTTP/1.1",
+            "GET / HTTP/11",
+        ] {
             refuse(&with_request(request));
         }
     }

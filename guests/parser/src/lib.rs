@@ -68,7 +68,8 @@ mod tests {
 
     #[test]
     fn a_line_becomes_a_record() {
-        let line = r#"203.0.113.7 - - [22/Nov/2026:10:00:00 +0100] "GET /a%20b?q=%2e%2e/ HTTP/1.1" 200 512 "-" "x""#;
+        let line =
+            r#"203.0.113.7 - - [22/Nov/2026:10:00:00 +0100] "GET /a%20b?q=%2e%2e/ HTTP/1.1" 200 512 "-" "x""#;
         let [(to, subject, payload)] = parse(line).try_into().unwrap();
         assert_eq!((to.as_str(), subject.as_str()), ("stats", "record"));
         let expected = Record {

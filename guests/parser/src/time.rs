@@ -8,8 +8,32 @@ pub(crate) const LENGTH: usize = 26;
 /// Parses a time, into seconds since 1970 in UTC.
 pub(crate) fn parse(text: &[u8]) -> Option<i64> {
     let &[
-        d1, d2, b'/', m1, m2, m3, b'/', y1, y2, y3, y4, b':', h1, h2, b':', i1, i2, b':', s1, s2, b' ', sign, oh1,
-        oh2, oi1, oi2,
+        d1,
+        d2,
+        b'/',
+        m1,
+        m2,
+        m3,
+        b'/',
+        y1,
+        y2,
+        y3,
+        y4,
+        b':',
+        h1,
+        h2,
+        b':',
+        i1,
+        i2,
+        b':',
+        s1,
+        s2,
+        b' ',
+        sign,
+        oh1,
+        oh2,
+        oi1,
+        oi2,
     ] = text
     else {
         return None;
@@ -17,7 +41,8 @@ pub(crate) fn parse(text: &[u8]) -> Option<i64> {
     let year = two(y1, y2)? * 100 + two(y3, y4)?;
     let month = month([m1, m2, m3])?;
     let day = at_most(two(d1, d2)?, calendar::days_in_month(year, month)).filter(|day| *day > 0)?;
-    let (hour, minute, second) = (at_most(two(h1, h2)?, 23)?, at_most(two(i1, i2)?, 59)?, at_most(two(s1, s2)?, 60)?);
+    let (hour, minute, second) =
+        (at_most(two(h1, h2)?, 23)?, at_most(two(i1, i2)?, 59)?, at_most(two(s1, s2)?, 60)?);
     let offset = at_most(two(oh1, oh2)?, 23)? * 3_600 + at_most(two(oi1, oi2)?, 59)? * 60;
     let local = calendar::days_since_1970(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
     match sign {

@@ -39,10 +39,12 @@ impl Folder {
         };
         names.sort_unstable();
         let sources = std::mem::take(&mut self.sources).into_iter();
-        let mut known: BTreeMap<fs::Identity, Source> = sources.map(|source| (source.identity(), source)).collect();
+        let mut known: BTreeMap<fs::Identity, Source> =
+            sources.map(|source| (source.identity(), source)).collect();
         let mut seen = BTreeSet::new();
         for name in names {
-            match self.dir.identity(&name).and_then(|identity| Ok((identity, self.dir.metadata(&name)?.size))) {
+            match self.dir.identity(&name).and_then(|identity| Ok((identity, self.dir.metadata(&name)?.size)))
+            {
                 // A second name of a file that has been seen: a hard link.
                 Ok((identity, _)) if !seen.insert(identity) => {}
                 Ok((identity, size)) => {
@@ -79,9 +81,10 @@ impl Folder {
 
     /// Finds out whether a compressed file is what became of one that was read before, as a rotation leaves it.
     fn settle(&mut self, index: usize, piece: &mut Vec<u8>) {
-        let is_copy = self.sources.get(index).is_some_and(|copy| {
-            self.sources.iter().any(|original| copy.begins_like(original))
-        });
+        let is_copy = self
+            .sources
+            .get(index)
+            .is_some_and(|copy| self.sources.iter().any(|original| copy.begins_like(original)));
         let Some(source) = self.sources.get_mut(index) else { return };
         if is_copy {
             source.wait();
@@ -121,5 +124,7 @@ impl Folder {
 /// Whether it is a log, and not what an editor or a copy in progress leaves beside one.
 fn is_log(entry: &fs::Entry) -> bool {
     let has_suffix = |suffix: &str| entry.name.ends_with(suffix);
-    entry.kind == fs::Kind::File && !entry.name.starts_with('.') && ![".tmp", ".swp", "~"].into_iter().any(has_suffix)
+    entry.kind == fs::Kind::File
+        && !entry.name.starts_with('.')
+        && ![".tmp", ".swp", "~"].into_iter().any(has_suffix)
 }

@@ -49,7 +49,9 @@ impl Gunzip {
             let before = (self.state, out.len());
             let step = match self.state {
                 State::FirstHeader => self.header(rest)?,
-                State::NextHeader if rest.first() == Some(&0) => rest.iter().take_while(|&&byte| byte == 0).count(),
+                State::NextHeader if rest.first() == Some(&0) => {
+                    rest.iter().take_while(|&&byte| byte == 0).count()
+                }
                 State::NextHeader => self.header(rest)?,
                 State::Body => self.body(rest, out)?,
                 State::Trailer => self.trailer(rest)?,
@@ -107,7 +109,9 @@ fn header_length(input: &[u8]) -> Result<Option<usize>, Corrupt> {
     if input.iter().zip(&magic).any(|(found, expected)| found != expected) {
         return Err(Corrupt("it is not gzip"));
     }
-    let (Some(&flags), Some(mut rest)) = (input.get(3), input.get(FIXED_HEADER_BYTES..)) else { return Ok(None) };
+    let (Some(&flags), Some(mut rest)) = (input.get(3), input.get(FIXED_HEADER_BYTES..)) else {
+        return Ok(None);
+    };
     if flags & HAS_EXTRA != 0 {
         let Some((length, behind)) = rest.split_first_chunk() else { return Ok(None) };
         let Some(behind) = behind.get(usize::from(u16::from_le_bytes(*length))..) else { return Ok(None) };

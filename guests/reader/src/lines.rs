@@ -18,7 +18,11 @@ impl Lines {
     /// Takes the next piece, and emits the lines that it completes, without their ends. Empty ones are left out.
     ///
     /// The first error of `emit` ends it, and what follows in the piece is lost.
-    pub(crate) fn feed<E>(&mut self, piece: &[u8], mut emit: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    pub(crate) fn feed<E>(
+        &mut self,
+        piece: &[u8],
+        mut emit: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut rest = piece;
         while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
             let (line, behind) = rest.split_at_checked(end).unwrap_or((rest, &[]));

@@ -219,11 +219,16 @@ impl Source {
 
     /// What is to be remembered of it once it has left. None of a compressed file: nothing is a copy of that.
     pub(crate) fn into_past(self) -> Option<Past> {
-        (!is_gzip(&self.name) && !self.head.is_empty()).then_some(Past { head: self.head, content: self.content })
+        (!is_gzip(&self.name) && !self.head.is_empty())
+            .then_some(Past { head: self.head, content: self.content })
     }
 
     /// Emits the lines that a piece completes.
-    pub(crate) fn feed(&mut self, piece: &[u8], emit: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
+    pub(crate) fn feed(
+        &mut self,
+        piece: &[u8],
+        emit: impl FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         self.content += piece.len() as u64;
         let skipped = usize::try_from(self.to_skip).unwrap_or(usize::MAX).min(piece.len());
         self.to_skip -= skipped as u64;

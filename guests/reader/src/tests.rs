@@ -123,7 +123,11 @@ fn gzip_is_read_as_it_grows() {
 
 /// Lines as long as those of a log, so that their beginning says something.
 fn log(range: std::ops::Range<u32>) -> String {
-    range.map(|index| format!("203.0.113.7 - - [22/Nov/2026:10:00:00 +0000] \"GET /{index} HTTP/1.1\" 200 1\n")).collect()
+    range
+        .map(|index| {
+            format!("203.0.113.7 - - [22/Nov/2026:10:00:00 +0000] \"GET /{index} HTTP/1.1\" 200 1\n")
+        })
+        .collect()
 }
 
 #[test]
@@ -159,7 +163,8 @@ fn a_compressed_copy_waits_while_its_original_is_there() {
 
 #[test]
 fn a_compressed_file_of_another_log_is_read() {
-    let mut watch = Watch::start(&[("a.log", log(0..10).as_bytes()), ("b.log.gz", &gzip(log(5..10).as_bytes()))]);
+    let mut watch =
+        Watch::start(&[("a.log", log(0..10).as_bytes()), ("b.log.gz", &gzip(log(5..10).as_bytes()))]);
     assert_eq!(watch.poll().len(), 15);
 }
 

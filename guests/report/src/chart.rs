@@ -26,7 +26,8 @@ pub(crate) fn hours(page: &mut String, counts: &[(i64, u64)]) -> fmt::Result {
     };
     let hours = last - first + 1;
     let hours_per_bar = (hours + BARS_LIMIT - 1) / BARS_LIMIT;
-    let mut bars = vec![0_u64; usize::try_from((hours + hours_per_bar - 1) / hours_per_bar).unwrap_or_default()];
+    let mut bars =
+        vec![0_u64; usize::try_from((hours + hours_per_bar - 1) / hours_per_bar).unwrap_or_default()];
     for (hour, count) in counts {
         let index = usize::try_from((hour - first) / hours_per_bar).unwrap_or_default();
         if let Some(bar) = bars.get_mut(index) {
@@ -53,7 +54,12 @@ pub(crate) fn hours(page: &mut String, counts: &[(i64, u64)]) -> fmt::Result {
         )?;
         if index % bars_per_label == 0 && x + LABEL_WIDTH / 2.0 < WIDTH {
             let label = if hours <= 48 { time_label(hour) } else { day_label(hour) };
-            write!(page, "<text x={:.1} y={} text-anchor=middle>{label}</text>", x + bar_width / 2.0, HEIGHT - 6.0)?;
+            write!(
+                page,
+                "<text x={:.1} y={} text-anchor=middle>{label}</text>",
+                x + bar_width / 2.0,
+                HEIGHT - 6.0
+            )?;
         }
     }
     page.write_str("</svg>")
@@ -107,7 +113,9 @@ pub(crate) type Part<'a> = (&'a str, &'a str, u64);
 /// Parts of a whole: one bar, and a legend.
 pub(crate) fn parts(page: &mut String, parts: &[Part<'_>]) -> fmt::Result {
     let whole = parts.iter().map(|(_, _, count)| count).sum::<u64>().max(1) as f64;
-    page.write_str("<svg class=parts viewBox='0 0 1000 28' preserveAspectRatio=none role=img aria-label=Shares>")?;
+    page.write_str(
+        "<svg class=parts viewBox='0 0 1000 28' preserveAspectRatio=none role=img aria-label=Shares>",
+    )?;
     let mut x = 0.0;
     for (style, name, count) in parts {
         let width = *count as f64 / whole * 1_000.0;
@@ -143,7 +151,10 @@ pub(crate) fn rows<'a>(page: &mut String, rows: impl Iterator<Item = Row<'a>>) -
             write!(page, " <small>{}</small>", Html(note))?;
         }
         write!(page, "<td class=count>{}", number(count))?;
-        write!(page, "<td class=track><svg><rect class={style} width='{width:.1}%' height=100% rx=3 /></svg>")?;
+        write!(
+            page,
+            "<td class=track><svg><rect class={style} width='{width:.1}%' height=100% rx=3 /></svg>"
+        )?;
     }
     page.write_str("</table>")
 }

@@ -23,8 +23,11 @@ pub(crate) fn render(snapshot: &Snapshot) -> String {
 }
 
 fn write_page(page: &mut String, snapshot: &Snapshot) -> fmt::Result {
-    let hours: Vec<(i64, u64)> =
-        snapshot.hours.iter().filter_map(|(name, count)| Some((calendar::parse_hour(name)?, *count))).collect();
+    let hours: Vec<(i64, u64)> = snapshot
+        .hours
+        .iter()
+        .filter_map(|(name, count)| Some((calendar::parse_hour(name)?, *count)))
+        .collect();
     // Nothing may be loaded and nothing may run, whatever the log has smuggled in.
     write!(
         page,
@@ -39,7 +42,8 @@ fn write_page(page: &mut String, snapshot: &Snapshot) -> fmt::Result {
     chart::hours(page, &hours)?;
     page.write_str("</section><section><h2>Status</h2>")?;
     chart::parts(page, &status_classes(snapshot))?;
-    let statuses: Vec<(String, u64)> = by_count(snapshot.statuses.iter().map(|(code, n)| (code.to_string(), *n)));
+    let statuses: Vec<(String, u64)> =
+        by_count(snapshot.statuses.iter().map(|(code, n)| (code.to_string(), *n)));
     chart::rows(page, rows_of(&statuses, status_style))?;
     page.write_str("</section><section><h2>Size of responses</h2>")?;
     bytes(page, &snapshot.bytes)?;
@@ -101,14 +105,19 @@ fn status_classes(snapshot: &Snapshot) -> [chart::Part<'static>; 5] {
 
 /// The percentiles on a scale that grows by powers of ten, as sizes do.
 fn bytes(page: &mut String, bytes: &Bytes) -> fmt::Result {
-    let place = |value: u64| (value.max(1) as f64).log10() / (bytes.max.max(10) as f64).log10() * 960.0 + 20.0;
+    let place =
+        |value: u64| (value.max(1) as f64).log10() / (bytes.max.max(10) as f64).log10() * 960.0 + 20.0;
     let (p50, p95) = (place(bytes.p50), place(bytes.p95));
     page.write_str("<svg viewBox='0 0 1000 40' role=img aria-label='Percentiles of the sizes'>")?;
     page.write_str("<rect class=track x=20 y=16 width=960 height=8 rx=4 />")?;
     write!(page, "<rect class=bar x={p50:.1} y=16 width={:.1} height=8 />", p95 - p50)?;
     let marks = [("c2", "median", bytes.p50), ("c4", "p95", bytes.p95), ("c5", "max", bytes.max)];
     for (style, name, value) in marks {
-        write!(page, "<circle class={style} cx={:.1} cy=20 r=12><title>{name}</title></circle>", place(value))?;
+        write!(
+            page,
+            "<circle class={style} cx={:.1} cy=20 r=12><title>{name}</title></circle>",
+            place(value)
+        )?;
     }
     page.write_str("</svg><ul class=legend>")?;
     for (style, name, value) in marks {
@@ -120,8 +129,11 @@ fn bytes(page: &mut String, bytes: &Bytes) -> fmt::Result {
 fn ranking<'a>(page: &mut String, ranking: &'a Ranking) -> fmt::Result {
     write!(page, " <small>of {}</small></h2>", at_least(ranking))?;
     let top = ranking.top.iter().take(ROWS);
-    let row = |entry: &'a Count| {
-        Row { name: &entry.name, note: entry.country.as_deref(), count: entry.count, style: "bar" }
+    let row = |entry: &'a Count| Row {
+        name: &entry.name,
+        note: entry.country.as_deref(),
+        count: entry.count,
+        style: "bar",
     };
     chart::rows(page, top.map(row))
 }

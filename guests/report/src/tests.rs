@@ -34,7 +34,9 @@ fn written(host: &Host) -> Snapshot {
 fn both_files_are_written_and_the_timer_is_set_again() {
     let (host, mut report) = start();
     answer(&host, &snapshot());
-    host.answer("geo", |subject, address| (subject == "locate" && address == b"203.0.113.7").then(|| b"Testland".into()));
+    host.answer("geo", |subject, address| {
+        (subject == "locate" && address == b"203.0.113.7").then(|| b"Testland".into())
+    });
     assert_eq!(host.take_timer(WRITE), Some(DEFAULT_EVERY_MS));
     report.timer(WRITE).unwrap();
     assert_eq!(host.take_timer(WRITE), Some(DEFAULT_EVERY_MS));
@@ -110,13 +112,21 @@ fn nothing_from_outside_becomes_markup() {
     snapshot.hours.insert(hostile.to_owned(), 1);
     let page = page::render(&snapshot);
     assert!(!page.contains("<script") && !page.contains("<!--") && !page.contains("\"'"), "{page}");
-    assert_eq!(page.matches("&lt;script&gt;").count(), 8, "three names as text and as title, two countries as text");
+    assert_eq!(
+        page.matches("&lt;script&gt;").count(),
+        8,
+        "three names as text and as title, two countries as text"
+    );
 }
 
 #[test]
 fn the_page_loads_nothing() {
     let page = page::render(&snapshot());
-    assert!(!["http://", "https://", "src=", "href=", "url(", "@import"].into_iter().any(|link| page.contains(link)));
+    assert!(
+        !["http://", "https://", "src=", "href=", "url(", "@import"]
+            .into_iter()
+            .any(|link| page.contains(link))
+    );
 }
 
 #[test]

@@ -109,6 +109,8 @@ mod tests {
         host.put_file("/geo/escape", b"root:x:0:0");
         rogue.handle(Host::message("report", "locate", b"192.0.2.1")).unwrap();
         let logged = host.take_logged();
-        assert!(logged.contains(&(Level::Error, "rogue: read a symlink out of the folder: SUCCEEDED".to_owned())));
+        assert!(
+            logged.contains(&(Level::Error, "rogue: read a symlink out of the folder: SUCCEEDED".to_owned()))
+        );
     }
 }

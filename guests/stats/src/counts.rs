@@ -140,8 +140,15 @@ fn text(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    const RECORD: Record<'_> =
-        Record { time: 0, bytes: 0, status: 200, suspicious: false, method: b"GET", path: b"/", client: b"::1" };
+    const RECORD: Record<'_> = Record {
+        time: 0,
+        bytes: 0,
+        status: 200,
+        suspicious: false,
+        method: b"GET",
+        path: b"/",
+        client: b"::1",
+    };
 
     fn count<'a>(records: impl IntoIterator<Item = Record<'a>>) -> Snapshot {
         let mut counts = Counts::default();

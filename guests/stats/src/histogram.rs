@@ -84,7 +84,8 @@ mod tests {
     #[test]
     fn every_number_is_within_the_stated_error_of_its_bucket() {
         let powers = (0..64).map(|bit| 1_u64 << bit);
-        let around = powers.flat_map(|power| [power - 1, power, power + 1, power + power / 3, power + (power - 1)]);
+        let around =
+            powers.flat_map(|power| [power - 1, power, power + 1, power + power / 3, power + (power - 1)]);
         for value in around.chain([u64::MAX]) {
             let error = middle_of(bucket_of(value)).abs_diff(value) as f64;
             assert!(error <= value as f64 * RELATIVE_ERROR, "{value}: {error}");
@@ -118,7 +119,10 @@ mod tests {
         for percent in [1, 50, 95, 99, 100] {
             let exact = values[(values.len() * percent).div_ceil(100) - 1];
             let found = histogram.percentile(percent as u64);
-            assert!(found.abs_diff(exact) as f64 <= exact as f64 * RELATIVE_ERROR, "p{percent}: {found} {exact}");
+            assert!(
+                found.abs_diff(exact) as f64 <= exact as f64 * RELATIVE_ERROR,
+                "p{percent}: {found} {exact}"
+            );
         }
     }
 

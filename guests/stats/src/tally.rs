@@ -89,7 +89,11 @@ mod tests {
         let lines = 100_000_u32;
         for index in 0..lines {
             // One line in ten is the frequent one, and it arrives last in each ten.
-            if index % 10 == 9 { tally.add(b"frequent") } else { tally.add(&index.to_be_bytes()) }
+            if index % 10 == 9 {
+                tally.add(b"frequent")
+            } else {
+                tally.add(&index.to_be_bytes())
+            }
             assert!(tally.len() <= 200);
         }
         let (name, count) = tally.top(1)[0];
