@@ -21,6 +21,9 @@ type Failure = Box<dyn error::Error>;
 /// The compiler whose output is committed: Debian's, which comes with the sources of the standard library.
 const REFERENCE: &str = "rustc 1.96.0 (ac68faa20 2026-05-25) (built from a source tarball)";
 
+/// The packages of Debian that it comes with, and what it needs beside it.
+pub(crate) const REFERENCE_PACKAGES: &[&str] = &["rustc-web", "cargo-web", "rust-web-src", "lld-19"];
+
 const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Each component and the folder that it is committed in.
@@ -34,14 +37,10 @@ const COMPONENTS: &[(&str, &str)] = &[
     ("hostile", "airssys-wasm/tests/fixtures"),
 ];
 
-const NO_TOOLCHAIN: &str = "no compiler for wasm32-unknown-unknown was found. Install one of:
-  apt-get install rustc-web cargo-web rust-web-src lld-19   (Debian; 1.96.0 gives the committed bytes)
-  rustup target add wasm32-unknown-unknown                  (works as well, and gives other bytes)";
-
 /// Builds every component. With `check` it changes nothing, and fails where one is not what is committed.
-pub fn build(check: bool) -> Result<(), Failure> {
+pub(crate) fn build(check: bool) -> Result<(), Failure> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
-    let toolchain = Toolchain::find().ok_or(NO_TOOLCHAIN)?;
+    let toolchain = Toolchain::find().ok_or_else(no_toolchain)?;
     if check && !toolchain.is_reference() {
         return Err(
             format!("only {REFERENCE} gives the committed bytes, and this is {}", toolchain.version).into()
@@ -72,6 +71,21 @@ pub fn build(check: bool) -> Result<(), Failure> {
         return Ok(());
     }
     Err(format!("not what is committed: {}. Run `cargo xtask guests`", differing.join(", ")).into())
+}
+
+/// Whether the compiler whose output is committed is installed.
+pub(crate) fn has_reference() -> bool {
+    Toolchain::debian().is_some_and(|toolchain| toolchain.is_reference())
+}
+
+/// What to install where no compiler was found.
+fn no_toolchain() -> String {
+    format!(
+        "no compiler for {TARGET} was found. Install one of:
+  apt-get install {}   (Debian; {REFERENCE} gives the committed bytes)
+  rustup target add {TARGET}   (works as well, and gives other bytes)",
+        REFERENCE_PACKAGES.join(" ")
+    )
 }
 
 /// Makes a component of a module that carries the description of its world.
