@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The principal of the program itself.
-const HOST: &str = "host";
+const PROGRAM: &str = "program";
 
 /// What everything goes through, and where it is recorded.
 pub(crate) struct Door {
@@ -90,10 +90,10 @@ impl Door {
             let rights = Rights::READ | Rights::WRITE | Rights::CREATE;
             grants.push(Grant::fs(dir, rights).rule("builtin.cache"));
         }
-        let policy = policy.principal(HOST, grants).build();
+        let policy = policy.principal(PROGRAM, grants).build();
         let policy = policy.map_err(|error| Failure::invalid("cannot compile the policy").caused_by(error))?;
         let os = Os::new(policy, Heard { log: log.clone(), terminal: terminal.clone() });
-        let program = os.principal(HOST).map_err(|error| Failure::failed("no principal").caused_by(error))?;
+        let program = os.principal(PROGRAM).map_err(|error| Failure::failed("no principal").caused_by(error))?;
         Ok(Self { os, log, log_dir, program, cache_dir })
     }
 

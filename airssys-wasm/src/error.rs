@@ -16,7 +16,9 @@ pub enum ErrorKind {
     Denied,
     /// A guest ended in a trap or with an error of its own; see `source()`.
     Guest,
-    /// A limit would be exceeded.
+    /// The component did not answer: it is gone, or the time ran out; see `source()`. Perhaps later.
+    Unavailable,
+    /// A limit would be exceeded. Ask for less.
     LimitExceeded,
     /// This machine, or this version, cannot do it.
     Unsupported,

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 use crate::{
-    actor::{Blueprint, ComponentActor, Counters, Delivery, Route, Routes},
+    actor::{Blueprint, ComponentActor, Counters, Delivery, Envelope, Route, Routes, SUBJECT_BYTES},
     component::Component,
     engine::Engine,
     error::{Error, ErrorKind},
@@ -27,6 +27,9 @@ const LOOKS: u32 = 10;
 /// Dropping it stops nothing: [`shutdown`](Self::shutdown) does, in order.
 pub struct System {
     root: SupervisorRef,
+    routes: Arc<Routes>,
+    /// What the program is called as a sender.
+    host: Arc<str>,
     members: Vec<Member>,
 }
 
@@ -111,7 +114,41 @@ impl System {
         let root = runtime.start(tree).await.map_err(|error| {
             Error::new(ErrorKind::Guest, format!("start the system `{}`", manifest.name)).caused_by(error)
         })?;
-        Ok(Self { root, members })
+        Ok(Self { root, routes, host: "host".into(), members })
+    }
+
+    /// Calls a component as the program itself: its sender is `host`. No bytes are the answer of one that had none.
+    ///
+    /// A call whose receiver crashes is tried again with the next instance, up to the receiver's `max_deliver`.
+    ///
+    /// # Errors
+    ///
+    /// * [`NotFound`](ErrorKind::NotFound): the system has no such component.
+    /// * [`LimitExceeded`](ErrorKind::LimitExceeded): the payload is larger than the component takes, or the subject
+    ///   longer than 256 bytes.
+    /// * [`Unavailable`](ErrorKind::Unavailable): no answer within `timeout`, or the component is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future discards the answer; the message is handled all the same.
+    pub async fn call(
+        &self,
+        to: &str,
+        subject: &str,
+        payload: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let failed = |kind| Error::new(kind, format!("call `{to}`"));
+        let route = self.routes.get(to).ok_or_else(|| failed(ErrorKind::NotFound))?;
+        if subject.len() > SUBJECT_BYTES || payload.len() > route.payload_bytes {
+            return Err(failed(ErrorKind::LimitExceeded));
+        }
+        let (sender, subject) = (self.host.clone(), subject.to_owned());
+        let ask = |reply| {
+            Delivery::Message(Envelope { sender, subject, payload, reply: Some(reply), deliveries: 0 })
+        };
+        let answer = route.actor.call(ask, timeout).await;
+        answer.map_err(|error| failed(ErrorKind::Unavailable).caused_by(error))
     }
 
     /// Waits until nothing has happened for `quiet`: no message was sent, every mailbox is empty, no component runs.

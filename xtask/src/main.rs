@@ -1,2 +1,42 @@
-//! placeholder
-fn main() {}
+//! The project's own commands. `cargo xtask` lists them.
+
+mod bench;
+mod guests;
+mod test;
+mod tidy;
+
+use std::{error::Error, process::ExitCode};
+
+const USAGE: &str = "usage: cargo xtask COMMAND
+  test              everything that must hold: what CI runs
+  tidy              the rules of CONTRIBUTING.md that a program can check
+  guests [--check]  build the sample components; --check compares them with what is committed
+  bench NAME        measure, side by side with peers";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            let mut source = error.source();
+            while let Some(cause) = source {
+                eprintln!("  because: {cause}");
+                source = cause.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["test"] => test::run(),
+        ["tidy"] => tidy::run(),
+        ["guests"] => guests::build(false),
+        ["guests", "--check"] => guests::build(true),
+        ["bench", ..] => bench::run(args.get(1..).unwrap_or_default()),
+        _ => Err(USAGE.into()),
+    }
+}

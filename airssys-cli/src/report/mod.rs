@@ -103,6 +103,14 @@ impl Terminal {
         }
     }
 
+    /// An event that only programs care about.
+    pub(crate) fn event(&self, json: impl FnOnce() -> serde_json::Value) {
+        if self.json {
+            // As above.
+            let _ = self.data(&json());
+        }
+    }
+
     /// Replaces the live line. An empty one takes it away.
     pub(crate) fn status(&self, line: String) {
         if self.live {

@@ -113,6 +113,9 @@ impl Announcer {
                 let json = || json!({"event": word, "actor": path, "reason": reason.to_string()});
                 self.terminal.tell(&line, json);
             }
+            EventKind::Stopped => {
+                self.terminal.event(|| json!({"event": "ended", "actor": path, "reason": "shutdown"}));
+            }
             EventKind::InitFailed { reason } => {
                 let line = format!("  {}  {path}: {reason}", self.terminal.err.text(Style::Bad, "did not start"));
                 let json = || json!({"event": "init_failed", "actor": path, "reason": reason.to_string()});

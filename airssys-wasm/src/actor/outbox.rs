@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use airssys_rt::{ActorRef, TrySendError};
+use airssys_rt::{ActorId, ActorRef, TrySendError};
 
 use super::{Counters, Delivery, Envelope};
 
@@ -14,15 +14,17 @@ const BYTES: usize = 1 << 20;
 
 /// Holds what a handler sends until the handler returns: one that traps has sent nothing.
 pub(crate) struct Outbox {
-    own: Arc<str>,
+    name: Arc<str>,
+    /// The sender's own mailbox: it cannot wait for room in that one.
+    own: Option<ActorId>,
     counters: Arc<Counters>,
     waiting: Vec<(ActorRef<Delivery>, Envelope)>,
     bytes: usize,
 }
 
 impl Outbox {
-    pub(super) fn new(own: Arc<str>, counters: Arc<Counters>) -> Self {
-        Self { own, counters, waiting: Vec::new(), bytes: 0 }
+    pub(super) fn new(name: Arc<str>, own: Option<ActorId>, counters: Arc<Counters>) -> Self {
+        Self { name, own, counters, waiting: Vec::new(), bytes: 0 }
     }
 
     pub(crate) fn push(&mut self, to: ActorRef<Delivery>, envelope: Envelope) {
@@ -35,7 +37,8 @@ impl Outbox {
         self.waiting.len() >= MESSAGES || self.bytes >= BYTES
     }
 
-    /// Sends everything, in order. Where a mailbox is full, this waits: the sender is as slow as its receiver.
+    /// Sends everything, in order. Where a mailbox is full, this waits: the sender is as slow as its receiver. Only
+    /// what a component sends to itself is given up then: nobody else could make room for it.
     pub(crate) async fn flush(&mut self) {
         if self.waiting.is_empty() {
             return;
@@ -46,12 +49,13 @@ impl Outbox {
             let subject_bytes = envelope.subject.len();
             let undelivered = match to.try_cast(Delivery::Message(envelope)) {
                 Ok(()) => false,
+                Err(TrySendError::Full(_)) if self.own == Some(to.id()) => true,
                 Err(TrySendError::Full(delivery)) => to.cast(delivery).await.is_err(),
                 Err(TrySendError::NoProc(_)) => true,
             };
             if undelivered {
                 self.counters.dead.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(component = &*self.own, to = %to.id(), subject_bytes, "sent to an actor that is gone");
+                tracing::warn!(component = &*self.name, to = %to.id(), subject_bytes, "a message was not delivered");
             }
         }
     }

@@ -52,8 +52,9 @@ pub(crate) struct Port {
 
 impl Port {
     pub(super) fn new(blueprint: &Blueprint) -> Self {
+        let own = blueprint.routes.get(&blueprint.name).map(|route| route.actor.id());
         Self {
-            outbox: Outbox::new(blueprint.name.clone(), blueprint.counters.clone()),
+            outbox: Outbox::new(blueprint.name.clone(), own, blueprint.counters.clone()),
             routes: blueprint.routes.clone(),
             counters: blueprint.counters.clone(),
             timers: HashMap::new(),

@@ -5,6 +5,8 @@
 
 mod parse;
 mod section;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod units;
 

@@ -24,8 +24,8 @@ pub(super) struct Run {
     pub(super) cpu_seconds: f64,
     /// The most memory that was resident at a time.
     pub(super) peak_bytes: u64,
-    /// What it printed to its standard error.
-    pub(super) stderr: String,
+    /// What it printed to its standard output.
+    pub(super) stdout: String,
 }
 
 /// Runs a program to its end and measures it. Only one at a time: processor time is that of all children that ended.
@@ -36,7 +36,7 @@ pub(super) struct Run {
 pub(super) fn run(command: &mut Command) -> Result<Run, Box<dyn error::Error>> {
     let cpu_before = children_cpu_seconds()?;
     let start = Instant::now();
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let status_file = format!("/proc/{}/status", child.id());
     let ended = AtomicBool::new(false);
 
@@ -57,15 +57,16 @@ pub(super) fn run(command: &mut Command) -> Result<Run, Box<dyn error::Error>> {
     });
 
     let output = output?;
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
-        let last_lines: Vec<_> = stderr.lines().rev().take(5).collect();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let last_lines: Vec<_> = stdout.lines().chain(stderr.lines()).rev().take(5).collect();
         let last_lines = last_lines.into_iter().rev().collect::<Vec<_>>().join("\n");
         return Err(format!("{command:?} ended with {}:\n{last_lines}", output.status).into());
     }
     let peak_bytes =
         peak_bytes.ok().flatten().ok_or("the program's peak memory could not be read in /proc")?;
-    Ok(Run { wall, cpu_seconds: children_cpu_seconds()? - cpu_before, peak_bytes, stderr })
+    Ok(Run { wall, cpu_seconds: children_cpu_seconds()? - cpu_before, peak_bytes, stdout })
 }
 
 /// `VmHWM` of a `/proc/*/status`; `None` for a process that has ended.
@@ -115,12 +116,12 @@ mod tests {
     fn a_program_is_measured() {
         // 200 ms is no wait for something else: it is what is measured.
         let run = run(Command::new("sh")
-            .args(["-c", "echo a line >&2; i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; sleep 0.2"]))
+            .args(["-c", "echo a line; i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; sleep 0.2"]))
         .expect("sh runs");
         assert!(run.wall >= Duration::from_millis(200), "{run:?}");
         assert!(run.cpu_seconds > 0.0 && run.cpu_seconds < run.wall.as_secs_f64(), "{run:?}");
         assert!(run.peak_bytes > 100_000 && run.peak_bytes < 100_000_000, "{run:?}");
-        assert_eq!(run.stderr, "a line\n");
+        assert_eq!(run.stdout, "a line\n");
     }
 
     #[cfg(target_os = "linux")]

@@ -1,0 +1,162 @@
+//! The whole example, from its inbox to its report.
+
+use std::{fs, io::Write as _, path::Path};
+
+use serde_json::Value;
+
+use crate::{count::Count, program::World};
+
+/// The rogue's six attempts: action, the end of the resource, and the rule that stopped it.
+const DENIALS: [(&str, &str, &str); 6] = [
+    ("fs.open", "/etc/passwd", "beneath-root"),
+    ("fs.open", "/geo/../airssys.toml", "beneath-root"),
+    ("fs.open", "/geo/escape", "beneath-root"),
+    ("net.connect", "tcp://169.254.169.254:80", "default-deny"),
+    ("env.read", "*", "default-deny"),
+    ("process.spawn", "/bin/sh", "default-deny"),
+];
+
+fn report(world: &World) -> Value {
+    serde_json::from_slice(&fs::read(world.path("logwatch/out/report.json")).unwrap()).unwrap()
+}
+
+fn named<'e>(events: &'e [Value], name: &str) -> Vec<&'e Value> {
+    events.iter().filter(|event| event["event"] == name).collect()
+}
+
+#[test]
+fn the_whole_example_counts_every_line_but_the_poison_and_denies_every_attempt() {
+    let world = World::with_example("logwatch");
+    let (code, events) = world.run_json(&["run", "logwatch", "--until-idle"]);
+    assert_eq!(code, Some(0), "{events:#?}");
+
+    let count = Count::of(&world.path("logwatch/inbox"));
+    let report = report(&world);
+    assert_eq!(report["lines"], count.lines);
+    assert_eq!(report["malformed"], count.malformed);
+    assert_eq!(report["statuses"], serde_json::to_value(&count.statuses).unwrap());
+    assert_eq!(report["bytes"]["total"], count.bytes);
+    check_percentile(&report, &count, 50, "p50");
+    check_percentile(&report, &count, 95, "p95");
+    for talker in report["clients"]["top"].as_array().unwrap().iter().take(5) {
+        assert_eq!(talker["count"], count.clients[talker["name"].as_str().unwrap()], "{talker}");
+    }
+    check_page(&fs::read_to_string(world.path("logwatch/out/report.html")).unwrap());
+
+    // The poison line, and nothing else, went to the dead letters, after three crashes of the parser.
+    assert_eq!(count.poison.len(), 1);
+    let dead = named(&events, "dead_letter");
+    assert_eq!(dead.len(), 1, "{dead:#?}");
+    assert_eq!((dead[0]["component"].as_str(), dead[0]["deliveries"].as_u64()), (Some("parser"), Some(3)));
+    assert_eq!(dead[0]["payload"], count.poison[0].as_str());
+    assert_eq!(named(&events, "crashed").len(), 3);
+    let kept = fs::read_to_string(world.path("logwatch/.airssys/dead-letters.jsonl")).unwrap();
+    let kept: Vec<Value> = kept.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(kept.iter().collect::<Vec<_>>(), dead);
+
+    check_denials(&world, &events);
+}
+
+/// The report's percentiles are of a histogram, and say how far they may be off.
+fn check_percentile(report: &Value, count: &Count, percent: usize, name: &str) {
+    let (told, exact) = (report["bytes"][name].as_f64().unwrap(), count.percentile(percent) as f64);
+    let allowed = report["bytes"]["relative_error"].as_f64().unwrap();
+    assert!((told - exact).abs() <= exact * allowed, "{name}: {told} told, {exact} counted, {allowed} allowed");
+    assert!(allowed <= 0.01, "{allowed}");
+}
+
+/// The page draws its charts itself and asks nobody for anything.
+fn check_page(page: &str) {
+    assert!(page.contains("<svg"), "no chart");
+    for asked in ["<script", "<link", "<img", "src=", "url(", "@import"] {
+        assert!(!page.contains(asked), "the page has `{asked}`");
+    }
+}
+
+fn check_denials(world: &World, events: &[Value]) {
+    let told = named(events, "denied");
+    let (code, records) = world.run_json(&["audit", "query", "logwatch", "--denied"]);
+    assert_eq!(code, Some(0));
+    assert_eq!(records.len(), DENIALS.len(), "{records:#?}");
+    for (index, (action, resource, rule)) in DENIALS.iter().enumerate() {
+        for denial in [told[index], &records[index]] {
+            assert_eq!(denial["principal"], "component.rogue", "{denial}");
+            assert_eq!(denial["action"], *action, "{denial}");
+            assert!(denial["resource"].as_str().unwrap().ends_with(resource), "{denial}");
+            assert_eq!(denial["rule"], *rule, "{denial}");
+        }
+    }
+    let (code, verified) = world.run_json(&["audit", "verify", "logwatch"]);
+    assert_eq!((code, &verified[0]["state"]), (Some(0), &Value::from("closed")));
+}
+
+#[test]
+fn no_guest_touches_what_its_manifest_does_not_grant() {
+    let world = World::with_example("logwatch");
+    assert_eq!(world.run_json(&["run", "logwatch", "--until-idle"]).0, Some(0));
+    let (_, records) = world.run_json(&["audit", "query", "logwatch", "--allowed"]);
+    let root = world.dir.path().canonicalize().unwrap().join("logwatch");
+    let granted = [("component.reader", "inbox"), ("component.report", "out"), ("component.rogue", "geo")];
+    let mut seen = 0;
+    for record in records.iter().filter(|record| record["action"].as_str().unwrap().starts_with("fs.")) {
+        let principal = record["principal"].as_str().unwrap();
+        if principal == "program" {
+            continue;
+        }
+        let (_, folder) = granted.iter().find(|(name, _)| *name == principal).expect(principal);
+        assert!(Path::new(record["resource"].as_str().unwrap()).starts_with(root.join(folder)), "{record}");
+        seen += 1;
+    }
+    assert!(seen > 10, "only {seen} records of files");
+}
+
+#[test]
+fn a_growing_log_is_followed_and_ctrl_c_stops_in_reverse_start_order() {
+    let world = World::with_example("logwatch");
+    fs::remove_dir_all(world.path("logwatch/inbox")).unwrap();
+    let line = |path: &str| {
+        format!("192.0.2.7 - - [24/Oct/2026:06:25:01 +0200] \"GET {path} HTTP/1.1\" 200 12 \"-\" \"test\"\n")
+    };
+    world.write("logwatch/inbox/access.log", line("/first"));
+
+    let mut running = world.start(&["run", "logwatch"]);
+    running.events.wait_for("first_message");
+    let log = world.path("logwatch/inbox/access.log");
+    let mut log = fs::OpenOptions::new().append(true).open(log).unwrap();
+    write!(log, "{}{}", line("/second"), line("/third")).unwrap();
+    // Half a line, which nobody ends: it is sent when the reader stops.
+    write!(log, "{}", line("/fourth").trim_end()).unwrap();
+    drop(log);
+    wait_until(|| fs::read(world.path("logwatch/out/report.json")).is_ok_and(|json| {
+        serde_json::from_slice::<Value>(&json).is_ok_and(|report| report["lines"] == 3)
+    }));
+
+    running.signal("INT");
+    let (code, events) = running.end();
+    assert_eq!(code, Some(0), "{events:#?}");
+    let stopped: Vec<_> =
+        named(&events, "ended").iter().map(|event| event["actor"].as_str().unwrap().to_owned()).collect();
+    let expected = [
+        "logwatch/ingest/reader",
+        "logwatch/ingest/parser",
+        "logwatch/ingest",
+        "logwatch/results/report",
+        "logwatch/results/plugins/rogue",
+        "logwatch/results/plugins",
+        "logwatch/results/stats",
+        "logwatch/results",
+        "logwatch",
+    ];
+    assert_eq!(stopped, expected);
+    assert_eq!(report(&world)["lines"], 4, "what was on its way was handled before the end");
+}
+
+/// Waits for something that another program does.
+fn wait_until(mut done: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !done() {
+        assert!(std::time::Instant::now() < deadline, "waited for a minute");
+        // The other program has no way to tell this one.
+        std::thread::park_timeout(std::time::Duration::from_millis(20));
+    }
+}

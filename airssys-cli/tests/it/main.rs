@@ -1,0 +1,19 @@
+//! The program as a user runs it: arguments in; stdout, stderr, exit code and files out.
+
+#![expect(clippy::disallowed_methods, reason = "set-up of tests, and looking at what the program left behind")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on says so by panicking"
+)]
+
+mod audit;
+mod command;
+mod count;
+mod kill;
+mod logwatch;
+mod manifest;
+mod program;
+mod transcript;

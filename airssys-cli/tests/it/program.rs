@@ -1,0 +1,155 @@
+//! Runs the program in a world of its own.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Output, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder with everything that the program may touch. Compiled components are shared between tests.
+pub(crate) struct World {
+    pub(crate) dir: TempDir,
+}
+
+/// What the program printed, and how it ended.
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// A program that runs.
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) events: Events,
+}
+
+/// The events that a running program tells, one JSON value a line.
+pub(crate) struct Events(BufReader<ChildStdout>);
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// A world with a copy of an example.
+    pub(crate) fn with_example(name: &str) -> Self {
+        let world = Self::new();
+        copy(&repository().join("examples").join(name), &world.path(name));
+        world
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes a file, and the folders that lead to it.
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_airssys"));
+        command
+            .args(args)
+            .current_dir(self.dir.path())
+            .env_clear()
+            .env("HOME", self.path("home"))
+            .env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"));
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Ended {
+        let output = self.command(args).stdin(Stdio::null()).output().unwrap();
+        self.ended(&output)
+    }
+
+    /// Runs the program with `--json`, and gives its events.
+    pub(crate) fn run_json(&self, args: &[&str]) -> (Option<i32>, Vec<Value>) {
+        let ended = self.run(&[&["--json"], args].concat());
+        let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+        (ended.code, ended.stdout.lines().map(parse).collect())
+    }
+
+    /// Starts the program with `--json` and leaves it running.
+    pub(crate) fn start(&self, args: &[&str]) -> Running {
+        let mut command = self.command(&[&["--json", "--log", "error"], args].concat());
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let events = Events(BufReader::new(child.stdout.take().unwrap()));
+        Running { child, events }
+    }
+
+    /// What was printed, without what differs from world to world.
+    fn ended(&self, output: &Output) -> Ended {
+        let dir = self.dir.path().canonicalize().unwrap();
+        let plain = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap().replace(dir.to_str().unwrap(), "WORLD");
+        Ended { code: output.status.code(), stdout: plain(&output.stdout), stderr: plain(&output.stderr) }
+    }
+}
+
+impl Running {
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    /// Waits for the end, and gives the exit code and the events that were not read yet.
+    pub(crate) fn end(mut self) -> (Option<i32>, Vec<Value>) {
+        let mut rest = String::new();
+        self.events.0.read_to_string(&mut rest).unwrap();
+        let events = rest.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        (self.child.wait().unwrap().code(), events)
+    }
+}
+
+impl Events {
+    /// Reads on until an event of this name.
+    pub(crate) fn wait_for(&mut self, name: &str) -> Value {
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.0.read_line(&mut line).unwrap(), 0, "the program ended before `{name}`");
+            let event: Value = serde_json::from_str(&line).unwrap();
+            if event["event"] == name {
+                return event;
+            }
+        }
+    }
+}
+
+/// The root of the repository.
+pub(crate) fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+pub(crate) fn fixture(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    path.to_str().unwrap().to_owned()
+}
+
+/// Copies a folder as git has it: without what a run left in it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        let kind = entry.file_type().unwrap();
+        if kind.is_symlink() {
+            std::os::unix::fs::symlink(fs::read_link(source).unwrap(), target).unwrap();
+        } else if kind.is_file() {
+            fs::copy(source, target).unwrap();
+        } else if entry.file_name() != ".airssys" {
+            copy(&source, &target);
+        }
+    }
+    if to.ends_with("out") {
+        for report in ["report.json", "report.html"] {
+            let _ = fs::remove_file(to.join(report));
+        }
+    }
+}

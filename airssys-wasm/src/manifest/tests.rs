@@ -1,0 +1,248 @@
+//! What a manifest may say, and what it is told when it says something else.
+
+use std::{path::Path, time::Duration};
+
+use airssys_osl::policy::Rights;
+use airssys_rt::{Restart, Shutdown, Strategy};
+
+use super::*;
+
+const DIR: &str = "/srv/system";
+
+fn parse(text: &str) -> Result<Manifest, Vec<Problem>> {
+    Manifest::parse(text, Path::new(DIR), &Overrides::default())
+}
+
+/// A manifest with one component, plus `text`.
+fn with(text: &str) -> String {
+    format!("[system]\nname = \"s\"\n[component.a]\nsource = \"a.wasm\"\n{text}")
+}
+
+/// Expects exactly these problems, each given by the text it points at, a part of its message and a part of its help.
+fn check(text: &str, expected: &[(&str, &str, &str)]) {
+    let problems = parse(text).expect_err("the manifest has problems");
+    let shown: Vec<_> = problems
+        .iter()
+        .map(|problem| {
+            let at = text.get(problem.span.clone()).expect("a span is within the text");
+            (at.lines().next().unwrap_or(""), problem.message.as_str(), problem.help.as_deref().unwrap_or(""))
+        })
+        .collect();
+    assert_eq!(shown.len(), expected.len(), "{shown:#?}");
+    for (shown, expected) in shown.iter().zip(expected) {
+        assert!(
+            shown.0.contains(expected.0) && shown.1.contains(expected.1) && shown.2.contains(expected.2),
+            "got {shown:?}\nwant {expected:?}"
+        );
+    }
+}
+
+#[test]
+fn the_smallest_manifest_has_every_default() {
+    let manifest = parse(&with("")).unwrap();
+    assert_eq!((manifest.name.as_str(), manifest.root.name.as_str()), ("s", "s"));
+    assert_eq!(manifest.state, Path::new("/srv/system/.airssys"));
+    assert_eq!(manifest.audit.dir, Path::new("/srv/system/.airssys/audit"));
+    let component = &manifest.components[0];
+    assert_eq!(component.source.value, Path::new("/srv/system/a.wasm"));
+    assert_eq!((component.restart, component.shutdown), (Restart::Permanent, Shutdown::Timeout(Duration::from_secs(5))));
+    assert_eq!((component.mailbox, component.max_deliver), (1024, 3));
+    assert_eq!(component.limits, Limits::default());
+    assert!(component.grants.fs.is_empty() && component.grants.send.is_empty() && component.grants.env.is_empty());
+}
+
+#[test]
+fn every_key_is_read() {
+    let text = r#"
+        [vars]
+        dir = { path = "in" }
+        word = "hello"
+        [system]
+        name = "s"
+        state = "state"
+        strategy = "one_for_all"
+        [audit]
+        dir = "/var/log/s"
+        [supervisor.top]
+        strategy = "rest_for_one"
+        intensity = 7
+        period = "2m"
+        children = ["b", "a"]
+        [component.a]
+        source = "/opt/a.wasm"
+        digest = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        restart = "transient"
+        shutdown = "infinity"
+        mailbox = 5
+        max_deliver = 2
+        limits = { memory = "1GiB", deadline = "250ms", payload = "4KiB" }
+        config = { text = "${word}, you", number = 5, flag = true }
+        [component.a.grants]
+        fs = [{ path = "${dir}/x", guest = "/x", rights = ["read", "delete"] }]
+        send = ["b"]
+        env = ["LANG"]
+        [component.b]
+        source = "b.wasm"
+        shutdown = "brutal_kill"
+    "#;
+    let manifest = parse(text).unwrap();
+    assert_eq!(manifest.state, Path::new("/srv/system/state"));
+    assert_eq!(manifest.audit.dir, Path::new("/var/log/s"));
+    assert_eq!(manifest.root.strategy, Strategy::OneForAll);
+    let [Child::Supervisor(top)] = &manifest.root.children[..] else { panic!("{:?}", manifest.root) };
+    assert_eq!((top.strategy, top.intensity, top.period), (Strategy::RestForOne, 7, Duration::from_secs(120)));
+    assert!(matches!(top.children[..], [Child::Component(1), Child::Component(0)]), "{:?}", top.children);
+    let a = &manifest.components[0];
+    assert!(a.digest.is_some());
+    assert_eq!((a.restart, a.shutdown, a.mailbox, a.max_deliver), (Restart::Transient, Shutdown::Infinity, 5, 2));
+    let deadline = Some(Duration::from_millis(250));
+    assert_eq!(a.limits, Limits { memory_bytes: 1 << 30, deadline, payload_bytes: 4096 });
+    let config: Vec<_> = a.config.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    assert_eq!(config, [("text", "hello, you"), ("number", "5"), ("flag", "true")]);
+    let fs = &a.grants.fs[0];
+    assert_eq!((fs.path.value.as_path(), fs.guest.as_str()), (Path::new("/srv/system/in/x"), "/x"));
+    assert_eq!((fs.rights, fs.rule.as_str()), (Rights::READ | Rights::DELETE, "component.a.grants.fs[0]"));
+    assert_eq!(a.grants.send, [("b".to_owned(), "component.a.grants.send[0]".to_owned())]);
+    assert_eq!(a.grants.env, [("LANG".to_owned(), "component.a.grants.env[0]".to_owned())]);
+    assert_eq!(manifest.components[1].shutdown, Shutdown::BrutalKill);
+}
+
+#[test]
+fn variables_are_overridden_and_paths_are_the_users() {
+    let text = with("config = { x = \"${x}\", dir = \"${dir}\" }\n[vars]\nx = \"1\"\ndir = { path = \"in\" }");
+    let values = [("x", "2"), ("dir", "logs")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let overrides = Overrides { values: values.into_iter().collect(), base: "/home/me".into() };
+    let manifest = Manifest::parse(&text, Path::new(DIR), &overrides).unwrap();
+    assert_eq!(manifest.components[0].config[0].1, "2");
+    assert_eq!(manifest.components[0].config[1].1, "/home/me/logs");
+}
+
+#[test]
+fn an_override_of_nothing_is_a_problem() {
+    let overrides = Overrides { values: [("inbx".to_owned(), String::new())].into(), base: "/".into() };
+    let text = with("[vars]\ninbox = \"x\"");
+    let problems = Manifest::parse(&text, Path::new(DIR), &overrides).unwrap_err();
+    assert!(problems[0].message.contains("`--set inbx=…`"), "{problems:?}");
+    assert_eq!(problems[0].help.as_deref(), Some("did you mean `inbox`?"));
+}
+
+#[test]
+fn all_problems_are_told_at_once_in_the_order_of_the_file() {
+    let text = "[system]\nnmae = \"s\"\n[component.A]\nsource = 5\nmailbox = 0\n[supervisor.x]\nchildren = [\"y\"]\n";
+    check(
+        text,
+        &[
+            ("", "`system.name` is missing", "add `name ="),
+            ("nmae", "unknown key `nmae` in `system`", "did you mean `name`?"),
+            ("A", "`A` is no name", "a letter first"),
+            ("5", "`component.A.source` must be a string, not a whole number", ""),
+            ("0", "`component.A.mailbox` must be a whole number from 1 to 1000000", ""),
+            ("\"y\"", "no component or supervisor is called `y`", "`[component.y]`"),
+        ],
+    );
+}
+
+#[test]
+fn what_is_no_toml_is_told_with_its_place() {
+    check("[system\nname = 1", &[("", "", "")]);
+}
+
+#[test]
+fn an_empty_manifest_says_what_is_needed() {
+    check("", &[("", "`system` is missing", "my-system"), ("", "no components", "[component.NAME]")]);
+}
+
+#[test]
+fn an_unknown_section_is_told() {
+    check(&with("[compnent.b]\nsource = \"x\""), &[("compnent", "unknown key `compnent`", "did you mean `component`?")]);
+}
+
+#[test]
+fn wrong_types_are_told() {
+    check(&with("config = 5"), &[("5", "`component.a.config` must be a table, not a whole number", "")]);
+    check(&with("config = { x = [1] }"), &[("[1]", "a string, a number or a boolean, not an array", "")]);
+    check(&with("mailbox = \"many\""), &[("\"many\"", "`component.a.mailbox` must be a whole number", "")]);
+    check(&with("restart = true"), &[("true", "`component.a.restart` must be a string, not a boolean", "")]);
+}
+
+#[test]
+fn wrong_words_are_told_with_the_right_ones() {
+    check(&with("restart = \"permanant\""), &[("permanant", "\"permanent\" or \"transient\"", "did you mean `permanent`?")]);
+    check(&with("shutdown = \"soon\""), &[("soon", "\"brutal_kill\", \"infinity\" or a duration", "")]);
+    check(&with("limits = { memory = \"64MB\" }"), &[("64MB", "a size", "")]);
+    check(&with("digest = \"sha256:123\""), &[("sha256:123", "64 hexadecimal digits", "")]);
+}
+
+#[test]
+fn grants_outside_of_the_forms_are_refused() {
+    let forms = "this version grants `fs`, `send` and `env`";
+    check(&with("grants = { net = [] }"), &[("net", "unknown key `net` in `component.a.grants`", forms)]);
+    check(&with("grants = { exec = [\"/bin/sh\"] }"), &[("exec", "unknown key `exec`", forms)]);
+    let fs = |grant: &str| with(&format!("grants = {{ fs = [{grant}] }}"));
+    check(&fs("\"/srv\""), &[("\"/srv\"", "must be a table, not a string", "rights =")]);
+    check(
+        &fs("{ path = \"x\", guest = \"/x\", rights = [\"execute\"] }"),
+        &[("\"execute\"", "\"read\" or \"list\"", "")],
+    );
+    check(
+        &fs("{ path = \"x\", guest = \"x/../y\", rights = [\"read\"] }"),
+        &[("x/../y", "an absolute path without `.` and `..`", "")],
+    );
+    check(&fs("{ path = \"x\", guest = \"/x\" }"), &[("{ path", "`component.a.grants.fs[0].rights` is missing", "")]);
+    let twice = "{ path = \"x\", guest = \"/x\", rights = [] }, { path = \"y\", guest = \"/x\", rights = [] }";
+    check(&fs(twice), &[("\"/x\"", "two directories are called \"/x\"", "")]);
+}
+
+#[test]
+fn receivers_must_exist() {
+    check(
+        &with("grants = { send = [\"pasrer\"] }\n[component.parser]\nsource = \"p\""),
+        &[("\"pasrer\"", "no component is called `pasrer`", "did you mean `parser`?")],
+    );
+}
+
+#[test]
+fn variables_must_exist() {
+    check(&with("config = { x = \"${ibox}\" }\n[vars]\ninbox = \"y\""), &[("ibox", "no variable is called `ibox`", "`inbox`")]);
+    check(&with("config = { x = \"${inbox\" }\n[vars]\ninbox = \"y\""), &[("${inbox", "`${` without `}`", "")]);
+}
+
+#[test]
+fn a_tree_has_one_parent_a_child() {
+    let text = with("[supervisor.x]\nchildren = [\"a\"]\n[supervisor.y]\nchildren = [\"a\"]");
+    check(&text, &[("\"a\"", "`a` is a child of `x` already, and cannot be one of `y`", "")]);
+    let text = with("[supervisor.x]\nchildren = [\"a\", \"a\"]");
+    check(&text, &[("\"a\"", "`a` is a child of `x` already, and cannot be one of `x`", "")]);
+}
+
+#[test]
+fn a_tree_has_no_cycle() {
+    let text = with("[supervisor.x]\nchildren = [\"y\"]\n[supervisor.y]\nchildren = [\"x\"]");
+    check(&text, &[("x", "the supervisors x, y are each other's children", "one root")]);
+    check(&with("[supervisor.x]\nchildren = [\"x\"]"), &[("x", "`x` is its own child", "one root")]);
+}
+
+#[test]
+fn a_name_is_one_thing() {
+    check(&with("[supervisor.a]\nchildren = []"), &[("a", "both a supervisor and a component", "rename")]);
+}
+
+#[test]
+fn a_deep_chain_is_refused_before_anything_recurses() {
+    let link = |number: usize| format!("[supervisor.s{number}]\nchildren = [\"s{}\"]\n", number + 1);
+    let chain: String = (0..5000).map(link).collect();
+    let text = with(&format!("{chain}[supervisor.s5000]\nchildren = [\"a\"]"));
+    check(&text, &[("s32", "supervisors are nested deeper than 32", "")]);
+}
+
+#[test]
+fn any_text_gives_a_manifest_or_problems() {
+    proptest::proptest!(|(text in "(\\[[a-z.]{1,12}\\]\n|[a-z]{1,8} = (\"[^\"]{0,9}\"|[0-9]{1,9}|\\[[^\\]]{0,9}\\]|\\{\\})\n){0,12}")| {
+        if let Err(problems) = parse(&text) {
+            proptest::prop_assert!(!problems.is_empty());
+            for problem in problems {
+                proptest::prop_assert!(text.get(problem.span.clone()).is_some(), "{problem:?}");
+            }
+        }
+    });
+}

@@ -1,0 +1,78 @@
+//! The code cache loads what it wrote, and nothing else.
+
+use std::{fs, path::Path};
+
+use airssys_osl::{
+    Os,
+    policy::{Grant, Policy, Rights},
+    testing::MemorySink,
+};
+use airssys_wasm::{Cache, Component, Engine, Origin};
+
+async fn open(dir: &Path) -> Cache {
+    let rights = Rights::READ | Rights::WRITE | Rights::CREATE;
+    let policy = Policy::builder().principal("host", [Grant::fs(dir, rights), Grant::random()]).build().unwrap();
+    let program = Os::new(policy, MemorySink::new()).principal("host").unwrap();
+    Cache::open(program.dir(dir).await.unwrap(), &program).await.unwrap()
+}
+
+async fn load(engine: &Engine, cache: &Cache, bytes: &[u8]) -> Origin {
+    Component::load(engine, bytes.to_vec(), Some(cache), || ()).await.unwrap().1
+}
+
+fn entries(dir: &Path) -> Vec<std::path::PathBuf> {
+    let files = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "cwasm")).collect()
+}
+
+const EMPTY: &[u8] = b"(component)";
+const OTHER: &[u8] = b"(component (core module))";
+
+#[tokio::test]
+async fn code_is_compiled_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::new().unwrap();
+    let cache = open(dir.path()).await;
+    assert_eq!(load(&engine, &cache, EMPTY).await, Origin::Compiled);
+    assert_eq!(load(&engine, &cache, EMPTY).await, Origin::Cached);
+    assert_eq!(load(&engine, &open(dir.path()).await, EMPTY).await, Origin::Cached, "the next program");
+    assert_eq!(load(&engine, &cache, OTHER).await, Origin::Compiled);
+}
+
+#[tokio::test]
+async fn an_entry_that_was_changed_is_not_loaded() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::new().unwrap();
+    let cache = open(dir.path()).await;
+    load(&engine, &cache, EMPTY).await;
+    let entry = entries(dir.path()).remove(0);
+    let written = fs::read(&entry).unwrap();
+    for position in [0, 40, written.len() - 1] {
+        let mut bytes = written.clone();
+        if let Some(byte) = bytes.get_mut(position) {
+            *byte ^= 1;
+        }
+        fs::write(&entry, bytes).unwrap();
+        assert_eq!(load(&engine, &cache, EMPTY).await, Origin::Compiled, "byte {position}");
+    }
+    fs::write(&entry, b"short").unwrap();
+    assert_eq!(load(&engine, &cache, EMPTY).await, Origin::Compiled);
+    assert_eq!(load(&engine, &cache, EMPTY).await, Origin::Cached, "and it is repaired");
+}
+
+#[tokio::test]
+async fn an_entry_cannot_pass_for_another_or_come_from_another_cache() {
+    let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let engine = Engine::new().unwrap();
+    let cache = open(dir.path()).await;
+    load(&engine, &cache, EMPTY).await;
+    let first = entries(dir.path()).remove(0);
+    load(&engine, &cache, OTHER).await;
+    let second = entries(dir.path()).into_iter().find(|path| *path != first).unwrap();
+    fs::copy(&first, &second).unwrap();
+    assert_eq!(load(&engine, &cache, OTHER).await, Origin::Compiled);
+
+    let foreign = open(elsewhere.path()).await;
+    fs::copy(&first, elsewhere.path().join(first.file_name().unwrap())).unwrap();
+    assert_eq!(load(&engine, &foreign, EMPTY).await, Origin::Compiled);
+}

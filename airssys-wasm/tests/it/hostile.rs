@@ -1,0 +1,96 @@
+//! A hostile guest harms itself at most, and everyone learns how it ended.
+
+use std::time::Duration;
+
+use crate::world::World;
+
+const TWO: &str = "[component.a]\nSOURCE\nlimits = { memory = \"8MiB\", deadline = \"50ms\" }\n[component.b]\nSOURCE\n";
+
+/// Lets the guest do it, and expects `ending` as the reason of each of its crashes. Its neighbour is not disturbed.
+async fn check(subject: &str, ending: &str) {
+    let world = World::start(TWO).await;
+    world.crash("a", subject).await;
+    let told = world.told();
+    let crashes: Vec<_> = told.iter().filter(|line| line.starts_with("exited s/a")).collect();
+    assert_eq!(crashes.len(), 3, "{told:#?}");
+    assert!(crashes.iter().all(|line| line.contains(ending)), "{crashes:#?}");
+    assert_eq!(told.iter().filter(|line| line.starts_with("dead a")).count(), 1, "{told:#?}");
+    assert_eq!(world.ask("a", "handled", "").await, "1", "a new instance, with nothing of the old one");
+    assert_eq!(world.ask("b", "echo", "still here").await, "still here");
+    world.system.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_is_a_crash() {
+    check("trap", "the guest panicked or aborted").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endless_loop_is_stopped_at_its_deadline() {
+    check("spin", "the guest ran past its deadline").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_memory_bomb_is_stopped_at_its_limit() {
+    check("grow", "more memory than its limit").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endless_recursion_is_stopped_at_its_stack() {
+    check("recurse", "the guest's stack overflowed").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_is_an_exit() {
+    check("fail", "the guest failed: told to fail").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_timers_than_allowed_are_a_crash() {
+    check("timers:65", "a host function ended the guest").await;
+}
+
+#[tokio::test]
+async fn an_endless_loop_leaves_others_their_turn_on_the_same_thread() {
+    let components = "[component.a]\nSOURCE\nmax_deliver = 1\nlimits = { deadline = \"10s\" }\n[component.b]\nSOURCE\n";
+    let world = World::start(components).await;
+    let spin = world.system.call("a", "spin", Vec::new(), Duration::from_secs(60));
+    tokio::select! {
+        biased;
+        _ = spin => panic!("the loop ended before its neighbour was asked"),
+        answer = async {
+            tokio::task::yield_now().await;
+            world.ask("b", "echo", "my turn").await
+        } => assert_eq!(answer, "my turn"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crashes_beyond_the_intensity_end_the_system() {
+    let world = World::start("[supervisor.x]\nintensity = 2\nchildren = [\"a\"]\n[component.a]\nSOURCE\n").await;
+    // The root starts its supervisor again until its own patience is at its end, too.
+    while world.system.call("a", "trap", Vec::new(), Duration::from_secs(30)).await.is_err() {
+        if world.told().iter().any(|line| line == "gave up s") {
+            break;
+        }
+    }
+    let reason = world.system.exited().await;
+    assert!(matches!(reason, airssys_rt::ExitReason::GaveUp), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_the_door_may_do_is_denied_and_recorded() {
+    let world = World::start(TWO).await;
+    for (subject, rule) in [
+        ("net:169.254.169.254:80", "component.a net.connect default-deny"),
+        ("run:/bin/sh", "component.a process.spawn default-deny"),
+    ] {
+        let answer = world.ask("a", subject, "").await;
+        assert!(answer.starts_with("Denied"), "{subject}: {answer}");
+        assert_eq!(world.denied(), [rule], "{subject}");
+    }
+    assert_eq!(world.ask("a", "env:HOME", "").await, "absent");
+    assert_eq!(world.denied(), ["component.a env.read default-deny"]);
+    assert!(world.ask("a", "clock", "").await.len() > 10, "clocks are granted to everyone");
+    assert!(world.denied().is_empty());
+}

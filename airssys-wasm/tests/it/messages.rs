@@ -1,0 +1,115 @@
+//! Messages arrive once, in order, from whom they say, and only where the manifest lets them.
+
+use std::time::Duration;
+
+use airssys_wasm::ErrorKind;
+
+use crate::world::World;
+
+const PAIR: &str = "[component.b]\nSOURCE\nlimits = { payload = \"1KiB\" }\n\
+                    [component.a]\nSOURCE\ngrants = { send = [\"b\"] }\n[component.c]\nSOURCE\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_component_sends_and_calls_where_it_may() {
+    let world = World::start(PAIR).await;
+    assert_eq!(world.ask("a", "send:b", "x").await, "ok: sent");
+    assert_eq!(world.ask("a", "call:b", "hello").await, "ok: hello");
+    assert_eq!(world.ask("b", "handled", "").await, "3", "what was sent, what was called, and this");
+    assert!(world.denied().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_component_sends_nowhere_else() {
+    let world = World::start(PAIR).await;
+    for (from, to) in [("c", "b"), ("a", "c"), ("a", "a"), ("a", "nobody")] {
+        let answer = world.ask(from, &format!("send:{to}"), "x").await;
+        assert!(answer.starts_with("Denied"), "{from} to {to}: {answer}");
+        assert_eq!(world.denied(), [format!("component.{from} actor.send default-deny")]);
+    }
+    assert_eq!(world.ask("b", "handled", "").await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_crashes_has_sent_nothing() {
+    let world = World::start(PAIR).await;
+    world.crash("a", "send-then-trap:b").await;
+    assert_eq!(world.ask("b", "handled", "").await, "1", "only this question arrived");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_than_the_outbox_holds_arrives_through_a_smaller_mailbox() {
+    let components = "[component.b]\nSOURCE\nmailbox = 3\n[component.a]\nSOURCE\ngrants = { send = [\"b\"] }\n";
+    let world = World::start(components).await;
+    assert_eq!(world.ask("a", "flood:b", "x").await, "ok: flooded");
+    assert_eq!(world.ask("b", "handled", "").await, "10001");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_component_cannot_wait_for_itself() {
+    let world = World::start("[component.a]\nSOURCE\nmailbox = 3\ngrants = { send = [\"a\"] }\n").await;
+    assert_eq!(world.ask("a", "flood:a", "x").await, "ok: flooded");
+    assert!(world.ask("a", "call:a", "x").await.contains("TimedOut"), "a call to itself is not answered");
+    let status = &world.system.status()[0];
+    assert!(status.dead > 0, "{status:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sender_is_who_it_is() {
+    let world = World::start(PAIR).await;
+    assert_eq!(world.ask("b", "sender", "").await, "host");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_of_messages_hold() {
+    let world = World::start(PAIR).await;
+    let large = "x".repeat(1025);
+    assert!(world.ask("a", "send:b", &large).await.contains("TooLarge"), "the receiver's limit");
+    let patience = Duration::from_secs(30);
+    let error = world.system.call("b", "echo", large.into(), patience).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded);
+    let error = world.system.call("b", &"s".repeat(257), Vec::new(), patience).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded);
+    let error = world.system.call("nobody", "echo", Vec::new(), patience).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_answer_is_told_from_an_empty_one() {
+    let world = World::start(PAIR).await;
+    let patience = Duration::from_secs(30);
+    assert_eq!(world.system.call("b", "silent", Vec::new(), patience).await.unwrap(), None);
+    assert_eq!(world.system.call("b", "echo", Vec::new(), patience).await.unwrap(), Some(Vec::new()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_survives_the_crash_of_what_is_before_it() {
+    let world = World::start(PAIR).await;
+    let patience = Duration::from_secs(30);
+    let crash = world.system.call("b", "trap", Vec::new(), patience);
+    let echoes = ["1", "2", "3"].map(|text| world.ask("b", "echo", text));
+    let [one, two, three] = echoes;
+    let (crashed, one, two, three) = tokio::join!(crash, one, two, three);
+    assert!(crashed.is_err());
+    assert_eq!((one.as_str(), two.as_str(), three.as_str()), ("1", "2", "3"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn timers_fire_once_and_a_crash_disarms_them() {
+    let world = World::start(PAIR).await;
+    assert_eq!(world.ask("b", "timer:trap/0", "").await, "ok: set");
+    // The timer crashes it, and it starts anew, without the timer.
+    while world.ask("b", "handled", "").await != "1" {}
+    assert_eq!(world.told().iter().filter(|line| line.starts_with("exited s/b")).count(), 1);
+    assert_eq!(world.ask("b", "timer:later/3600000", "").await, "ok: set");
+    assert_eq!(world.ask("b", "cancel:later", "").await, "true");
+    assert_eq!(world.ask("b", "cancel:later", "").await, "false");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_system_is_told_from_a_busy_one() {
+    let world = World::start(PAIR).await;
+    world.ask("a", "send:b", "x").await;
+    world.system.idle(Duration::from_millis(50)).await;
+    let handled: u64 = world.system.status().iter().map(|status| status.handled).sum();
+    assert_eq!(handled, 2, "it is idle when all is handled");
+}

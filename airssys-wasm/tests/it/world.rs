@@ -1,0 +1,113 @@
+//! A system of hostile components, its records and its events.
+
+use std::{
+    path::Path,
+    sync::{Arc, LazyLock, Mutex},
+    time::Duration,
+};
+
+use airssys_osl::{
+    Os,
+    policy::{Grant, Policy},
+    testing::{MemorySink, Recorded},
+};
+use airssys_rt::EventKind;
+use airssys_wasm::{
+    Component, Engine, Event, System, Watch, add_principals, load, load_grants,
+    manifest::{Manifest, Overrides},
+};
+use tempfile::TempDir;
+
+/// One engine for all tests: each reserves address space for a thousand instances.
+static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new().unwrap());
+
+/// Answers that take this long do not come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct World {
+    pub(crate) dir: TempDir,
+    pub(crate) system: System,
+    records: MemorySink,
+    told: Arc<Told>,
+}
+
+/// What the system told, as text.
+#[derive(Default)]
+pub(crate) struct Told(Mutex<Vec<String>>);
+
+impl Watch for Told {
+    fn event(&self, event: &Event<'_>) {
+        let line = match event {
+            Event::DeadLetter(letter) => {
+                format!("dead {} {} after {}: {}", letter.component, letter.subject, letter.deliveries, letter.reason)
+            }
+            Event::Life(life) => match &life.kind {
+                EventKind::Exited { reason } => format!("exited {}: {reason}", life.path),
+                EventKind::Restarting { .. } => format!("restarting {}", life.path),
+                EventKind::GaveUp => format!("gave up {}", life.path),
+                _ => return,
+            },
+            _ => return,
+        };
+        self.0.lock().unwrap().push(line);
+    }
+}
+
+impl World {
+    /// Starts a system. In `components`, `SOURCE` is the hostile component; `data` is a folder with a file `a`.
+    pub(crate) async fn start(components: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("data")).unwrap();
+        std::fs::write(dir.path().join("data/a"), "content").unwrap();
+        std::fs::write(dir.path().join("secret"), "secret").unwrap();
+        Self::start_in(dir, components).await
+    }
+
+    pub(crate) async fn start_in(dir: TempDir, components: &str) -> Self {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/hostile.wasm");
+        let source = format!("source = \"{}\"", fixture.display());
+        let text = format!("[system]\nname = \"s\"\nintensity = 20\n{}", components.replace("SOURCE", &source));
+        let manifest = Manifest::parse(&text, &dir.path().canonicalize().unwrap(), &Overrides::default());
+        let manifest = manifest.unwrap_or_else(|problems| panic!("{problems:#?}"));
+
+        let records = MemorySink::new();
+        let grants: Vec<Grant> = load_grants(&manifest);
+        let policy = add_principals(&manifest, Policy::builder()).principal("host", grants).build().unwrap();
+        let os = Os::new(policy, records.clone());
+        let told = Arc::new(Told::default());
+        let watch: Arc<dyn Watch> = told.clone();
+        let program = os.principal("host").unwrap();
+        let loaded: Vec<Component> = load(&manifest, &ENGINE, None, &os, &program, &watch).await.unwrap();
+        let system = System::start(&manifest, &loaded, &ENGINE, &os, watch).await.unwrap();
+        records.take();
+        Self { dir, system, records, told }
+    }
+
+    /// Calls a component, and gives its answer as text.
+    pub(crate) async fn ask(&self, to: &str, subject: &str, payload: &str) -> String {
+        let answer = self.system.call(to, subject, payload.into(), PATIENCE).await;
+        String::from_utf8(answer.unwrap_or_else(|error| panic!("{subject}: {error:?}")).unwrap()).unwrap()
+    }
+
+    /// Calls a component that crashes of it each time; the call ends when the message is given up.
+    pub(crate) async fn crash(&self, to: &str, subject: &str) {
+        let error = self.system.call(to, subject, Vec::new(), PATIENCE).await.unwrap_err();
+        assert_eq!(error.kind(), airssys_wasm::ErrorKind::Unavailable, "{error:?}");
+        let cause = std::error::Error::source(&error).unwrap().downcast_ref::<airssys_rt::CallError>();
+        assert_eq!(cause, Some(&airssys_rt::CallError::Dropped), "the message was given up, not forgotten");
+    }
+
+    /// What was told since the last look.
+    pub(crate) fn told(&self) -> Vec<String> {
+        std::mem::take(&mut *self.told.0.lock().unwrap())
+    }
+
+    /// What was denied since the last look: principal, action, resource, rule.
+    pub(crate) fn denied(&self) -> Vec<String> {
+        let denied = |record: &Recorded| {
+            (record.verdict == airssys_osl::Verdict::Deny || record.outcome == airssys_osl::audit::Outcome::Denied)
+                .then(|| format!("{} {} {}", record.principal, record.action, record.rule))
+        };
+        self.records.take().iter().filter_map(denied).collect()
+    }
+}

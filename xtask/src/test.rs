@@ -1,0 +1,66 @@
+//! `cargo xtask test`: everything that must hold. What CI runs, and nothing more than it.
+
+#![expect(clippy::disallowed_methods, reason = "a tool of the project: it runs cargo")]
+
+use std::{env, error::Error, ffi::OsStr, process::Command, time::Instant};
+
+use crate::{guests, tidy};
+
+/// Runs every check, the quick ones first; the first that fails ends it.
+pub(crate) fn run() -> Result<(), Box<dyn Error>> {
+    step("tidy", tidy::run)?;
+    step("format", || cargo(&["fmt", "--all", "--check"], &[]))?;
+    step("lints", || {
+        cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "--deny", "warnings"], &[])
+    })?;
+    step("tests", || cargo(&["test", "--locked", "--workspace"], &[]))?;
+    step("tests of the guests", || cargo(&["test", "--locked", "--manifest-path", "guests/Cargo.toml"], &[]))?;
+    step("documentation", || {
+        cargo(&["doc", "--locked", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "--deny warnings")])
+    })?;
+    step("guests", guests_are_what_is_committed)
+}
+
+fn step(name: &str, run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> Result<(), Box<dyn Error>> {
+    eprintln!("== {name}");
+    let started = Instant::now();
+    run().map_err(|error| format!("{name}: {error}"))?;
+    eprintln!("== {name}: {:.0} s", started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn cargo(args: &[&str], variables: &[(&str, &str)]) -> Result<(), Box<dyn Error>> {
+    let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    succeed(Command::new(program).args(args).envs(variables.iter().copied()))
+}
+
+fn succeed(command: &mut Command) -> Result<(), Box<dyn Error>> {
+    let status = command.status()?;
+    if status.success() { Ok(()) } else { Err(format!("{command:?} ended with {status}").into()) }
+}
+
+/// Compares the committed components with what their sources give. That needs a certain compiler, which Debian has:
+/// where it can be installed it is, and where it cannot, this is skipped with a word.
+fn guests_are_what_is_committed() -> Result<(), Box<dyn Error>> {
+    if !guests::has_reference() && can_install() {
+        let install = ["install", "--yes", "--no-install-recommends"];
+        let quiet = [("DEBIAN_FRONTEND", "noninteractive")];
+        // Where the packages cannot be had, `has_reference` says so below.
+        let _ = succeed(Command::new("apt-get").arg("update"));
+        let _ = succeed(Command::new("apt-get").args(install).args(guests::REFERENCE_PACKAGES).envs(quiet));
+    }
+    if guests::has_reference() {
+        return guests::build(true);
+    }
+    eprintln!("SKIPPED: the committed components were not compared with their sources: the compiler that gives");
+    eprintln!("SKIPPED: the same bytes is not here (Debian: {})", guests::REFERENCE_PACKAGES.join(" "));
+    Ok(())
+}
+
+/// Whether this is a Debian on which we may install packages.
+fn can_install() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    let is_root = id.is_ok_and(|id| id.stdout.trim_ascii() == b"0");
+    let paths = env::var_os("PATH").unwrap_or_default();
+    is_root && env::split_paths(&paths).any(|dir| dir.join(OsStr::new("apt-get")).exists())
+}
