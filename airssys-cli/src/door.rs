@@ -32,7 +32,8 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// Opens the log in `log_dir` and puts a door before the system. `grants` are the program's own.
+    /// Opens the log in `log_dir` and puts a door before a system, whose denials are told at once. `grants` are the
+    /// program's own.
     pub(crate) fn open(
         log_dir: PathBuf,
         origin: &str,
@@ -42,15 +43,13 @@ impl Door {
     ) -> Result<Self, Failure> {
         let log = Log::open(&log_dir, origin, LogOptions::default())
             .map_err(|error| log_failure(&log_dir, error))?;
-        Self::with_log(log, log_dir, policy, grants, terminal)
+        let sink = Heard { log: log.clone(), terminal: terminal.clone() };
+        Self::with_log(log, sink, log_dir, policy, grants)
     }
 
     /// Opens the first log of this user that no other program writes: for what has no manifest that names one.
-    pub(crate) fn open_for_user(
-        policy: PolicyBuilder,
-        grants: Vec<Grant>,
-        terminal: &Arc<Terminal>,
-    ) -> Result<Self, Failure> {
+    /// Denials are on the record only; the streams belong to the command that runs.
+    pub(crate) fn open_for_user(policy: PolicyBuilder, grants: Vec<Grant>) -> Result<Self, Failure> {
         let Some(state) = config::state_dir() else {
             let failure = Failure::failed("cannot tell where to keep the audit log");
             return Err(failure.help("set HOME or XDG_STATE_HOME to an absolute path"));
@@ -59,7 +58,7 @@ impl Door {
         for number in 0..config::LOGS {
             let log_dir = state.join(format!("audit-{number}"));
             match Log::open(&log_dir, &format!("airssys/user-{number}"), LogOptions::default()) {
-                Ok(log) => return Self::with_log(log, log_dir, policy, grants, terminal),
+                Ok(log) => return Self::with_log(log.clone(), log, log_dir, policy, grants),
                 Err(error) if error.kind() == ErrorKind::Busy => last = Some(error),
                 Err(error) => return Err(log_failure(&log_dir, error)),
             }
@@ -73,10 +72,10 @@ impl Door {
 
     fn with_log(
         log: Log,
+        sink: impl Sink,
         log_dir: PathBuf,
         policy: PolicyBuilder,
         mut grants: Vec<Grant>,
-        terminal: &Arc<Terminal>,
     ) -> Result<Self, Failure> {
         let cache_dir = config::cache_dir().filter(|dir| match bootstrap::create_dir(dir) {
             Ok(()) => true,
@@ -92,7 +91,7 @@ impl Door {
         }
         let policy = policy.principal(PROGRAM, grants).build();
         let policy = policy.map_err(|error| Failure::invalid("cannot compile the policy").caused_by(error))?;
-        let os = Os::new(policy, Heard { log: log.clone(), terminal: terminal.clone() });
+        let os = Os::new(policy, sink);
         let program = os.principal(PROGRAM).map_err(|error| Failure::failed("no principal").caused_by(error))?;
         Ok(Self { os, log, log_dir, program, cache_dir })
     }

@@ -19,7 +19,7 @@ pub(super) fn check(check: &Check, terminal: &Arc<Terminal>) -> Result<ExitCode,
     let engine = Engine::new().map_err(|error| Failure::failed("cannot compile anything").caused_by(error))?;
     // Not the system's own log: the system may be running.
     let policy = add_principals(&file.manifest, Policy::builder());
-    let door = Door::open_for_user(policy, load_grants(&file.manifest), terminal)?;
+    let door = Door::open_for_user(policy, load_grants(&file.manifest))?;
     door.started(&format!("check {} {}", file.shown, file.digest))?;
 
     let watch: Arc<dyn Watch> = Arc::new(Compiling(terminal.clone()));

@@ -61,7 +61,7 @@ async fn command(run: Run, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure
     let engine = Engine::new().map_err(|error| Failure::failed("cannot run anything").caused_by(error))?;
     let policy = grant_command(Policy::builder(), COMMAND);
     let grants = vec![Grant::fs(dir, Rights::READ).rule("builtin.components")];
-    let door = Door::open_for_user(policy, grants, terminal)?;
+    let door = Door::open_for_user(policy, grants)?;
     door.started(&run.target.display().to_string())?;
 
     let bytes = match door.program.dir(dir).await {

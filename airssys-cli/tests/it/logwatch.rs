@@ -9,7 +9,7 @@ use crate::{count::Count, program::World};
 /// The rogue's six attempts: action, the end of the resource, and the rule that stopped it.
 const DENIALS: [(&str, &str, &str); 6] = [
     ("fs.open", "/etc/passwd", "beneath-root"),
-    ("fs.open", "/geo/../airssys.toml", "beneath-root"),
+    ("fs.open", "/geo/../../../etc/passwd", "beneath-root"),
     ("fs.open", "/geo/escape", "beneath-root"),
     ("net.connect", "tcp://169.254.169.254:80", "default-deny"),
     ("env.read", "*", "default-deny"),

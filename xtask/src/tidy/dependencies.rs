@@ -26,12 +26,12 @@ pub(super) fn check(root: &Path) -> Result<Vec<Finding>, Failure> {
         return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr)).into());
     }
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    let packages = metadata["packages"].as_array().ok_or("cargo metadata has no packages")?;
+    let packages = metadata.get("packages").and_then(Value::as_array).ok_or("cargo metadata has no packages")?;
     Ok(packages.iter().flat_map(findings).collect())
 }
 
 fn findings(package: &Value) -> Vec<Finding> {
-    let name = package["name"].as_str().unwrap_or_default();
+    let name = text(package, "name");
     let finding = |message| Finding { file: format!("{name}/Cargo.toml"), line: 1, message };
     if OUTSIDE.contains(&name) {
         return Vec::new();
@@ -39,11 +39,11 @@ fn findings(package: &Value) -> Vec<Finding> {
     let Some((_, may_import)) = MAY_IMPORT.iter().find(|(known, _)| *known == name) else {
         return vec![finding(format!("`{name}` is not in the table of who may import whom (xtask/src/tidy)"))];
     };
-    let dependencies = package["dependencies"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let ours = dependencies.iter().filter(|dependency| !dependency["path"].is_null());
+    let dependencies = package.get("dependencies").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let ours = dependencies.iter().filter(|dependency| dependency.get("path").is_some_and(Value::is_string));
     ours.filter_map(|dependency| {
-        let imported = dependency["name"].as_str().unwrap_or_default();
-        let optional = dependency["optional"].as_bool().unwrap_or(false);
+        let imported = text(dependency, "name");
+        let optional = dependency.get("optional").and_then(Value::as_bool).unwrap_or(false);
         if !may_import.contains(&imported) {
             Some(finding(format!("`{name}` must not import `{imported}`")))
         } else if name == "airssys-rt" && !optional {
@@ -53,6 +53,10 @@ fn findings(package: &Value) -> Vec<Finding> {
         }
     })
     .collect()
+}
+
+fn text<'v>(value: &'v Value, key: &str) -> &'v str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
 #[cfg(test)]
