@@ -17,7 +17,13 @@ pub(crate) struct Args {
     pub(crate) json: bool,
 
     /// Which log lines to print on stderr: error, warn, info, debug, trace, or a filter such as `guest=debug`
-    #[arg(long, global = true, value_name = "FILTER", default_value = "warn,guest=info", env = "AIRSSYS_LOG")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILTER",
+        default_value = "warn,guest=info",
+        env = "AIRSSYS_LOG"
+    )]
     pub(crate) log: String,
 
     #[command(subcommand)]
@@ -38,13 +44,9 @@ Exit status: 0 done; 1 the system or the component failed; 2 wrong usage;
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a system from its manifest, or one WASI command
     Run(Run),
-    /// Find every problem of a manifest, without running anything
     Check(Check),
-    /// Show what a component is and what it imports
     Inspect(Inspect),
-    /// Read and prove the audit log: who touched what
     #[command(subcommand)]
     Audit(Audit),
 }
@@ -57,7 +59,7 @@ pub(crate) enum Command {
 /// A command runs with the standard streams of this program and is granted nothing: no file, no network, no variable.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Run {
-    /// A folder with an `airssys.toml`, a manifest, or a component (`.wasm`, `.wat`)
+    /// A folder with an `airssys.toml`, a manifest, or a component (`.wasm`)
     pub(crate) target: PathBuf,
 
     /// Give a variable of the manifest's `[vars]` another value; a path is relative to the current folder
@@ -91,22 +93,19 @@ pub(crate) struct Check {
 /// Show what a component is and what it imports.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Inspect {
-    /// The component (`.wasm`, `.wat`)
+    /// The component (`.wasm`)
     pub(crate) component: PathBuf,
 }
 
-/// Read and prove the audit log.
+/// Read and prove the audit log: who touched what.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
-    /// Print the last records, and go on with new ones
     Tail(Tail),
-    /// Print the records that match
     Query(Query),
-    /// Prove that no record was changed, removed, inserted or moved
     Verify(Verify),
 }
 
-/// Print the last records, and go on with new ones.
+/// Print the last records, and go on with new ones (--follow).
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Tail {
     #[command(flatten)]
@@ -201,5 +200,9 @@ fn action(text: &str) -> Result<airssys_osl::Action, String> {
 fn time(text: &str) -> Result<u64, String> {
     let parsed = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339);
     let parsed = parsed.map_err(|error| format!("{error}; give a time such as 2026-11-22T10:00:00Z"))?;
-    u64::try_from(parsed.unix_timestamp_nanos()).map_err(|_| "that is before 1970".to_owned())
+    match parsed.unix_timestamp_nanos() {
+        before if before < 0 => Err("that is before 1970".to_owned()),
+        // No record is from the year 2554 or later.
+        nanoseconds => Ok(u64::try_from(nanoseconds).unwrap_or(u64::MAX)),
+    }
 }

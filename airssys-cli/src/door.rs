@@ -63,7 +63,8 @@ impl Door {
                 Err(error) => return Err(log_failure(&log_dir, error)),
             }
         }
-        let failure = Failure::failed(format!("all {} logs in `{}` are in use", config::LOGS, state.display()));
+        let failure =
+            Failure::failed(format!("all {} logs in `{}` are in use", config::LOGS, state.display()));
         Err(match last {
             Some(error) => failure.caused_by(error),
             None => failure,
@@ -90,9 +91,11 @@ impl Door {
             grants.push(Grant::fs(dir, rights).rule("builtin.cache"));
         }
         let policy = policy.principal(PROGRAM, grants).build();
-        let policy = policy.map_err(|error| Failure::invalid("cannot compile the policy").caused_by(error))?;
+        let policy =
+            policy.map_err(|error| Failure::invalid("cannot compile the policy").caused_by(error))?;
         let os = Os::new(policy, sink);
-        let program = os.principal(PROGRAM).map_err(|error| Failure::failed("no principal").caused_by(error))?;
+        let program =
+            os.principal(PROGRAM).map_err(|error| Failure::failed("no principal").caused_by(error))?;
         Ok(Self { os, log, log_dir, program, cache_dir })
     }
 
@@ -145,13 +148,16 @@ impl Sink for Heard {
 
 fn log_failure(log_dir: &Path, error: Error) -> Failure {
     if error.kind() == ErrorKind::Tampered {
-        let failure = Failure::tampered(format!("the audit log in `{}` is not what it was", log_dir.display()));
+        let failure =
+            Failure::tampered(format!("the audit log in `{}` is not what it was", log_dir.display()));
         let help = "keep it as evidence (move the folder away); the next start begins a new log";
         return failure.caused_by(error).help(help);
     }
     let failure = Failure::failed(format!("cannot write the audit log in `{}`", log_dir.display()));
     if error.kind() == ErrorKind::Busy {
-        return failure.caused_by(error).help("the system runs already: stop it first, or give this one another `state`");
+        return failure
+            .caused_by(error)
+            .help("the system runs already: stop it first, or give this one another `state`");
     }
     failure.caused_by(error).help("nothing runs without its audit log")
 }

@@ -32,9 +32,8 @@ impl ManifestFile {
         let text = String::from_utf8(bytes).map_err(|error| {
             Failure::invalid(format!("cannot read `{shown}`: a manifest is UTF-8 text")).caused_by(error)
         })?;
-        let base = config::absolute(Path::new(".")).map_err(|error| {
-            Failure::failed("cannot tell the current folder").caused_by(error)
-        })?;
+        let base = config::absolute(Path::new("."))
+            .map_err(|error| Failure::failed("cannot tell the current folder").caused_by(error))?;
         let overrides = Overrides { values: set.iter().cloned().collect::<BTreeMap<_, _>>(), base };
         let dir = path.parent().unwrap_or(Path::new("/"));
         match Manifest::parse(&text, dir, &overrides) {
@@ -46,7 +45,7 @@ impl ManifestFile {
 
 /// Whether `target` is a component by its name.
 pub(crate) fn is_component(target: &Path) -> bool {
-    target.extension().is_some_and(|extension| extension == "wasm" || extension == "wat")
+    target.extension().is_some_and(|extension| extension == "wasm")
 }
 
 fn read_manifest(target: &Path) -> Result<BootFile, Failure> {

@@ -102,9 +102,9 @@ macro_rules! export {
                 fn terminate(reason: $crate::export::ExitReason) {
                     ACTOR.with(|slot| slot.terminate(reason))
                 }
-    }
+            }
 
-            $crate::bindings::export_component!(Face with_types_in $crate::bindings);
+    $crate::bindings::export_component!(Face with_types_in $crate::bindings);
         };
     };
 }

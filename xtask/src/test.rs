@@ -14,7 +14,9 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "--deny", "warnings"], &[])
     })?;
     step("tests", || cargo(&["test", "--locked", "--workspace"], &[]))?;
-    step("tests of the guests", || cargo(&["test", "--locked", "--manifest-path", "guests/Cargo.toml"], &[]))?;
+    step("tests of the guests", || {
+        cargo(&["test", "--locked", "--manifest-path", "guests/Cargo.toml"], &[])
+    })?;
     step("documentation", || {
         cargo(&["doc", "--locked", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "--deny warnings")])
     })?;
@@ -52,7 +54,9 @@ fn guests_are_what_is_committed() -> Result<(), Box<dyn Error>> {
     if guests::has_reference() {
         return guests::build(true);
     }
-    eprintln!("SKIPPED: the committed components were not compared with their sources: the compiler that gives");
+    eprintln!(
+        "SKIPPED: the committed components were not compared with their sources: the compiler that gives"
+    );
     eprintln!("SKIPPED: the same bytes is not here (Debian: {})", guests::REFERENCE_PACKAGES.join(" "));
     Ok(())
 }

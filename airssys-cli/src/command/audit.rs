@@ -118,7 +118,9 @@ fn log_dir(path: &LogPath) -> Result<PathBuf, Failure> {
     }
     match ManifestFile::read(&path.path, &[]) {
         Ok(file) => Ok(file.manifest.audit.dir),
-        Err(failure) => Err(failure.help("give a folder with an `airssys.toml`, a manifest, or the folder of a log")),
+        Err(failure) => {
+            Err(failure.help("give a folder with an `airssys.toml`, a manifest, or the folder of a log"))
+        }
     }
 }
 

@@ -16,7 +16,8 @@ use crate::{
 
 pub(super) fn check(check: &Check, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
     let file = ManifestFile::read(&check.target, &check.set)?;
-    let engine = Engine::new().map_err(|error| Failure::failed("cannot compile anything").caused_by(error))?;
+    let engine =
+        Engine::new().map_err(|error| Failure::failed("cannot compile anything").caused_by(error))?;
     // Not the system's own log: the system may be running.
     let policy = add_principals(&file.manifest, Policy::builder());
     let door = Door::open_for_user(policy, load_grants(&file.manifest))?;

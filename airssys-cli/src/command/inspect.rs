@@ -15,7 +15,8 @@ pub(super) fn inspect(inspect: &Inspect, terminal: &Arc<Terminal>) -> Result<Exi
     let shown = inspect.component.display();
     let unreadable = |error| Failure::invalid(format!("cannot read `{shown}`")).caused_by(error);
     let bytes = airssys_osl::bootstrap::read(&inspect.component, COMPONENT_BYTES).map_err(unreadable)?.bytes;
-    let engine = Engine::new().map_err(|error| Failure::failed("cannot compile anything").caused_by(error))?;
+    let engine =
+        Engine::new().map_err(|error| Failure::failed("cannot compile anything").caused_by(error))?;
     let size = bytes.len();
     let loaded = runtime()?.block_on(Component::load(&engine, bytes, None, || ()));
     let (component, _) =

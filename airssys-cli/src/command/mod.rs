@@ -27,7 +27,8 @@ pub(crate) fn run(args: Args, terminal: &Arc<Terminal>) -> Result<ExitCode, Fail
 
 fn log_to(terminal: &Arc<Terminal>, filter: &str) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(filter).map_err(|error| {
-        let failure = Failure::failed(format!("cannot understand the log filter `{filter}`")).caused_by(error);
+        let failure =
+            Failure::failed(format!("cannot understand the log filter `{filter}`")).caused_by(error);
         failure.help("such as `info` or `warn,guest=debug`")
     })?;
     let format = fmt::format().with_target(false).without_time().compact();

@@ -73,8 +73,9 @@ async fn command(run: Run, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure
     let compiling = || terminal.status(format!("compiling {name} …"));
     let loaded = Component::load(&engine, bytes, cache.as_deref(), compiling).await;
     terminal.status(String::new());
-    let (component, _) = loaded
-        .map_err(|error| Failure::invalid(format!("cannot run `{}`", run.target.display())).caused_by(error))?;
+    let (component, _) = loaded.map_err(|error| {
+        Failure::invalid(format!("cannot run `{}`", run.target.display())).caused_by(error)
+    })?;
 
     let principal = door.os.principal(&principal_name(COMMAND));
     let principal = principal.map_err(|error| Failure::failed("no principal").caused_by(error))?;
@@ -149,8 +150,9 @@ async fn system(run: Run, started: Instant, terminal: &Arc<Terminal>) -> Result<
     door.close(why.text())?;
     match why {
         Why::Idle | Why::Asked => Ok(ExitCode::SUCCESS),
-        Why::GaveUp => Err(Failure::failed(format!("the system `{}` gave up", file.manifest.name))
-            .help("its components crashed more often than `intensity` in `period` allows; the lines above say why")),
+        Why::GaveUp => Err(Failure::failed(format!("the system `{}` gave up", file.manifest.name)).help(
+            "its components crashed more often than `intensity` in `period` allows; the lines above say why",
+        )),
     }
 }
 
@@ -209,7 +211,13 @@ impl Why {
 }
 
 /// Waits until the system is to be stopped, and shows what it does.
-async fn attend(system: &System, run: &Run, started: Instant, signals: &mut Signals, terminal: &Terminal) -> Why {
+async fn attend(
+    system: &System,
+    run: &Run,
+    started: Instant,
+    signals: &mut Signals,
+    terminal: &Terminal,
+) -> Why {
     let idle = async {
         match run.until_idle {
             Some(quiet) => system.idle(quiet).await,

@@ -35,7 +35,9 @@ impl ManifestProblems {
     /// What was found when the manifest's files were opened.
     pub(crate) fn load(file: &ManifestFile, errors: &[LoadError]) -> Self {
         let problems = errors.iter().map(|error| {
-            let message = chain(&error.error).join(": ");
+            let mut causes = chain(&error.error);
+            causes.dedup();
+            let message = causes.join(": ");
             Problem { span: error.span.clone(), message, help: load_help(error) }
         });
         Self { shown: file.shown.clone(), text: file.text.clone(), problems: problems.collect() }
@@ -50,7 +52,9 @@ fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
 fn load_help(error: &LoadError) -> Option<String> {
     match error.error.kind() {
         ErrorKind::NotFound => Some("make it, or name one that exists".to_owned()),
-        ErrorKind::DigestMismatch => Some("if this is the component that you want, write its digest here".to_owned()),
+        ErrorKind::DigestMismatch => {
+            Some("if this is the component that you want, write its digest here".to_owned())
+        }
         ErrorKind::InvalidComponent => Some("`airssys inspect` shows what a component is".to_owned()),
         _ => None,
     }

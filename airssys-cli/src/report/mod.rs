@@ -124,11 +124,8 @@ impl Terminal {
         let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         let mut stderr = io::stderr().lock();
         // Where stderr is closed there is nobody to tell.
-        let _ = if status.is_empty() {
-            stderr.write_fmt(text)
-        } else {
-            write!(stderr, "\r\x1b[K{text}{status}")
-        };
+        let _ =
+            if status.is_empty() { stderr.write_fmt(text) } else { write!(stderr, "\r\x1b[K{text}{status}") };
     }
 }
 

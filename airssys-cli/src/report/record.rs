@@ -93,7 +93,10 @@ pub(crate) fn report_text(paint: Paint, dir: &str, report: &Report) -> String {
         timestamp(report.last_checkpoint_ns),
     );
     if report.unsealed > 0 {
-        text.push_str(&format!("\n  {} records after the last checkpoint: linked, not yet signed", report.unsealed));
+        text.push_str(&format!(
+            "\n  {} records after the last checkpoint: linked, not yet signed",
+            report.unsealed
+        ));
     }
     if report.torn_bytes > 0 {
         text.push_str(&format!("\n  {} bytes after the last whole record", report.torn_bytes));
@@ -128,7 +131,9 @@ fn timestamp(wall_ns: u64) -> String {
 
 /// The name of an action, or the number of one that a newer version knows.
 fn action(record: &Record) -> String {
-    record.action().map_or_else(|| format!("action {}", record.action_number()), |action| action.name().to_owned())
+    record
+        .action()
+        .map_or_else(|| format!("action {}", record.action_number()), |action| action.name().to_owned())
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -38,7 +38,11 @@ pub(crate) struct Announcer {
 impl Announcer {
     /// `dead` takes each dead letter as one line of JSON. Its sender is unbounded: each entry has crashed a component
     /// several times, which takes longer than writing it down.
-    pub(crate) fn new(terminal: Arc<Terminal>, started: Instant, dead: mpsc::UnboundedSender<Vec<u8>>) -> Self {
+    pub(crate) fn new(
+        terminal: Arc<Terminal>,
+        started: Instant,
+        dead: mpsc::UnboundedSender<Vec<u8>>,
+    ) -> Self {
         Self {
             terminal,
             started,
@@ -66,7 +70,8 @@ impl Announcer {
             show(elapsed)
         );
         let ms = millis(elapsed);
-        self.terminal.tell(&line, || json!({"event": "loaded", "compiled": compiled, "cached": cached, "ms": ms}));
+        self.terminal
+            .tell(&line, || json!({"event": "loaded", "compiled": compiled, "cached": cached, "ms": ms}));
     }
 
     pub(crate) fn restarts(&self) -> BTreeMap<String, u64> {
@@ -117,7 +122,8 @@ impl Announcer {
                 self.terminal.event(|| json!({"event": "ended", "actor": path, "reason": "shutdown"}));
             }
             EventKind::InitFailed { reason } => {
-                let line = format!("  {}  {path}: {reason}", self.terminal.err.text(Style::Bad, "did not start"));
+                let line =
+                    format!("  {}  {path}: {reason}", self.terminal.err.text(Style::Bad, "did not start"));
                 let json = || json!({"event": "init_failed", "actor": path, "reason": reason.to_string()});
                 self.terminal.tell(&line, json);
             }
@@ -125,8 +131,12 @@ impl Announcer {
                 let mut restarts = self.restarts.lock().unwrap_or_else(PoisonError::into_inner);
                 *restarts.entry(path.rsplit('/').next().unwrap_or(path).to_owned()).or_default() += 1;
                 drop(restarts);
-                let line = format!("  {}  {path}, restart {attempt}", self.terminal.err.text(Style::Dim, "restarting"));
-                self.terminal.tell(&line, || json!({"event": "restarting", "actor": path, "attempt": attempt}));
+                let line = format!(
+                    "  {}  {path}, restart {attempt}",
+                    self.terminal.err.text(Style::Dim, "restarting")
+                );
+                self.terminal
+                    .tell(&line, || json!({"event": "restarting", "actor": path, "attempt": attempt}));
             }
             EventKind::GaveUp => {
                 let line = format!(
@@ -151,9 +161,10 @@ impl Watch for Announcer {
     fn event(&self, event: &Event<'_>) {
         match event {
             Event::Compiling { component } => {
-                self.terminal.tell(&format!("  compiling {component} …"), || {
-                    json!({"event": "compiling", "component": component})
-                });
+                self.terminal.tell(
+                    &format!("  compiling {component} …"),
+                    || json!({"event": "compiling", "component": component}),
+                );
             }
             Event::Loaded { origin, .. } => {
                 let counter = if *origin == Origin::Cached { &self.cached } else { &self.compiled };
@@ -163,7 +174,8 @@ impl Watch for Announcer {
                 let elapsed = self.started.elapsed();
                 let line = format!("  first message handled after {} (by {component})", show(elapsed));
                 let ms = millis(elapsed);
-                self.terminal.tell(&line, || json!({"event": "first_message", "component": component, "ms": ms}));
+                self.terminal
+                    .tell(&line, || json!({"event": "first_message", "component": component, "ms": ms}));
             }
             Event::DeadLetter(letter) => self.dead_letter(letter),
             Event::Life(event) => self.life(event),
@@ -221,7 +233,10 @@ impl Summary<'_> {
         let restarts = |name: &str| self.restarts.get(name).copied().unwrap_or(0);
         let width = self.status.iter().map(|component| component.name.len()).max().unwrap_or(0).max(9);
         let mut text = format!("{} {} after {}\n", self.system, self.why, show(self.elapsed));
-        text.push_str(&format!("  {:<width$} {:>12} {:>9} {:>13}\n", "component", "handled", "restarts", "dead letters"));
+        text.push_str(&format!(
+            "  {:<width$} {:>12} {:>9} {:>13}\n",
+            "component", "handled", "restarts", "dead letters"
+        ));
         for component in self.status {
             let (name, handled, dead) = (&component.name, component.handled, component.dead);
             text.push_str(&format!("  {name:<width$} {handled:>12} {:>9} {dead:>13}\n", restarts(name)));
@@ -270,7 +285,9 @@ fn branches(paint: Paint, manifest: &Manifest, supervisor: &SupervisorSpec, inde
                 branches(paint, manifest, child, &format!("{indent}{below}"), text);
             }
             Child::Component(index) => {
-                text.push_str(manifest.components.get(*index).map_or("", |component| component.name.as_str()));
+                text.push_str(
+                    manifest.components.get(*index).map_or("", |component| component.name.as_str()),
+                );
             }
         }
     }

@@ -9,11 +9,15 @@ fn arguments_streams_and_exit_status_pass_through() {
     let world = World::new();
     let hello = fixture("hello.wasm");
     let mut command = world.command(&["run", &hello, "--", "--flag", "two words"]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"a line\nanother\n").unwrap();
     let output = child.wait_with_output().unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
-    assert!(stdout.contains("--flag") && stdout.contains("two words") && stdout.contains("a line"), "{stdout}");
+    assert!(
+        stdout.contains("--flag") && stdout.contains("two words") && stdout.contains("a line"),
+        "{stdout}"
+    );
     assert!(!stdout.contains("another"), "{stdout}");
 }
 
@@ -39,7 +43,8 @@ fn an_actor_is_no_command() {
 fn several_commands_run_at_a_time_each_with_its_log() {
     let world = World::new();
     let hello = fixture("hello.wasm");
-    let start = || world.command(&["run", &hello]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let start =
+        || world.command(&["run", &hello]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut children = [start(), start(), start()];
     for child in &mut children {
         drop(child.stdin.take());

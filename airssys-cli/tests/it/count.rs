@@ -79,7 +79,9 @@ fn fields(line: &str) -> Option<(&str, &str, &str, &str)> {
     let mut words = request.split(' ');
     let (method, target, protocol) = (words.next()?, words.next()?, words.next()?);
     let plain = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
-    let http = protocol.strip_prefix("HTTP/").is_some_and(|version| version.len() == 3 && version.as_bytes()[1] == b'.');
+    let http = protocol
+        .strip_prefix("HTTP/")
+        .is_some_and(|version| version.len() == 3 && version.as_bytes()[1] == b'.');
     (plain && http && !target.is_empty() && words.next().is_none()).then_some((client, target, status, bytes))
 }
 

@@ -1,6 +1,9 @@
 //! The program as a user runs it: arguments in; stdout, stderr, exit code and files out.
 
-#![expect(clippy::disallowed_methods, reason = "set-up of tests, and looking at what the program left behind")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "set-up of tests, and looking at what the program left behind"
+)]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -88,7 +88,8 @@ fn a_component_that_is_none_and_a_wrong_digest_are_shown() {
     world.write("logwatch/airssys.toml", manifest);
     let ended = world.run(&["check", "logwatch"]);
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
-    for told in ["its digest is sha256:", "write its digest here", "cannot load the component", "2 problems"] {
+    for told in ["its digest is sha256:", "write its digest here", "cannot load the component", "2 problems"]
+    {
         assert!(ended.stderr.contains(told), "{told}: {}", ended.stderr);
     }
 }
@@ -107,7 +108,11 @@ fn values_for_unknown_variables_are_refused() {
     let world = World::with_example("logwatch");
     let ended = world.run(&["run", "logwatch", "--set", "inbx=/tmp"]);
     assert_eq!(ended.code, Some(3));
-    assert!(ended.stderr.contains("no variable `inbx`") && ended.stderr.contains("did you mean `inbox`?"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("no variable `inbx`") && ended.stderr.contains("did you mean `inbox`?"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
@@ -118,7 +123,10 @@ fn problems_are_told_to_programs_too() {
     assert_eq!(code, Some(3));
     let problems = told[0]["problems"].as_array().unwrap();
     assert_eq!(problems.len(), 2, "{told:#?}");
-    assert_eq!((problems[1]["line"].as_u64(), problems[1]["help"].as_str()), (Some(5), Some("did you mean `source`?")));
+    assert_eq!(
+        (problems[1]["line"].as_u64(), problems[1]["help"].as_str()),
+        (Some(5), Some("did you mean `source`?"))
+    );
 }
 
 #[test]

@@ -70,7 +70,7 @@ impl World {
         self.ended(&output)
     }
 
-    /// Runs the program with `--json`, and gives its events.
+    /// Runs the program with `--json`, and gives its events. The world's folder is `WORLD` in them.
     pub(crate) fn run_json(&self, args: &[&str]) -> (Option<i32>, Vec<Value>) {
         let ended = self.run(&[&["--json"], args].concat());
         let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"));
@@ -88,7 +88,8 @@ impl World {
     /// What was printed, without what differs from world to world.
     fn ended(&self, output: &Output) -> Ended {
         let dir = self.dir.path().canonicalize().unwrap();
-        let plain = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap().replace(dir.to_str().unwrap(), "WORLD");
+        let plain =
+            |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap().replace(dir.to_str().unwrap(), "WORLD");
         Ended { code: output.status.code(), stdout: plain(&output.stdout), stderr: plain(&output.stderr) }
     }
 }

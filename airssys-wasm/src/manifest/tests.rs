@@ -45,10 +45,15 @@ fn the_smallest_manifest_has_every_default() {
     assert_eq!(manifest.audit.dir, Path::new("/srv/system/.airssys/audit"));
     let component = &manifest.components[0];
     assert_eq!(component.source.value, Path::new("/srv/system/a.wasm"));
-    assert_eq!((component.restart, component.shutdown), (Restart::Permanent, Shutdown::Timeout(Duration::from_secs(5))));
+    assert_eq!(
+        (component.restart, component.shutdown),
+        (Restart::Permanent, Shutdown::Timeout(Duration::from_secs(5)))
+    );
     assert_eq!((component.mailbox, component.max_deliver), (1024, 3));
     assert_eq!(component.limits, Limits::default());
-    assert!(component.grants.fs.is_empty() && component.grants.send.is_empty() && component.grants.env.is_empty());
+    assert!(
+        component.grants.fs.is_empty() && component.grants.send.is_empty() && component.grants.env.is_empty()
+    );
 }
 
 #[test]
@@ -90,11 +95,17 @@ fn every_key_is_read() {
     assert_eq!(manifest.audit.dir, Path::new("/var/log/s"));
     assert_eq!(manifest.root.strategy, Strategy::OneForAll);
     let [Child::Supervisor(top)] = &manifest.root.children[..] else { panic!("{:?}", manifest.root) };
-    assert_eq!((top.strategy, top.intensity, top.period), (Strategy::RestForOne, 7, Duration::from_secs(120)));
+    assert_eq!(
+        (top.strategy, top.intensity, top.period),
+        (Strategy::RestForOne, 7, Duration::from_secs(120))
+    );
     assert!(matches!(top.children[..], [Child::Component(1), Child::Component(0)]), "{:?}", top.children);
     let a = &manifest.components[0];
     assert!(a.digest.is_some());
-    assert_eq!((a.restart, a.shutdown, a.mailbox, a.max_deliver), (Restart::Transient, Shutdown::Infinity, 5, 2));
+    assert_eq!(
+        (a.restart, a.shutdown, a.mailbox, a.max_deliver),
+        (Restart::Transient, Shutdown::Infinity, 5, 2)
+    );
     let deadline = Some(Duration::from_millis(250));
     assert_eq!(a.limits, Limits { memory_bytes: 1 << 30, deadline, payload_bytes: 4096 });
     let config: Vec<_> = a.config.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
@@ -109,7 +120,8 @@ fn every_key_is_read() {
 
 #[test]
 fn variables_are_overridden_and_paths_are_the_users() {
-    let text = with("config = { x = \"${x}\", dir = \"${dir}\" }\n[vars]\nx = \"1\"\ndir = { path = \"in\" }");
+    let text =
+        with("config = { x = \"${x}\", dir = \"${dir}\" }\n[vars]\nx = \"1\"\ndir = { path = \"in\" }");
     let values = [("x", "2"), ("dir", "logs")].map(|(name, value)| (name.to_owned(), value.to_owned()));
     let overrides = Overrides { values: values.into_iter().collect(), base: "/home/me".into() };
     let manifest = Manifest::parse(&text, Path::new(DIR), &overrides).unwrap();
@@ -154,7 +166,10 @@ fn an_empty_manifest_says_what_is_needed() {
 
 #[test]
 fn an_unknown_section_is_told() {
-    check(&with("[compnent.b]\nsource = \"x\""), &[("compnent", "unknown key `compnent`", "did you mean `component`?")]);
+    check(
+        &with("[compnent.b]\nsource = \"x\""),
+        &[("compnent", "unknown key `compnent`", "did you mean `component`?")],
+    );
 }
 
 #[test]
@@ -167,7 +182,10 @@ fn wrong_types_are_told() {
 
 #[test]
 fn wrong_words_are_told_with_the_right_ones() {
-    check(&with("restart = \"permanant\""), &[("permanant", "\"permanent\" or \"transient\"", "did you mean `permanent`?")]);
+    check(
+        &with("restart = \"permanant\""),
+        &[("permanant", "\"permanent\" or \"transient\"", "did you mean `permanent`?")],
+    );
     check(&with("shutdown = \"soon\""), &[("soon", "\"brutal_kill\", \"infinity\" or a duration", "")]);
     check(&with("limits = { memory = \"64MB\" }"), &[("64MB", "a size", "")]);
     check(&with("digest = \"sha256:123\""), &[("sha256:123", "64 hexadecimal digits", "")]);
@@ -188,8 +206,12 @@ fn grants_outside_of_the_forms_are_refused() {
         &fs("{ path = \"x\", guest = \"x/../y\", rights = [\"read\"] }"),
         &[("x/../y", "an absolute path without `.` and `..`", "")],
     );
-    check(&fs("{ path = \"x\", guest = \"/x\" }"), &[("{ path", "`component.a.grants.fs[0].rights` is missing", "")]);
-    let twice = "{ path = \"x\", guest = \"/x\", rights = [] }, { path = \"y\", guest = \"/x\", rights = [] }";
+    check(
+        &fs("{ path = \"x\", guest = \"/x\" }"),
+        &[("{ path", "`component.a.grants.fs[0].rights` is missing", "")],
+    );
+    let twice =
+        "{ path = \"x\", guest = \"/x\", rights = [] }, { path = \"y\", guest = \"/x\", rights = [] }";
     check(&fs(twice), &[("\"/x\"", "two directories are called \"/x\"", "")]);
 }
 
@@ -203,8 +225,14 @@ fn receivers_must_exist() {
 
 #[test]
 fn variables_must_exist() {
-    check(&with("config = { x = \"${ibox}\" }\n[vars]\ninbox = \"y\""), &[("ibox", "no variable is called `ibox`", "`inbox`")]);
-    check(&with("config = { x = \"${inbox\" }\n[vars]\ninbox = \"y\""), &[("${inbox", "`${` without `}`", "")]);
+    check(
+        &with("config = { x = \"${ibox}\" }\n[vars]\ninbox = \"y\""),
+        &[("ibox", "no variable is called `ibox`", "`inbox`")],
+    );
+    check(
+        &with("config = { x = \"${inbox\" }\n[vars]\ninbox = \"y\""),
+        &[("${inbox", "`${` without `}`", "")],
+    );
 }
 
 #[test]

@@ -11,8 +11,9 @@ use airssys_wasm::{Cache, Component, Engine, Origin};
 
 async fn open(dir: &Path) -> Cache {
     let rights = Rights::READ | Rights::WRITE | Rights::CREATE;
-    let policy = Policy::builder().principal("host", [Grant::fs(dir, rights), Grant::random()]).build().unwrap();
-    let program = Os::new(policy, MemorySink::new()).principal("host").unwrap();
+    let policy =
+        Policy::builder().principal("program", [Grant::fs(dir, rights), Grant::random()]).build().unwrap();
+    let program = Os::new(policy, MemorySink::new()).principal("program").unwrap();
     Cache::open(program.dir(dir).await.unwrap(), &program).await.unwrap()
 }
 
@@ -25,8 +26,9 @@ fn entries(dir: &Path) -> Vec<std::path::PathBuf> {
     files.filter(|path| path.extension().is_some_and(|extension| extension == "cwasm")).collect()
 }
 
-const EMPTY: &[u8] = b"(component)";
-const OTHER: &[u8] = b"(component (core module))";
+/// The smallest component there is, and the same with a custom section.
+const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
+const OTHER: &[u8] = b"\0asm\x0d\0\x01\0\0\x02\x01x";
 
 #[tokio::test]
 async fn code_is_compiled_once() {

@@ -4,18 +4,19 @@ use std::time::Duration;
 
 use crate::world::World;
 
-const TWO: &str = "[component.a]\nSOURCE\nlimits = { memory = \"8MiB\", deadline = \"50ms\" }\n[component.b]\nSOURCE\n";
+const TWO: &str =
+    "[component.a]\nSOURCE\nlimits = { memory = \"8MiB\", deadline = \"50ms\" }\n[component.b]\nSOURCE\n";
 
 /// Lets the guest do it, and expects `ending` as the reason of each of its crashes. Its neighbour is not disturbed.
 async fn check(subject: &str, ending: &str) {
     let world = World::start(TWO).await;
     world.crash("a", subject).await;
+    assert_eq!(world.ask("a", "handled", "").await, "1", "a new instance, with nothing of the old one");
     let told = world.told();
     let crashes: Vec<_> = told.iter().filter(|line| line.starts_with("exited s/a")).collect();
     assert_eq!(crashes.len(), 3, "{told:#?}");
     assert!(crashes.iter().all(|line| line.contains(ending)), "{crashes:#?}");
     assert_eq!(told.iter().filter(|line| line.starts_with("dead a")).count(), 1, "{told:#?}");
-    assert_eq!(world.ask("a", "handled", "").await, "1", "a new instance, with nothing of the old one");
     assert_eq!(world.ask("b", "echo", "still here").await, "still here");
     world.system.shutdown().await;
 }
@@ -52,7 +53,8 @@ async fn more_timers_than_allowed_are_a_crash() {
 
 #[tokio::test]
 async fn an_endless_loop_leaves_others_their_turn_on_the_same_thread() {
-    let components = "[component.a]\nSOURCE\nmax_deliver = 1\nlimits = { deadline = \"10s\" }\n[component.b]\nSOURCE\n";
+    let components =
+        "[component.a]\nSOURCE\nmax_deliver = 1\nlimits = { deadline = \"10s\" }\n[component.b]\nSOURCE\n";
     let world = World::start(components).await;
     let spin = world.system.call("a", "spin", Vec::new(), Duration::from_secs(60));
     tokio::select! {
@@ -67,7 +69,8 @@ async fn an_endless_loop_leaves_others_their_turn_on_the_same_thread() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn crashes_beyond_the_intensity_end_the_system() {
-    let world = World::start("[supervisor.x]\nintensity = 2\nchildren = [\"a\"]\n[component.a]\nSOURCE\n").await;
+    let world =
+        World::start("[supervisor.x]\nintensity = 2\nchildren = [\"a\"]\n[component.a]\nSOURCE\n").await;
     // The root starts its supervisor again until its own patience is at its end, too.
     while world.system.call("a", "trap", Vec::new(), Duration::from_secs(30)).await.is_err() {
         if world.told().iter().any(|line| line == "gave up s") {

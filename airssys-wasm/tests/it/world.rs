@@ -39,7 +39,10 @@ impl Watch for Told {
     fn event(&self, event: &Event<'_>) {
         let line = match event {
             Event::DeadLetter(letter) => {
-                format!("dead {} {} after {}: {}", letter.component, letter.subject, letter.deliveries, letter.reason)
+                format!(
+                    "dead {} {} after {}: {}",
+                    letter.component, letter.subject, letter.deliveries, letter.reason
+                )
             }
             Event::Life(life) => match &life.kind {
                 EventKind::Exited { reason } => format!("exited {}: {reason}", life.path),
@@ -66,17 +69,19 @@ impl World {
     pub(crate) async fn start_in(dir: TempDir, components: &str) -> Self {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/hostile.wasm");
         let source = format!("source = \"{}\"", fixture.display());
-        let text = format!("[system]\nname = \"s\"\nintensity = 20\n{}", components.replace("SOURCE", &source));
+        let text =
+            format!("[system]\nname = \"s\"\nintensity = 20\n{}", components.replace("SOURCE", &source));
         let manifest = Manifest::parse(&text, &dir.path().canonicalize().unwrap(), &Overrides::default());
         let manifest = manifest.unwrap_or_else(|problems| panic!("{problems:#?}"));
 
         let records = MemorySink::new();
         let grants: Vec<Grant> = load_grants(&manifest);
-        let policy = add_principals(&manifest, Policy::builder()).principal("host", grants).build().unwrap();
+        let policy =
+            add_principals(&manifest, Policy::builder()).principal("program", grants).build().unwrap();
         let os = Os::new(policy, records.clone());
         let told = Arc::new(Told::default());
         let watch: Arc<dyn Watch> = told.clone();
-        let program = os.principal("host").unwrap();
+        let program = os.principal("program").unwrap();
         let loaded: Vec<Component> = load(&manifest, &ENGINE, None, &os, &program, &watch).await.unwrap();
         let system = System::start(&manifest, &loaded, &ENGINE, &os, watch).await.unwrap();
         records.take();
@@ -105,7 +110,8 @@ impl World {
     /// What was denied since the last look: principal, action, resource, rule.
     pub(crate) fn denied(&self) -> Vec<String> {
         let denied = |record: &Recorded| {
-            (record.verdict == airssys_osl::Verdict::Deny || record.outcome == airssys_osl::audit::Outcome::Denied)
+            (record.verdict == airssys_osl::Verdict::Deny
+                || record.outcome == airssys_osl::audit::Outcome::Denied)
                 .then(|| format!("{} {} {}", record.principal, record.action, record.rule))
         };
         self.records.take().iter().filter_map(denied).collect()

@@ -207,7 +207,8 @@ fn reported_lines(report: &Path) -> Result<u64, Failure> {
 /// Finds the event of the first message that was handled: the first line, as the parser is the first receiver.
 fn first_line_ms(events: &str) -> Result<f64, Failure> {
     let events = events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let first = events.into_iter().find(|event| event.get("event").is_some_and(|name| name == "first_message"));
+    let first =
+        events.into_iter().find(|event| event.get("event").is_some_and(|name| name == "first_message"));
     first
         .and_then(|event| event.get("ms")?.as_f64())
         .ok_or_else(|| "the program did not tell of its first message".into())
@@ -247,7 +248,8 @@ mod tests {
 
     #[test]
     fn the_first_line_is_found_among_the_events() {
-        let events = "{\"event\":\"starting\"}\n{\"event\":\"first_message\",\"component\":\"parser\",\"ms\":312}\n";
+        let events =
+            "{\"event\":\"starting\"}\n{\"event\":\"first_message\",\"component\":\"parser\",\"ms\":312}\n";
         assert_eq!(first_line_ms(events).unwrap(), 312.0);
         assert!(first_line_ms("{\"event\":\"starting\"}\n").is_err());
     }

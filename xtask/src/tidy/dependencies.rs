@@ -26,7 +26,8 @@ pub(super) fn check(root: &Path) -> Result<Vec<Finding>, Failure> {
         return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr)).into());
     }
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    let packages = metadata.get("packages").and_then(Value::as_array).ok_or("cargo metadata has no packages")?;
+    let packages =
+        metadata.get("packages").and_then(Value::as_array).ok_or("cargo metadata has no packages")?;
     Ok(packages.iter().flat_map(findings).collect())
 }
 
@@ -37,9 +38,12 @@ fn findings(package: &Value) -> Vec<Finding> {
         return Vec::new();
     }
     let Some((_, may_import)) = MAY_IMPORT.iter().find(|(known, _)| *known == name) else {
-        return vec![finding(format!("`{name}` is not in the table of who may import whom (xtask/src/tidy)"))];
+        return vec![finding(format!(
+            "`{name}` is not in the table of who may import whom (xtask/src/tidy)"
+        ))];
     };
-    let dependencies = package.get("dependencies").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let dependencies =
+        package.get("dependencies").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let ours = dependencies.iter().filter(|dependency| dependency.get("path").is_some_and(Value::is_string));
     ours.filter_map(|dependency| {
         let imported = text(dependency, "name");

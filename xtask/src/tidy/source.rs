@@ -28,7 +28,9 @@ pub(super) fn check(source: &Source, all: &[Source]) -> Vec<Finding> {
     if let Some(module) = forgotten_module(source, all) {
         find(1, format!("`{module}` has no `mod` line: its tests never run"));
     }
-    if let Some(fixture) = source.name.strip_suffix("/tests/it/main.rs").and_then(|krate| untested(krate, all)) {
+    if let Some(fixture) =
+        source.name.strip_suffix("/tests/it/main.rs").and_then(|krate| untested(krate, all))
+    {
         find(1, format!("no test names the fixture `{fixture}`"));
     }
     findings
