@@ -51,15 +51,22 @@ fn tail(args: &Tail, terminal: &Terminal) -> Result<ExitCode, Failure> {
             return Ok(ExitCode::SUCCESS);
         }
     }
-    while args.follow {
+    if args.follow {
+        follow(&dir, reader, terminal)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints new records until nobody wants them any more.
+fn follow(dir: &Path, mut reader: Reader, terminal: &Terminal) -> Result<(), Failure> {
+    loop {
         for record in &mut reader {
-            if print(terminal, &record.map_err(|error| unreadable(&dir, error))?)?.is_break() {
-                return Ok(ExitCode::SUCCESS);
+            if print(terminal, &record.map_err(|error| unreadable(dir, error))?)?.is_break() {
+                return Ok(());
             }
         }
         std::thread::sleep(FOLLOW);
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn query(args: Query, terminal: &Terminal) -> Result<ExitCode, Failure> {

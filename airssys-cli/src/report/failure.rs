@@ -20,7 +20,7 @@ pub(crate) struct Failure {
     message: String,
     cause: Option<Box<dyn Error + Send + Sync>>,
     help: Option<String>,
-    problems: Option<ManifestProblems>,
+    problems: Option<Box<ManifestProblems>>,
 }
 
 /// What is wrong with a manifest, and its text to show it in.
@@ -81,7 +81,7 @@ impl Failure {
         let count = problems.problems.len();
         let plural = if count == 1 { "problem" } else { "problems" };
         let message = format!("`{}` has {count} {plural}", problems.shown);
-        Self { problems: Some(problems), ..Self::invalid(message) }
+        Self { problems: Some(Box::new(problems)), ..Self::invalid(message) }
     }
 
     pub(crate) fn caused_by(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
