@@ -1,12 +1,7 @@
 //! Components as actors, through the public face, with a guest that attacks on demand.
 
 #![expect(clippy::disallowed_methods, reason = "set-up of tests, and looking at what guests left behind")]
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that cannot go on says so by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so by panicking")]
 
 mod cache;
 mod files;
