@@ -115,9 +115,9 @@ impl Door {
         }
     }
 
-    /// Leaves the first record: with what the program was started.
+    /// Leaves the first record: with what the program was started. It is on the disk before anything is done.
     pub(crate) fn started(&self, what: &str) -> Result<(), Failure> {
-        let marked = self.os.mark(Milestone::Start, what);
+        let marked = self.os.mark(Milestone::Start, what).and_then(|()| self.log.flush());
         marked.map_err(|error| Failure::failed("cannot record the start").caused_by(error))
     }
 
