@@ -35,7 +35,7 @@ pub fn read(path: impl AsRef<Path>, limit_bytes: u64) -> Result<BootFile, Error>
         Ok((bytes, path)) => Ok(BootFile { bytes, path }),
         Err(Fault::TooLarge) => Err(Error::new(ErrorKind::LimitExceeded, what())),
         Err(Fault::Os(source)) => Err(Error::io(what(), source)),
-        Err(_) => Err(Error::new(ErrorKind::Invalid, what())),
+        Err(_) => Err(Error::new(ErrorKind::Invalid, what()).caused_by("it is not a regular file")),
     }
 }
 
@@ -60,4 +60,20 @@ pub fn create_dir(path: impl AsRef<Path>) -> Result<(), Error> {
     let path = path.as_ref();
     sys::log_file::create_dir(path)
         .map_err(|source| Error::io(format!("create the folder `{}`", path.display()), source))
+}
+
+/// Lets the program open as many files as it may: raises its soft limit to the hard one.
+///
+/// A program that hosts others' code holds many files, and one that has none left cannot write its log either.
+///
+/// # Errors
+///
+/// [`Io`](ErrorKind::Io), [`Unsupported`](ErrorKind::Unsupported): the limit stays as it is.
+pub fn raise_file_limit() -> Result<(), Error> {
+    sys::raise_file_limit().map_err(|source| Error::io("raise the limit of open files", source))
+}
+
+/// The user that the program runs as: the owner of what it makes.
+pub fn user() -> u32 {
+    sys::user()
 }

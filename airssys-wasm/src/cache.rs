@@ -3,13 +3,17 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use airssys_osl::{
-    ErrorKind as DoorErrorKind, Principal,
+    ErrorKind as DoorErrorKind, Principal, bootstrap,
     fs::{Dir, Flush},
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use crate::{component::Digest, engine::Engine, error::Error};
+use crate::{
+    component::Digest,
+    engine::Engine,
+    error::{Error, ErrorKind},
+};
 
 /// The largest compiled component that is kept: code is two to four times the size of its component.
 const ENTRY_BYTES: u64 = 512 << 20;
@@ -21,10 +25,13 @@ const KEY_FILE: &str = "key";
 const KEY_BYTES: usize = 64;
 const TAG_BYTES: usize = 32;
 
+/// The permission bits of everybody but the owner.
+const OTHERS: u32 = 0o077;
+
 /// Compiled components in a directory, each with a keyed hash over its code.
 ///
 /// Compiled code is trusted: who can change it runs code in this program. So an entry is loaded only if its tag was
-/// made with the key of this cache, for this component and this engine; the key is readable by its owner alone.
+/// made with the key of this cache, for this component and this engine; the folder with the key is its owner's alone.
 /// Anything else is compiled anew.
 pub struct Cache {
     dir: Dir,
@@ -32,13 +39,28 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Opens the cache in `dir`, which needs the rights to read, list, write and create; makes its key if it is new.
+    /// Opens the cache in `dir`, which needs the rights to read, write and create; makes its key if it is new.
     ///
     /// # Errors
     ///
-    /// The key can neither be read nor made.
+    /// * [`Denied`](ErrorKind::Denied): the folder, or the key in it, is not its owner's alone (mode 0700), or the
+    ///   owner is somebody else: they could have planted code.
+    /// * The key can neither be read nor made.
     pub async fn open(dir: Dir, principal: &Principal) -> Result<Self, Error> {
         let failed = |error| Error::door("open the code cache", error);
+        let folder = dir.self_metadata().await.map_err(failed)?;
+        if folder.user != bootstrap::user() || folder.mode & OTHERS != 0 {
+            return Err(Error::new(ErrorKind::Denied, "trust the code cache: its folder is open to others (chmod 700)"));
+        }
+        match dir.metadata(KEY_FILE, false).await {
+            Ok(key) if key.user != folder.user => {
+                return Err(Error::new(
+                    ErrorKind::Denied,
+                    "trust the code cache: its key is somebody else's",
+                ));
+            }
+            _ => {}
+        }
         let key = match dir.read(KEY_FILE, KEY_BYTES as u64).await {
             Ok(bytes) => <[u8; KEY_BYTES]>::try_from(bytes).ok(),
             Err(error) if error.kind() == DoorErrorKind::NotFound => None,

@@ -47,7 +47,7 @@ impl Engine {
     pub fn new() -> Result<Self, Error> {
         let inner = wasmtime::Engine::new(&config(pool())).or_else(|error| {
             tracing::warn!(cause = %error, "cannot reserve the instance pool; instances are allocated on demand");
-            wasmtime::Engine::new(&config(InstanceAllocationStrategy::OnDemand))
+            wasmtime::Engine::new(config(InstanceAllocationStrategy::OnDemand).memory_reservation(0).memory_guard_size(0))
         });
         let inner =
             inner.map_err(|error| Error::new(ErrorKind::Unsupported, "start the engine").caused_by(error))?;

@@ -17,8 +17,8 @@ use crate::{
 /// The most handles (files, streams, pollables …) that an instance may hold open.
 const HANDLES: usize = 4096;
 
-/// The most elements of a table of functions.
-const TABLE_ELEMENTS: usize = 100_000;
+/// The most elements of all tables of an instance together.
+const TABLE_ELEMENTS: usize = 20_000;
 
 /// What belongs to one instance.
 pub(crate) struct State {
@@ -60,12 +60,13 @@ impl State {
                 name: setup.name,
                 arguments: setup.arguments,
                 preopens,
+                open_files: Arc::default(),
                 stdio: setup.stdio,
                 clock: None,
                 random: None,
                 port: setup.port,
             },
-            ceiling: Ceiling { memory_bytes: setup.limits.memory_bytes },
+            ceiling: Ceiling::new(setup.limits.memory_bytes),
             budget: Budget::new(setup.limits.deadline),
         };
         let mut store = Store::new(engine.inner(), state);
@@ -139,31 +140,50 @@ impl Budget {
     }
 }
 
+/// What all memories and all tables of an instance may grow to, together.
 struct Ceiling {
+    memory_limit: usize,
     memory_bytes: usize,
+    table_elements: usize,
+}
+
+impl Ceiling {
+    fn new(memory_limit: usize) -> Self {
+        Self { memory_limit, memory_bytes: 0, table_elements: 0 }
+    }
 }
 
 impl ResourceLimiter for Ceiling {
     /// Beyond the limit is a trap, not a failed `memory.grow`: the exit reason then names the limit.
     fn memory_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if desired > self.memory_bytes {
-            return Err(OutOfMemory { wanted: desired, limit: self.memory_bytes }.into());
+        let wanted = self.memory_bytes.saturating_add(desired.saturating_sub(current));
+        if wanted > self.memory_limit {
+            return Err(OutOfMemory { wanted, limit: self.memory_limit }.into());
         }
-        Ok(maximum.is_none_or(|maximum| desired <= maximum))
+        let grows = maximum.is_none_or(|maximum| desired <= maximum);
+        if grows {
+            self.memory_bytes = wanted;
+        }
+        Ok(grows)
     }
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS && maximum.is_none_or(|maximum| desired <= maximum))
+        let wanted = self.table_elements.saturating_add(desired.saturating_sub(current));
+        let grows = wanted <= TABLE_ELEMENTS && maximum.is_none_or(|maximum| desired <= maximum);
+        if grows {
+            self.table_elements = wanted;
+        }
+        Ok(grows)
     }
 }
 
@@ -195,9 +215,17 @@ mod tests {
 
     #[test]
     fn a_refusal_of_memory_names_the_limit() {
-        let mut ceiling = Ceiling { memory_bytes: 65536 };
+        let mut ceiling = Ceiling::new(65536);
         assert!(ceiling.memory_growing(0, 65536, None).is_ok_and(|granted| granted));
         let error = ceiling.memory_growing(65536, 131_072, None).unwrap_err();
         assert_eq!(error.to_string(), "131072 bytes of memory wanted, 65536 allowed");
+    }
+
+    #[test]
+    fn all_memories_of_an_instance_count_together() {
+        let mut ceiling = Ceiling::new(65536);
+        assert!(ceiling.memory_growing(0, 40_000, None).is_ok());
+        assert!(ceiling.memory_growing(0, 40_000, None).is_err(), "another memory");
+        assert!(ceiling.memory_growing(40_000, 65_536, None).is_ok(), "the first one");
     }
 }

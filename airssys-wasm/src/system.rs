@@ -179,6 +179,7 @@ impl System {
     ///
     /// Dropping the future does not take the order back.
     pub async fn shutdown(&self) {
+        self.routes.stop();
         self.root.shutdown().await;
     }
 

@@ -39,11 +39,9 @@ fn tail(args: &Tail, terminal: &Terminal) -> Result<ExitCode, Failure> {
     let mut reader = open(&dir)?;
     let mut last = VecDeque::with_capacity(args.lines.min(1024));
     for record in &mut reader {
-        if last.len() == args.lines {
+        last.push_back(record.map_err(|error| unreadable(&dir, error))?);
+        if last.len() > args.lines {
             last.pop_front();
-        }
-        if args.lines > 0 {
-            last.push_back(record.map_err(|error| unreadable(&dir, error))?);
         }
     }
     for record in last {

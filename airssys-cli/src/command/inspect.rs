@@ -48,6 +48,11 @@ pub(super) fn inspect(inspect: &Inspect, terminal: &Arc<Terminal>) -> Result<Exi
         })
     };
     let printed = if terminal.is_json() { terminal.data(&value()) } else { terminal.data(&text) };
-    printed.map_err(|error| Failure::failed("cannot write to stdout").caused_by(error))?;
-    Ok(ExitCode::SUCCESS)
+    match printed {
+        // A reader that has seen enough is no error.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::failed("cannot write to stdout").caused_by(error))
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }

@@ -3,7 +3,7 @@
 use std::{
     path::Path,
     process::ExitCode,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -107,6 +107,9 @@ async fn system(run: Run, started: Instant, terminal: &Arc<Terminal>) -> Result<
     }
     let file = ManifestFile::read(&run.target, &run.set)?;
     let mut signals = Signals::new()?;
+    if let Err(error) = airssys_osl::bootstrap::raise_file_limit() {
+        tracing::debug!(cause = %error, "the limit of open files stays as it is");
+    }
     let engine = Engine::new().map_err(|error| Failure::failed("cannot run anything").caused_by(error))?;
     let door = open(&file, terminal)?;
     door.started(&format!("{} {}", file.shown, file.digest))?;
@@ -115,7 +118,11 @@ async fn system(run: Run, started: Instant, terminal: &Arc<Terminal>) -> Result<
     let keeper = keep_dead_letters(&file.manifest.state, &door.program, letters).await?;
     let announcer = Arc::new(Announcer::new(terminal.clone(), started, dead));
     greet(&file, &door, terminal);
-    let system = match start(&file, &engine, &door, announcer.clone()).await {
+    let started_system = tokio::select! {
+        started = start(&file, &engine, &door, announcer.clone()) => started,
+        () = signals.next() => Err(Failure::failed("stopped before the system was up")),
+    };
+    let system = match started_system {
         Ok(system) => system,
         Err(failure) => {
             door.close("did not start")?;
@@ -134,7 +141,7 @@ async fn system(run: Run, started: Instant, terminal: &Arc<Terminal>) -> Result<
             return Ok(ExitCode::from(130));
         }
     }
-    let (status, restarts) = (system.status(), announcer.restarts());
+    let (status, restarts, undelivered) = (system.status(), announcer.restarts(), announcer.undelivered());
     drop((system, announcer));
     keep_the_last(keeper).await;
     let log = door.log_dir.display().to_string();
@@ -148,6 +155,11 @@ async fn system(run: Run, started: Instant, terminal: &Arc<Terminal>) -> Result<
     };
     summary.tell(terminal);
     door.close(why.text())?;
+    let undelivered = undelivered.load(Ordering::Relaxed);
+    if undelivered > 0 {
+        let failure = Failure::failed(format!("{undelivered} messages were not handled before the end"));
+        return Err(failure.help("give the components that they were for a longer `shutdown`"));
+    }
     match why {
         Why::Idle | Why::Asked => Ok(ExitCode::SUCCESS),
         Why::GaveUp => Err(Failure::failed(format!("the system `{}` gave up", file.manifest.name)).help(

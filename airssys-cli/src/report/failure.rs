@@ -6,7 +6,7 @@ use airssys_wasm::{ErrorKind, LoadError, manifest::Problem};
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde_json::json;
 
-use super::{Style, Terminal};
+use super::{Style, Terminal, printable};
 use crate::target::ManifestFile;
 
 /// The exit status of each kind of failure. They are documented in `airssys --help`.
@@ -45,8 +45,12 @@ impl ManifestProblems {
 }
 
 /// What an error says, and its causes after it.
-fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
-    std::iter::successors(Some(error), |error| (*error).source()).map(ToString::to_string).collect()
+pub(super) fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
+    // What a component is called, or calls its functions, can be in there.
+    let shown = |error: &(dyn Error + 'static)| {
+        error.to_string().lines().map(|line| printable(line.as_bytes())).collect::<Vec<_>>().join("\n    ")
+    };
+    std::iter::successors(Some(error), |error| (*error).source()).map(shown).collect()
 }
 
 fn load_help(error: &LoadError) -> Option<String> {

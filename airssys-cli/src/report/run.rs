@@ -10,7 +10,7 @@ use std::{
 };
 
 use airssys_osl::audit;
-use airssys_rt::EventKind;
+use airssys_rt::{EventKind, ExitReason};
 use airssys_wasm::{
     DeadLetter, Event, Origin, Status, Watch,
     manifest::{Child, Manifest, SupervisorSpec},
@@ -18,7 +18,7 @@ use airssys_wasm::{
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::{Paint, Style, Terminal, printable};
+use super::{Paint, Style, Terminal, failure::chain, printable};
 
 /// How much of a dead letter's payload is shown, in bytes.
 const SHOWN_BYTES: usize = 120;
@@ -32,6 +32,7 @@ pub(crate) struct Announcer {
     compiled: AtomicU64,
     cached: AtomicU64,
     first: AtomicBool,
+    undelivered: Arc<AtomicU64>,
     dead: mpsc::UnboundedSender<Vec<u8>>,
 }
 
@@ -51,6 +52,7 @@ impl Announcer {
             compiled: AtomicU64::new(0),
             cached: AtomicU64::new(0),
             first: AtomicBool::new(true),
+            undelivered: Arc::default(),
             dead,
         }
     }
@@ -76,6 +78,11 @@ impl Announcer {
 
     pub(crate) fn restarts(&self) -> BTreeMap<String, u64> {
         self.restarts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Counts the messages that were still in a mailbox when it closed: complete when the announcer is gone.
+    pub(crate) fn undelivered(&self) -> Arc<AtomicU64> {
+        self.undelivered.clone()
     }
 
     fn dead_letter(&self, letter: &DeadLetter<'_>) {
@@ -114,8 +121,9 @@ impl Announcer {
             EventKind::Exited { reason } if !self.stopping.load(Ordering::Relaxed) => {
                 let style = if reason.is_abnormal() { Style::Warning } else { Style::Dim };
                 let word = if reason.is_abnormal() { "crashed" } else { "ended" };
+                let reason = why(reason);
                 let line = format!("  {}  {path}: {reason}", self.terminal.err.text(style, word));
-                let json = || json!({"event": word, "actor": path, "reason": reason.to_string()});
+                let json = || json!({"event": word, "actor": path, "reason": reason});
                 self.terminal.tell(&line, json);
             }
             EventKind::Stopped => {
@@ -146,6 +154,7 @@ impl Announcer {
                 self.terminal.tell(&line, || json!({"event": "gave_up", "actor": path}));
             }
             EventKind::DeadLetters { count } => {
+                self.undelivered.fetch_add(*count as u64, Ordering::Relaxed);
                 let line = format!(
                     "  {}  {path}: {count} messages were still in the mailbox when it closed",
                     self.terminal.err.text(Style::Warning, "dead letters")
@@ -215,6 +224,14 @@ impl Terminal {
         let busy = if busy.is_empty() { "idle".to_owned() } else { busy.join(", ") };
         let line = format!("  {}  {handled} messages handled, {waiting} waiting, {busy}", show(running));
         self.status(self.err.text(Style::Dim, line));
+    }
+}
+
+/// An exit reason with its causes.
+fn why(reason: &ExitReason) -> String {
+    match reason.error() {
+        Some(error) => chain(error).join(": "),
+        None => reason.to_string(),
     }
 }
 

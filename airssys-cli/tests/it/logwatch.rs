@@ -156,6 +156,45 @@ fn a_growing_log_is_followed_and_ctrl_c_stops_in_reverse_start_order() {
     assert_eq!(report(&world)["lines"], 4, "what was on its way was handled before the end");
 }
 
+/// A log with a poison line at every fiftieth place.
+fn poisoned_log(lines: usize) -> String {
+    let line = |number: usize| {
+        let target = if number % 50 == 49 { "/search?q=100%" } else { "/" };
+        format!("192.0.2.7 - - [24/Oct/2026:06:25:01 +0200] \"GET {target} HTTP/1.1\" 200 12 \"-\" \"test\"\n")
+    };
+    (0..lines).map(line).collect()
+}
+
+fn world_with_poison(lines: usize) -> World {
+    let world = World::with_example("logwatch");
+    fs::remove_dir_all(world.path("logwatch/inbox")).unwrap();
+    world.write("logwatch/inbox/access.log", poisoned_log(lines));
+    world
+}
+
+#[test]
+fn many_poison_lines_cost_no_other_line() {
+    let world = world_with_poison(5000);
+    let (code, events) = world.run_json(&["run", "logwatch", "--until-idle"]);
+    assert_eq!(code, Some(0), "{:#?}", events.last());
+    assert_eq!(named(&events, "dead_letter").len(), 100);
+    assert_eq!(named(&events, "crashed").len(), 300);
+    assert_eq!(report(&world)["lines"], 4900);
+}
+
+#[test]
+fn a_crash_during_the_stop_loses_no_other_line() {
+    let world = world_with_poison(5000);
+    let mut running = world.start(&["run", "logwatch"]);
+    running.events.wait_for("first_message");
+    running.signal("INT");
+    let (code, events) = running.end();
+    assert_eq!(code, Some(0), "{:#?}", events.last());
+    assert!(named(&events, "undelivered").is_empty());
+    // The reader sends a turn's lines or none of them, and this log is less than a turn.
+    assert_eq!(report(&world)["lines"], 4900);
+}
+
 /// Waits for something that another program does.
 fn wait_until(mut done: impl FnMut() -> bool) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);

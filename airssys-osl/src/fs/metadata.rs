@@ -18,6 +18,8 @@ pub struct Metadata {
     pub links: u64,
     /// The permission bits.
     pub mode: u32,
+    /// The user that owns it.
+    pub user: u32,
     /// When it was last read, as far as the file system keeps that.
     pub accessed: Timestamp,
     /// When its content last changed.

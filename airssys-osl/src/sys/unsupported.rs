@@ -91,3 +91,11 @@ pub(crate) fn wall_resolution() -> Duration {
 pub(crate) fn random(_bytes: &mut [u8]) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
+
+pub(crate) fn raise_file_limit() -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+pub(crate) fn user() -> u32 {
+    0
+}

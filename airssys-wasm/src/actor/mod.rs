@@ -110,6 +110,16 @@ impl Blueprint {
     }
 }
 
+impl Drop for Blueprint {
+    /// No next incarnation comes: what the last one held is given up.
+    fn drop(&mut self) {
+        let held = std::mem::take(self.held.get_mut().unwrap_or_else(PoisonError::into_inner));
+        for envelope in held {
+            self.dead_letter(envelope, &"its receiver was stopped");
+        }
+    }
+}
+
 /// One incarnation.
 pub(crate) struct ComponentActor {
     blueprint: Arc<Blueprint>,
@@ -148,7 +158,7 @@ impl ComponentActor {
                     {
                         self.blueprint.dead_letter(poison, &trap);
                     }
-                    return Err(trap.into());
+                    self.crash(trap, cx).await?;
                 }
             }
         }
@@ -166,18 +176,28 @@ impl ComponentActor {
         if let Some(port) = instance.store.data_mut().port() {
             port.timer_fired(name);
         }
-        instance.timer(name).await?;
-        instance.settle(cx).await;
-        Ok(())
+        match instance.timer(name).await {
+            Ok(()) => {
+                instance.settle(cx).await;
+                Ok(())
+            }
+            Err(trap) => self.crash(trap, cx).await,
+        }
     }
-}
 
-impl Actor for ComponentActor {
-    type Msg = Delivery;
+    /// Ends the incarnation, for its supervisor to start the next. A tree that stops restarts nobody: there the actor
+    /// itself goes on with a new instance, so that what is in its mailbox is still handled.
+    async fn crash(&mut self, trap: Trap, cx: &mut Context<Self>) -> Result<(), ExitReason> {
+        if !self.blueprint.routes.is_stopping() {
+            return Err(trap.into());
+        }
+        tracing::warn!(component = &*self.blueprint.name, cause = %trap, "crashed while stopping; going on");
+        self.start(cx).await
+    }
 
-    async fn init(&mut self, cx: &mut Context<Self>) -> Result<Init, ExitReason> {
+    /// Makes an instance and has it initialised.
+    async fn start(&mut self, cx: &mut Context<Self>) -> Result<(), ExitReason> {
         let blueprint = &self.blueprint;
-        let _busy = Busy::new(&blueprint.counters);
         let setup = Setup {
             name: blueprint.name.clone(),
             principal: &blueprint.principal,
@@ -193,6 +213,17 @@ impl Actor for ComponentActor {
         instance.init(&blueprint.spec.config).await?;
         instance.settle(cx).await;
         self.instance = Some(instance);
+        Ok(())
+    }
+}
+
+impl Actor for ComponentActor {
+    type Msg = Delivery;
+
+    async fn init(&mut self, cx: &mut Context<Self>) -> Result<Init, ExitReason> {
+        let counters = self.blueprint.counters.clone();
+        let _busy = Busy::new(&counters);
+        self.start(cx).await?;
         if !self.queue.is_empty() {
             // Where the mailbox is too full for this, another message is there to wake the actor.
             let _ = cx.actor_ref().try_cast(Delivery::Resume);

@@ -5,6 +5,7 @@ use std::sync::{Arc, atomic::Ordering};
 use airssys_rt::{ActorId, ActorRef, TrySendError};
 
 use super::{Counters, Delivery, Envelope};
+use crate::watch::{DeadLetter, Event, Watch};
 
 /// The most messages that wait for the handler to return. `wit/actor.wit` promises it.
 const MESSAGES: usize = 256;
@@ -12,24 +13,31 @@ const MESSAGES: usize = 256;
 /// The most bytes that wait for the handler to return. `wit/actor.wit` promises it.
 const BYTES: usize = 1 << 20;
 
+/// A message on its way.
+struct Addressed {
+    receiver: String,
+    actor: ActorRef<Delivery>,
+    envelope: Envelope,
+}
+
 /// Holds what a handler sends until the handler returns: one that traps has sent nothing.
 pub(crate) struct Outbox {
-    name: Arc<str>,
     /// The sender's own mailbox: it cannot wait for room in that one.
     own: Option<ActorId>,
+    watch: Arc<dyn Watch>,
     counters: Arc<Counters>,
-    waiting: Vec<(ActorRef<Delivery>, Envelope)>,
+    waiting: Vec<Addressed>,
     bytes: usize,
 }
 
 impl Outbox {
-    pub(super) fn new(name: Arc<str>, own: Option<ActorId>, counters: Arc<Counters>) -> Self {
-        Self { name, own, counters, waiting: Vec::new(), bytes: 0 }
+    pub(super) fn new(own: Option<ActorId>, watch: Arc<dyn Watch>, counters: Arc<Counters>) -> Self {
+        Self { own, watch, counters, waiting: Vec::new(), bytes: 0 }
     }
 
-    pub(crate) fn push(&mut self, to: ActorRef<Delivery>, envelope: Envelope) {
+    pub(crate) fn push(&mut self, receiver: String, actor: ActorRef<Delivery>, envelope: Envelope) {
         self.bytes += envelope.payload.len() + envelope.subject.len();
-        self.waiting.push((to, envelope));
+        self.waiting.push(Addressed { receiver, actor, envelope });
     }
 
     /// Whether it holds so much that it must be flushed before the handler returns.
@@ -45,18 +53,31 @@ impl Outbox {
         }
         self.bytes = 0;
         self.counters.sent.fetch_add(self.waiting.len() as u64, Ordering::Relaxed);
-        for (to, envelope) in self.waiting.drain(..) {
-            let subject_bytes = envelope.subject.len();
-            let undelivered = match to.try_cast(Delivery::Message(envelope)) {
-                Ok(()) => false,
-                Err(TrySendError::Full(_)) if self.own == Some(to.id()) => true,
-                Err(TrySendError::Full(delivery)) => to.cast(delivery).await.is_err(),
-                Err(TrySendError::NoProc(_)) => true,
+        for Addressed { receiver, actor, envelope } in self.waiting.drain(..) {
+            let undelivered = match actor.try_cast(Delivery::Message(envelope)) {
+                Ok(()) => None,
+                Err(TrySendError::Full(delivery)) if self.own == Some(actor.id()) => {
+                    Some((delivery, OWN_FULL))
+                }
+                Err(TrySendError::Full(delivery)) => {
+                    actor.cast(delivery).await.err().map(|error| (error.0, GONE))
+                }
+                Err(TrySendError::NoProc(delivery)) => Some((delivery, GONE)),
             };
-            if undelivered {
+            if let Some((Delivery::Message(envelope), reason)) = undelivered {
                 self.counters.dead.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(component = &*self.name, to = %to.id(), subject_bytes, "a message was not delivered");
+                self.watch.event(&Event::DeadLetter(&DeadLetter {
+                    component: &receiver,
+                    sender: &envelope.sender,
+                    subject: &envelope.subject,
+                    payload: &envelope.payload,
+                    deliveries: 0,
+                    reason: &reason,
+                }));
             }
         }
     }
 }
+
+const OWN_FULL: &str = "its receiver is its sender, whose mailbox is full";
+const GONE: &str = "its receiver was stopped";

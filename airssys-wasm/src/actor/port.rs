@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,10 +18,15 @@ use crate::host::bindings::airssys::actor::types::SendError;
 /// The most timers of one actor. `wit/actor.wit` promises it.
 const TIMERS: usize = 64;
 
+/// The longest name of a timer, in bytes. `wit/actor.wit` promises it.
+const TIMER_NAME_BYTES: usize = 256;
+
 /// The actors of a system, by name. Their references stay good across restarts.
 #[derive(Default)]
 pub(crate) struct Routes {
     routes: HashMap<Box<str>, Route>,
+    /// Whether the system is being stopped.
+    stopping: AtomicBool,
 }
 
 /// The way to one actor.
@@ -35,6 +43,15 @@ impl Routes {
 
     pub(crate) fn get(&self, name: &str) -> Option<&Route> {
         self.routes.get(name)
+    }
+
+    /// Notes that the system is being stopped.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
     }
 }
 
@@ -54,7 +71,7 @@ impl Port {
     pub(super) fn new(blueprint: &Blueprint) -> Self {
         let own = blueprint.routes.get(&blueprint.name).map(|route| route.actor.id());
         Self {
-            outbox: Outbox::new(blueprint.name.clone(), own, blueprint.counters.clone()),
+            outbox: Outbox::new(own, blueprint.watch.clone(), blueprint.counters.clone()),
             routes: blueprint.routes.clone(),
             counters: blueprint.counters.clone(),
             timers: HashMap::new(),
@@ -81,6 +98,9 @@ impl Port {
     }
 
     pub(crate) fn set_timer(&mut self, name: String, delay: Duration) -> Result<()> {
+        if name.len() > TIMER_NAME_BYTES {
+            bail!("timers.set: a name of {} bytes; the most is {TIMER_NAME_BYTES}", name.len());
+        }
         let name: Arc<str> = name.into();
         self.cancel_timer(&name);
         if self.timers.len() >= TIMERS {

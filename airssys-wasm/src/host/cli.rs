@@ -173,7 +173,7 @@ impl Drop for LogLines {
     }
 }
 
-/// No guest gets a terminal: what it writes may end on one, but it cannot drive it.
+/// No guest is told of a terminal. A command's output passes through as it is, as with any other program.
 impl terminal_stdin::Host for Host {
     fn get_terminal_stdin(&mut self) -> Result<Option<Resource<terminal_input::TerminalInput>>> {
         Ok(None)

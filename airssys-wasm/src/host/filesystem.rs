@@ -5,7 +5,14 @@
 
 #![expect(unreachable_pub, reason = "the generated bindings re-export what a resource stands for")]
 
-use std::{ffi::OsString, fmt, sync::Arc};
+use std::{
+    ffi::OsString,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use airssys_osl::{
     ErrorKind,
@@ -36,10 +43,38 @@ use super::{
 /// The most entries of one directory that a guest may list.
 const LIST_ENTRIES: usize = 100_000;
 
+/// The most files and directories that an instance may hold open. They are descriptors of the whole program, which
+/// needs some itself: for its log, before all.
+const OPEN_FILES: usize = 128;
+
 /// What a guest's descriptor stands for.
 pub enum Descriptor {
-    File(Arc<File>, DescriptorFlags),
-    Dir(Dir, DescriptorFlags),
+    File(Arc<Open<File>>, DescriptorFlags),
+    Dir(Open<Dir>, DescriptorFlags),
+}
+
+/// A file or directory that counts as open for as long as a descriptor or a stream holds it.
+pub struct Open<T> {
+    object: T,
+    /// None of a preopen: the program has it open anyway.
+    _slot: Option<Slot>,
+}
+
+/// One of the files that an instance may hold open.
+pub struct Slot(Arc<AtomicUsize>);
+
+impl<T> std::ops::Deref for Open<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.object
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A directory listing that a guest walks through.
@@ -54,7 +89,16 @@ pub(crate) enum FsError {
 type FsResult<T> = std::result::Result<T, FsError>;
 
 impl Host {
-    fn file(&self, descriptor: &Resource<Descriptor>) -> FsResult<&Arc<File>> {
+    /// Claims one of the files that this instance may hold open.
+    fn slot(&self) -> FsResult<Slot> {
+        let slot = Slot(self.open_files.clone());
+        if slot.0.fetch_add(1, Ordering::Relaxed) >= OPEN_FILES {
+            return Err(ErrorCode::Quota.into());
+        }
+        Ok(slot)
+    }
+
+    fn file(&self, descriptor: &Resource<Descriptor>) -> FsResult<&Arc<Open<File>>> {
         match self.table.get(descriptor)? {
             Descriptor::File(file, _) => Ok(file),
             Descriptor::Dir(..) => Err(ErrorCode::IsDirectory.into()),
@@ -84,7 +128,8 @@ impl preopens::Host for Host {
             if dir.rights().intersects(Rights::WRITE | Rights::CREATE | Rights::DELETE) {
                 flags |= DescriptorFlags::MUTATE_DIRECTORY;
             }
-            directories.push((self.table.push(Descriptor::Dir(dir.clone(), flags))?, name.clone()));
+            let preopen = Open { object: dir.clone(), _slot: None };
+            directories.push((self.table.push(Descriptor::Dir(preopen, flags))?, name.clone()));
         }
         Ok(directories)
     }
@@ -256,16 +301,17 @@ impl types::HostDescriptor for Host {
         open_flags: OpenFlags,
         flags: DescriptorFlags,
     ) -> FsResult<Resource<Descriptor>> {
+        let _slot = Some(self.slot()?);
         let dir = self.dir(&descriptor)?;
         let opened = if open_flags.contains(OpenFlags::DIRECTORY) {
             if open_flags.intersects(OpenFlags::CREATE | OpenFlags::EXCLUSIVE | OpenFlags::TRUNCATE) {
                 return Err(ErrorCode::Invalid.into());
             }
-            Descriptor::Dir(dir.open_dir(&path).await?, flags)
+            Descriptor::Dir(Open { object: dir.open_dir(&path).await?, _slot }, flags)
         } else {
             match dir.open_any(&path, &open_options(path_flags, open_flags, flags)).await? {
-                Node::File(file) => Descriptor::File(Arc::new(file), flags),
-                Node::Dir(dir) => Descriptor::Dir(dir, flags),
+                Node::File(object) => Descriptor::File(Arc::new(Open { object, _slot }), flags),
+                Node::Dir(object) => Descriptor::Dir(Open { object, _slot }, flags),
             }
         };
         Ok(self.table.push(opened)?)
@@ -349,7 +395,7 @@ impl types::HostDirectoryEntryStream for Host {
 
 /// Reads a file on from an offset.
 struct FileSource {
-    file: Arc<File>,
+    file: Arc<Open<File>>,
     offset: u64,
 }
 
@@ -369,7 +415,7 @@ impl Source for FileSource {
 
 /// Writes a file on from an offset, or at its end.
 struct FileDrain {
-    file: Arc<File>,
+    file: Arc<Open<File>>,
     offset: Option<u64>,
 }
 

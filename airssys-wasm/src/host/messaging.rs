@@ -19,7 +19,7 @@ impl messaging::Host for Host {
             Ok(addressed) => addressed,
             Err(refused) => return Ok(Err(refused)),
         };
-        port.outbox.push(actor, envelope);
+        port.outbox.push(to, actor, envelope);
         if port.outbox.is_full() {
             port.outbox.flush().await;
         }

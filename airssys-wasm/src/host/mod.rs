@@ -19,6 +19,8 @@ mod timers;
 
 pub(crate) use cli::Exit;
 
+use std::sync::{Arc, atomic::AtomicUsize};
+
 use airssys_osl::{Principal, clock::Clock, fs::Dir, random::Random};
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime_wasi_io::IoView;
@@ -38,9 +40,11 @@ pub(crate) enum Stdio {
 pub(crate) struct Host {
     pub(crate) table: ResourceTable,
     pub(crate) principal: Principal,
-    pub(crate) name: std::sync::Arc<str>,
+    pub(crate) name: Arc<str>,
     pub(crate) arguments: Vec<String>,
     pub(crate) preopens: Vec<(Dir, String)>,
+    /// How many files and directories it holds open, its preopens aside.
+    pub(crate) open_files: Arc<AtomicUsize>,
     pub(crate) stdio: Stdio,
     /// Opened at first use; the door records that once.
     pub(crate) clock: Option<Clock>,

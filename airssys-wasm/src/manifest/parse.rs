@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     time::Duration,
 };
 
@@ -101,6 +101,7 @@ fn read(mut root: Section<'_>, overrides: &Overrides, notes: &mut Notes<'_>) -> 
         declared.components.push(component);
     }
     check_receivers(&declared, notes);
+    check_own_folders(&declared, [&state, &audit.dir], notes);
     if declared.components.is_empty() {
         let help = "add `[component.NAME]` with a `source`".to_owned();
         notes.problem(&(0..0), "the system has no components", Some(help));
@@ -146,6 +147,9 @@ fn read_vars(vars: &Section<'_>, overrides: &Overrides, notes: &mut Notes<'_>) {
             _ => notes.text(&place, value).map(|text| text.value),
         };
         // A path that the user types is relative to where the user is.
+        if given.is_some_and(|given| is_path && given.is_empty()) {
+            notes.problem(&name.span, format!("`--set {}=`: a path is needed", name.value), None);
+        }
         let value = match given {
             Some(given) if is_path => Some(overrides.base.join(given).to_string_lossy().into_owned()),
             Some(given) => Some(given.clone()),
@@ -350,6 +354,36 @@ fn read_fs(
 }
 
 const FS_EXAMPLE: &str = "such as `{ path = \"inbox\", guest = \"/inbox\", rights = [\"read\", \"list\"] }`";
+
+/// No grant may reach the folders of the system itself: who can write its log or read its key can forge it.
+fn check_own_folders(declared: &Declared, own: [&PathBuf; 2], notes: &mut Notes<'_>) {
+    for spec in declared.components.iter().filter_map(|component| component.spec.as_ref()) {
+        for grant in &spec.grants.fs {
+            let granted = plain(&grant.path.value);
+            let own = own.into_iter().map(|own| plain(own));
+            for own in own.filter(|own| granted.starts_with(own) || own.starts_with(&granted)).take(1) {
+                let message = format!("`{}` reaches the system's own folder `{}`", grant.rule, own.display());
+                let help = "grant a folder beside it, or move it: `state` in `[system]`, `dir` in `[audit]`";
+                notes.problem(&grant.path.span, message, Some(help.to_owned()));
+            }
+        }
+    }
+}
+
+/// A path without `.` and `..`, as far as its spelling tells.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                plain.pop();
+            }
+            other => plain.push(other),
+        }
+    }
+    plain
+}
 
 /// Every receiver must be a component of the system.
 fn check_receivers(declared: &Declared, notes: &mut Notes<'_>) {

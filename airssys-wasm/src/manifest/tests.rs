@@ -216,6 +216,17 @@ fn grants_outside_of_the_forms_are_refused() {
 }
 
 #[test]
+fn the_systems_own_folders_cannot_be_granted() {
+    let fs = |path: &str| {
+        with(&format!("grants = {{ fs = [{{ path = \"{path}\", guest = \"/x\", rights = [\"read\"] }}] }}"))
+    };
+    for path in [".", "..", ".airssys", ".airssys/audit/x", "x/../.airssys", "/srv", "/"] {
+        check(&fs(path), &[(path, "reaches the system's own folder", "beside it")]);
+    }
+    assert!(parse(&fs("airssys")).is_ok() && parse(&fs(".airssys-not")).is_ok());
+}
+
+#[test]
 fn receivers_must_exist() {
     check(
         &with("grants = { send = [\"pasrer\"] }\n[component.parser]\nsource = \"p\""),

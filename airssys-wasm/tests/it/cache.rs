@@ -1,6 +1,6 @@
 //! The code cache loads what it wrote, and nothing else.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use airssys_osl::{
     Os,
@@ -10,6 +10,7 @@ use airssys_osl::{
 use airssys_wasm::{Cache, Component, Engine, Origin};
 
 async fn open(dir: &Path) -> Cache {
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).unwrap();
     let rights = Rights::READ | Rights::WRITE | Rights::CREATE;
     let policy =
         Policy::builder().principal("program", [Grant::fs(dir, rights), Grant::random()]).build().unwrap();
@@ -29,6 +30,19 @@ fn entries(dir: &Path) -> Vec<std::path::PathBuf> {
 /// The smallest component there is, and the same with a custom section.
 const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
 const OTHER: &[u8] = b"\0asm\x0d\0\x01\0\0\x02\x01x";
+
+#[tokio::test]
+async fn a_folder_that_others_can_enter_is_not_trusted() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let rights = Rights::READ | Rights::WRITE | Rights::CREATE;
+    let grants = [Grant::fs(dir.path(), rights), Grant::random()];
+    let policy = Policy::builder().principal("program", grants).build().unwrap();
+    let program = Os::new(policy, MemorySink::new()).principal("program").unwrap();
+    let opened = Cache::open(program.dir(dir.path()).await.unwrap(), &program).await;
+    assert_eq!(opened.err().map(|error| error.kind()), Some(airssys_wasm::ErrorKind::Denied));
+    assert!(fs::read_dir(dir.path()).unwrap().next().is_none(), "and no key is made in it");
+}
 
 #[tokio::test]
 async fn code_is_compiled_once() {

@@ -2,6 +2,7 @@
 
 mod change;
 mod open;
+mod process;
 mod read;
 mod stat;
 mod time;
@@ -14,6 +15,7 @@ pub(crate) use self::{
         set_times, symlink, sync, write_at,
     },
     open::{open, open_root},
+    process::{raise_file_limit, user},
     read::{list, read_at, read_cached, read_link, read_whole},
     stat::{metadata, own_metadata},
     time::{monotonic_ns, monotonic_resolution, random, wall_now, wall_resolution},

@@ -45,6 +45,7 @@ fn from_stat(stat: &Stat) -> Metadata {
         inode: stat.st_ino as u64,
         links: stat.st_nlink as u64,
         mode: stat.st_mode & 0o7777,
+        user: stat.st_uid,
         accessed: time(stat.st_atime as i64, stat.st_atime_nsec as u64),
         modified: time(stat.st_mtime as i64, stat.st_mtime_nsec as u64),
         changed: time(stat.st_ctime as i64, stat.st_ctime_nsec as u64),
