@@ -59,6 +59,14 @@ async fn each_right_is_needed() {
 }
 
 #[tokio::test]
+async fn only_so_many_files_are_open_at_a_time() {
+    let world = World::start(&grant("\"read\"")).await;
+    assert_eq!(world.ask("a", "fs-hoard:128", "").await, "ok: 128");
+    assert!(world.ask("a", "fs-hoard:129", "").await.starts_with("LimitExceeded"));
+    assert_eq!(world.ask("a", "fs-hoard:128", "").await, "ok: 128", "those that were closed do not count");
+}
+
+#[tokio::test]
 async fn nothing_granted_is_nothing_seen() {
     let world = World::start("[component.a]\nSOURCE\n").await;
     assert!(world.ask("a", "fs:a", "").await.contains("nothing is granted"));

@@ -53,6 +53,7 @@ impl Actor for Hostile {
                 "logged".to_owned()
             }
             "fs" => outcome(read(object)),
+            "fs-hoard" => outcome(hoard(number(object)?)),
             "fs-write" => outcome(write(object, &message.payload)),
             "fs-list" => outcome(list(object)),
             "env" => env::var(object).unwrap_or_else(|| "absent".to_owned()),
@@ -136,6 +137,13 @@ fn set_timers(count: usize) -> String {
 fn read(path: &str) -> Result<String, Error> {
     let dir = first_dir()?;
     Ok(String::from_utf8_lossy(&dir.read(path, 1024 * 1024)?).into_owned())
+}
+
+/// Holds so many files open at a time.
+fn hoard(count: usize) -> Result<usize, Error> {
+    let dir = first_dir()?;
+    let held = (0..count).map(|_| dir.open("a")).collect::<Result<Vec<_>, _>>()?;
+    Ok(held.len())
 }
 
 fn write(path: &str, content: &[u8]) -> Result<&'static str, Error> {
