@@ -50,7 +50,10 @@ impl Cache {
         let failed = |error| Error::door("open the code cache", error);
         let folder = dir.self_metadata().await.map_err(failed)?;
         if folder.user != bootstrap::user() || folder.mode & OTHERS != 0 {
-            return Err(Error::new(ErrorKind::Denied, "trust the code cache: its folder is open to others (chmod 700)"));
+            return Err(Error::new(
+                ErrorKind::Denied,
+                "trust the code cache: its folder is open to others (chmod 700)",
+            ));
         }
         match dir.metadata(KEY_FILE, false).await {
             Ok(key) if key.user != folder.user => {

@@ -38,9 +38,13 @@ fn the_whole_example_counts_every_line_but_the_poison_and_denies_every_attempt()
     assert_eq!(report["bytes"]["total"], count.bytes);
     check_percentile(&report, &count, 50, "p50");
     check_percentile(&report, &count, 95, "p95");
-    for talker in report["clients"]["top"].as_array().unwrap().iter().take(5) {
-        assert_eq!(talker["count"], count.clients[talker["name"].as_str().unwrap()], "{talker}");
-    }
+    assert_eq!(report["hours"], serde_json::to_value(&count.hours).unwrap());
+    assert_eq!(report["errors"], count.errors);
+    let well_formed = (count.lines - count.malformed) as f64;
+    let error_rate = report["error_rate"].as_f64().unwrap();
+    assert!((error_rate - count.errors as f64 / well_formed).abs() < 1e-6, "{error_rate}");
+    check_top(&report["paths"], &count.paths);
+    check_top(&report["clients"], &count.clients);
     check_page(&fs::read_to_string(world.path("logwatch/out/report.html")).unwrap());
 
     // The poison line, and nothing else, went to the dead letters, after three crashes of the parser.
@@ -55,6 +59,15 @@ fn the_whole_example_counts_every_line_but_the_poison_and_denies_every_attempt()
     assert_eq!(kept.iter().collect::<Vec<_>>(), dead);
 
     check_denials(&world, &events);
+}
+
+/// A ranking is complete and in order.
+fn check_top(told: &Value, counted: &std::collections::BTreeMap<String, u64>) {
+    assert_eq!(told["distinct"], counted.len());
+    let top = told["top"].as_array().unwrap().iter();
+    let top: Vec<_> =
+        top.map(|row| (row["name"].as_str().unwrap(), row["count"].as_u64().unwrap())).collect();
+    assert_eq!(top, Count::top(counted));
 }
 
 /// The report's percentiles are of a histogram, and say how far they may be off.
@@ -160,7 +173,9 @@ fn a_growing_log_is_followed_and_ctrl_c_stops_in_reverse_start_order() {
 fn poisoned_log(lines: usize) -> String {
     let line = |number: usize| {
         let target = if number % 50 == 49 { "/search?q=100%" } else { "/" };
-        format!("192.0.2.7 - - [24/Oct/2026:06:25:01 +0200] \"GET {target} HTTP/1.1\" 200 12 \"-\" \"test\"\n")
+        format!(
+            "192.0.2.7 - - [24/Oct/2026:06:25:01 +0200] \"GET {target} HTTP/1.1\" 200 12 \"-\" \"test\"\n"
+        )
     };
     (0..lines).map(line).collect()
 }

@@ -24,7 +24,8 @@ impl Dir {
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open); the old content is then still in place.
+    /// As [`open`](Self::open); the old content is then still in place, unless it was only the flush of the directory
+    /// ([`Flush::Now`]) that failed.
     ///
     /// # Cancel safety
     ///

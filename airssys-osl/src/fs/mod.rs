@@ -4,7 +4,7 @@
 //! such a [`Dir`] and resolved by the kernel beneath it (Linux: `openat2(2)` with `RESOLVE_BENEATH`,
 //! `RESOLVE_NO_MAGICLINKS` and `RESOLVE_NO_XDEV`): `..` and symbolic links work as long as they stay inside, and a
 //! path that would leave, be it for the length of one component, is denied by the rule `beneath-root`. Whatever is
-//! neither a regular file nor a directory is not opened.
+//! neither a regular file nor a directory is closed again at once, and denied.
 //!
 //! # What needs which right
 //!

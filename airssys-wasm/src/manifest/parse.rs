@@ -40,6 +40,9 @@ const RIGHTS: &[(&str, Rights)] = &[
     ("delete", Rights::DELETE),
 ];
 
+/// The rights to change what a directory holds.
+const CHANGES: Rights = Rights::WRITE.union(Rights::CREATE).union(Rights::DELETE);
+
 /// The grants that exist, for the error about those that do not.
 const GRANTS: &str = "this version grants `fs`, `send` and `env`; what is not granted is denied";
 
@@ -102,6 +105,7 @@ fn read(mut root: Section<'_>, overrides: &Overrides, notes: &mut Notes<'_>) -> 
     }
     check_receivers(&declared, notes);
     check_own_folders(&declared, [&state, &audit.dir], notes);
+    check_nested(&declared, notes);
     if declared.components.is_empty() {
         let help = "add `[component.NAME]` with a `source`".to_owned();
         notes.problem(&(0..0), "the system has no components", Some(help));
@@ -366,6 +370,26 @@ fn check_own_folders(declared: &Declared, own: [&PathBuf; 2], notes: &mut Notes<
                 let help = "grant a folder beside it, or move it: `state` in `[system]`, `dir` in `[audit]`";
                 notes.problem(&grant.path.span, message, Some(help.to_owned()));
             }
+        }
+    }
+}
+
+/// No directory may lie beneath one that somebody may change: a link planted in its place would lead the grant
+/// elsewhere at the next start.
+fn check_nested(declared: &Declared, notes: &mut Notes<'_>) {
+    let specs = declared.components.iter().filter_map(|component| component.spec.as_ref());
+    let grants: Vec<&FsGrant> = specs.flat_map(|spec| &spec.grants.fs).collect();
+    for inner in &grants {
+        let path = plain(&inner.path.value);
+        let outer = grants.iter().find(|outer| {
+            let above = plain(&outer.path.value);
+            outer.rights.intersects(CHANGES) && path != above && path.starts_with(&above)
+        });
+        if let Some(outer) = outer {
+            let message = format!("`{}` lies beneath `{}`, which may be changed", inner.rule, outer.rule);
+            let help =
+                "grant folders beside each other: what lies beneath could be swapped for a link to elsewhere";
+            notes.problem(&inner.path.span, message, Some(help.to_owned()));
         }
     }
 }

@@ -227,6 +227,23 @@ fn the_systems_own_folders_cannot_be_granted() {
 }
 
 #[test]
+fn a_grant_beneath_one_that_may_be_changed_is_refused() {
+    let two = |outer: &str, rights: &str, inner: &str| {
+        let fs = |path: &str, rights: &str| {
+            format!("{{ path = \"{path}\", guest = \"/{path}\", rights = [\"{rights}\"] }}")
+        };
+        with(&format!("grants = {{ fs = [{}, {}] }}", fs(outer, rights), fs(inner, "read")))
+    };
+    for rights in ["write", "create", "delete"] {
+        check(
+            &two("x", rights, "x/y"),
+            &[("x/y", "lies beneath `component.a.grants.fs[0]`", "beside each other")],
+        );
+    }
+    assert!(parse(&two("x", "read", "x/y")).is_ok() && parse(&two("x", "write", "xy")).is_ok());
+}
+
+#[test]
 fn receivers_must_exist() {
     check(
         &with("grants = { send = [\"pasrer\"] }\n[component.parser]\nsource = \"p\""),

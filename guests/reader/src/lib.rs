@@ -29,9 +29,12 @@ const DEFAULT_CHUNK_BYTES: u64 = 64 * 1024;
 /// What may be read at once: a header of a gzip file must fit, and the host has its own limit.
 const CHUNK_RANGE: std::ops::RangeInclusive<u64> = gunzip::HEADER_LIMIT_BYTES as u64..=1024 * 1024;
 
-/// What one turn of the timer may send, so that a stop, or another message, gets a turn too.
+/// What one turn of the timer may read and send, so that a stop, or another message, gets a turn too.
 const TURN_LINES: u64 = 16 * 1024;
 const TURN_BYTES: u64 = 1024 * 1024;
+
+/// What a piece counts for at least: reading costs, also where nothing comes of it.
+const PIECE_LEAST_BYTES: u64 = 4 * 1024;
 
 const POLL: &str = "poll";
 
@@ -79,7 +82,8 @@ impl Actor for Reader {
     }
 
     fn terminate(&mut self, _: Reason) {
-        for source in self.folder.sources() {
+        // Where there is more to read, what was read last ends in the middle of a line.
+        for source in self.folder.sources().filter(|source| !source.has_more()) {
             if let Err(error) = source.finish(|line| self.lines.send(line)) {
                 log::error!("the end of {} is lost: {}", source.name(), error.chain());
             }
@@ -95,6 +99,7 @@ impl Reader {
         self.lines.begin_turn();
         self.folder.let_go(|line| self.lines.send(line))?;
         while let Some(source) = self.folder.read_next(self.chunk_bytes, &mut self.piece) {
+            self.lines.bytes += (self.piece.len() as u64).max(PIECE_LEAST_BYTES);
             source.feed(&self.piece, |line| self.lines.send(line))?;
             if self.lines.is_turn_over() {
                 return Ok(true);
@@ -107,7 +112,9 @@ impl Reader {
 /// Where the lines go, and how many of them went there in this turn.
 struct Outgoing {
     to: String,
+    /// Sent in this turn.
     lines: u64,
+    /// Read in this turn.
     bytes: u64,
 }
 
@@ -122,7 +129,6 @@ impl Outgoing {
 
     fn send(&mut self, line: &[u8]) -> Result<(), Error> {
         self.lines += 1;
-        self.bytes += line.len() as u64;
         match send(&self.to, LINE, line) {
             // This line will never fit, and the others are not to blame.
             Err(error) if error.kind() == ErrorKind::LimitExceeded => {

@@ -13,9 +13,6 @@ const DECODED_BYTES: usize = 64 * 1024;
 /// How much of the beginnings of two files is compared. A line of a log has a time in it.
 const HEAD_BYTES: usize = 1024;
 
-/// Beginnings that are shorter than this say nothing.
-const HEAD_LEAST_BYTES: usize = 64;
-
 /// One file, as far as it has been read.
 pub(crate) struct Source {
     identity: fs::Identity,
@@ -28,6 +25,8 @@ pub(crate) struct Source {
     /// Its size when it was last looked at.
     size: u64,
     has_more: bool,
+    /// Whether reading it failed, and is to be tried again at the next look.
+    is_to_retry: bool,
     /// Whether it has left the folder.
     is_gone: bool,
     lines: Lines,
@@ -77,6 +76,7 @@ impl Source {
             offset: 0,
             size: 0,
             has_more: false,
+            is_to_retry: false,
             is_gone: false,
             lines: Lines::default(),
             head: Vec::new(),
@@ -116,7 +116,7 @@ impl Source {
             self.start_over();
             self.lines.forget();
         }
-        if size != self.size {
+        if size != self.size || std::mem::take(&mut self.is_to_retry) {
             self.size = size;
             self.has_more = !matches!(self.format, Format::Corrupt);
         }
@@ -143,6 +143,7 @@ impl Source {
         out.clear();
         if let Err(error) = self.read_piece(dir, chunk_bytes, out) {
             self.end();
+            self.is_to_retry = true;
             self.warn(&error.chain());
         }
         let missing = HEAD_BYTES - self.head.len();
@@ -261,6 +262,5 @@ impl Source {
 }
 
 fn is_same_beginning(one: &[u8], other: &[u8]) -> bool {
-    let length = one.len().min(other.len());
-    length >= HEAD_LEAST_BYTES && one.get(..length) == other.get(..length)
+    one.len() == HEAD_BYTES && one == other
 }
