@@ -99,10 +99,12 @@ async fn load_one(
         |error| LoadError { component, span, error }
     };
     let bytes = read(&spec.source.value, program).await.map_err(at(&spec.source.span))?;
-    let actual = Digest::of(&bytes);
-    if let Some(digest) = spec.digest.as_ref().filter(|digest| digest.value != actual) {
-        let what = format!("use `{}`: its digest is {actual}", spec.source.value.display());
-        return Err(at(&digest.span)(Error::new(ErrorKind::DigestMismatch, what)));
+    if let Some(wanted) = &spec.digest {
+        let actual = Digest::of(&bytes);
+        if actual != wanted.value {
+            let what = format!("use `{}`: its digest is {actual}", spec.source.value.display());
+            return Err(at(&wanted.span)(Error::new(ErrorKind::DigestMismatch, what)));
+        }
     }
     let started = Instant::now();
     let compiling = || watch.event(&Event::Compiling { component: &spec.name });

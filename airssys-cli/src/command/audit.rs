@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    io,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -101,12 +101,8 @@ fn verify(args: &Verify, terminal: &Terminal) -> Result<ExitCode, Failure> {
             .help("keep the folder as evidence; the records before that place are as they were written"),
         _ => unreadable(&dir, error),
     })?;
-    let printed = if terminal.is_json() {
-        terminal.data(&report_json(&shown, &report))
-    } else {
-        terminal.data(&report_text(terminal.out, &shown, &report))
-    };
-    printed.map_err(|error| Failure::failed("cannot write to stdout").caused_by(error))?;
+    let text = || report_text(terminal.out, &shown, &report);
+    let _ = terminal.answer(text, || report_json(&shown, &report))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -144,16 +140,7 @@ fn unreadable(dir: &Path, error: airssys_osl::Error) -> Failure {
     failure.caused_by(error)
 }
 
-/// Prints one record. A reader that has seen enough is no error: `airssys audit query | head`.
-fn print(terminal: &Terminal, record: &Record) -> Result<std::ops::ControlFlow<()>, Failure> {
-    let printed = if terminal.is_json() {
-        terminal.data(&record_json(record))
-    } else {
-        terminal.data(&record_line(terminal.out, record))
-    };
-    match printed {
-        Ok(()) => Ok(std::ops::ControlFlow::Continue(())),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(std::ops::ControlFlow::Break(())),
-        Err(error) => Err(Failure::failed("cannot write to stdout").caused_by(error)),
-    }
+/// Prints one record, and says whether anybody wants more.
+fn print(terminal: &Terminal, record: &Record) -> Result<ControlFlow<()>, Failure> {
+    terminal.answer(|| record_line(terminal.out, record), || record_json(record))
 }

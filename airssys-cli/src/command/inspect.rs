@@ -47,12 +47,6 @@ pub(super) fn inspect(inspect: &Inspect, terminal: &Arc<Terminal>) -> Result<Exi
             "imports": imports,
         })
     };
-    let printed = if terminal.is_json() { terminal.data(&value()) } else { terminal.data(&text) };
-    match printed {
-        // A reader that has seen enough is no error.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::failed("cannot write to stdout").caused_by(error))
-        }
-        _ => Ok(ExitCode::SUCCESS),
-    }
+    let _ = terminal.answer(|| text, value)?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,7 @@ mod run;
 use std::{
     fmt,
     io::{self, IsTerminal as _, Write as _},
+    ops::ControlFlow,
     sync::{Mutex, PoisonError},
 };
 
@@ -82,8 +83,22 @@ impl Terminal {
     }
 
     /// A line on stdout.
-    pub(crate) fn data(&self, line: &dyn fmt::Display) -> io::Result<()> {
+    fn data(&self, line: &dyn fmt::Display) -> io::Result<()> {
         writeln!(io::stdout().lock(), "{line}")
+    }
+
+    /// What the user asked for, on stdout. A reader that has seen enough is no error: `airssys audit query | head`.
+    pub(crate) fn answer(
+        &self,
+        text: impl FnOnce() -> String,
+        json: impl FnOnce() -> serde_json::Value,
+    ) -> Result<ControlFlow<()>, Failure> {
+        let printed = if self.json { self.data(&json()) } else { self.data(&text()) };
+        match printed {
+            Ok(()) => Ok(ControlFlow::Continue(())),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+            Err(error) => Err(Failure::failed("cannot write to stdout").caused_by(error)),
+        }
     }
 
     /// A line on stderr, above the live line.

@@ -99,14 +99,7 @@ impl<'a> Operation<'a> {
         if decision.verdict == Verdict::Deny {
             return Err(self.deny(decision.rule, epoch));
         }
-        let mut running = Running {
-            operation: self,
-            decision,
-            epoch,
-            intent: 0,
-            started_ns: sys::monotonic_ns(),
-            ended: true,
-        };
+        let mut running = self.running(decision, epoch);
         if self.mutates {
             running.intent = running.record(Phase::Intent, decision, Outcome::Pending, 0)?;
         }
@@ -117,16 +110,17 @@ impl<'a> Operation<'a> {
     /// Records a denial and makes its error. A denial stands even where it cannot be recorded.
     pub(crate) fn deny(self, rule: &str, epoch: u32) -> Error {
         let decision = Decision::deny(rule);
-        let denied = Running {
-            operation: self,
-            decision,
-            epoch,
-            intent: 0,
-            started_ns: sys::monotonic_ns(),
-            ended: true,
-        };
+        let denied = self.running(decision, epoch);
         drop(denied.record(Phase::Done, decision, Outcome::Denied, 0));
         Error::denied(self.describe(), rule)
+    }
+
+    /// Begins to count its time. It leaves no record when it is dropped, until it is under way.
+    fn running<'d>(self, decision: Decision<'d>, epoch: u32) -> Running<'d>
+    where
+        'a: 'd,
+    {
+        Running { operation: self, decision, epoch, intent: 0, started_ns: sys::monotonic_ns(), ended: true }
     }
 
     fn describe(&self) -> String {
