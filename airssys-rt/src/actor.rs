@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::actor_ref::{ActorId, ActorRef};
+use crate::cell::{AnyCell, CellRef};
 use crate::exit::ExitReason;
-use crate::link::{Down, MonitorRef, Monitors, Tell, Watcher};
-use crate::mailbox::Shared;
-use crate::observe::Reporter;
+use crate::link::{Down, Exit, MonitorRef, Monitors, Tell, Watcher};
 use crate::system::System;
 use crate::timer::{TimerRef, Timers};
 
@@ -83,37 +82,53 @@ pub enum Init {
 pub enum Info {
     /// An actor that it monitors ended.
     Down(Down),
+    /// An exit signal came, and it [traps](Context::trap_exit) them.
+    Exit(Exit),
 }
 
 /// An actor's view of itself, lent to each of its methods.
 ///
-/// Timers and monitors belong to the incarnation: when it ends, so do they.
+/// Timers, monitors and links belong to the incarnation: when it ends, so do they.
 pub struct Context<A: Actor> {
-    shared: Arc<Shared<A::Msg>>,
+    cell: CellRef<A::Msg>,
     system: System,
-    reporter: Reporter,
-    timers: Timers<A::Msg>,
+    /// What most actors never have.
+    own: Option<Box<Own<A::Msg>>>,
+}
+
+struct Own<M> {
+    timers: Timers<M>,
     monitors: Monitors,
 }
 
 impl<A: Actor> Context<A> {
-    pub(crate) fn new(shared: Arc<Shared<A::Msg>>, system: System, reporter: Reporter) -> Self {
-        Self { shared, system, reporter, timers: Timers::new(), monitors: Monitors::default() }
+    pub(crate) fn new(cell: CellRef<A::Msg>, system: System) -> Self {
+        Self { cell, system, own: None }
+    }
+
+    pub(crate) fn cell(&self) -> &CellRef<A::Msg> {
+        &self.cell
+    }
+
+    fn own(&mut self) -> &mut Own<A::Msg> {
+        self.own
+            .get_or_insert_with(|| Box::new(Own { timers: Timers::default(), monitors: Monitors::default() }))
     }
 
     /// The identity of this actor.
     pub fn id(&self) -> ActorId {
-        self.shared.id()
+        self.cell.id()
     }
 
     /// The name that it was started under; empty where it has none.
-    pub fn name(&self) -> &str {
-        self.reporter.name()
+    pub fn name(&self) -> Arc<str> {
+        let path = self.cell.path().unwrap_or_default();
+        path.rsplit('/').next().map(Arc::from).unwrap_or_default()
     }
 
     /// The address of this actor, to hand out.
     pub fn actor_ref(&self) -> ActorRef<A::Msg> {
-        ActorRef::new(Arc::clone(&self.shared))
+        ActorRef::new(self.cell.clone())
     }
 
     /// The system that this actor runs in.
@@ -126,34 +141,72 @@ impl<A: Actor> Context<A> {
     /// As in OTP, it comes after every message that `target` had sent to this actor.
     pub fn monitor<M: Send + 'static>(&mut self, target: &ActorRef<M>) -> MonitorRef {
         let monitor = MonitorRef::unique();
-        self.monitors.insert(monitor, Arc::clone(target.shared()) as _);
-        let tell = Tell::Actor(Arc::clone(&self.shared) as _);
-        if let Err(watcher) = target.shared().watch(Watcher { monitor, tell }) {
+        self.own().monitors.insert(monitor, AnyCell::clone(target.cell()));
+        let tell = Tell::Actor(AnyCell::clone(&self.cell));
+        if let Err(watcher) = target.cell().watch(Watcher { monitor, tell }) {
             watcher.tell(target.id(), &ExitReason::NoProc);
         }
         monitor
     }
 
-    /// Takes a monitor back. Its `Down` does not come any more, even where the actor has ended already.
+    /// Takes a monitor back. Its `Down` does not come any more, even where the actor has ended already (OTP's
+    /// `demonitor` with `flush`).
     pub fn demonitor(&mut self, monitor: MonitorRef) {
-        self.monitors.remove(monitor);
+        if let Some(own) = &mut self.own {
+            own.monitors.remove(monitor);
+        }
+    }
+
+    /// Links this actor and `other`: when one ends, the other gets an exit signal with its reason. Linked already,
+    /// they stay so.
+    ///
+    /// The signal ends an actor that does not [trap exits](Self::trap_exit), unless the reason is
+    /// [`Normal`](ExitReason::Normal). A dead `other` sends it at once, with [`NoProc`](ExitReason::NoProc).
+    pub fn link<M: Send + 'static>(&mut self, other: &ActorRef<M>) {
+        if other.id() == self.id() {
+            return;
+        }
+        // First this side: the other may end as soon as it knows.
+        self.cell.add_link(other.cell());
+        if !other.cell().add_link(&self.cell) {
+            self.cell.exit_signal(Some(other.id()), &ExitReason::NoProc, true);
+        }
+    }
+
+    /// Takes a link back. No exit signal comes over it any more, even where `other` has ended already and the signal
+    /// waits as a message. One that has ended this actor has ended it.
+    pub fn unlink<M: Send + 'static>(&mut self, other: &ActorRef<M>) {
+        self.cell.remove_link(other.id());
+        other.cell().remove_link(self.id());
+    }
+
+    /// Sets whether exit signals become [`Info::Exit`] instead of ending this actor: OTP's `trap_exit` flag.
+    pub fn trap_exit(&mut self, trap: bool) {
+        self.cell.trap_exit(trap);
     }
 
     /// Sends `message` to this actor after `delay`; it then waits for its turn like any other.
     pub fn send_after(&mut self, delay: Duration, message: A::Msg) -> TimerRef {
-        self.timers.arm(self.system.runtime(), Arc::clone(&self.shared), delay, message)
+        let (cell, runtime) = (self.cell.clone(), self.system.runtime().clone());
+        self.own().timers.arm(&runtime, cell, delay, message)
     }
 
     /// Disarms a timer. True means that its message does not come any more, even where it was due already.
     pub fn cancel(&mut self, timer: TimerRef) -> bool {
-        self.timers.cancel(timer)
+        self.own.as_mut().is_some_and(|own| own.timers.cancel(timer))
     }
 
     pub(crate) fn take_timer(&mut self, timer: TimerRef) -> Option<A::Msg> {
-        self.timers.take(timer)
+        self.own.as_mut()?.timers.take(timer)
     }
 
-    pub(crate) fn take_monitor(&mut self, monitor: MonitorRef) -> bool {
-        self.monitors.take(monitor)
+    /// Gives out what the runtime says, unless this incarnation does not want to know any more.
+    pub(crate) fn take_info(&mut self, info: Box<Info>) -> Option<Info> {
+        let wanted = match &*info {
+            Info::Down(down) => self.own.as_mut().is_some_and(|own| own.monitors.take(down.monitor)),
+            Info::Exit(Exit { linked: true, from: Some(from), .. }) => self.cell.remove_link(*from),
+            Info::Exit(_) => true,
+        };
+        wanted.then_some(*info)
     }
 }

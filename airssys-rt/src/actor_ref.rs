@@ -2,12 +2,15 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
 use crate::call::{CallError, Reply};
+use crate::cell::{CellRef, Deadline, Door, Refused};
 use crate::exit::ExitReason;
-use crate::mailbox::{Refused, Shared};
+use crate::link::{MonitorRef, Tell, Watcher};
 
 /// The identity of an actor: a slot, and the generation of its use.
 ///
@@ -17,15 +20,15 @@ use crate::mailbox::{Refused, Shared};
 pub struct ActorId(u64);
 
 impl ActorId {
-    fn new(slot: u32, generation: u32) -> Self {
+    pub(crate) fn new(slot: u32, generation: u32) -> Self {
         Self(u64::from(slot) << 32 | u64::from(generation))
     }
 
-    fn slot(self) -> u32 {
+    pub(crate) fn slot(self) -> u32 {
         (self.0 >> 32) as u32
     }
 
-    fn generation(self) -> u32 {
+    pub(crate) fn generation(self) -> u32 {
         self.0 as u32
     }
 }
@@ -47,16 +50,16 @@ impl fmt::Debug for ActorId {
 /// Cheap to clone. It does not keep the actor alive, and it never reaches another actor than its own: when that
 /// one is dead, sending fails. (A restart on a [`Mailbox`](crate::Mailbox) that outlives it is no death.)
 pub struct ActorRef<M> {
-    shared: Arc<Shared<M>>,
+    cell: CellRef<M>,
 }
 
 impl<M: Send + 'static> ActorRef<M> {
-    pub(crate) fn new(shared: Arc<Shared<M>>) -> Self {
-        Self { shared }
+    pub(crate) fn new(cell: CellRef<M>) -> Self {
+        Self { cell }
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared<M>> {
-        &self.shared
+    pub(crate) fn cell(&self) -> &CellRef<M> {
+        &self.cell
     }
 
     /// Sends a message, and waits for room where the mailbox is full.
@@ -66,35 +69,50 @@ impl<M: Send + 'static> ActorRef<M> {
     ///
     /// # Errors
     ///
-    /// The actor is dead or takes no new messages; the error holds the message.
+    /// * [`SendError::NoProc`]: the actor is dead or takes no new messages.
+    /// * [`SendError::Full`]: only where the mailbox [rejects](crate::Overflow::Reject) what it has no room for.
+    ///
+    /// The error holds the message.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future before it is ready drops the message: it was not and will not be delivered.
     pub async fn cast(&self, message: M) -> Result<(), SendError<M>> {
-        self.shared.send(message).await.map_err(SendError)
+        self.cell.send(message, None).await.map_err(SendError::from)
     }
 
-    /// Sends a message if there is room for it now.
+    /// Sends a message if there is room for it now. On an unbounded mailbox there always is.
     ///
     /// # Errors
     ///
     /// The mailbox is full (or others wait for room), or the actor takes no messages; the error holds the message.
-    pub fn try_cast(&self, message: M) -> Result<(), TrySendError<M>> {
-        self.shared.try_send(message).map_err(|refused| match refused {
-            Refused::Full(message) => TrySendError::Full(message),
-            Refused::Closed(message) => TrySendError::NoProc(message),
-        })
+    pub fn try_cast(&self, message: M) -> Result<(), SendError<M>> {
+        self.cell.offer(message, None).map_err(SendError::from)
+    }
+
+    /// Sends a message that overtakes all that wait, in the order of those sent in this way.
+    ///
+    /// It needs no room: meant for the few messages that must get through to an actor that has too much to do.
+    ///
+    /// # Errors
+    ///
+    /// The actor is dead or takes no new messages; the error holds the message.
+    pub fn cast_urgent(&self, message: M) -> Result<(), SendError<M>> {
+        self.cell.urge(message).map_err(SendError::NoProc)
     }
 
     /// Sends a request made around a [`Reply`] and waits for the answer.
     ///
-    /// `timeout` covers all of it: waiting for room, for its turn and for the answer.
+    /// `timeout` covers all of it: waiting for room, for its turn and for the answer. A call that an actor makes
+    /// while it handles a call does not wait longer than the one who called it.
+    ///
+    /// An actor that rests and has proven to be quick may handle the request on the stack of the caller.
     ///
     /// # Errors
     ///
     /// * [`CallError::NoProc`]: the actor is dead; known at once.
-    /// * [`CallError::Timeout`]: no answer in time.
+    /// * [`CallError::Full`]: only where the mailbox [rejects](crate::Overflow::Reject) what it has no room for.
+    /// * [`CallError::Timeout`]: no answer in time. A late one is discarded.
     /// * [`CallError::Dropped`]: the reply was dropped, by choice or because the actor ended; known at once.
     ///
     /// # Cancel safety
@@ -106,13 +124,48 @@ impl<M: Send + 'static> ActorRef<M> {
         request: impl FnOnce(Reply<T>) -> M,
         timeout: Duration,
     ) -> Result<T, CallError> {
+        let inherited = crate::cell::deadline().map(Deadline::instant);
+        let deadline = Instant::now().checked_add(timeout);
+        let deadline = match (deadline, inherited) {
+            (Some(own), Some(inherited)) => Some(own.min(inherited)),
+            (own, inherited) => own.or(inherited),
+        };
         let (reply, answer) = Reply::channel();
         let request = request(reply);
         let exchange = async {
-            self.shared.send(request).await.map_err(|_| CallError::NoProc)?;
+            self.cell.ask(request, deadline.map(Deadline::at)).await.map_err(|refused| match refused {
+                Refused::Full(_) => CallError::Full,
+                Refused::Closed(_) => CallError::NoProc,
+            })?;
             answer.await.map_err(|_| CallError::Dropped)
         };
-        tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(CallError::Timeout))
+        match deadline {
+            Some(deadline) => {
+                tokio::time::timeout_at(deadline, exchange).await.unwrap_or(Err(CallError::Timeout))
+            }
+            None => exchange.await,
+        }
+    }
+
+    /// Tells the actor to stop after the message in hand: OTP's `gen_server:stop`. It says good-bye in
+    /// [`terminate`](crate::Actor::terminate), with this reason. What waits in its mailbox becomes dead letters.
+    ///
+    /// Where it stops already, the first reason stands.
+    pub fn stop(&self, reason: ExitReason) {
+        self.cell.stop(reason);
+    }
+
+    /// Sends an exit signal: OTP's `exit/2`.
+    ///
+    /// An actor that [traps exits](crate::Context::trap_exit) gets [`Info::Exit`](crate::Info::Exit). Another one
+    /// ends at its next `.await` with this reason, without `terminate`; [`ExitReason::Normal`] does nothing to it.
+    pub fn exit(&self, reason: ExitReason) {
+        self.cell.exit_signal(crate::cell::current(), &reason, false);
+    }
+
+    /// Ends the actor at its next `.await` with [`ExitReason::Killed`], without `terminate`, whatever it traps.
+    pub fn kill(&self) {
+        self.cell.kill();
     }
 
     /// Waits until the actor ends, and says why. Of a dead actor it says why it ended.
@@ -123,64 +176,55 @@ impl<M: Send + 'static> ActorRef<M> {
     ///
     /// Dropping the future leaves nothing behind.
     pub async fn exited(&self) -> ExitReason {
-        self.shared.exited().await
+        let (tell, told) = oneshot::channel();
+        let monitor = MonitorRef::unique();
+        if self.cell.watch(Watcher { monitor, tell: Tell::Waiter(tell) }).is_ok() {
+            let _forget = Forget { cell: &self.cell, monitor };
+            if let Ok(reason) = told.await {
+                return reason;
+            }
+        }
+        self.cell.last_exit()
     }
 
     /// The identity of the actor.
     pub fn id(&self) -> ActorId {
-        self.shared.id()
+        self.cell.id()
     }
 
     /// Whether the actor takes messages. A `true` may be outdated at once; a `false` is final, except after a drain
     /// where the mailbox is used again.
     pub fn is_alive(&self) -> bool {
-        self.shared.is_open()
+        self.cell.door() == Door::Open
     }
 
     /// The number of messages that wait for their turn.
     pub fn depth(&self) -> usize {
-        self.shared.depth()
+        self.cell.depth()
     }
 }
 
 impl<M> Clone for ActorRef<M> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
+        Self { cell: self.cell.clone() }
     }
 }
 
 impl<M> fmt::Debug for ActorRef<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ActorRef({})", self.shared.id())
+        write!(f, "ActorRef({})", self.cell.id())
     }
 }
 
-/// The actor takes no messages. Holds the message that was not sent.
-pub struct SendError<M>(pub M);
-
-impl<M> fmt::Debug for SendError<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SendError")
-    }
-}
-
-impl<M> fmt::Display for SendError<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the actor takes no messages")
-    }
-}
-
-impl<M> Error for SendError<M> {}
-
-/// Why a message was not sent at once. Holds the message.
-pub enum TrySendError<M> {
+/// Why a message was not sent. Holds the message.
+pub enum SendError<M> {
     /// No room now. Try again later, or wait with [`cast`](ActorRef::cast).
     Full(M),
     /// The actor is dead or takes no new messages.
     NoProc(M),
 }
 
-impl<M> TrySendError<M> {
+impl<M> SendError<M> {
     /// The message that was not sent.
     pub fn into_message(self) -> M {
         match self {
@@ -189,7 +233,16 @@ impl<M> TrySendError<M> {
     }
 }
 
-impl<M> fmt::Debug for TrySendError<M> {
+impl<M> From<Refused<M>> for SendError<M> {
+    fn from(refused: Refused<M>) -> Self {
+        match refused {
+            Refused::Full(message) => Self::Full(message),
+            Refused::Closed(message) => Self::NoProc(message),
+        }
+    }
+}
+
+impl<M> fmt::Debug for SendError<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full(_) => "Full",
@@ -198,7 +251,7 @@ impl<M> fmt::Debug for TrySendError<M> {
     }
 }
 
-impl<M> fmt::Display for TrySendError<M> {
+impl<M> fmt::Display for SendError<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full(_) => "the mailbox is full",
@@ -207,46 +260,18 @@ impl<M> fmt::Display for TrySendError<M> {
     }
 }
 
-impl<M> Error for TrySendError<M> {}
+impl<M> Error for SendError<M> {}
 
-/// A claimed [`ActorId`]. Dropped, its slot is free for the next generation.
-pub(crate) struct Slot(ActorId);
-
-impl Slot {
-    pub(crate) fn claim() -> Self {
-        let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
-        Self(slots.free.pop().unwrap_or_else(|| {
-            let slot = slots.unused;
-            // Each claimed slot belongs to something far larger than one byte.
-            assert!(slot < u32::MAX, "four thousand million actors at once");
-            slots.unused = slot + 1;
-            ActorId::new(slot, 0)
-        }))
-    }
-
-    pub(crate) fn id(&self) -> ActorId {
-        self.0
-    }
+/// Takes a waiter off the list when its future is dropped.
+struct Forget<'a, M> {
+    cell: &'a CellRef<M>,
+    monitor: MonitorRef,
 }
 
-impl Drop for Slot {
+impl<M> Drop for Forget<'_, M> {
     fn drop(&mut self) {
-        // A slot whose generations are used up is retired: better a hole than an id that names two actors.
-        if let Some(generation) = self.0.generation().checked_add(1) {
-            let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
-            slots.free.push(ActorId::new(self.0.slot(), generation));
-        }
+        self.cell.unwatch(self.monitor);
     }
-}
-
-/// The slots of this program. A mailbox exists before it belongs to any system, so they are not a system's.
-static SLOTS: Mutex<Slots> = Mutex::new(Slots { free: Vec::new(), unused: 0 });
-
-struct Slots {
-    /// Slots that were used, each with its next generation.
-    free: Vec<ActorId>,
-    /// The first slot that was never used.
-    unused: u32,
 }
 
 #[cfg(test)]
@@ -257,18 +282,5 @@ mod tests {
     fn an_id_is_shown_as_slot_and_generation() {
         assert_eq!(ActorId::new(7, 42).to_string(), "<7.42>");
         assert_eq!(format!("{:?}", ActorId::new(u32::MAX, u32::MAX)), "<4294967295.4294967295>");
-    }
-
-    #[test]
-    fn no_id_is_given_twice() {
-        let mut seen = std::collections::HashSet::new();
-        let mut held = Vec::new();
-        for round in 0..1_000 {
-            let slot = Slot::claim();
-            assert!(seen.insert(slot.id()), "{} in round {round}", slot.id());
-            if round % 3 == 0 {
-                held.push(slot);
-            }
-        }
     }
 }

@@ -36,6 +36,8 @@ impl<T> fmt::Debug for Reply<T> {
 pub enum CallError {
     /// The actor is dead, or takes no new messages. It never saw the request.
     NoProc,
+    /// The mailbox is full and rejects what it has no room for. The actor never saw the request.
+    Full,
     /// No answer came in time. The request may still be handled; a late answer is discarded.
     Timeout,
     /// The actor dropped the reply: it chose not to answer, or it ended before it could.
@@ -46,6 +48,7 @@ impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoProc => "the actor takes no messages",
+            Self::Full => "the mailbox is full",
             Self::Timeout => "no answer in time",
             Self::Dropped => "the actor dropped the request",
         })

@@ -57,16 +57,17 @@ mod exit;
 mod link;
 mod mailbox;
 mod observe;
+mod scheduler;
 mod supervisor;
 mod system;
 mod timer;
 
 pub use actor::{Actor, Context, Info, Init};
-pub use actor_ref::{ActorId, ActorRef, SendError, TrySendError};
+pub use actor_ref::{ActorId, ActorRef, SendError};
 pub use call::{CallError, Reply};
 pub use exit::ExitReason;
-pub use link::{Down, MonitorRef};
-pub use mailbox::{Mailbox, MailboxInUse};
+pub use link::{Down, Exit, MonitorRef};
+pub use mailbox::{Mailbox, MailboxInUse, MailboxOptions, Overflow};
 pub use observe::{Event, EventKind, Observer};
 pub use supervisor::{
     ChildInfo, ChildKind, ChildSpec, ChildState, Restart, Shutdown, StartError, Strategy, Supervisor,

@@ -1,12 +1,13 @@
 //! Who is told when an actor ends.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::oneshot;
 
+use crate::actor::Info;
 use crate::actor_ref::ActorId;
+use crate::cell::AnyCell;
 use crate::exit::ExitReason;
 
 /// One act of monitoring, as [`Context::monitor`](crate::Context::monitor) made it.
@@ -32,15 +33,19 @@ pub struct Down {
     pub reason: ExitReason,
 }
 
-/// Takes the news of an end.
-pub(crate) trait Bereaved: Send + Sync {
-    fn down(&self, down: Down);
+/// An exit signal, as an actor sees it that [traps](crate::Context::trap_exit) them.
+#[derive(Clone, Debug)]
+pub struct Exit {
+    /// The actor that ended, or the one that sent the signal; `None` where that was no actor.
+    pub from: Option<ActorId>,
+    /// Why.
+    pub reason: ExitReason,
+    /// Whether it came over a link, which is used up.
+    pub linked: bool,
 }
 
-/// An actor that others may watch.
-pub(crate) trait Watched: Send + Sync {
-    fn unwatch(&self, monitor: MonitorRef);
-}
+/// What is done at an actor's end before anyone is told of it.
+pub(crate) type Hook = Box<dyn FnOnce(&ExitReason) + Send>;
 
 /// One entry in the list of those to tell.
 pub(crate) struct Watcher {
@@ -49,7 +54,7 @@ pub(crate) struct Watcher {
 }
 
 pub(crate) enum Tell {
-    Actor(Arc<dyn Bereaved>),
+    Actor(AnyCell),
     Waiter(oneshot::Sender<ExitReason>),
 }
 
@@ -57,7 +62,7 @@ impl Watcher {
     pub(crate) fn tell(self, id: ActorId, reason: &ExitReason) {
         let reason = reason.clone();
         match self.tell {
-            Tell::Actor(actor) => actor.down(Down { monitor: self.monitor, id, reason }),
+            Tell::Actor(actor) => actor.inform(Info::Down(Down { monitor: self.monitor, id, reason })),
             // A waiter that is gone has stopped being curious.
             Tell::Waiter(waiter) => drop(waiter.send(reason)),
         }
@@ -66,10 +71,10 @@ impl Watcher {
 
 /// The monitors that an actor has set. They end with it.
 #[derive(Default)]
-pub(crate) struct Monitors(BTreeMap<MonitorRef, Arc<dyn Watched>>);
+pub(crate) struct Monitors(BTreeMap<MonitorRef, AnyCell>);
 
 impl Monitors {
-    pub(crate) fn insert(&mut self, monitor: MonitorRef, target: Arc<dyn Watched>) {
+    pub(crate) fn insert(&mut self, monitor: MonitorRef, target: AnyCell) {
         self.0.insert(monitor, target);
     }
 

@@ -1,75 +1,180 @@
-//! The queue of messages before an actor.
-//!
-//! `Shared` is the queue with all that senders need; `Receiver` is its reading end, held by the one incarnation
-//! that runs; `Mailbox` is what keeps it open.
-
-mod receiver;
-mod shared;
+//! The queue of messages before an actor: how long it may be, and how long it lives.
 
 use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub(crate) use receiver::Receiver;
-pub(crate) use shared::{Entry, Refused, Shared};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::actor_ref::ActorRef;
+use crate::cell::{CellRef, Cold};
+
+/// How many messages a mailbox holds, and what it does with more.
+///
+/// Timers, monitors and exits of the actor itself, and urgent messages, are never refused; they may exceed the
+/// capacity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MailboxOptions {
+    capacity: Option<usize>,
+    overflow: Overflow,
+}
+
+/// What a full mailbox does with one more message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// Lets its sender wait for room: [`cast`](ActorRef::cast) and [`call`](ActorRef::call) wait,
+    /// [`try_cast`](ActorRef::try_cast) says [`Full`](crate::SendError::Full).
+    #[default]
+    Wait,
+    /// Gives it back at once, as [`Full`](crate::SendError::Full).
+    Reject,
+    /// Drops it. Its sender is not told; the observer is, of a dead letter.
+    DropNewest,
+    /// Drops the message that has waited longest, and takes this one. The observer is told of a dead letter.
+    DropOldest,
+}
+
+impl MailboxOptions {
+    /// The capacity of a mailbox where nobody chose one. Enough to ride out a burst; small enough that a receiver
+    /// which cannot keep up slows its senders down before memory runs out.
+    pub const DEFAULT_CAPACITY: usize = 1024;
+
+    /// At most `capacity` messages, at least one and at most 2^32; those who send more wait.
+    pub const fn bounded(capacity: usize) -> Self {
+        Self { capacity: Some(capacity), overflow: Overflow::Wait }
+    }
+
+    /// Without a bound. Only for senders whose number of messages is bounded otherwise.
+    pub const fn unbounded() -> Self {
+        Self { capacity: None, overflow: Overflow::Wait }
+    }
+
+    /// Sets what happens at the bound.
+    pub const fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = overflow;
+        self
+    }
+
+    pub(crate) fn bounds(self) -> Option<Box<Bounds>> {
+        self.capacity.map(|capacity| Box::new(Bounds::new(capacity.clamp(1, LARGEST_BOUND), self.overflow)))
+    }
+}
+
+/// More than fits into memory.
+const LARGEST_BOUND: usize = 1 << 32;
+
+impl Default for MailboxOptions {
+    fn default() -> Self {
+        Self::bounded(Self::DEFAULT_CAPACITY)
+    }
+}
+
+/// The bound of a mailbox.
+pub(crate) struct Bounds {
+    /// The room that is left, and those who wait for some, in order.
+    room: Semaphore,
+    /// Room that the reader has made and not given out yet: senders and reader share no line per message.
+    made: AtomicUsize,
+    /// How much room is given out at a time.
+    batch: usize,
+    overflow: Overflow,
+    /// Who takes, where that is not the reader alone.
+    reader: Mutex<()>,
+}
+
+impl Bounds {
+    fn new(capacity: usize, overflow: Overflow) -> Self {
+        Self {
+            room: Semaphore::new(capacity),
+            made: AtomicUsize::new(0),
+            batch: (capacity / 8).clamp(1, 64),
+            overflow,
+            reader: Mutex::new(()),
+        }
+    }
+
+    pub(crate) fn overflow(&self) -> Overflow {
+        self.overflow
+    }
+
+    /// Takes room for one message, if there is some and nobody waits for it.
+    pub(crate) fn enter(&self) -> bool {
+        self.room.try_acquire().map(SemaphorePermit::forget).is_ok()
+    }
+
+    /// Waits for room for one message; `None` where there will not be any.
+    pub(crate) async fn wait(&self) -> Option<SemaphorePermit<'_>> {
+        self.room.acquire().await.ok()
+    }
+
+    /// Notes that the reader has taken a message.
+    pub(crate) fn taken(&self) {
+        let made = self.made.load(Ordering::Relaxed) + 1;
+        self.made.store(made, Ordering::Relaxed);
+        if made >= self.batch {
+            self.settle();
+        }
+    }
+
+    /// Gives out the room that the reader has made.
+    pub(crate) fn settle(&self) {
+        let made = self.made.load(Ordering::Relaxed);
+        if made > 0 {
+            self.made.store(0, Ordering::Relaxed);
+            self.room.add_permits(made);
+        }
+    }
+
+    /// No more room, for ever: those who wait for some are told.
+    pub(crate) fn close(&self) {
+        self.room.close();
+    }
+
+    /// Has to be held by who takes messages.
+    pub(crate) fn reader(&self) -> Option<MutexGuard<'_, ()>> {
+        (self.overflow == Overflow::DropOldest)
+            .then(|| self.reader.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 /// Keeps a queue of messages open, independent of the actor that reads it.
 ///
 /// An actor started without one gets its own, which closes when it ends: that is OTP's rule, and references to it
 /// are dead for ever. A mailbox that is given to [`ChildSpec::actor_with_mailbox`](crate::ChildSpec) or
-/// [`System::spawn_with`](crate::System::spawn_with) outlives the incarnations of its actor: references stay valid,
+/// [`System::spawn_on`](crate::System::spawn_on) outlives the incarnations of its actor: references stay valid,
 /// messages wait while none runs, and the next one goes on with what is queued, in order. Only the message that was
 /// being handled is gone.
 ///
 /// It closes when its last owner (a clone of it, or a child specification that holds one) is dropped. Senders are
 /// refused from then on, and messages still in it become dead letters.
-pub struct Mailbox<M> {
-    shared: Arc<Shared<M>>,
+pub struct Mailbox<M: Send + 'static> {
+    cell: CellRef<M>,
 }
 
 impl<M: Send + 'static> Mailbox<M> {
-    /// The capacity of a mailbox where nobody chose one. Enough to ride out a burst; small enough that a receiver
-    /// which cannot keep up slows its senders down before memory runs out.
-    pub const DEFAULT_CAPACITY: usize = 1024;
+    /// Makes a mailbox.
+    pub fn new(options: MailboxOptions) -> Self {
+        Self { cell: CellRef::vacant(options.bounds(), Cold::owned()) }
+    }
 
     /// Makes a mailbox that holds at most `capacity` messages, at least one. Senders wait for room.
-    ///
-    /// Timers and monitors of the actor itself are never refused; they may exceed the capacity.
     pub fn bounded(capacity: usize) -> Self {
-        Self { shared: Arc::new(Shared::new(capacity.max(1))) }
+        Self::new(MailboxOptions::bounded(capacity))
     }
 
     /// Makes a mailbox without a bound. Only for senders whose number of messages is bounded otherwise.
     pub fn unbounded() -> Self {
-        Self { shared: Arc::new(Shared::new(usize::MAX)) }
+        Self::new(MailboxOptions::unbounded())
     }
 
     /// The actor, to send messages to; before its first start and across restarts.
     pub fn actor_ref(&self) -> ActorRef<M> {
-        ActorRef::new(Arc::clone(&self.shared))
+        ActorRef::new(self.cell.clone())
     }
 
-    /// Makes a mailbox of the default capacity, together with its reading end.
-    pub(crate) fn with_receiver() -> (Self, Receiver<M>) {
-        let mailbox = Self::default();
-        let receiver = Receiver::of_new(&mailbox.shared);
-        (mailbox, receiver)
-    }
-
-    pub(crate) fn shared(&self) -> &Arc<Shared<M>> {
-        &self.shared
-    }
-
-    /// Takes the reading end.
-    ///
-    /// # Errors
-    ///
-    /// Another incarnation has it.
-    pub(crate) fn receiver(&self) -> Result<Receiver<M>, MailboxInUse> {
-        Receiver::take(&self.shared).ok_or(MailboxInUse)
+    pub(crate) fn cell(&self) -> &CellRef<M> {
+        &self.cell
     }
 }
 
@@ -87,22 +192,19 @@ impl Error for MailboxInUse {}
 
 impl<M: Send + 'static> Default for Mailbox<M> {
     fn default() -> Self {
-        Self::bounded(Self::DEFAULT_CAPACITY)
+        Self::new(MailboxOptions::default())
     }
 }
 
-impl<M> Clone for Mailbox<M> {
+impl<M: Send + 'static> Clone for Mailbox<M> {
     fn clone(&self) -> Self {
-        self.shared.owners.fetch_add(1, Ordering::Relaxed);
-        Self { shared: Arc::clone(&self.shared) }
+        self.cell.own();
+        Self { cell: self.cell.clone() }
     }
 }
 
-impl<M> Drop for Mailbox<M> {
+impl<M: Send + 'static> Drop for Mailbox<M> {
     fn drop(&mut self) {
-        // As in `Arc`: what the other owners did happens before the last one closes.
-        if self.shared.owners.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.shared.close();
-        }
+        self.cell.disown();
     }
 }

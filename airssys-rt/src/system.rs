@@ -6,9 +6,10 @@ use tokio::runtime::Handle;
 
 use crate::actor::Actor;
 use crate::actor_ref::{ActorId, ActorRef};
-use crate::cell::{self, Birth};
-use crate::mailbox::{Mailbox, MailboxInUse, Receiver};
+use crate::cell::{self, Cold, Runnable};
+use crate::mailbox::{Mailbox, MailboxInUse, MailboxOptions};
 use crate::observe::{Observer, Reporter};
+use crate::scheduler::Scheduler;
 use crate::supervisor::{StartError, Supervisor, SupervisorRef};
 
 /// A home for actors on a tokio runtime.
@@ -20,7 +21,9 @@ pub struct System {
     inner: Arc<Inner>,
 }
 
-struct Inner {
+/// A system, as its cells see it.
+pub(crate) struct Inner {
+    scheduler: Arc<Scheduler>,
     runtime: Handle,
     observer: Option<Arc<dyn Observer>>,
 }
@@ -32,9 +35,10 @@ pub struct SystemBuilder {
 }
 
 /// How an actor outside of a supervision tree is started.
-pub struct SpawnOptions<M> {
-    /// Its mailbox; one of the default capacity, unless set.
-    pub mailbox: Mailbox<M>,
+#[derive(Clone, Debug, Default)]
+pub struct SpawnOptions {
+    /// Its mailbox; bounded to the default capacity, unless set.
+    pub mailbox: MailboxOptions,
     /// Its name in events and in [`Context::name`](crate::Context::name). It need not be unique.
     pub name: Option<String>,
 }
@@ -57,23 +61,28 @@ impl System {
 
     /// Starts an actor outside of any supervision tree. Nobody restarts it.
     pub fn spawn<A: Actor>(&self, actor: A) -> ActorRef<A::Msg> {
-        let (mailbox, receiver) = Mailbox::with_receiver();
-        self.launch(mailbox, receiver, None, actor)
+        self.spawn_with(SpawnOptions::default(), actor)
     }
 
-    /// Starts an actor outside of any supervision tree, with a mailbox or a name.
+    /// Starts an actor outside of any supervision tree, with a choice of mailbox or a name.
+    pub fn spawn_with<A: Actor>(&self, options: SpawnOptions, actor: A) -> ActorRef<A::Msg> {
+        let cold = options.name.map(|name| Cold::named(Some(name.into()), None));
+        ActorRef::new(cell::spawn(self, options.mailbox.bounds(), cold, actor))
+    }
+
+    /// Starts an actor outside of any supervision tree, on a mailbox that outlives it.
     ///
     /// # Errors
     ///
     /// Another actor runs on this mailbox.
-    pub fn spawn_with<A: Actor>(
+    pub fn spawn_on<A: Actor>(
         &self,
-        options: SpawnOptions<A::Msg>,
+        mailbox: &Mailbox<A::Msg>,
+        name: Option<String>,
         actor: A,
     ) -> Result<ActorRef<A::Msg>, MailboxInUse> {
-        let SpawnOptions { mailbox, name } = options;
-        let receiver = mailbox.receiver()?;
-        Ok(self.launch(mailbox, receiver, name.map(Arc::from), actor))
+        cell::spawn_on(self, mailbox, name.map(Arc::from), None, actor)?;
+        Ok(mailbox.actor_ref())
     }
 
     /// Starts a supervision tree; resolves when every child in it is initialised.
@@ -97,18 +106,33 @@ impl System {
         Reporter::new(self.inner.observer.clone(), path, id)
     }
 
-    fn launch<A: Actor>(
-        &self,
-        mailbox: Mailbox<A::Msg>,
-        receiver: Receiver<A::Msg>,
-        name: Option<Arc<str>>,
-        actor: A,
-    ) -> ActorRef<A::Msg> {
-        let actor_ref = mailbox.actor_ref();
-        let reporter = self.reporter(name, actor_ref.id());
-        let system = self.clone();
-        cell::spawn(Birth { system, reporter, mailbox, receiver, notify: None }, move || actor);
-        actor_ref
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+}
+
+impl Inner {
+    pub(crate) fn enqueue(&self, runnable: Runnable) {
+        self.scheduler.enqueue(runnable);
+    }
+
+    pub(crate) fn scheduler(&self) -> &Scheduler {
+        &self.scheduler
+    }
+
+    pub(crate) fn observer(&self) -> Option<&Arc<dyn Observer>> {
+        self.observer.as_ref()
+    }
+
+    /// Whether this code runs on the runtime of the system.
+    pub(crate) fn runs_here(&self) -> bool {
+        Handle::try_current().is_ok_and(|here| here.id() == self.runtime.id())
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.scheduler.close();
     }
 }
 
@@ -125,12 +149,8 @@ impl SystemBuilder {
     ///
     /// Outside of a tokio runtime.
     pub fn build(self) -> System {
-        System { inner: Arc::new(Inner { runtime: Handle::current(), observer: self.observer }) }
-    }
-}
-
-impl<M: Send + 'static> Default for SpawnOptions<M> {
-    fn default() -> Self {
-        Self { mailbox: Mailbox::default(), name: None }
+        let runtime = Handle::current();
+        let scheduler = Scheduler::start(&runtime);
+        System { inner: Arc::new(Inner { scheduler, runtime, observer: self.observer }) }
     }
 }

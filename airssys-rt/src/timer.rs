@@ -1,14 +1,13 @@
 //! Messages that an actor sends to its later self.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-use crate::mailbox::Shared;
+use crate::cell::CellRef;
 
 /// An armed timer, as [`Context::send_after`](crate::Context::send_after) made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,22 +32,24 @@ struct Armed<M> {
     clock: AbortHandle,
 }
 
-impl<M: Send + 'static> Timers<M> {
-    pub(crate) fn new() -> Self {
+impl<M> Default for Timers<M> {
+    fn default() -> Self {
         Self(BTreeMap::new())
     }
+}
 
+impl<M: Send + 'static> Timers<M> {
     pub(crate) fn arm(
         &mut self,
         runtime: &Handle,
-        mailbox: Arc<Shared<M>>,
+        cell: CellRef<M>,
         delay: Duration,
         message: M,
     ) -> TimerRef {
         let timer = TimerRef::unique();
         let clock = runtime.spawn(async move {
             tokio::time::sleep(delay).await;
-            mailbox.timer_due(timer);
+            cell.timer_due(timer);
         });
         self.0.insert(timer, Armed { message, clock: clock.abort_handle() });
         timer

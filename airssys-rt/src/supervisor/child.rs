@@ -7,9 +7,9 @@ use super::handle::{ChildKind, SupervisorRef};
 use super::{Supervisor, driver};
 use crate::actor::Actor;
 use crate::actor_ref::ActorId;
-use crate::cell::{self, Birth, Control, Notify};
+use crate::cell::{self, AnyCell, Cold, Notify};
 use crate::exit::ExitReason;
-use crate::mailbox::{Mailbox, Shared};
+use crate::mailbox::{Mailbox, MailboxOptions};
 use crate::system::System;
 
 /// As in OTP.
@@ -88,8 +88,11 @@ impl ChildSpec {
     pub fn actor<A: Actor>(name: impl Into<Arc<str>>, make: impl Fn() -> A + Send + Sync + 'static) -> Self {
         let make = Arc::new(make);
         Self::new(name.into(), move |system, path, drain, notify| {
-            let mailbox = Mailbox::default();
-            start_actor(system, path, mailbox, Drain { wanted: drain, retained: false }, notify, &make)
+            let actor = cell::make(&*make)?;
+            let cold = Cold::named(Some(path), Some(notify));
+            let bounds = MailboxOptions::default().bounds();
+            let cell = AnyCell::clone(&cell::spawn(system, bounds, Some(cold), actor));
+            Ok(Started::actor(cell, Drain { wanted: drain, retained: false }))
         })
     }
 
@@ -104,8 +107,10 @@ impl ChildSpec {
     ) -> Self {
         let make = Arc::new(make);
         Self::new(name.into(), move |system, path, drain, notify| {
-            let mailbox = mailbox.clone();
-            start_actor(system, path, mailbox, Drain { wanted: drain, retained: true }, notify, &make)
+            let actor = cell::make(&*make)?;
+            cell::spawn_on(system, &mailbox, Some(path), Some(notify), actor)?;
+            let cell = AnyCell::clone(mailbox.cell());
+            Ok(Started::actor(cell, Drain { wanted: drain, retained: true }))
         })
     }
 
@@ -175,41 +180,27 @@ struct Drain {
     retained: bool,
 }
 
-fn start_actor<A: Actor>(
-    system: &System,
-    path: Arc<str>,
-    mailbox: Mailbox<A::Msg>,
-    drain: Drain,
-    notify: Notify,
-    make: &Arc<impl Fn() -> A + Send + Sync + 'static>,
-) -> Result<Started, ExitReason> {
-    let receiver = mailbox.receiver()?;
-    let shared = Arc::clone(mailbox.shared());
-    let id = shared.id();
-    let make = Arc::clone(make);
-    let system = system.clone();
-    let reporter = system.reporter(Some(path), id);
-    let birth = Birth { system, reporter, mailbox, receiver, notify: Some(notify) };
-    let control = cell::spawn(birth, move || make());
-    Ok(Started { id, handle: Box::new(ActorHandle { control, shared, drain }) })
+impl Started {
+    fn actor(cell: AnyCell, drain: Drain) -> Self {
+        Self { id: cell.id(), handle: Box::new(ActorHandle { cell, drain }) }
+    }
 }
 
-struct ActorHandle<M> {
-    control: Arc<Control>,
-    shared: Arc<Shared<M>>,
+struct ActorHandle {
+    cell: AnyCell,
     drain: Drain,
 }
 
-impl<M: Send> Handle for ActorHandle<M> {
+impl Handle for ActorHandle {
     fn stop(&self, last: bool) {
         if self.drain.wanted && (last || !self.drain.retained) {
-            self.control.drain(&self.shared);
+            self.cell.drain();
         } else {
-            self.control.stop();
+            self.cell.stop(ExitReason::Shutdown);
         }
     }
 
     fn kill(&self) {
-        self.control.kill();
+        self.cell.kill();
     }
 }

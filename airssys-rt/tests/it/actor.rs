@@ -93,7 +93,8 @@ async fn a_flood_lets_others_run() {
         }
     }
     let count = Arc::new(AtomicUsize::new(0));
-    let [flooded, other] = [(); 2].map(|()| System::new().spawn(Counter(Arc::clone(&count))));
+    let system = System::new();
+    let [flooded, other] = [(); 2].map(|()| system.spawn(Counter(Arc::clone(&count))));
     for _ in 0..FLOOD {
         flooded.try_cast(None).unwrap();
     }
@@ -114,13 +115,13 @@ async fn it_knows_itself() {
             Ok(Init::Ready)
         }
         async fn handle(&mut self, reply: Self::Msg, cx: &mut Context<Self>) -> Result<(), ExitReason> {
-            reply.send((cx.name().to_owned(), cx.id()));
+            reply.send((cx.name().to_string(), cx.id()));
             Ok(())
         }
     }
     let system = System::new();
     let options = SpawnOptions { name: Some("mirror".to_owned()), ..SpawnOptions::default() };
-    let named = system.spawn_with(options, Mirror).unwrap();
+    let named = system.spawn_with(options, Mirror);
     assert_eq!(named.call(|reply| reply, LONG).await, Ok(("mirror".to_owned(), named.id())));
     let nameless = system.spawn(Mirror);
     assert_eq!(nameless.call(|reply| reply, LONG).await, Ok((String::new(), nameless.id())));

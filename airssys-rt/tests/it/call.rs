@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use airssys_rt::{Actor, ActorRef, CallError, Context, ExitReason, Mailbox, Reply, SpawnOptions, System};
+use airssys_rt::{Actor, ActorRef, CallError, Context, ExitReason, Mailbox, Reply, System};
 use tokio::time::Instant;
 
 use crate::stage::{LONG, settle};
@@ -122,7 +122,6 @@ async fn the_timeout_covers_the_wait_for_room() {
     assert_eq!(oracle.call(Ask::Crash, SECOND).await, Err(CallError::Timeout));
 
     // What did not get in is not delivered.
-    let options = SpawnOptions { mailbox, ..SpawnOptions::default() };
-    System::new().spawn_with(options, Oracle { kept: Vec::new(), deputy: None }).unwrap();
+    System::new().spawn_on(&mailbox, None, Oracle { kept: Vec::new(), deputy: None }).unwrap();
     assert_eq!(oracle.call(Ask::Now, SECOND).await, Ok(42));
 }

@@ -4,7 +4,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context as Task, Poll, Waker};
 
-use airssys_rt::{Actor, ActorRef, Context, ExitReason, Mailbox, Reply, SpawnOptions, System, TrySendError};
+use airssys_rt::{
+    Actor, ActorRef, Context, ExitReason, Mailbox, MailboxOptions, Reply, SendError, SpawnOptions, System,
+};
 
 use crate::stage::{Do, LONG, settle};
 
@@ -30,8 +32,7 @@ impl Actor for Collector {
 }
 
 fn collect(mailbox: Mailbox<Give>) -> ActorRef<Give> {
-    let options = SpawnOptions { mailbox, ..SpawnOptions::default() };
-    System::new().spawn_with(options, Collector::default()).unwrap()
+    System::new().spawn_on(&mailbox, None, Collector::default()).unwrap()
 }
 
 async fn all(collector: &ActorRef<Give>) -> Vec<u32> {
@@ -91,7 +92,7 @@ async fn a_full_mailbox_gives_the_message_back() {
         actor.try_cast(Give::One(0, number)).unwrap();
     }
     let refused = actor.try_cast(Give::One(0, 7)).unwrap_err();
-    assert!(matches!(refused, TrySendError::Full(Give::One(0, 7))));
+    assert!(matches!(refused, SendError::Full(Give::One(0, 7))));
     assert_eq!(actor.depth(), 2);
     let collector = collect(mailbox);
     assert_eq!(all(&collector).await, [0, 1]);
@@ -106,8 +107,8 @@ async fn a_dead_actor_gives_the_message_back() {
     drop(mailbox);
     assert!(!actor.is_alive());
     let refused = actor.try_cast(Give::One(0, 7)).unwrap_err();
-    assert!(matches!(refused, TrySendError::NoProc(Give::One(0, 7))));
-    assert!(matches!(actor.cast(Give::One(0, 8)).await.unwrap_err().0, Give::One(0, 8)));
+    assert!(matches!(refused, SendError::NoProc(Give::One(0, 7))));
+    assert!(matches!(actor.cast(Give::One(0, 8)).await.unwrap_err().into_message(), Give::One(0, 8)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -147,7 +148,7 @@ async fn nobody_overtakes_a_waiting_sender() {
     settle().await;
     // There is room now, but it is promised.
     let refused = actor.try_cast(Give::One(0, 2)).unwrap_err();
-    assert!(matches!(refused, TrySendError::Full(_)));
+    assert!(matches!(refused, SendError::Full(_)));
     waiting.await.unwrap();
     assert_eq!(all(&collector).await, [0, 1]);
 }
@@ -181,7 +182,7 @@ async fn waiting_senders_are_refused_when_the_mailbox_closes() {
     let waiting = tokio::spawn(async move { actor.cast(Give::One(0, 1)).await });
     settle().await;
     drop(mailbox);
-    assert!(matches!(waiting.await.unwrap().unwrap_err().0, Give::One(0, 1)));
+    assert!(matches!(waiting.await.unwrap().unwrap_err().into_message(), Give::One(0, 1)));
 }
 
 /// Holds the message in hand while it looks whether there is room for another.
@@ -201,7 +202,7 @@ impl Actor for Doorkeeper {
 
 #[tokio::test(start_paused = true)]
 async fn the_message_in_hand_takes_no_room() {
-    let options = SpawnOptions { mailbox: Mailbox::bounded(1), ..SpawnOptions::default() };
-    let actor = System::new().spawn_with(options, Doorkeeper).unwrap();
+    let options = SpawnOptions { mailbox: MailboxOptions::bounded(1), ..SpawnOptions::default() };
+    let actor = System::new().spawn_with(options, Doorkeeper);
     assert_eq!(actor.call(|reply| Do::Echo(5, reply), LONG).await, Ok(5));
 }

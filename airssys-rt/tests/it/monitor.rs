@@ -136,8 +136,7 @@ async fn demonitor_discards_the_news_in_the_mailbox() {
     // Both are queued before the first is handled, so the news comes behind `Forget`.
     mailbox.actor_ref().cast(Watch::Start(watched)).await.unwrap();
     mailbox.actor_ref().cast(Watch::Forget).await.unwrap();
-    let options = airssys_rt::SpawnOptions { mailbox, name: None };
-    system.spawn_with(options, watcher.clone()).unwrap();
+    system.spawn_on(&mailbox, None, watcher.clone()).unwrap();
     settle().await;
     watcher.heard(&[]);
 }

@@ -106,7 +106,7 @@ async fn with_queued_notes(actor: &ActorRef<Do>, last: Do) {
 async fn messages_that_nobody_will_handle() {
     let (stage, (log, system)) = (Stage::default(), observed());
     let options = SpawnOptions { name: Some("lone".to_owned()), ..SpawnOptions::default() };
-    let actor = system.spawn_with(options, stage.lone("a")).unwrap();
+    let actor = system.spawn_with(options, stage.lone("a"));
     with_queued_notes(&actor, Do::Exit(crash())).await;
     log.saw(&["lone started", "lone dead letters: 3", "lone exited: crash"]);
 }

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use airssys_rt::Strategy::{OneForAll, OneForOne};
-use airssys_rt::{
-    CallError, ExitReason, Mailbox, MailboxInUse, Shutdown, SpawnOptions, System, TrySendError,
-};
+use airssys_rt::{CallError, ExitReason, Mailbox, MailboxInUse, SendError, Shutdown, System};
 
 use crate::stage::{Do, LONG, Plan, Stage, crash, fail_to_start, settle, start, top};
 
@@ -97,7 +95,7 @@ async fn without_one_a_restart_is_another_actor() {
     settle().await;
     stage.saw(&["+a", "-a crash", "+a"]);
     assert_ne!(stage.player("a").id(), before.id());
-    assert!(matches!(before.try_cast(Do::Note(2)), Err(TrySendError::NoProc(_))));
+    assert!(matches!(before.try_cast(Do::Note(2)), Err(SendError::NoProc(_))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -110,8 +108,7 @@ async fn it_has_one_reader_at_a_time() {
     stage.saw(&["+a", "-a shutdown"]);
 
     let system = System::new();
-    let options = || SpawnOptions { mailbox: mailbox.clone(), name: None };
-    let spawn = || system.spawn_with(options(), stage.lone("c"));
+    let spawn = || system.spawn_on(&mailbox, None, stage.lone("c"));
     spawn().unwrap();
     assert_eq!(spawn().unwrap_err(), MailboxInUse);
 }
@@ -132,7 +129,7 @@ async fn drain_handles_what_is_queued_and_refuses_the_rest() {
         },
         supervisor.shutdown()
     );
-    assert!(matches!(refused, Err(TrySendError::NoProc(Do::Note(3)))));
+    assert!(matches!(refused, Err(SendError::NoProc(Do::Note(3)))));
     stage.saw(&["+a", "+b", "-b shutdown", "a:1", "a:2", "-a shutdown"]);
 }
 

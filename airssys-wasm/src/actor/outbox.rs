@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use airssys_rt::{ActorId, ActorRef, TrySendError};
+use airssys_rt::{ActorId, ActorRef, SendError};
 
 use super::{Counters, Delivery, Envelope};
 use crate::watch::{DeadLetter, Event, Watch};
@@ -56,13 +56,11 @@ impl Outbox {
         for Addressed { receiver, actor, envelope } in self.waiting.drain(..) {
             let undelivered = match actor.try_cast(Delivery::Message(envelope)) {
                 Ok(()) => None,
-                Err(TrySendError::Full(delivery)) if self.own == Some(actor.id()) => {
-                    Some((delivery, OWN_FULL))
-                }
-                Err(TrySendError::Full(delivery)) => {
+                Err(SendError::Full(delivery)) if self.own == Some(actor.id()) => Some((delivery, OWN_FULL)),
+                Err(SendError::Full(delivery)) => {
                     actor.cast(delivery).await.err().map(|error| (error.0, GONE))
                 }
-                Err(TrySendError::NoProc(delivery)) => Some((delivery, GONE)),
+                Err(SendError::NoProc(delivery)) => Some((delivery, GONE)),
             };
             if let Some((Delivery::Message(envelope), reason)) = undelivered {
                 self.counters.dead.fetch_add(1, Ordering::Relaxed);

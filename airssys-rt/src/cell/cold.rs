@@ -1,0 +1,249 @@
+//! What most cells never need: names, watchers, links, and what its supervisor wants to know.
+
+use std::any::Any;
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::core::{AnyCell, Core};
+use super::state::LANE;
+use super::{Door, Notify};
+use crate::actor_ref::ActorId;
+use crate::exit::ExitReason;
+use crate::link::{Hook, MonitorRef, Watcher};
+use crate::observe::{EventKind, Reporter};
+use crate::system;
+use std::sync::atomic::Ordering;
+
+/// The rare part of a cell, under its lock.
+#[derive(Default)]
+pub(crate) struct Cold {
+    /// Where it stands in the tree, or its name outside of one.
+    pub(super) path: Option<Arc<str>>,
+    /// Who hears of the end of the incarnation.
+    pub(super) notify: Option<Notify>,
+    /// Those who are told of the next end.
+    pub(super) watchers: Vec<Watcher>,
+    /// What is done at the next end before anyone is told.
+    pub(super) hooks: Vec<Hook>,
+    pub(super) links: BTreeMap<ActorId, AnyCell>,
+    /// Why it is to end, where that is more than a bit in the state tells.
+    pub(super) order: Option<ExitReason>,
+    /// How the last incarnation ended, where that is more than a code tells.
+    pub(super) exit: Option<ExitReason>,
+    /// What overtakes the queue.
+    pub(super) lane: Option<Lane>,
+    /// The systems that the incarnations of a mailbox ran in before.
+    pub(super) former_systems: Vec<Arc<system::Inner>>,
+    /// How many `Mailbox`es, and incarnations on them, keep it open. None where the mailbox is the actor's own.
+    pub(super) owners: usize,
+    /// Whether an incarnation reads a mailbox that outlives it.
+    pub(super) taken: bool,
+}
+
+/// What an incarnation leaves to be told.
+#[derive(Default)]
+pub(super) struct Legacy {
+    pub(super) hooks: Vec<Hook>,
+    pub(super) watchers: Vec<Watcher>,
+    pub(super) links: BTreeMap<ActorId, AnyCell>,
+    pub(super) notify: Option<Notify>,
+}
+
+impl Legacy {
+    pub(super) fn run_hooks(&mut self, reason: &ExitReason) {
+        for hook in std::mem::take(&mut self.hooks) {
+            // Hooks are the runtime's own, but what they drop may not be.
+            drop(catch_unwind(AssertUnwindSafe(|| hook(reason))));
+        }
+    }
+
+    /// Does what is left of it: tells those who watch, and those who are linked.
+    pub(super) fn tell(mut self, id: ActorId, reason: &ExitReason) {
+        self.run_hooks(reason);
+        self.watchers.into_iter().for_each(|watcher| watcher.tell(id, reason));
+        self.links.into_values().for_each(|other| other.exit_signal(Some(id), reason, true));
+    }
+}
+
+impl Cold {
+    /// Of an actor with a place in a tree, or a name; and who hears of its end.
+    pub(crate) fn named(path: Option<Arc<str>>, notify: Option<Notify>) -> Box<Self> {
+        Box::new(Self { path, notify, ..Self::default() })
+    }
+
+    /// Of a mailbox that one `Mailbox` keeps open.
+    pub(crate) fn owned() -> Box<Self> {
+        Box::new(Self { owners: 1, ..Self::default() })
+    }
+
+    /// Notes the end of an incarnation. The flag says whether the mailbox stays.
+    pub(super) fn end(&mut self) -> (Legacy, bool) {
+        self.owners = self.owners.saturating_sub(1);
+        self.order = None;
+        let legacy = Legacy {
+            hooks: std::mem::take(&mut self.hooks),
+            watchers: std::mem::take(&mut self.watchers),
+            links: std::mem::take(&mut self.links),
+            notify: self.notify.take(),
+        };
+        (legacy, self.owners > 0)
+    }
+}
+
+/// Messages that overtake the queue, of a type that the cell knows.
+pub(super) struct Lane {
+    queue: Box<dyn Any + Send>,
+    drop_first: fn(&mut (dyn Any + Send)) -> bool,
+}
+
+impl Lane {
+    fn new<M: Send + 'static>() -> Self {
+        Self {
+            queue: Box::new(VecDeque::<M>::new()),
+            drop_first: |queue| queue.downcast_mut::<VecDeque<M>>().and_then(VecDeque::pop_front).is_some(),
+        }
+    }
+
+    fn messages<M: Send + 'static>(&mut self) -> Option<&mut VecDeque<M>> {
+        self.queue.downcast_mut()
+    }
+
+    /// Drops what is in it; says how many messages that were.
+    pub(super) fn discard(mut self) -> usize {
+        let mut count = 0;
+        loop {
+            // As in the queue: a message may panic.
+            match catch_unwind(AssertUnwindSafe(|| (self.drop_first)(&mut *self.queue))) {
+                Ok(false) => return count,
+                Ok(true) | Err(_) => count += 1,
+            }
+        }
+    }
+}
+
+/// The values of `Core::exit`. The first is also where there was no end yet.
+const IN_COLD: u8 = 0;
+const NORMAL: u8 = 1;
+const SHUTDOWN: u8 = 2;
+const KILLED: u8 = 3;
+
+impl Core {
+    /// Runs `change` on the cold part, which is there from now on.
+    pub(super) fn with_cold<T>(&self, change: impl FnOnce(&mut Cold) -> T) -> T {
+        change(self.cold().get_or_insert_default())
+    }
+
+    pub(crate) fn path(&self) -> Option<Arc<str>> {
+        self.cold().as_ref().and_then(|cold| cold.path.clone())
+    }
+
+    /// Who tells of this actor, where anybody listens.
+    pub(crate) fn reporter(&self) -> Option<Reporter> {
+        let observer = self.system()?.observer()?;
+        Some(Reporter::new(Some(Arc::clone(observer)), self.path(), self.id()))
+    }
+
+    pub(super) fn report(&self, kind: impl FnOnce() -> EventKind) {
+        if let Some(reporter) = self.reporter() {
+            reporter.tell(kind());
+        }
+    }
+
+    /// Notes how the incarnation ended; the common ways cost no memory.
+    pub(super) fn note_exit(&self, cold: &mut Option<Box<Cold>>, reason: &ExitReason) {
+        let code = match reason {
+            ExitReason::Normal => NORMAL,
+            ExitReason::Shutdown => SHUTDOWN,
+            ExitReason::Killed => KILLED,
+            _ => IN_COLD,
+        };
+        if code == IN_COLD {
+            cold.get_or_insert_default().exit = Some(reason.clone());
+        }
+        self.exit.store(code, Ordering::Release);
+    }
+
+    /// How the last incarnation ended; `NoProc` where there was none.
+    pub(crate) fn last_exit(&self) -> ExitReason {
+        match self.exit.load(Ordering::Acquire) {
+            NORMAL => ExitReason::Normal,
+            SHUTDOWN => ExitReason::Shutdown,
+            KILLED => ExitReason::Killed,
+            _ => self.cold().as_ref().and_then(|cold| cold.exit.clone()).unwrap_or(ExitReason::NoProc),
+        }
+    }
+
+    /// Adds one to those who are told of the next end; gives it back where there will be none.
+    pub(crate) fn watch(&self, watcher: Watcher) -> Result<(), Watcher> {
+        let mut cold = self.cold();
+        if self.door() == Door::Closed {
+            return Err(watcher);
+        }
+        cold.get_or_insert_default().watchers.push(watcher);
+        Ok(())
+    }
+
+    pub(crate) fn unwatch(&self, monitor: MonitorRef) {
+        let mut cold = self.cold();
+        let Some(watchers) = cold.as_mut().map(|cold| &mut cold.watchers) else { return };
+        let found = watchers.iter().position(|watcher| watcher.monitor == monitor);
+        let removed = found.map(|at| watchers.remove(at));
+        // What it drops may be the last of another cell, with its messages: not under the lock.
+        drop(cold);
+        drop(removed);
+    }
+
+    /// Adds what is done at the next end, before anyone is told of it; gives it back where there will be none.
+    pub(crate) fn at_exit(&self, hook: Hook) -> Result<(), Hook> {
+        let mut cold = self.cold();
+        if self.door() == Door::Closed {
+            return Err(hook);
+        }
+        cold.get_or_insert_default().hooks.push(hook);
+        Ok(())
+    }
+
+    /// Adds a message that overtakes the queue. Gives it back where none is taken.
+    pub(super) fn push_urgent<M: Send + 'static>(&self, message: M) -> Result<(), M> {
+        let mut cold = self.cold();
+        if self.door() != Door::Open {
+            return Err(message);
+        }
+        let lane = cold.get_or_insert_default().lane.get_or_insert_with(Lane::new::<M>);
+        match lane.messages() {
+            Some(messages) => messages.push_back(message),
+            None => return Err(message),
+        }
+        // Under the lock, under which it is cleared.
+        self.state.set(LANE);
+        Ok(())
+    }
+
+    /// Takes a message that overtakes the queue.
+    pub(super) fn pop_urgent<M: Send + 'static>(&self) -> Option<M> {
+        let mut cold = self.cold();
+        let messages = cold.as_mut()?.lane.as_mut()?.messages()?;
+        let message = messages.pop_front();
+        if messages.is_empty() {
+            // Under the lock, under which it is set.
+            self.state.clear(LANE);
+        }
+        message
+    }
+
+    /// Adds `other` to those who hear of the next end as an exit signal. False where there will be none.
+    pub(crate) fn add_link(&self, other: &AnyCell) -> bool {
+        let mut cold = self.cold();
+        if self.door() == Door::Closed {
+            return false;
+        }
+        cold.get_or_insert_default().links.insert(other.id(), other.clone());
+        true
+    }
+
+    pub(crate) fn remove_link(&self, other: ActorId) -> bool {
+        let removed = self.cold().as_mut().and_then(|cold| cold.links.remove(&other));
+        removed.is_some()
+    }
+}

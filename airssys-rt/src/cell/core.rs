@@ -1,0 +1,446 @@
+//! The one allocation of an actor: what senders need, what its runner needs, and its future.
+
+use std::cell::{Cell, UnsafeCell};
+use std::future::Future;
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+use std::ops::Deref;
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use super::cold::Cold;
+use super::queue::{Pop, Queue, Reader};
+use super::state::{self, State};
+use super::table;
+use super::{Deadline, Door, Entry, Stage};
+use crate::actor::Info;
+use crate::actor_ref::ActorId;
+use crate::exit::ExitReason;
+
+use crate::mailbox::Bounds;
+use crate::system;
+
+/// What all cells have, whatever the type of their messages and of their future.
+///
+/// Senders write to its beginning, the runner to its end. They lie more than a cache line apart; not by alignment,
+/// which would cost more memory in the allocator than it needs here.
+#[repr(C)]
+pub(crate) struct Core {
+    queue: Queue,
+    door: AtomicU8,
+    /// How many `AnyCell`s, `CellRef`s and wakers point here.
+    refs: AtomicUsize,
+    /// Where there is a bound, all about it.
+    pub(super) bounds: Option<Box<Bounds>>,
+    vtable: &'static VTable,
+    id: ActorId,
+    cold: Mutex<Option<Box<Cold>>>,
+    /// An `Arc`; null until there is a first incarnation.
+    system: AtomicPtr<system::Inner>,
+    pub(super) state: State,
+    /// Whether it has a body. The runner's.
+    pub(super) has_body: Cell<bool>,
+    pub(super) stage: Cell<Stage>,
+    /// How it ended; see [`super::cold`].
+    pub(super) exit: AtomicU8,
+    /// How quick its turns are; see [`super::run`].
+    pub(super) pace: AtomicU8,
+    /// How many entries it may handle before others run. The runner's.
+    pub(super) budget: Cell<u32>,
+    reader: Reader,
+    /// Until when the caller of the message in hand waits. The runner's.
+    pub(super) until: Cell<Option<Deadline>>,
+}
+
+/// A cell, as it is laid out.
+#[repr(C)]
+struct Whole<F> {
+    core: Core,
+    body: UnsafeCell<MaybeUninit<F>>,
+}
+
+/// What depends on the types.
+pub(super) struct VTable {
+    poll: unsafe fn(NonNull<Core>, &mut Context<'_>) -> Poll<ExitReason>,
+    drop_body: unsafe fn(NonNull<Core>),
+    free: unsafe fn(NonNull<Core>),
+    push_info: fn(&Core, Box<Info>) -> bool,
+    discard: unsafe fn(&Core) -> Option<bool>,
+    bytes: usize,
+    message: fn() -> &'static str,
+}
+
+/// A strong reference to any cell.
+pub(crate) struct AnyCell(NonNull<Core>);
+
+/// A strong reference to a cell whose messages are `M`s.
+pub(crate) struct CellRef<M> {
+    cell: AnyCell,
+    messages: PhantomData<fn(M)>,
+}
+
+// SAFETY: what a reference allows from any thread is synchronised: atomics, a lock, the queue's pushes, and the
+// runner's part only to whoever holds `RUNNING`. Bodies and messages are `Send` (see `CellRef::build` and `push`),
+// because they go to whichever thread runs the cell.
+unsafe impl Send for AnyCell {}
+// SAFETY: as above.
+unsafe impl Sync for AnyCell {}
+
+/// A future that a mailbox which outlives it can hold.
+pub(crate) type BoxedBody = Pin<Box<dyn Future<Output = ExitReason> + Send>>;
+
+impl<M: Send + 'static> CellRef<M> {
+    /// Makes a cell with a body that knows it. It is queued for its first run.
+    pub(crate) fn spawn<F>(
+        system: &Arc<system::Inner>,
+        bounds: Option<Box<Bounds>>,
+        cold: Option<Box<Cold>>,
+        body: impl FnOnce(&Self) -> F,
+    ) -> Self
+    where
+        F: Future<Output = ExitReason> + Send + 'static,
+    {
+        let cell = Self::build::<F>(bounds, cold);
+        cell.join(system);
+        // SAFETY: the cell was built for an `F`, has no body yet, and is ours: nobody else runs a vacant one.
+        unsafe { cell.put(body(&cell)) };
+        cell
+    }
+
+    /// Makes a cell without a body.
+    pub(crate) fn vacant(bounds: Option<Box<Bounds>>, cold: Box<Cold>) -> Self {
+        Self::build::<BoxedBody>(bounds, Some(cold))
+    }
+
+    /// Gives a body to a cell that was made [vacant](Self::vacant), and queues it for its first run.
+    ///
+    /// # Safety
+    ///
+    /// The caller alone may do so now: it has taken the mailbox (see `Cold::taken`), and the cell was made vacant.
+    pub(super) unsafe fn install(&self, body: BoxedBody) {
+        // SAFETY: the caller's word.
+        unsafe { self.put(body) };
+    }
+
+    fn build<F>(bounds: Option<Box<Bounds>>, cold: Option<Box<Cold>>) -> Self
+    where
+        F: Future<Output = ExitReason> + Send + 'static,
+    {
+        let core = Core {
+            queue: Queue::new(),
+            door: AtomicU8::new(Door::Open as u8),
+            refs: AtomicUsize::new(1),
+            bounds,
+            vtable: const { &VTable::of::<M, F>() },
+            id: table::claim(),
+            cold: Mutex::new(cold),
+            system: AtomicPtr::default(),
+            state: State::vacant(),
+            has_body: Cell::new(false),
+            stage: Cell::new(Stage::Starting),
+            exit: AtomicU8::new(0),
+            pace: AtomicU8::new(super::run::UNKNOWN),
+            budget: Cell::new(0),
+            reader: Reader::new(),
+            until: Cell::new(None),
+        };
+        let whole = Box::new(Whole { core, body: UnsafeCell::new(MaybeUninit::<F>::uninit()) });
+        // SAFETY: the pointer of a box is not null. It keeps the provenance of the whole allocation.
+        let core = unsafe { NonNull::new_unchecked(Box::into_raw(whole).cast::<Core>()) };
+        let cell = Self { cell: AnyCell(core), messages: PhantomData };
+        table::enter(cell.id, core);
+        cell
+    }
+
+    /// # Safety
+    ///
+    /// The cell was built for an `F`, has no body, and the caller holds `RUNNING`.
+    unsafe fn put<F>(&self, body: F) {
+        let whole = self.cell.0.cast::<Whole<F>>();
+        // SAFETY: by the caller's word the layout is right and nobody else uses this place.
+        unsafe { (*whole.as_ref().body.get()).write(body) };
+        self.stage.set(Stage::Starting);
+        self.has_body.set(true);
+        self.state.notify(0);
+        if self.state.end() {
+            self.cell.queue_up();
+        }
+    }
+
+    /// Adds an entry at the end of the queue. True where the cell has to be woken.
+    pub(super) fn push(&self, entry: Entry<M>) -> bool {
+        // SAFETY: all values in the queue of a cell for `M` are `Entry<M>`s.
+        unsafe { self.queue.push(entry) }
+    }
+
+    /// Takes the oldest entry.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds `RUNNING`, and where the bound has a lock for the reader, that too.
+    pub(super) unsafe fn pop(&self) -> Pop<Entry<M>> {
+        // SAFETY: the type as in `push`; the rest is the caller's word.
+        unsafe { self.queue.pop(&self.reader) }
+    }
+}
+
+impl VTable {
+    const fn of<M: Send + 'static, F>() -> Self
+    where
+        F: Future<Output = ExitReason> + Send + 'static,
+    {
+        Self {
+            poll: poll::<F>,
+            drop_body: drop_body::<F>,
+            free: free::<M, F>,
+            push_info: |core, info| {
+                // SAFETY: this table belongs to cells whose queues hold `Entry<M>`s.
+                unsafe { core.queue.push(Entry::<M>::Info(info)) }
+            },
+            discard: discard::<M>,
+            bytes: size_of::<Whole<F>>(),
+            message: std::any::type_name::<M>,
+        }
+    }
+}
+
+/// # Safety
+///
+/// The cell was built for an `F` and has a body; the caller holds `RUNNING`.
+unsafe fn poll<F: Future<Output = ExitReason>>(
+    core: NonNull<Core>,
+    cx: &mut Context<'_>,
+) -> Poll<ExitReason> {
+    // SAFETY: there is a body, which nobody else uses. It is pinned: a cell never moves and drops its body in place.
+    unsafe {
+        let body = core.cast::<Whole<F>>().as_ref().body.get();
+        Pin::new_unchecked((*body).assume_init_mut()).poll(cx)
+    }
+}
+
+/// # Safety
+///
+/// As [`poll`]; and the body is not used any more.
+unsafe fn drop_body<F>(core: NonNull<Core>) {
+    // SAFETY: there is a body, which nobody else uses.
+    unsafe { (*core.cast::<Whole<F>>().as_ref().body.get()).assume_init_drop() }
+}
+
+/// # Safety
+///
+/// The cell was built for `M` and `F`, has no body, and this was the last reference.
+unsafe fn free<M, F>(core: NonNull<Core>) {
+    // SAFETY: nobody else can reach the cell, so this is its reader and its owner.
+    unsafe {
+        while discard::<M>(core.as_ref()).is_some() {}
+        drop(Box::from_raw(core.cast::<Whole<F>>().as_ptr()));
+    }
+}
+
+/// Drops the oldest entry and says whether it was a message; `None` where there is none.
+///
+/// # Safety
+///
+/// The cell was built for `M`, and the caller is its reader.
+unsafe fn discard<M>(core: &Core) -> Option<bool> {
+    // SAFETY: the type is right, and the rest is the caller's word.
+    match unsafe { core.queue.pop::<Entry<M>>(&core.reader) } {
+        Pop::Item(entry) => Some(matches!(entry, Entry::Message(..))),
+        Pop::Empty | Pop::Busy => None,
+    }
+}
+
+impl Core {
+    pub(crate) fn id(&self) -> ActorId {
+        self.id
+    }
+
+    pub(crate) fn door(&self) -> Door {
+        match self.door.load(Ordering::Acquire) {
+            0 => Door::Open,
+            1 => Door::Draining,
+            _ => Door::Closed,
+        }
+    }
+
+    /// For whoever holds the lock of the cold part.
+    pub(super) fn set_door(&self, door: Door) {
+        self.door.store(door as u8, Ordering::Release);
+    }
+
+    /// No user code runs under the lock, so a poisoned one holds a sound state.
+    pub(super) fn cold(&self) -> MutexGuard<'_, Option<Box<Cold>>> {
+        self.cold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn system(&self) -> Option<&system::Inner> {
+        // SAFETY: an `Arc` that this cell owns from when it is set until it is freed.
+        unsafe { self.system.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// Makes the cell belong to a system. For whoever may give it a body: nobody is about to queue it.
+    pub(super) fn join(&self, system: &Arc<system::Inner>) {
+        let new = Arc::as_ptr(system).cast_mut();
+        if self.system.load(Ordering::Acquire) == new {
+            return;
+        }
+        let former = self.system.swap(Arc::into_raw(Arc::clone(system)).cast_mut(), Ordering::AcqRel);
+        if !former.is_null() {
+            // SAFETY: it was made by `into_raw`, here.
+            let former = unsafe { Arc::from_raw(former.cast_const()) };
+            // Someone may still be at work with it: it stays as long as the cell.
+            self.with_cold(|cold| cold.former_systems.push(former));
+        }
+    }
+
+    /// The number of entries that wait.
+    pub(crate) fn depth(&self) -> usize {
+        self.queue.depth(&self.reader)
+    }
+
+    /// The number of entries that were taken out of the queue.
+    pub(crate) fn taken(&self) -> u32 {
+        self.reader.taken()
+    }
+
+    /// The size of the allocation.
+    pub(crate) fn bytes(&self) -> usize {
+        self.vtable.bytes
+    }
+
+    /// The name of the type of its messages.
+    pub(crate) fn message_type(&self) -> &'static str {
+        (self.vtable.message)()
+    }
+
+    /// Queues what the runtime has to say. True where the cell has to be woken.
+    pub(super) fn push_info(&self, info: Box<Info>) -> bool {
+        (self.vtable.push_info)(self, info)
+    }
+}
+
+impl AnyCell {
+    /// Adds a reference.
+    ///
+    /// # Safety
+    ///
+    /// The cell is alive: someone holds a reference, or the lock of the table under which it is still listed.
+    pub(super) unsafe fn from_ptr(core: NonNull<Core>) -> Self {
+        // Relaxed, as in `Arc`: the new reference is made from one that keeps the cell alive.
+        // SAFETY: the caller's word.
+        let before = unsafe { core.as_ref() }.refs.fetch_add(1, Ordering::Relaxed);
+        if before > usize::MAX / 2 {
+            // Leaked references only; two more and the count would wrap into a use after free.
+            std::process::abort();
+        }
+        Self(core)
+    }
+
+    /// Takes over a reference that was [given up](Self::into_ptr).
+    ///
+    /// # Safety
+    ///
+    /// It was, and this is the only time that it is taken over.
+    pub(super) unsafe fn take_over(core: NonNull<Core>) -> Self {
+        Self(core)
+    }
+
+    /// Gives up a reference without dropping it.
+    pub(super) fn into_ptr(self) -> NonNull<Core> {
+        std::mem::ManuallyDrop::new(self).0
+    }
+
+    pub(super) fn ptr(&self) -> NonNull<Core> {
+        self.0
+    }
+
+    /// Polls the body.
+    ///
+    /// # Safety
+    ///
+    /// There is one, and the caller holds `RUNNING`.
+    pub(super) unsafe fn poll_body(&self, cx: &mut Context<'_>) -> Poll<ExitReason> {
+        // SAFETY: the table fits the cell; the rest is the caller's word.
+        unsafe { (self.vtable.poll)(self.0, cx) }
+    }
+
+    /// Drops the body in place.
+    ///
+    /// # Safety
+    ///
+    /// As [`poll_body`](Self::poll_body).
+    pub(super) unsafe fn drop_body(&self) {
+        self.has_body.set(false);
+        // SAFETY: as above; it is not used again, since there is none any more.
+        unsafe { (self.vtable.drop_body)(self.0) }
+    }
+
+    /// Drops the oldest entry and says whether it was a message; `None` where there is none.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds `RUNNING`.
+    pub(super) unsafe fn discard(&self) -> Option<bool> {
+        // SAFETY: the table fits the cell; holding `RUNNING`, the caller is the reader.
+        unsafe { (self.vtable.discard)(self) }
+    }
+}
+
+impl Deref for AnyCell {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        // SAFETY: a reference keeps the cell alive. The body is not part of what is lent.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Clone for AnyCell {
+    fn clone(&self) -> Self {
+        // SAFETY: `self` keeps it alive.
+        unsafe { Self::from_ptr(self.0) }
+    }
+}
+
+impl Drop for AnyCell {
+    fn drop(&mut self) {
+        if self.refs.fetch_sub(1, Ordering::Release) != 1 {
+            return;
+        }
+        // As in `Arc`: all uses happen before the end.
+        fence(Ordering::Acquire);
+        debug_assert!(!self.has_body.get(), "a body holds a reference to its cell");
+        // SAFETY: this was the last reference. A body has a reference of its own, so there is none.
+        unsafe { (self.vtable.free)(self.0) };
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        if self.state.load() & state::DEAD == 0 {
+            table::leave(self.id);
+        }
+        let system = *self.system.get_mut();
+        if !system.is_null() {
+            // SAFETY: it was made by `into_raw` in `join`, and only this gives it back.
+            drop(unsafe { Arc::from_raw(system.cast_const()) });
+        }
+    }
+}
+
+impl<M> Deref for CellRef<M> {
+    type Target = AnyCell;
+
+    fn deref(&self) -> &AnyCell {
+        &self.cell
+    }
+}
+
+impl<M> Clone for CellRef<M> {
+    fn clone(&self) -> Self {
+        Self { cell: self.cell.clone(), messages: PhantomData }
+    }
+}

@@ -1,0 +1,190 @@
+//! The life of an actor: the future in its cell.
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::core::{AnyCell, CellRef, Core};
+use super::queue::Pop;
+use super::state::{DRAIN, LANE, STOP};
+use super::{Cold, Door, Entry, Notify, Outcome, Stage};
+use crate::actor::{Actor, Context, Info, Init};
+use crate::exit::ExitReason;
+use crate::mailbox::{Bounds, Mailbox, MailboxInUse};
+use crate::observe::EventKind;
+use crate::system::System;
+
+/// Starts an actor in a cell of its own.
+pub(crate) fn spawn<A: Actor>(
+    system: &System,
+    bounds: Option<Box<Bounds>>,
+    cold: Option<Box<Cold>>,
+    actor: A,
+) -> CellRef<A::Msg> {
+    CellRef::spawn(system.inner(), bounds, cold, |cell| {
+        live(actor, Context::new(cell.clone(), system.clone()))
+    })
+}
+
+/// Starts an actor on a mailbox that outlives it.
+///
+/// # Errors
+///
+/// Another incarnation reads it.
+pub(crate) fn spawn_on<A: Actor>(
+    system: &System,
+    mailbox: &Mailbox<A::Msg>,
+    path: Option<Arc<str>>,
+    notify: Option<Notify>,
+    actor: A,
+) -> Result<(), MailboxInUse> {
+    let cell = mailbox.cell();
+    let mut cold = cell.cold();
+    let known = cold.as_mut().filter(|cold| !cold.taken).ok_or(MailboxInUse)?;
+    known.taken = true;
+    known.owners += 1;
+    known.path = path;
+    known.notify = notify;
+    if cell.door() == Door::Draining {
+        cell.set_door(Door::Open);
+    }
+    drop(cold);
+    cell.join(system.inner());
+    let body = Box::pin(live(actor, Context::new(cell.clone(), system.clone())));
+    // SAFETY: only `Mailbox::new` makes the cells of mailboxes, vacant; and we have just taken this one.
+    unsafe { cell.install(body) };
+    Ok(())
+}
+
+/// Makes an actor; a panic on the way is its reason not to start.
+pub(crate) fn make<A>(make: impl FnOnce() -> A) -> Result<A, ExitReason> {
+    catch_unwind(AssertUnwindSafe(make)).map_err(ExitReason::from_panic)
+}
+
+/// The whole life of an actor; what it returns is why it ended.
+#[expect(clippy::manual_async_fn, reason = "an `async fn` has a copy of its arguments beside its arguments")]
+fn live<A: Actor>(mut actor: A, mut cx: Context<A>) -> impl Future<Output = ExitReason> + Send + 'static {
+    async move {
+        match actor.init(&mut cx).await {
+            Ok(Init::Ready) => cx.cell().up(),
+            Ok(Init::Ignore) => {
+                cx.cell().stage.set(Stage::Ignored);
+                return ExitReason::Normal;
+            }
+            Err(reason) => return reason,
+        }
+        let reason = loop {
+            let done = match next(cx.cell()).await {
+                Next::Message(message) => actor.handle(message, &mut cx).await,
+                Next::Timer(timer) => match cx.take_timer(timer) {
+                    Some(message) => actor.handle(message, &mut cx).await,
+                    None => Ok(()),
+                },
+                Next::Info(info) => match cx.take_info(info) {
+                    Some(info) => actor.handle_info(info, &mut cx).await,
+                    None => Ok(()),
+                },
+                Next::Stop => break cx.cell().stopped_by(),
+            };
+            if let Err(reason) = done {
+                break reason;
+            }
+        };
+        actor.terminate(&reason, &mut cx).await;
+        reason
+    }
+}
+
+/// What an actor does next.
+enum Next<M> {
+    Message(M),
+    Timer(crate::timer::TimerRef),
+    Info(Box<Info>),
+    Stop,
+}
+
+/// Waits for what is next. Only the body of this cell calls it.
+fn next<M: Send + 'static>(cell: &CellRef<M>) -> impl Future<Output = Next<M>> + '_ {
+    poll_fn(|_| {
+        let state = cell.state.load();
+        if state & (STOP | LANE) != 0 {
+            if state & STOP != 0 {
+                return Poll::Ready(Next::Stop);
+            }
+            if let Some(message) = cell.pop_urgent() {
+                cell.until.set(None);
+                return Poll::Ready(Next::Message(message));
+            }
+        }
+        let Some(budget) = cell.budget.get().checked_sub(1) else {
+            // It goes to the end of the run queue.
+            cell.signal(0);
+            return Poll::Pending;
+        };
+        cell.budget.set(budget);
+        match cell.take() {
+            Pop::Item(Entry::Message(message, until)) => {
+                cell.until.set(until);
+                Poll::Ready(Next::Message(message))
+            }
+            Pop::Item(Entry::Timer(timer)) => Poll::Ready(Next::Timer(timer)),
+            Pop::Item(Entry::Info(info)) => Poll::Ready(Next::Info(info)),
+            Pop::Empty if state & DRAIN != 0 => Poll::Ready(Next::Stop),
+            Pop::Empty => Poll::Pending,
+            Pop::Busy => {
+                // The sender has to run to finish its push.
+                cell.signal(0);
+                Poll::Pending
+            }
+        }
+    })
+}
+
+impl<M: Send + 'static> CellRef<M> {
+    /// Takes the oldest entry, for the body of this cell.
+    fn take(&self) -> Pop<Entry<M>> {
+        let Some(bounds) = &self.bounds else {
+            // SAFETY: a body is only polled by who holds `RUNNING`, and without a bound nobody else takes.
+            return unsafe { self.pop() };
+        };
+        let reader = bounds.reader();
+        // SAFETY: as above; and where the bound lets senders take as well, we have its lock.
+        let popped = unsafe { self.pop() };
+        drop(reader);
+        match &popped {
+            Pop::Item(Entry::Message(..)) => bounds.taken(),
+            Pop::Item(_) => {}
+            Pop::Empty | Pop::Busy => bounds.settle(),
+        }
+        popped
+    }
+}
+
+impl Core {
+    fn up(&self) {
+        self.stage.set(Stage::Up);
+        self.report(|| EventKind::Started);
+        let notify = self.cold().as_mut().and_then(|cold| cold.notify.take());
+        let Some(mut notify) = notify else { return };
+        notify(Outcome::Up);
+        if let Some(cold) = self.cold().as_mut() {
+            cold.notify = Some(notify);
+        }
+    }
+
+    /// Why an actor stops that was told to.
+    fn stopped_by(&self) -> ExitReason {
+        let order = self.cold().as_mut().and_then(|cold| cold.order.take());
+        order.unwrap_or(ExitReason::Shutdown)
+    }
+}
+
+impl AnyCell {
+    /// Leaves the mailbox to the next incarnation. Nothing of the runner's is touched afterwards.
+    pub(super) fn vacate(&self) {
+        if let Some(cold) = self.cold().as_mut() {
+            cold.taken = false;
+        }
+    }
+}

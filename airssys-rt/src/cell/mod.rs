@@ -1,0 +1,121 @@
+//! The cell of an actor, and how it runs: the only unsafe code of the crate.
+//!
+//! A cell is one allocation with a mailbox, a few words of state and the future that is the actor. A message is
+//! pushed without a lock; who pushes to a sleeping cell queues it, and a drainer (see `scheduler`) or a caller runs
+//! it for a turn: it polls the future, which takes messages out until there are none or the turn is over.
+//!
+//! * `arena`, `queue`: memory of messages, and the queue of them.
+//! * `state`: who runs a cell, and what it has been told past its mailbox.
+//! * `core`: the allocation itself and references to it. `waker`: references that futures keep.
+//! * `table`: which actors there are.
+//! * `run`: a turn, and the end. `life`: the future of an actor.
+//! * `send`, `cold`: what others do to a cell: messages, signals, monitors, links.
+//!
+//! INVARIANT: whoever sets `NOTIFIED` in a resting cell owns the one [`Runnable`] of it, until it is run; whoever has
+//! set `RUNNING` owns the runner's part of the cell (its body, the reading end of its queue, its `Cell`s), until it
+//! clears it. A vacant cell belongs to whoever has taken its mailbox.
+#![expect(unsafe_code, reason = "see ADR 0007: a safe cell costs three times as much")]
+
+mod arena;
+mod cold;
+mod core;
+mod life;
+mod queue;
+mod run;
+mod send;
+mod state;
+mod sync;
+mod table;
+mod waker;
+
+#[cfg(all(test, airssys_loom))]
+mod models;
+
+use std::num::{NonZeroI64, NonZeroU8};
+
+use tokio::time::Instant;
+
+pub(crate) use arena::settle;
+pub(crate) use cold::Cold;
+pub(crate) use core::{AnyCell, CellRef};
+pub(crate) use life::{make, spawn, spawn_on};
+pub(crate) use run::{Runnable, current, deadline};
+pub(crate) use send::Refused;
+pub(crate) use table::{Slot, page};
+
+use crate::actor::Info;
+use crate::exit::ExitReason;
+use crate::timer::TimerRef;
+
+/// How many entries an actor handles before it lets others run on its thread.
+const TURN: u32 = 64;
+
+/// One thing in the queue of a cell.
+pub(crate) enum Entry<M> {
+    /// A message, and until when its sender is interested in it.
+    Message(M, Option<Deadline>),
+    /// A timer of the actor is due.
+    Timer(TimerRef),
+    /// The runtime has something to say. Boxed, because it is rare and must not make every entry larger.
+    Info(Box<Info>),
+}
+
+/// Whether messages are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Door {
+    Open,
+    /// No new messages: the actor handles what is queued and stops. Opens again with the next incarnation.
+    Draining,
+    /// For ever.
+    Closed,
+}
+
+/// How far an incarnation has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Starting,
+    Up,
+    Ignored,
+}
+
+/// What becomes of an incarnation, for its supervisor: `Up` and later `Exited`, or only one of the others.
+pub(crate) enum Outcome {
+    Up,
+    Ignored,
+    InitFailed(ExitReason),
+    Exited(ExitReason),
+}
+
+/// Takes the outcomes of one incarnation.
+pub(crate) type Notify = Box<dyn FnMut(Outcome) + Send>;
+
+/// A moment in the future of a message, in the space of one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Deadline(NonZeroI64);
+
+impl Deadline {
+    /// As exact as a nanosecond, within 292 years.
+    pub(crate) fn at(moment: Instant) -> Self {
+        let zero = zero();
+        let nanos = match moment.checked_duration_since(zero) {
+            Some(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
+            None => i64::try_from((zero - moment).as_nanos()).map_or(i64::MIN, |before| -before),
+        };
+        // Zero itself is one nanosecond late.
+        Self(NonZeroI64::new(nanos.max(i64::MIN + 1)).unwrap_or(NonZeroI64::from(NonZeroU8::MIN)))
+    }
+
+    pub(crate) fn instant(self) -> Instant {
+        let distance = std::time::Duration::from_nanos(self.0.get().unsigned_abs());
+        let moment =
+            if self.0.get() > 0 { zero().checked_add(distance) } else { zero().checked_sub(distance) };
+        moment.unwrap_or_else(zero)
+    }
+}
+
+/// The moment that deadlines are counted from: any, as long as it stays.
+fn zero() -> Instant {
+    static ZERO: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    *ZERO.get_or_init(Instant::now)
+}

@@ -1,0 +1,359 @@
+//! A turn of a cell, and its end.
+
+use std::cell::Cell;
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::cold::Lane;
+use super::core::{AnyCell, Core};
+use super::state::{DEAD, DRAIN, KILL, Notified, ORDERS, STOP};
+use super::{Deadline, Door, Notify, Outcome, Stage, TURN, table, waker};
+use crate::actor_ref::ActorId;
+use crate::exit::ExitReason;
+use crate::observe::EventKind;
+
+/// How deep actors may run each other on one stack.
+const DEEPEST: u32 = 4;
+
+/// An actor whose turns take longer, for each message in them, is not run on the stack of a caller, who could have
+/// given up or gone on meanwhile.
+const QUICK: Duration = Duration::from_micros(2);
+
+/// The pace of an actor that was never called: its turns are not timed.
+pub(super) const UNKNOWN: u8 = u8::MAX;
+
+/// How many quick turns in a row make an actor one that callers run themselves.
+const PROVEN: u8 = 16;
+
+/// Of a proven actor's turns, one in so many is timed.
+const TIMED: u8 = 32;
+
+/// A cell whose turn it is. There is one at a time, so it stands for the right to run it.
+///
+/// It holds no reference: a live cell is kept by its body, and a dead one is queued with a reference.
+pub(crate) struct Runnable(NonNull<Core>);
+
+// SAFETY: see `AnyCell`. A body is `Send`.
+unsafe impl Send for Runnable {}
+
+/// How a turn went.
+pub(crate) struct Ran {
+    /// The cell, where it has more to do.
+    pub(crate) again: Option<Runnable>,
+    /// How many entries of its queue it has handled.
+    pub(crate) handled: u32,
+}
+
+thread_local! {
+    /// The cell that runs on this thread, innermost.
+    static CURRENT: Cell<Option<NonNull<Core>>> = const { Cell::new(None) };
+    /// How many cells run on this thread, one inside the other.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Until when the caller of the message waits that the running actor has in hand.
+pub(crate) fn deadline() -> Option<Deadline> {
+    // SAFETY: it is the cell that runs on this thread, and this is its runner's thread.
+    CURRENT.get().and_then(|core| unsafe { core.as_ref() }.until.get())
+}
+
+/// The actor that runs on this thread.
+pub(crate) fn current() -> Option<ActorId> {
+    // SAFETY: as in `deadline`.
+    CURRENT.get().map(|core| unsafe { core.as_ref() }.id())
+}
+
+impl Runnable {
+    /// Runs the cell for a turn. Where it has more to do then, it is the caller's again.
+    pub(crate) fn run(self) -> Ran {
+        // SAFETY: whoever has the `Runnable` of a cell may look at it; see the type.
+        let begun = unsafe { self.0.as_ref() }.state.begin();
+        if begun & DEAD != 0 {
+            // SAFETY: the reference that it was queued with.
+            let cell = unsafe { AnyCell::take_over(self.0) };
+            return Ran { again: cell.bury(), handled: 1 };
+        }
+        // SAFETY: a live cell is kept by its body, and the body ends in `finish`, which keeps the cell to its end.
+        let cell = ManuallyDrop::new(unsafe { AnyCell::take_over(self.0) });
+        turn(&cell, TURN)
+    }
+
+    /// Makes sure that it ends when it runs.
+    pub(crate) fn condemn(&self) {
+        // SAFETY: as in `run`.
+        unsafe { self.0.as_ref() }.state.set(KILL);
+    }
+}
+
+impl AnyCell {
+    /// Says that there is something to look at.
+    pub(crate) fn wake(&self) {
+        if self.state.load() & DEAD == 0 {
+            self.signal(0);
+        }
+    }
+
+    /// Sets `bits`, and sees to it that they are looked at.
+    pub(super) fn signal(&self, bits: u32) {
+        match self.state.notify(bits) {
+            Notified::Known => {}
+            Notified::Queue => self.queue_up(),
+            Notified::QueueDead => self.clone().queue_dead(),
+        }
+    }
+
+    /// Puts a cell into the run queue of its system. For whoever has just taken it from rest to `NOTIFIED`.
+    pub(super) fn queue_up(&self) {
+        if let Some(system) = self.system() {
+            system.enqueue(Runnable(self.ptr()));
+        }
+    }
+
+    fn queue_dead(self) {
+        self.clone().run_late(Some(Runnable(self.into_ptr())));
+    }
+
+    /// Has a dead cell run once more, to drop what came too late.
+    fn run_late(self, mut late: Option<Runnable>) {
+        if let Some(system) = self.system() {
+            return late.into_iter().for_each(|late| system.enqueue(late));
+        }
+        // It belongs to no system, so nobody else will.
+        while let Some(runnable) = late {
+            late = runnable.run().again;
+        }
+    }
+
+    /// Runs the cell here and now, where it rests and its turns have been short: a caller who is going to wait for
+    /// its answer has nothing better to do. False where it did not run.
+    pub(super) fn run_here(&self) -> bool {
+        let pace = self.pace.load(Ordering::Relaxed);
+        if pace == UNKNOWN {
+            self.pace.store(0, Ordering::Relaxed);
+        }
+        if !(PROVEN..UNKNOWN).contains(&pace) || DEPTH.get() >= DEEPEST {
+            return false;
+        }
+        // Not on the thread of another runtime, whose timers and sockets the actor would then use.
+        let Some(system) = self.system().filter(|system| system.runs_here()) else { return false };
+        if !self.state.begin_at_rest() {
+            return false;
+        }
+        // A body that ends drops its reference to the cell; the caller's stays.
+        if let Some(again) = turn(self, TURN / 4).again {
+            system.enqueue(again);
+        }
+        true
+    }
+
+    /// Drops what came too late for a dead cell.
+    fn bury(self) -> Option<Runnable> {
+        let count = self.discard_all();
+        if count > 0 {
+            self.report(|| EventKind::DeadLetters { count });
+        }
+        if self.state.end() { Some(Runnable(self.into_ptr())) } else { None }
+    }
+
+    fn settle_bounds(&self) {
+        if let Some(bounds) = &self.bounds {
+            bounds.settle();
+        }
+    }
+
+    /// Drops what is in the queue; says how many messages that were.
+    fn discard_all(&self) -> usize {
+        let mut count = 0;
+        loop {
+            // Code of the messages' own runs here. One that panics is dropped like the others.
+            // SAFETY: only those who hold `RUNNING` call this.
+            match catch_unwind(AssertUnwindSafe(|| unsafe { self.discard() })) {
+                Ok(Some(message)) => count += usize::from(message),
+                Ok(None) => return count,
+                Err(_) => count += 1,
+            }
+        }
+    }
+}
+
+/// Puts the marks of a running cell on this thread, and takes them away again.
+struct Here {
+    outer: Option<NonNull<Core>>,
+}
+
+impl Here {
+    fn enter(cell: &AnyCell) -> Self {
+        DEPTH.set(DEPTH.get() + 1);
+        Self { outer: CURRENT.replace(Some(cell.ptr())) }
+    }
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        CURRENT.set(self.outer);
+        DEPTH.set(DEPTH.get() - 1);
+    }
+}
+
+/// Runs a cell, for whoever has set `RUNNING`, and lets go of it. Where it has more to do, it is the caller's to
+/// queue.
+fn turn(cell: &AnyCell, budget: u32) -> Ran {
+    cell.budget.set(budget);
+    let here = Here::enter(cell);
+    let ended = match step(cell, budget) {
+        Some(reason) => Some(reason),
+        // Told to end while it ran.
+        None if cell.state.load() & KILL != 0 => Some(cell.killed_by()),
+        None => None,
+    };
+    drop(here);
+    cell.settle_bounds();
+    let handled = budget.saturating_sub(cell.budget.get());
+    let again = match ended {
+        None => cell.state.end().then(|| Runnable(cell.ptr())),
+        Some(reason) => finish(cell.clone(), reason),
+    };
+    Ran { again, handled }
+}
+
+/// Polls the body, unless the cell is told to end; what it returns is why it did.
+fn step(cell: &AnyCell, budget: u32) -> Option<ExitReason> {
+    if cell.state.load() & KILL != 0 {
+        return Some(cell.killed_by());
+    }
+    let timed = is_timed(cell);
+    let waker = waker::borrowed(cell);
+    let mut cx = Context::from_waker(&waker);
+    // A body that has panicked is not polled again, only dropped.
+    // SAFETY: we hold `RUNNING`; and there is a body, since whoever ends one ends the cell or leaves it vacant.
+    let polled = catch_unwind(AssertUnwindSafe(|| unsafe { cell.poll_body(&mut cx) }));
+    if let Some(since) = timed {
+        let handled = budget.saturating_sub(cell.budget.get()).max(1);
+        let pace = match cell.pace.load(Ordering::Relaxed) {
+            _ if since.elapsed() > QUICK * handled => 0,
+            pace if pace + 1 >= PROVEN => PROVEN + TIMED,
+            pace => pace + 1,
+        };
+        cell.pace.store(pace, Ordering::Relaxed);
+    }
+    match polled {
+        Ok(Poll::Pending) => None,
+        Ok(Poll::Ready(reason)) => Some(reason),
+        Err(panic) => Some(ExitReason::from_panic(panic)),
+    }
+}
+
+/// Whether this turn is timed: once it is called, each until it has proven to be quick; then some.
+fn is_timed(cell: &AnyCell) -> Option<std::time::Instant> {
+    let pace = cell.pace.load(Ordering::Relaxed);
+    if pace > PROVEN {
+        if pace != UNKNOWN {
+            cell.pace.store(pace - 1, Ordering::Relaxed);
+        }
+        return None;
+    }
+    Some(std::time::Instant::now())
+}
+
+impl Core {
+    /// Why a cell ends that was told to end where it stands.
+    fn killed_by(&self) -> ExitReason {
+        let mut cold = self.cold();
+        cold.as_mut().and_then(|cold| cold.order.take()).unwrap_or(ExitReason::Killed)
+    }
+}
+
+/// Ends an incarnation: drops its body and tells everybody, in OTP's order. Its caller holds `RUNNING`.
+fn finish(cell: AnyCell, mut reason: ExitReason) -> Option<Runnable> {
+    // SAFETY: there is a body, and we hold `RUNNING`. `cell` keeps the cell beyond the body's own reference.
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| unsafe { cell.drop_body() })) {
+        reason = ExitReason::from_panic(panic);
+    }
+    let asked_to = cell.state.load() & (STOP | DRAIN) != 0;
+    let stopped = asked_to && matches!(reason, ExitReason::Shutdown);
+    let stage = cell.stage.get();
+    cell.until.set(None);
+
+    let mut cold = cell.cold();
+    cell.note_exit(&mut cold, &reason);
+    let (mut legacy, retained) = cold.as_mut().map(|cold| cold.end()).unwrap_or_default();
+    if !retained {
+        cell.set_door(Door::Closed);
+    }
+    drop(cold);
+
+    legacy.run_hooks(&reason);
+    let again = if retained {
+        cell.state.clear(ORDERS);
+        cell.vacate();
+        None
+    } else {
+        cell.clone().die()
+    };
+    let notify = legacy.notify.take();
+    legacy.tell(cell.id(), &reason);
+    tell(&cell, stage, stopped, notify, reason);
+    again
+}
+
+/// Tells the observer and the supervisor.
+fn tell(cell: &AnyCell, stage: Stage, stopped: bool, notify: Option<Notify>, reason: ExitReason) {
+    let exited = |reason: ExitReason| (EventKind::Exited { reason: reason.clone() }, Outcome::Exited(reason));
+    let (event, outcome) = match stage {
+        Stage::Starting => (EventKind::InitFailed { reason: reason.clone() }, Outcome::InitFailed(reason)),
+        Stage::Ignored => (EventKind::Ignored, Outcome::Ignored),
+        Stage::Up if stopped => (EventKind::Stopped, Outcome::Exited(reason)),
+        Stage::Up => exited(reason),
+    };
+    cell.report(|| event);
+    if let Some(mut notify) = notify {
+        notify(outcome);
+    }
+}
+
+impl AnyCell {
+    /// Keeps the mailbox open once more.
+    pub(crate) fn own(&self) {
+        self.with_cold(|cold| cold.owners += 1);
+    }
+
+    /// Keeps the mailbox open once less; the last time it closes.
+    pub(crate) fn disown(&self) {
+        let mut guard = self.cold();
+        let Some(cold) = guard.as_mut() else { return };
+        let (owners, taken) = (cold.owners, cold.taken);
+        if taken || owners > 1 {
+            cold.owners = owners.saturating_sub(1);
+            return;
+        }
+        // An incarnation would be an owner. So there is none, and the vacant cell is ours.
+        let (legacy, _) = cold.end();
+        self.set_door(Door::Closed);
+        drop(guard);
+        let reason = self.last_exit();
+        let again = self.clone().die();
+        legacy.tell(self.id(), &reason);
+        self.clone().run_late(again);
+    }
+
+    /// The end of a cell that holds `RUNNING`: nothing is taken any more, and what waits is dropped.
+    pub(super) fn die(self) -> Option<Runnable> {
+        self.state.set(DEAD);
+        table::leave(self.id());
+        if let Some(bounds) = &self.bounds {
+            bounds.close();
+        }
+        let overtaking = self.cold().as_mut().and_then(|cold| cold.lane.take());
+        let dropped = overtaking.map_or(0, Lane::discard);
+        let count = dropped + self.discard_all();
+        if count > 0 {
+            self.report(|| EventKind::DeadLetters { count });
+        }
+        // Late messages from now on are dropped by whoever is queued for them.
+        if self.state.end() { Some(Runnable(self.into_ptr())) } else { None }
+    }
+}

@@ -1,0 +1,215 @@
+//! What others do to a cell: messages, orders, exit signals.
+
+use super::core::{AnyCell, CellRef};
+use super::queue::Pop;
+use super::state::{DRAIN, KILL, STOP, TRACE, TRAP};
+use super::{Deadline, Door, Entry};
+use crate::actor::Info;
+use crate::actor_ref::ActorId;
+use crate::exit::ExitReason;
+use crate::link::Exit;
+use crate::mailbox::Overflow;
+use crate::observe::EventKind;
+use crate::timer::TimerRef;
+
+/// A message that was not queued.
+pub(crate) enum Refused<M> {
+    Full(M),
+    Closed(M),
+}
+
+impl<M: Send + 'static> CellRef<M> {
+    /// Queues a message if there is room for it now.
+    #[inline]
+    pub(crate) fn offer(&self, message: M, until: Option<Deadline>) -> Result<(), Refused<M>> {
+        if self.admit(message, until)? {
+            self.signal(0);
+        }
+        Ok(())
+    }
+
+    /// Queues a message for which there is room; true where the cell has to be woken.
+    #[inline]
+    fn admit(&self, message: M, until: Option<Deadline>) -> Result<bool, Refused<M>> {
+        if self.door() != Door::Open {
+            return Err(Refused::Closed(message));
+        }
+        if let Some(bounds) = &self.bounds
+            && !bounds.enter()
+        {
+            return self.at_the_bound(message, until);
+        }
+        Ok(self.push(Entry::Message(message, until)))
+    }
+
+    /// There is no room: does what the mailbox does then.
+    #[cold]
+    fn at_the_bound(&self, message: M, until: Option<Deadline>) -> Result<bool, Refused<M>> {
+        let Some(bounds) = &self.bounds else { return Err(Refused::Full(message)) };
+        if self.door() == Door::Closed {
+            return Err(Refused::Closed(message));
+        }
+        match bounds.overflow() {
+            Overflow::Wait | Overflow::Reject => Err(Refused::Full(message)),
+            Overflow::DropNewest => {
+                drop(message);
+                self.report(|| EventKind::DeadLetters { count: 1 });
+                Ok(false)
+            }
+            Overflow::DropOldest => {
+                let oldest = self.oldest();
+                let woken = self.push(Entry::Message(message, until));
+                if oldest.is_some() {
+                    self.report(|| EventKind::DeadLetters { count: 1 });
+                }
+                Ok(woken)
+            }
+        }
+    }
+
+    /// Takes the oldest message away from the reader; `None` where none is left.
+    fn oldest(&self) -> Option<M> {
+        let bounds = self.bounds.as_ref()?;
+        let reader = bounds.reader();
+        let mut own = Vec::new();
+        let oldest = loop {
+            // SAFETY: a mailbox that drops its oldest has a lock for those who take, and we have it.
+            match unsafe { self.pop() } {
+                Pop::Item(Entry::Message(message, _)) => break Some(message),
+                Pop::Item(entry) => own.push(entry),
+                Pop::Empty | Pop::Busy => break None,
+            }
+        };
+        drop(reader);
+        // What the actor itself has asked for is never dropped; it goes to the end.
+        for entry in own {
+            self.push_own(entry);
+        }
+        oldest
+    }
+
+    /// Queues a message, waiting for room; gives it back where none is taken.
+    pub(crate) async fn send(&self, message: M, until: Option<Deadline>) -> Result<(), Refused<M>> {
+        match self.offer(message, until) {
+            Err(Refused::Full(message)) => self.wait(message, until).await,
+            done => done,
+        }
+    }
+
+    /// As [`send`](Self::send), for a caller who is going to wait for the answer: where the actor rests, it may
+    /// handle the message here and now.
+    pub(crate) async fn ask(&self, message: M, until: Option<Deadline>) -> Result<(), Refused<M>> {
+        match self.admit(message, until) {
+            Ok(asleep) => {
+                if asleep && !self.run_here() {
+                    self.signal(0);
+                }
+                Ok(())
+            }
+            Err(Refused::Full(message)) => self.wait(message, until).await,
+            Err(refused) => Err(refused),
+        }
+    }
+
+    async fn wait(&self, message: M, until: Option<Deadline>) -> Result<(), Refused<M>> {
+        let Some(bounds) = self.bounds.as_ref().filter(|bounds| bounds.overflow() == Overflow::Wait) else {
+            return Err(Refused::Full(message));
+        };
+        // Room is given out in order; the door may have closed meanwhile.
+        let Some(place) = bounds.wait().await.filter(|_| self.door() == Door::Open) else {
+            return Err(Refused::Closed(message));
+        };
+        place.forget();
+        if self.push(Entry::Message(message, until)) {
+            self.signal(0);
+        }
+        Ok(())
+    }
+
+    /// Queues a message before all others; gives it back where none is taken.
+    pub(crate) fn urge(&self, message: M) -> Result<(), M> {
+        self.push_urgent(message)?;
+        self.signal(0);
+        Ok(())
+    }
+
+    pub(crate) fn timer_due(&self, timer: TimerRef) {
+        self.push_own(Entry::Timer(timer));
+    }
+
+    /// Queues what the actor itself has asked for, whatever the bound.
+    fn push_own(&self, entry: Entry<M>) {
+        if self.door() != Door::Closed && self.push(entry) {
+            self.signal(0);
+        }
+    }
+}
+
+impl AnyCell {
+    /// Queues what the runtime has to say, whatever the bound.
+    pub(crate) fn inform(&self, info: Info) {
+        if self.door() != Door::Closed && self.push_info(Box::new(info)) {
+            self.signal(0);
+        }
+    }
+
+    /// Stops the actor after the message in hand.
+    pub(crate) fn stop(&self, reason: ExitReason) {
+        self.order(reason, STOP, ExitReason::Shutdown);
+    }
+
+    /// Stops the actor when it has handled what is queued. Refuses messages from now on.
+    pub(crate) fn drain(&self) {
+        let cold = self.cold();
+        if self.door() == Door::Open {
+            self.set_door(Door::Draining);
+        }
+        drop(cold);
+        self.signal(DRAIN);
+    }
+
+    /// Ends the actor at its next `.await`.
+    pub(crate) fn kill(&self) {
+        self.end_with(ExitReason::Killed);
+    }
+
+    /// Ends the actor at its next `.await`, for this reason.
+    pub(crate) fn end_with(&self, reason: ExitReason) {
+        self.order(reason, KILL, ExitReason::Killed);
+    }
+
+    fn order(&self, reason: ExitReason, bit: u32, plain: ExitReason) {
+        if self.door() == Door::Closed {
+            return;
+        }
+        // The first order stands, unless a stronger one follows.
+        if std::mem::discriminant(&reason) != std::mem::discriminant(&plain) && self.state.load() & bit == 0 {
+            self.with_cold(|cold| cold.order = Some(reason));
+        } else if bit == KILL && self.state.load() & KILL == 0 {
+            let order = self.cold().as_mut().and_then(|cold| cold.order.take());
+            drop(order);
+        }
+        self.signal(bit);
+    }
+
+    /// Takes an exit signal, as OTP's `exit/2` and, `linked`, its links send them.
+    pub(crate) fn exit_signal(&self, from: Option<ActorId>, reason: &ExitReason, linked: bool) {
+        if self.state.load() & TRAP != 0 {
+            self.inform(Info::Exit(Exit { from, reason: reason.clone(), linked }));
+        } else if !matches!(reason, ExitReason::Normal) {
+            self.end_with(reason.clone());
+        }
+    }
+
+    pub(crate) fn trap_exit(&self, trap: bool) {
+        if trap { self.state.set(TRAP) } else { self.state.clear(TRAP) }
+    }
+
+    pub(crate) fn is_traced(&self) -> bool {
+        self.state.load() & TRACE != 0
+    }
+
+    pub(crate) fn trace(&self, on: bool) {
+        if on { self.state.set(TRACE) } else { self.state.clear(TRACE) }
+    }
+}

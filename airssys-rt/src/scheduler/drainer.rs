@@ -1,0 +1,221 @@
+//! The task that runs actors on one thread of the runtime.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use crossbeam_deque::{Steal, Worker};
+use tokio::runtime::Handle;
+use tokio::task::coop;
+
+use super::{LOCAL, Scheduler};
+use crate::cell::{self, Runnable};
+
+/// After so many turns the other tasks of the thread run,
+const TURNS: u32 = 128;
+
+/// or after so many messages.
+const MESSAGES: u32 = 1024;
+
+/// After so many in a row that woke each other, those that wait in the queue come.
+const IN_A_ROW: u32 = 64;
+
+/// Every so many turns, what came from outside goes first.
+const FROM_OUTSIDE: u32 = 61;
+
+/// What a drainer has for itself. It lies in a thread-local while the drainer is polled.
+pub(super) struct Local {
+    scheduler: Arc<Scheduler>,
+    index: usize,
+    queue: Worker<Runnable>,
+    /// The one that was woken last: it runs next.
+    next: Option<Runnable>,
+    in_a_row: u32,
+    turns: u32,
+}
+
+impl Local {
+    pub(super) fn belongs_to(&self, scheduler: &Scheduler) -> bool {
+        std::ptr::eq(&*self.scheduler, scheduler)
+    }
+
+    /// Adds one that was woken by the one that runs. True where there is now something to steal.
+    pub(super) fn push(&mut self, runnable: Runnable) -> bool {
+        let Some(displaced) = self.next.replace(runnable) else { return false };
+        self.queue.push(displaced);
+        true
+    }
+
+    fn take(&mut self) -> Option<Runnable> {
+        self.turns = self.turns.wrapping_add(1);
+        if self.turns.is_multiple_of(FROM_OUTSIDE)
+            && let Some(outside) = self.steal_from_outside()
+        {
+            return Some(outside);
+        }
+        if self.in_a_row < IN_A_ROW
+            && let Some(next) = self.next.take()
+        {
+            self.in_a_row += 1;
+            return Some(next);
+        }
+        self.in_a_row = 0;
+        if let Some(next) = self.next.take() {
+            self.queue.push(next);
+        }
+        self.queue.pop().or_else(|| self.steal_from_outside()).or_else(|| self.steal_from_others())
+    }
+
+    fn steal_from_outside(&self) -> Option<Runnable> {
+        persist(|| self.scheduler.injector.steal_batch_with_limit_and_pop(&self.queue, 32))
+    }
+
+    fn steal_from_others(&self) -> Option<Runnable> {
+        let stealers = &self.scheduler.stealers;
+        let others = (1..stealers.len()).map(|step| (self.index + step) % stealers.len());
+        others
+            .filter_map(|other| stealers.get(other))
+            .find_map(|other| persist(|| other.steal_batch_and_pop(&self.queue)))
+    }
+
+    fn has_work(&self) -> bool {
+        self.next.is_some() || !self.queue.is_empty()
+    }
+}
+
+fn persist(mut attempt: impl FnMut() -> Steal<Runnable>) -> Option<Runnable> {
+    loop {
+        match attempt() {
+            Steal::Success(runnable) => return Some(runnable),
+            Steal::Empty => return None,
+            Steal::Retry => {}
+        }
+    }
+}
+
+/// Starts the drainer with this index.
+pub(super) fn start(runtime: &Handle, scheduler: &Arc<Scheduler>, index: usize, queue: Worker<Runnable>) {
+    let local = Local { scheduler: Arc::clone(scheduler), index, queue, next: None, in_a_row: 0, turns: 0 };
+    let mut drainer = Drainer { local: Some(local), parked: false, called: false };
+    runtime.spawn(poll_fn(move |cx| drainer.poll(cx)));
+}
+
+struct Drainer {
+    /// Here while it is not polled.
+    local: Option<Local>,
+    /// Whether it is on the list of those that are parked, unless somebody took it off to call it.
+    parked: bool,
+    /// Whether it was called and has not found anything yet.
+    called: bool,
+}
+
+impl Drainer {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(local) = self.local.take() else { return Poll::Ready(()) };
+        let scheduler = Arc::clone(&local.scheduler);
+        if std::mem::take(&mut self.parked) {
+            self.called = scheduler.unpark(local.index);
+        }
+        // A drainer of another system may be polled around this one.
+        let outer = LOCAL.replace(Some(local));
+        let polled = self.drain(&scheduler, cx);
+        self.local = LOCAL.replace(outer);
+        polled
+    }
+
+    fn drain(&mut self, scheduler: &Scheduler, cx: &mut Context<'_>) -> Poll<()> {
+        let mut handled = 0;
+        for _ in 0..TURNS {
+            if scheduler.is_closed() {
+                return Poll::Ready(());
+            }
+            let Some(runnable) = with(|local| local.and_then(Local::take)) else {
+                if self.park(scheduler, cx) {
+                    cell::settle();
+                    return Poll::Pending;
+                }
+                continue;
+            };
+            self.found(scheduler);
+            let ran = runnable.run();
+            handled += ran.handled;
+            if let Some(again) = ran.again {
+                // To the end of the queue of all: others have waited.
+                scheduler.injector.push(again);
+            }
+            // What belongs to tokio counts against the budget of the task, and is not ready once that is used up.
+            if handled >= MESSAGES || !coop::has_budget_remaining() {
+                break;
+            }
+        }
+        self.found(scheduler);
+        if with(|local| local.is_some_and(|local| local.has_work())) {
+            scheduler.call_for_help();
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// It has something to do; where there may be more, another one is called.
+    fn found(&mut self, scheduler: &Scheduler) {
+        if std::mem::take(&mut self.called) && scheduler.searching.fetch_sub(1, Ordering::Relaxed) == 1 {
+            let more =
+                !scheduler.injector.is_empty() || with(|local| local.is_some_and(|l| !l.queue.is_empty()));
+            if more {
+                scheduler.call_for_help();
+            }
+        }
+    }
+
+    /// Parks, unless something has come meanwhile.
+    fn park(&mut self, scheduler: &Scheduler, cx: &mut Context<'_>) -> bool {
+        if std::mem::take(&mut self.called) {
+            scheduler.searching.fetch_sub(1, Ordering::Relaxed);
+        }
+        let Some(index) = with(|local| local.map(|local| local.index)) else { return true };
+        let mut parked = scheduler.parked();
+        parked.push((index, cx.waker().clone()));
+        scheduler.idle.store(parked.len(), Ordering::Relaxed);
+        drop(parked);
+        std::sync::atomic::fence(Ordering::SeqCst);
+        let nothing =
+            scheduler.injector.is_empty() && scheduler.stealers.iter().all(|queue| queue.is_empty());
+        if nothing && !scheduler.is_closed() {
+            self.parked = true;
+            return true;
+        }
+        self.called = scheduler.unpark(index);
+        false
+    }
+}
+
+/// Runs `use_it` on what the drainer has that is polled on this thread.
+fn with<T>(use_it: impl FnOnce(Option<&mut Local>) -> T) -> T {
+    LOCAL.with_borrow_mut(|local| use_it(local.as_mut()))
+}
+
+impl Scheduler {
+    /// Takes a drainer off the list of those that are parked. True where somebody has done that already, to call it.
+    fn unpark(&self, index: usize) -> bool {
+        let mut parked = self.parked();
+        let found = parked.iter().position(|(other, _)| *other == index);
+        let waker = found.map(|at| parked.swap_remove(at));
+        self.idle.store(parked.len(), Ordering::Relaxed);
+        drop(parked);
+        waker.is_none()
+    }
+}
+
+/// Where the runtime ends its tasks, the last drainer ends what they would have run.
+impl Drop for Drainer {
+    fn drop(&mut self) {
+        let Some(local) = &mut self.local else { return };
+        if let Some(next) = local.next.take() {
+            local.scheduler.injector.push(next);
+        }
+        if local.scheduler.drainers.fetch_sub(1, Ordering::AcqRel) == 1 {
+            local.scheduler.end();
+        }
+    }
+}
