@@ -1,4 +1,6 @@
-//! What the benchmark of `examples/logwatch` runs against: the same job, done by one plain native program.
+//! What the benchmarks run, beside the programs that users have.
+//!
+//! For `cargo xtask bench logwatch`, the same job as that of `examples/logwatch`, done by one plain native program:
 //!
 //! * [`access_log`] reads folders of logs and parses lines in the Combined Log Format.
 //! * [`stamp`] is the timestamp of such a line.
@@ -7,7 +9,11 @@
 //! The code is what one would write without AirsSys: one thread, the standard library, and flate2 for archives.
 //! It is meant to be a fair peer, neither tuned by hand nor held back.
 //!
-//! `cargo xtask bench logwatch` builds and runs it; see `docs/benchmarks.md`.
+//! For `cargo xtask bench rt`:
+//!
+//! * [`rt`] is what systems of actors are made to do, ours and others.
+//!
+//! The commands build and run them; see `docs/benchmarks.md`.
 
 #![expect(
     clippy::disallowed_methods,
@@ -15,5 +21,6 @@
 )]
 
 pub mod access_log;
+pub mod rt;
 pub mod stamp;
 pub mod tally;

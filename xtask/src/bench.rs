@@ -1,4 +1,4 @@
-//! `cargo xtask bench NAME [--check] [--write-docs] [--program PATH]`: measures, side by side with peers, in one run.
+//! `cargo xtask bench NAME [--check] [--write-docs] …`: measures, side by side with peers, in one run.
 //!
 //! Each benchmark is one module that returns [`Row`]s; what becomes of the rows is the same for all of them: a table
 //! on the terminal, a JSON file below `target/bench/`, and on request a section of `docs/benchmarks.md`.
@@ -13,6 +13,8 @@ mod logwatch;
 mod machine;
 mod measure;
 mod row;
+mod rt;
+mod selection;
 mod table;
 
 use std::{
@@ -22,23 +24,41 @@ use std::{
 
 use machine::Machine;
 use row::Row;
+use selection::{DEFAULT_ROUNDS, Selection};
 
 type Failure = Box<dyn error::Error>;
 
-/// A benchmark: its name, how it measures in a sentence or two, and what runs it.
+/// A benchmark.
 struct Benchmark {
     name: &'static str,
+    /// How it measures, in a sentence or two.
     method: &'static str,
+    /// Whether a part of it can be run, by `--only` and `--systems`.
+    has_parts: bool,
+    /// The versions of what it measures with.
+    versions: fn(&Workshop) -> Result<Vec<String>, Failure>,
     run: fn(&Workshop) -> Result<Vec<Row>, Failure>,
 }
 
-const BENCHMARKS: &[Benchmark] =
-    &[Benchmark { name: "logwatch", method: logwatch::METHOD, run: logwatch::run }];
+const BENCHMARKS: &[Benchmark] = &[
+    Benchmark {
+        name: "logwatch",
+        method: logwatch::METHOD,
+        has_parts: false,
+        versions: logwatch::versions,
+        run: logwatch::run,
+    },
+    Benchmark { name: "rt", method: rt::METHOD, has_parts: true, versions: rt::versions, run: rt::run },
+];
 
-const USAGE: &str = "usage: cargo xtask bench NAME [--check] [--write-docs] [--program PATH]
-  --check         fails where a goal is missed
-  --write-docs    writes the benchmark's section of docs/benchmarks.md
-  --program PATH  measures this build of `airssys` rather than the workspace's own";
+const USAGE: &str = "usage: cargo xtask bench NAME [FLAG]…
+  --check          fails where a goal is missed
+  --write-docs     writes the benchmark's section of docs/benchmarks.md
+  --rounds N       so many rounds rather than 5
+  --program PATH   measures this build of `airssys` (rt: of `rt-ours`) rather than the workspace's own
+of rt:
+  --only A,…       runs and builds no more than these workloads need
+  --systems A,…    … and these systems";
 
 /// Where a benchmark finds and puts its things.
 struct Workshop {
@@ -46,17 +66,19 @@ struct Workshop {
     root: PathBuf,
     /// Where cargo builds.
     target: PathBuf,
-    /// A build of `airssys` to measure in place of the workspace's own.
+    /// A build of ours to measure in place of the workspace's own.
     program: Option<PathBuf>,
+    /// How much of the benchmark is to be run.
+    selection: Selection,
 }
 
 impl Workshop {
-    fn new(program: Option<PathBuf>) -> Self {
+    fn new(program: Option<PathBuf>, selection: Selection) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         // Absolute and short, as it is part of what a user reads.
         let root = root.canonicalize().unwrap_or(root);
         let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        Self { root, target, program }
+        Self { root, target, program, selection }
     }
 
     /// Where logs, reports and results are kept.
@@ -69,18 +91,19 @@ impl Workshop {
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     let mut names = Vec::new();
     let (mut check, mut write_docs, mut program) = (false, false, None);
+    let mut selection = Selection::default();
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--check" => check = true,
             "--write-docs" => write_docs = true,
             "--program" => program = Some(PathBuf::from(args.next().ok_or(USAGE)?)),
+            "--rounds" => selection.rounds = selection::rounds(args.next().ok_or(USAGE)?)?,
+            "--only" => selection.only = selection::names(args.next().ok_or(USAGE)?),
+            "--systems" => selection.systems = selection::names(args.next().ok_or(USAGE)?),
             flag if flag.starts_with('-') => return Err(format!("unknown flag `{flag}`\n{USAGE}").into()),
             name => names.push(name),
         }
-    }
-    if write_docs && program.is_some() {
-        return Err("--write-docs takes no --program: the page shows what the workspace builds".into());
     }
     let [name] = names.as_slice() else { return Err(USAGE.into()) };
     let benchmark = BENCHMARKS
@@ -88,10 +111,20 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
         .find(|benchmark| benchmark.name == *name)
         .ok_or_else(|| format!("no benchmark `{name}`; there is: {}", known_names()))?;
 
-    let workshop = Workshop::new(program);
+    if selection.is_part() && !benchmark.has_parts {
+        return Err(format!("{} takes neither --only nor --systems", benchmark.name).into());
+    }
+    if write_docs && (program.is_some() || selection.is_part() || selection.rounds < DEFAULT_ROUNDS) {
+        return Err(
+            "--write-docs takes no --program and no part: the page shows all that the workspace builds"
+                .into(),
+        );
+    }
+
+    let workshop = Workshop::new(program, selection);
     fs::create_dir_all(workshop.bench_dir())?;
     let rows = (benchmark.run)(&workshop)?;
-    let machine = Machine::describe(&workshop.root)?;
+    let machine = Machine::describe((benchmark.versions)(&workshop)?)?;
 
     println!("{machine}\n");
     print!("{}", table::text(&rows));
@@ -104,9 +137,10 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
             .map_err(|error| format!("cannot write {}: {error}", page.display()))?;
     }
 
-    let missed: Vec<_> = rows.iter().filter(|row| row.met() == Some(false)).map(|row| row.name).collect();
+    let is_missed = |row: &&Row| row.met() == Some(false) || row.is_ahead() == Some(false);
+    let missed: Vec<_> = rows.iter().filter(is_missed).map(|row| row.name.as_str()).collect();
     if check && !missed.is_empty() {
-        return Err(format!("goals missed: {}", missed.join(", ")).into());
+        return Err(format!("goals missed: {}", missed.join("; ")).into());
     }
     Ok(())
 }

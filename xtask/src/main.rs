@@ -1,6 +1,7 @@
 //! The project's own commands. `cargo xtask` lists them.
 
 mod bench;
+mod debian;
 mod guests;
 mod test;
 mod tidy;
@@ -11,7 +12,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   test              everything that must hold: what CI runs
   tidy              the rules of CONTRIBUTING.md that a program can check
   guests [--check]  build the sample components; --check compares them with what is committed
-  bench NAME        measure, side by side with peers";
+  bench NAME        measure, side by side with peers: logwatch, rt";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

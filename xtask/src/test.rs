@@ -2,9 +2,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "a tool of the project: it runs cargo")]
 
-use std::{env, error::Error, ffi::OsStr, process::Command, time::Instant};
+use std::{env, error::Error, process::Command, time::Instant};
 
-use crate::{guests, tidy};
+use crate::{debian, guests, tidy};
 
 /// Runs every check, the quick ones first; the first that fails ends it.
 pub(crate) fn run() -> Result<(), Box<dyn Error>> {
@@ -44,12 +44,8 @@ fn succeed(command: &mut Command) -> Result<(), Box<dyn Error>> {
 /// Compares the committed components with what their sources give. That needs a certain compiler, which Debian has:
 /// where it can be installed it is, and where it cannot, this is skipped with a word.
 fn guests_are_what_is_committed() -> Result<(), Box<dyn Error>> {
-    if !guests::has_reference() && can_install() {
-        let install = ["install", "--yes", "--no-install-recommends"];
-        let quiet = [("DEBIAN_FRONTEND", "noninteractive")];
-        // Where the packages cannot be had, `has_reference` says so below.
-        let _ = succeed(Command::new("apt-get").arg("update"));
-        let _ = succeed(Command::new("apt-get").args(install).args(guests::REFERENCE_PACKAGES).envs(quiet));
+    if !guests::has_reference() {
+        debian::install(guests::REFERENCE_PACKAGES);
     }
     if guests::has_reference() {
         return guests::build(true);
@@ -59,12 +55,4 @@ fn guests_are_what_is_committed() -> Result<(), Box<dyn Error>> {
     );
     eprintln!("SKIPPED: the same bytes is not here (Debian: {})", guests::REFERENCE_PACKAGES.join(" "));
     Ok(())
-}
-
-/// Whether this is a Debian on which we may install packages.
-fn can_install() -> bool {
-    let id = Command::new("id").arg("-u").output();
-    let is_root = id.is_ok_and(|id| id.stdout.trim_ascii() == b"0");
-    let paths = env::var_os("PATH").unwrap_or_default();
-    is_root && env::split_paths(&paths).any(|dir| dir.join(OsStr::new("apt-get")).exists())
 }

@@ -1,7 +1,9 @@
-//! The peer's programs, run as `cargo xtask bench logwatch` runs them.
+//! What the benchmarks run, run as `cargo xtask bench` runs it.
 
 #![expect(clippy::disallowed_methods, reason = "tests start programs and read what they wrote")]
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a helper that fails fails its test")]
+
+mod rt;
 
 use std::{
     fs,

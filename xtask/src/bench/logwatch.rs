@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    Workshop,
+    Workshop, machine,
     measure::{self, Run},
     row::{Goal, Peer, Row, median},
 };
@@ -21,7 +21,6 @@ the five components (one message a line between reader, parser and statistics, a
 that of the whole program, start and final report included; but for the one poison line, both reports must
 have every line. Start is to the first line that was processed, with the components' code in the cache.";
 
-const ROUNDS: usize = 5;
 const LINES: u64 = 1_000_000;
 /// The shorter log that tells whether memory grows with the log.
 const FEWER_LINES: u64 = 100_000;
@@ -44,8 +43,9 @@ pub(super) fn run(workshop: &Workshop) -> Result<Vec<Row>, Failure> {
     ours(workshop, &programs, &short_log, &out)?;
 
     let mut samples = Samples::default();
-    for round in 1..=ROUNDS {
-        eprintln!("round {round} of {ROUNDS}");
+    let rounds = workshop.selection.rounds;
+    for round in 1..=rounds {
+        eprintln!("round {round} of {rounds}");
         let (run, lines) = ours(workshop, &programs, &log, &out)?;
         let (native_run, native_lines) = native(&programs, &log, &out)?;
         let (short_run, _) = ours(workshop, &programs, &short_log, &out)?;
@@ -58,6 +58,11 @@ pub(super) fn run(workshop: &Workshop) -> Result<Vec<Row>, Failure> {
         samples.short.push(short_run);
     }
     Ok(samples.rows())
+}
+
+/// The versions of what matters to the figures.
+pub(super) fn versions(workshop: &Workshop) -> Result<Vec<String>, Failure> {
+    Ok(machine::locked_versions(&workshop.root.join("Cargo.lock"), &["tokio", "wasmtime"])?)
 }
 
 struct Programs {
@@ -83,46 +88,52 @@ impl Samples {
         let native = |figure| vec![Peer { name: NATIVE, figure }];
         vec![
             Row {
-                name: "throughput",
+                name: "throughput".to_owned(),
                 unit: "lines/s",
                 ours: LINES as f64 / wall(&self.ours),
                 peers: native(LINES as f64 / wall(&self.native)),
                 goal: Some(Goal::AtLeast(150_000.0)),
+                is_race: false,
             },
             Row {
-                name: "wall time of 1,000,000 lines",
+                name: "wall time of 1,000,000 lines".to_owned(),
                 unit: "s",
                 ours: wall(&self.ours),
                 peers: native(wall(&self.native)),
                 goal: None,
+                is_race: false,
             },
             Row {
-                name: "processor time of 1,000,000 lines",
+                name: "processor time of 1,000,000 lines".to_owned(),
                 unit: "s",
                 ours: cpu(&self.ours),
                 peers: native(cpu(&self.native)),
                 goal: None,
+                is_race: false,
             },
             Row {
-                name: "peak memory",
+                name: "peak memory".to_owned(),
                 unit: "MiB",
                 ours: peak(&self.ours),
                 peers: native(peak(&self.native)),
                 goal: None,
+                is_race: false,
             },
             Row {
-                name: "growth of memory with the log",
+                name: "growth of memory with the log".to_owned(),
                 unit: "MiB",
                 ours: peak(&self.ours),
                 peers: vec![Peer { name: "ours at 100,000 lines", figure: peak(&self.short) }],
                 goal: Some(Goal::RatioAtMost(1.25)),
+                is_race: false,
             },
             Row {
-                name: "warm start to the first line",
+                name: "warm start to the first line".to_owned(),
                 unit: "ms",
                 ours: median(self.first_line_ms.iter().copied()),
                 peers: Vec::new(),
                 goal: Some(Goal::AtMost(1_000.0)),
+                is_race: false,
             },
         ]
     }

@@ -1,9 +1,6 @@
 //! What the figures were measured on, and with.
 
-use std::{error, fmt, fs, path::Path, process::Command, thread};
-
-/// Libraries whose version matters to the figures.
-const LIBRARIES: [&str; 2] = ["tokio", "wasmtime"];
+use std::{error, fmt, fs, io, path::Path, process::Command, thread};
 
 /// The machine and the versions.
 #[derive(Debug)]
@@ -12,8 +9,9 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// Looks at this machine and at the workspace in `root`. What a platform does not tell is left out.
-    pub(super) fn describe(root: &Path) -> Result<Self, Box<dyn error::Error>> {
+    /// Looks at this machine, and names these versions of what was measured with it. What a platform does not tell is
+    /// left out.
+    pub(super) fn describe(versions: Vec<String>) -> Result<Self, Box<dyn error::Error>> {
         let mut parts = vec![format!("{} cores", thread::available_parallelism()?)];
         if let Ok(cpus) = fs::read_to_string("/proc/cpuinfo") {
             parts.extend(cpu_model(&cpus));
@@ -23,8 +21,7 @@ impl Machine {
         }
         let rustc = Command::new("rustc").arg("--version").output()?;
         parts.push(String::from_utf8_lossy(&rustc.stdout).trim().to_owned());
-        let lock = fs::read_to_string(root.join("Cargo.lock"))?;
-        parts.extend(LIBRARIES.iter().filter_map(|library| locked(&lock, library)));
+        parts.extend(versions);
         Ok(Self { parts })
     }
 }
@@ -33,6 +30,12 @@ impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.parts.join(", "))
     }
+}
+
+/// The names and versions of those of the libraries that are in a lock file.
+pub(super) fn locked_versions(lock: &Path, libraries: &[&str]) -> io::Result<Vec<String>> {
+    let lock = fs::read_to_string(lock)?;
+    Ok(libraries.iter().filter_map(|library| locked(&lock, library)).collect())
 }
 
 fn cpu_model(cpus: &str) -> Option<String> {

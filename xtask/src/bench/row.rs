@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     /// What was measured.
-    pub(super) name: &'static str,
+    pub(super) name: String,
     /// The unit of every figure in the row.
     pub(super) unit: &'static str,
     /// Our figure: the median of all rounds.
@@ -15,6 +15,8 @@ pub(super) struct Row {
     pub(super) peers: Vec<Peer>,
     /// What is to be reached, where something is.
     pub(super) goal: Option<Goal>,
+    /// Whether we mean to be ahead of every peer. Less is better, then.
+    pub(super) is_race: bool,
 }
 
 /// Somebody else's figure.
@@ -22,7 +24,7 @@ pub(super) struct Row {
 pub(super) struct Peer {
     /// Who it is.
     pub(super) name: &'static str,
-    /// Its figure.
+    /// Its figure; not a number where it has none.
     pub(super) figure: f64,
 }
 
@@ -53,6 +55,32 @@ impl Row {
             Goal::RatioAtMost(bound) => self.ratio().is_some_and(|ratio| ratio <= bound),
         })
     }
+
+    /// The peers that are as good as we are, or better; `None` where it is no race.
+    ///
+    /// A peer without a figure is behind; where we have none, everyone else is not.
+    pub(super) fn not_behind(&self) -> Option<Vec<&'static str>> {
+        let is_behind =
+            |peer: &&Peer| self.ours < peer.figure || (peer.figure.is_nan() && !self.ours.is_nan());
+        let not_behind = self.peers.iter().filter(|peer| !is_behind(peer));
+        self.is_race.then(|| not_behind.map(|peer| peer.name).collect())
+    }
+
+    /// Whether we are ahead of every peer; `None` where it is no race.
+    pub(super) fn is_ahead(&self) -> Option<bool> {
+        self.not_behind().map(|peers| peers.is_empty())
+    }
+}
+
+impl Goal {
+    /// The same goal for something that may cost so many times more.
+    pub(super) fn loosened(self, times: f64) -> Self {
+        match self {
+            Self::AtLeast(bound) => Self::AtLeast(bound / times),
+            Self::AtMost(bound) => Self::AtMost(bound * times),
+            Self::RatioAtMost(bound) => Self::RatioAtMost(bound * times),
+        }
+    }
 }
 
 /// The middle one of some figures, or the mean of the two in the middle. Not a number where there are none.
@@ -78,7 +106,7 @@ pub(super) fn json(rows: &[Row], machine: &str) -> Value {
             });
             json!({
                 "name": row.name, "unit": row.unit, "ours": row.ours, "peers": peers,
-                "ratio": row.ratio(), "goal": goal, "met": row.met(),
+                "ratio": row.ratio(), "goal": goal, "met": row.met(), "ahead": row.is_ahead(),
             })
         })
         .collect();
@@ -91,11 +119,12 @@ mod tests {
 
     fn row(goal: Goal) -> Row {
         Row {
-            name: "x",
+            name: "x".to_owned(),
             unit: "s",
             ours: 3.0,
             peers: vec![Peer { name: "y", figure: 2.0 }],
             goal: Some(goal),
+            is_race: false,
         }
     }
 
@@ -115,6 +144,26 @@ mod tests {
         assert_eq!(Row { ours: f64::NAN, ..row(Goal::AtMost(1.0)) }.met(), Some(false));
         assert_eq!(Row { peers: Vec::new(), ..row(Goal::RatioAtMost(9.0)) }.met(), Some(false));
         assert_eq!(Row { goal: None, ..row(Goal::AtMost(1.0)) }.met(), None);
+    }
+
+    #[test]
+    fn we_are_ahead_of_who_has_more_or_nothing() {
+        let peers = |figures: &[f64]| figures.iter().map(|&figure| Peer { name: "y", figure }).collect();
+        let ahead = |ours, figures| {
+            let race = Row { ours, peers: peers(figures), is_race: true, ..row(Goal::AtMost(1.0)) };
+            race.is_ahead()
+        };
+        assert_eq!(ahead(3.0, &[3.1, f64::NAN]), Some(true));
+        assert_eq!(ahead(3.0, &[3.1, 3.0]), Some(false));
+        assert_eq!(ahead(f64::NAN, &[f64::NAN]), Some(false));
+        assert_eq!(row(Goal::AtMost(1.0)).is_ahead(), None);
+    }
+
+    #[test]
+    fn goals_are_loosened_the_right_way() {
+        assert_eq!(Goal::AtLeast(10.0).loosened(1.25), Goal::AtLeast(8.0));
+        assert_eq!(Goal::AtMost(256.0).loosened(1.25), Goal::AtMost(320.0));
+        assert_eq!(Goal::RatioAtMost(0.5).loosened(1.25), Goal::RatioAtMost(0.625));
     }
 
     #[test]
