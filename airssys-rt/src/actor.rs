@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::actor_ref::{ActorId, ActorRef};
-use crate::cell::{AnyCell, CellRef};
+use crate::cell::{AnyCell, CellRef, Lent};
 use crate::exit::ExitReason;
 use crate::link::{Down, Exit, MonitorRef, Monitors, Tell, Watcher};
 use crate::system::System;
@@ -90,7 +90,7 @@ pub enum Info {
 ///
 /// Timers, monitors and links belong to the incarnation: when it ends, so do they.
 pub struct Context<A: Actor> {
-    cell: CellRef<A::Msg>,
+    cell: Lent<A::Msg>,
     system: System,
     /// What most actors never have.
     own: Option<Box<Own<A::Msg>>>,
@@ -102,7 +102,7 @@ struct Own<M> {
 }
 
 impl<A: Actor> Context<A> {
-    pub(crate) fn new(cell: CellRef<A::Msg>, system: System) -> Self {
+    pub(crate) fn new(cell: Lent<A::Msg>, system: System) -> Self {
         Self { cell, system, own: None }
     }
 
@@ -128,7 +128,7 @@ impl<A: Actor> Context<A> {
 
     /// The address of this actor, to hand out.
     pub fn actor_ref(&self) -> ActorRef<A::Msg> {
-        ActorRef::new(self.cell.clone())
+        ActorRef::new(CellRef::clone(&self.cell))
     }
 
     /// The system that this actor runs in.
@@ -187,7 +187,7 @@ impl<A: Actor> Context<A> {
 
     /// Sends `message` to this actor after `delay`; it then waits for its turn like any other.
     pub fn send_after(&mut self, delay: Duration, message: A::Msg) -> TimerRef {
-        let (cell, runtime) = (self.cell.clone(), self.system.runtime().clone());
+        let (cell, runtime) = (CellRef::clone(&self.cell), self.system.runtime().clone());
         self.own().timers.arm(&runtime, cell, delay, message)
     }
 

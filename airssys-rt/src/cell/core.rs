@@ -3,7 +3,7 @@
 use std::cell::{Cell, UnsafeCell};
 use std::future::Future;
 use std::marker::PhantomData;
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ops::Deref;
 use std::pin::Pin;
 use std::ptr::NonNull;
@@ -89,6 +89,10 @@ unsafe impl Send for AnyCell {}
 // SAFETY: as above.
 unsafe impl Sync for AnyCell {}
 
+/// A cell, as its own body sees it: without a reference of its own. A body drops its parts when it is done, and the
+/// cell must still be there then.
+pub(crate) struct Lent<M>(ManuallyDrop<CellRef<M>>);
+
 /// A future that a mailbox which outlives it can hold.
 pub(crate) type BoxedBody = Pin<Box<dyn Future<Output = ExitReason> + Send>>;
 
@@ -98,15 +102,16 @@ impl<M: Send + 'static> CellRef<M> {
         system: &Arc<system::Inner>,
         bounds: Option<Box<Bounds>>,
         cold: Option<Box<Cold>>,
-        body: impl FnOnce(&Self) -> F,
+        body: impl FnOnce(Lent<M>) -> F,
     ) -> Self
     where
         F: Future<Output = ExitReason> + Send + 'static,
     {
         let cell = Self::build::<F>(bounds, cold);
         cell.join(system);
-        // SAFETY: the cell was built for an `F`, has no body yet, and is ours: nobody else runs a vacant one.
-        unsafe { cell.put(body(&cell)) };
+        // SAFETY: the cell was built for an `F`, has no body yet, and is ours: nobody else runs a vacant one. What is
+        // lent becomes part of its body.
+        unsafe { cell.put(body(cell.lend())) };
         cell
     }
 
@@ -155,11 +160,21 @@ impl<M: Send + 'static> CellRef<M> {
         cell
     }
 
+    /// Lends the cell to its body.
+    ///
+    /// # Safety
+    ///
+    /// It becomes part of the body of this cell, and is not used after that has ended.
+    pub(super) unsafe fn lend(&self) -> Lent<M> {
+        Lent(ManuallyDrop::new(Self { cell: AnyCell(self.cell.0), messages: PhantomData }))
+    }
+
     /// # Safety
     ///
     /// The cell was built for an `F`, has no body, and the caller holds `RUNNING`.
     unsafe fn put<F>(&self, body: F) {
-        let whole = self.cell.0.cast::<Whole<F>>();
+        // The reference that keeps a cell with a body alive; see `AnyCell::take_back`.
+        let whole = self.cell.clone().into_ptr().cast::<Whole<F>>();
         // SAFETY: by the caller's word the layout is right and nobody else uses this place.
         unsafe { (*whole.as_ref().body.get()).write(body) };
         self.stage.set(Stage::Starting);
@@ -350,11 +365,20 @@ impl AnyCell {
 
     /// Gives up a reference without dropping it.
     pub(super) fn into_ptr(self) -> NonNull<Core> {
-        std::mem::ManuallyDrop::new(self).0
+        ManuallyDrop::new(self).0
     }
 
     pub(super) fn ptr(&self) -> NonNull<Core> {
         self.0
+    }
+
+    /// Takes over the reference that the cell has while it has a body.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds `RUNNING`, and has just dropped the body.
+    pub(super) unsafe fn take_back(&self) -> Self {
+        Self(self.0)
     }
 
     /// Polls the body.
@@ -412,8 +436,8 @@ impl Drop for AnyCell {
         }
         // As in `Arc`: all uses happen before the end.
         fence(Ordering::Acquire);
-        debug_assert!(!self.has_body.get(), "a body holds a reference to its cell");
-        // SAFETY: this was the last reference. A body has a reference of its own, so there is none.
+        debug_assert!(!self.has_body.get(), "a cell with a body has a reference");
+        // SAFETY: this was the last reference. While there is a body there is one more, so there is none.
         unsafe { (self.vtable.free)(self.0) };
     }
 }
@@ -436,6 +460,14 @@ impl<M> Deref for CellRef<M> {
 
     fn deref(&self) -> &AnyCell {
         &self.cell
+    }
+}
+
+impl<M> Deref for Lent<M> {
+    type Target = CellRef<M>;
+
+    fn deref(&self) -> &CellRef<M> {
+        &self.0
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn spawn<A: Actor>(
     actor: A,
 ) -> CellRef<A::Msg> {
     CellRef::spawn(system.inner(), bounds, cold, |cell| {
-        live(actor, Context::new(cell.clone(), system.clone()))
+        live(actor, Context::new(cell, system.clone()))
     })
 }
 
@@ -51,9 +51,9 @@ pub(crate) fn spawn_on<A: Actor>(
     }
     drop(cold);
     cell.join(system.inner());
-    let body = Box::pin(live(actor, Context::new(cell.clone(), system.clone())));
-    // SAFETY: only `Mailbox::new` makes the cells of mailboxes, vacant; and we have just taken this one.
-    unsafe { cell.install(body) };
+    // SAFETY: only `Mailbox::new` makes the cells of mailboxes, vacant; and we have just taken this one. What is lent
+    // becomes part of its body.
+    unsafe { cell.install(Box::pin(live(actor, Context::new(cell.lend(), system.clone())))) };
     Ok(())
 }
 

@@ -34,7 +34,7 @@ const TIMED: u8 = 32;
 
 /// A cell whose turn it is. There is one at a time, so it stands for the right to run it.
 ///
-/// It holds no reference: a live cell is kept by its body, and a dead one is queued with a reference.
+/// It holds no reference: a cell with a body has one of its own, and a dead one is queued with one.
 pub(crate) struct Runnable(NonNull<Core>);
 
 // SAFETY: see `AnyCell`. A body is `Send`.
@@ -77,7 +77,7 @@ impl Runnable {
             let cell = unsafe { AnyCell::take_over(self.0) };
             return Ran { again: cell.bury(), handled: 1 };
         }
-        // SAFETY: a live cell is kept by its body, and the body ends in `finish`, which keeps the cell to its end.
+        // SAFETY: a live cell has a reference of its own, until `finish` takes it.
         let cell = ManuallyDrop::new(unsafe { AnyCell::take_over(self.0) });
         turn(&cell, TURN)
     }
@@ -143,7 +143,6 @@ impl AnyCell {
         if !self.state.begin_at_rest() {
             return false;
         }
-        // A body that ends drops its reference to the cell; the caller's stays.
         if let Some(again) = turn(self, TURN / 4).again {
             system.enqueue(again);
         }
@@ -173,7 +172,13 @@ impl AnyCell {
             // SAFETY: only those who hold `RUNNING` call this.
             match catch_unwind(AssertUnwindSafe(|| unsafe { self.discard() })) {
                 Ok(Some(message)) => count += usize::from(message),
-                Ok(None) => return count,
+                Ok(None) => {
+                    // Where someone is in the middle of a push, it is looked at again.
+                    if self.depth() > 0 {
+                        self.signal(0);
+                    }
+                    return count;
+                }
                 Err(_) => count += 1,
             }
         }
@@ -215,7 +220,7 @@ fn turn(cell: &AnyCell, budget: u32) -> Ran {
     let handled = budget.saturating_sub(cell.budget.get());
     let again = match ended {
         None => cell.state.end().then(|| Runnable(cell.ptr())),
-        Some(reason) => finish(cell.clone(), reason),
+        Some(reason) => finish(cell, reason),
     };
     Ran { again, handled }
 }
@@ -268,11 +273,13 @@ impl Core {
 }
 
 /// Ends an incarnation: drops its body and tells everybody, in OTP's order. Its caller holds `RUNNING`.
-fn finish(cell: AnyCell, mut reason: ExitReason) -> Option<Runnable> {
-    // SAFETY: there is a body, and we hold `RUNNING`. `cell` keeps the cell beyond the body's own reference.
+fn finish(cell: &AnyCell, mut reason: ExitReason) -> Option<Runnable> {
+    // SAFETY: there is a body, and we hold `RUNNING`.
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| unsafe { cell.drop_body() })) {
         reason = ExitReason::from_panic(panic);
     }
+    // SAFETY: the body has just been dropped.
+    let cell = unsafe { cell.take_back() };
     let asked_to = cell.state.load() & (STOP | DRAIN) != 0;
     let stopped = asked_to && matches!(reason, ExitReason::Shutdown);
     let stage = cell.stage.get();

@@ -3,19 +3,15 @@
 use std::sync::Arc;
 
 use airssys_bench::rt::{Barrier, program};
-use airssys_rt::{Actor, ActorRef, Context, ExitReason, Init, Mailbox, Reply, SpawnOptions, System};
+use airssys_rt::{Actor, ActorRef, Context, ExitReason, Init, MailboxOptions, Reply, SpawnOptions, System};
 use tokio::sync::oneshot;
 
 /// Starts an actor with one kind of mailbox.
-pub(crate) fn spawn<const BOUNDED: bool, A: Actor>(
-    system: &System,
-    actor: A,
-) -> Result<ActorRef<A::Msg>, ExitReason> {
+pub(crate) fn spawn<const BOUNDED: bool, A: Actor>(system: &System, actor: A) -> ActorRef<A::Msg> {
     if BOUNDED {
-        return Ok(system.spawn(actor));
+        return system.spawn(actor);
     }
-    let options = SpawnOptions { mailbox: Mailbox::unbounded(), ..SpawnOptions::default() };
-    Ok(system.spawn_with(options, actor)?)
+    system.spawn_with(SpawnOptions { mailbox: MailboxOptions::unbounded(), name: None }, actor)
 }
 
 /// Sends a message to an actor with one kind of mailbox.
@@ -40,7 +36,6 @@ pub(crate) struct Counter(pub(crate) u64);
 pub(crate) enum Count {
     Add(u64),
     Total(Reply<u64>),
-    Stop,
     Crash,
 }
 
@@ -51,7 +46,6 @@ impl Actor for Counter {
         match message {
             Count::Add(number) => self.0 += number,
             Count::Total(reply) => reply.send(self.0),
-            Count::Stop => return Err(ExitReason::Normal),
             Count::Crash => crash(),
         }
         Ok(())
@@ -131,7 +125,7 @@ impl<const BOUNDED: bool> Actor for Branch<BOUNDED> {
         for index in 0..10 {
             let parent = Parent::Branch(cx.actor_ref());
             let child = Self::new(self.number + index * below, below, parent);
-            spawn::<BOUNDED, _>(cx.system(), child)?;
+            spawn::<BOUNDED, _>(cx.system(), child);
         }
         Ok(Init::Ready)
     }

@@ -31,8 +31,8 @@ impl<const BOUNDED: bool> Ours<BOUNDED> {
         Self { system }
     }
 
-    pub(crate) fn start_counter(&self) -> Result<ActorRef<Count>, Failure> {
-        actors::spawn::<BOUNDED, _>(&self.system, Counter(0)).map_err(failure)
+    pub(crate) fn start_counter(&self) -> ActorRef<Count> {
+        actors::spawn::<BOUNDED, _>(&self.system, Counter(0))
     }
 
     /// Starts a supervisor with so many counters. Each keeps its mailbox over restarts.
@@ -68,7 +68,7 @@ impl<const BOUNDED: bool> Subject for Ours<BOUNDED> {
     type Child = Child;
 
     async fn counter(&self, _: Place) -> Result<Self::Counter, Failure> {
-        self.start_counter()
+        Ok(self.start_counter())
     }
 
     async fn add(counter: &Self::Counter, number: u64) -> Result<(), Failure> {
@@ -80,9 +80,9 @@ impl<const BOUNDED: bool> Subject for Ours<BOUNDED> {
     }
 
     async fn spawn_and_stop(&self, count: u64) -> Result<(), Failure> {
-        let counters = (0..count).map(|_| self.start_counter()).collect::<Result<Vec<_>, _>>()?;
+        let counters: Vec<_> = (0..count).map(|_| self.start_counter()).collect();
         for counter in &counters {
-            send::<BOUNDED>(counter, Count::Stop).await?;
+            counter.stop(ExitReason::Normal);
         }
         for counter in &counters {
             counter.exited().await;
@@ -92,12 +92,12 @@ impl<const BOUNDED: bool> Subject for Ours<BOUNDED> {
 
     async fn ring(&self, nodes: u64, done: oneshot::Sender<()>) -> Result<Self::Node, Failure> {
         let start = |next, done| {
-            actors::spawn::<BOUNDED, _>(&self.system, Node::<BOUNDED> { next, done }).map_err(failure)
+            actors::spawn::<BOUNDED, _>(&self.system, Node::<BOUNDED> { next, done })
         };
-        let first = start(None, Some(done))?;
+        let first = start(None, Some(done));
         let mut next = first.clone();
         for _ in 1..nodes {
-            next = start(Some(next), None)?;
+            next = start(Some(next), None);
         }
         actors::send::<BOUNDED, _>(&first, Ball::Next(next)).await.map_err(failure)?;
         Ok(first)
@@ -110,12 +110,12 @@ impl<const BOUNDED: bool> Subject for Ours<BOUNDED> {
     async fn skynet(&self, leaves: u64) -> Result<u64, Failure> {
         let (driver, sum) = oneshot::channel();
         let root = Branch::<BOUNDED>::new(0, leaves, Parent::Driver(Some(driver)));
-        actors::spawn::<BOUNDED, _>(&self.system, root).map_err(failure)?;
+        actors::spawn::<BOUNDED, _>(&self.system, root);
         Ok(sum.await?)
     }
 
     async fn leaf(&self, _: Place, barrier: Arc<Barrier>) -> Result<Self::Leaf, Failure> {
-        actors::spawn::<BOUNDED, _>(&self.system, Leaf(barrier)).map_err(failure)
+        Ok(actors::spawn::<BOUNDED, _>(&self.system, Leaf(barrier)))
     }
 
     async fn hit(leaf: &Self::Leaf, number: u64) -> Result<(), Failure> {
