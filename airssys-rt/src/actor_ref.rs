@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::call::{CallError, Reply};
 use crate::exit::ExitReason;
+use crate::link::{Hook, MonitorRef, Tell, Until, Watcher};
 use crate::mailbox::{Refused, Shared};
 
 /// The identity of an actor: a slot, and the generation of its use.
@@ -21,7 +22,7 @@ impl ActorId {
         Self(u64::from(slot) << 32 | u64::from(generation))
     }
 
-    fn slot(self) -> u32 {
+    pub(crate) fn slot(self) -> u32 {
         (self.0 >> 32) as u32
     }
 
@@ -57,6 +58,13 @@ impl<M: Send + 'static> ActorRef<M> {
 
     pub(crate) fn shared(&self) -> &Arc<Shared<M>> {
         &self.shared
+    }
+
+    /// Has `hook` run at the end of the actor, before anybody else hears of it. False where it is dead; then the
+    /// hook does not run.
+    pub(crate) fn at_end(&self, until: Until, hook: Hook) -> bool {
+        let watcher = Watcher { monitor: MonitorRef::unique(), tell: Tell::Hook(until, hook) };
+        self.shared.watch(watcher).is_ok()
     }
 
     /// Sends a message, and waits for room where the mailbox is full.

@@ -34,6 +34,7 @@
 //! * [`Mailbox`]: a bounded queue of messages, which may outlive the actor that reads it.
 //! * [`ExitReason`]: why an actor ended. Every end has one; a panic is one too.
 //! * [`Supervisor`]: starts its [`ChildSpec`]s in order, restarts them by its [`Strategy`], stops them in reverse.
+//! * [`System::register`] gives an actor a unique name; [`Named`] sends to whoever has it.
 //! * [`System`]: where actors and supervision trees are started.
 //! * [`Observer`]: is told of every event in their lives.
 //!
@@ -56,7 +57,9 @@ mod cell;
 mod exit;
 mod link;
 mod mailbox;
+mod membership;
 mod observe;
+mod registry;
 mod supervisor;
 mod system;
 mod timer;
@@ -67,7 +70,9 @@ pub use call::{CallError, Reply};
 pub use exit::ExitReason;
 pub use link::{Down, MonitorRef};
 pub use mailbox::{Mailbox, MailboxInUse};
+pub use membership::Member;
 pub use observe::{Event, EventKind, Observer};
+pub use registry::{Named, RegisterError, Registered, Registry};
 pub use supervisor::{
     ChildInfo, ChildKind, ChildSpec, ChildState, Restart, Shutdown, StartError, Strategy, Supervisor,
     SupervisorRef,

@@ -1,6 +1,7 @@
 //! Who is told when an actor ends.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -51,6 +52,28 @@ pub(crate) struct Watcher {
 pub(crate) enum Tell {
     Actor(Arc<dyn Bereaved>),
     Waiter(oneshot::Sender<ExitReason>),
+    /// Runs before any of the others hears of the end. It may take locks, but must not wait for the actor.
+    Hook(Until, Hook),
+}
+
+pub(crate) type Hook = Box<dyn FnOnce(&ExitReason) + Send>;
+
+/// How long something lasts that an actor has: a name, a place in a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Until {
+    /// Until the incarnation ends that runs or comes next.
+    Exit,
+    /// Until its mailbox closes: the same, except where the mailbox outlives incarnations.
+    Close,
+}
+
+impl Tell {
+    pub(crate) fn hook(&self) -> Option<Until> {
+        match self {
+            Self::Hook(until, _) => Some(*until),
+            Self::Actor(_) | Self::Waiter(_) => None,
+        }
+    }
 }
 
 impl Watcher {
@@ -60,6 +83,8 @@ impl Watcher {
             Tell::Actor(actor) => actor.down(Down { monitor: self.monitor, id, reason }),
             // A waiter that is gone has stopped being curious.
             Tell::Waiter(waiter) => drop(waiter.send(reason)),
+            // It drops what users gave, whose code may panic: that must not keep the others from hearing.
+            Tell::Hook(_, hook) => drop(catch_unwind(AssertUnwindSafe(|| hook(&reason)))),
         }
     }
 }

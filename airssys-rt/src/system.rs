@@ -9,6 +9,7 @@ use crate::actor_ref::{ActorId, ActorRef};
 use crate::cell::{self, Birth};
 use crate::mailbox::{Mailbox, MailboxInUse, Receiver};
 use crate::observe::{Observer, Reporter};
+use crate::registry::Names;
 use crate::supervisor::{StartError, Supervisor, SupervisorRef};
 
 /// A home for actors on a tokio runtime.
@@ -23,6 +24,7 @@ pub struct System {
 struct Inner {
     runtime: Handle,
     observer: Option<Arc<dyn Observer>>,
+    names: Arc<Names>,
 }
 
 /// Builds a [`System`].
@@ -93,6 +95,10 @@ impl System {
         &self.inner.runtime
     }
 
+    pub(crate) fn names(&self) -> &Arc<Names> {
+        &self.inner.names
+    }
+
     pub(crate) fn reporter(&self, path: Option<Arc<str>>, id: ActorId) -> Reporter {
         Reporter::new(self.inner.observer.clone(), path, id)
     }
@@ -125,7 +131,13 @@ impl SystemBuilder {
     ///
     /// Outside of a tokio runtime.
     pub fn build(self) -> System {
-        System { inner: Arc::new(Inner { runtime: Handle::current(), observer: self.observer }) }
+        System {
+            inner: Arc::new(Inner {
+                runtime: Handle::current(),
+                observer: self.observer,
+                names: Arc::new(Names::new()),
+            }),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::actor_ref::{ActorId, Slot};
 use crate::exit::ExitReason;
-use crate::link::{Bereaved, Down, MonitorRef, Tell, Watched, Watcher};
+use crate::link::{Bereaved, Down, MonitorRef, Tell, Until, Watched, Watcher};
 use crate::observe::{EventKind, Reporter};
 use crate::timer::TimerRef;
 
@@ -178,6 +178,18 @@ impl<M> Shared<M> {
 
     pub(super) fn close(&self) {
         let mut state = self.lock();
+        loop {
+            let hooks = state.take_hooks(|_| true);
+            if hooks.is_empty() {
+                break;
+            }
+            let reason = state.last_exit.clone().unwrap_or(ExitReason::NoProc);
+            drop(state);
+            hooks.into_iter().for_each(|hook| hook.tell(self.id(), &reason));
+            state = self.lock();
+        }
+        // INVARIANT: no hook is left here, and none is added to a closed door. So whoever sees it closed finds
+        // the actor's names free.
         state.door = Door::Closed;
         let queue = std::mem::take(&mut state.queue);
         let waiting = std::mem::take(&mut state.waiting);
@@ -200,11 +212,15 @@ impl<M> Shared<M> {
         self.lock().reporter = Some(reporter.clone());
     }
 
-    /// Notes how the incarnation ended; hands out those who are to be told.
+    /// Notes how the incarnation ended and runs the hooks for that; hands out those who are to be told.
     pub(crate) fn end(&self, reason: &ExitReason) -> Vec<Watcher> {
         let mut state = self.lock();
         state.last_exit = Some(reason.clone());
-        std::mem::take(&mut state.watchers)
+        let hooks = state.take_hooks(|until| until == Until::Exit);
+        let watchers = state.watchers.extract_if(.., |watcher| watcher.tell.hook().is_none()).collect();
+        drop(state);
+        hooks.into_iter().for_each(|hook| hook.tell(self.id(), reason));
+        watchers
     }
 
     /// Adds one to those who are told of the next end; gives it back where there will be none.
@@ -366,6 +382,10 @@ impl<M> Drop for Place<'_, M> {
 }
 
 impl<M> State<M> {
+    fn take_hooks(&mut self, which: impl Fn(Until) -> bool) -> Vec<Watcher> {
+        self.watchers.extract_if(.., |watcher| watcher.tell.hook().is_some_and(&which)).collect()
+    }
+
     fn find(&self, ticket: u64) -> Result<usize, usize> {
         self.waiting.binary_search_by_key(&ticket, |waiting| waiting.ticket)
     }
@@ -387,7 +407,43 @@ impl<M> Drop for Forget<'_, M> {
 mod tests {
     use super::*;
     use std::pin::pin;
+    use std::sync::Arc;
     use std::task::Context;
+
+    use crate::link::Hook;
+
+    fn hook(shared: &Shared<()>, until: Until, hook: Hook) -> bool {
+        let monitor = MonitorRef::unique();
+        shared.watch(Watcher { monitor, tell: Tell::Hook(until, hook) }).is_ok()
+    }
+
+    #[test]
+    fn a_hook_that_panics_keeps_nobody_from_hearing() {
+        let shared = Shared::<()>::new(1);
+        assert!(hook(&shared, Until::Exit, Box::new(|_| panic!("a hook"))));
+        let (tell, mut told) = oneshot::channel();
+        let monitor = MonitorRef::unique();
+        assert!(shared.watch(Watcher { monitor, tell: Tell::Waiter(tell) }).is_ok());
+        let reason = ExitReason::Normal;
+        shared.end(&reason).into_iter().for_each(|watcher| watcher.tell(shared.id(), &reason));
+        assert!(matches!(told.try_recv(), Ok(ExitReason::Normal)));
+    }
+
+    #[test]
+    fn hooks_run_while_the_door_is_still_open() {
+        let shared = Arc::new(Shared::<()>::new(1));
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        for until in [Until::Exit, Until::Close] {
+            let (shared_then, seen) = (Arc::clone(&shared), Arc::clone(&seen));
+            let note = move |_: &ExitReason| seen.lock().unwrap().push((until, shared_then.is_open()));
+            assert!(hook(&shared, until, Box::new(note)));
+        }
+        drop(shared.end(&ExitReason::Normal));
+        assert_eq!(*seen.lock().unwrap(), [(Until::Exit, true)]);
+        shared.close();
+        assert_eq!(*seen.lock().unwrap(), [(Until::Exit, true), (Until::Close, true)]);
+        assert!(!hook(&shared, Until::Close, Box::new(|_| {})));
+    }
 
     #[test]
     fn one_who_stops_waiting_for_the_end_is_forgotten() {

@@ -12,6 +12,7 @@ mod call;
 mod mailbox;
 mod monitor;
 mod observe;
+mod registry;
 mod retained;
 mod stage;
 mod supervisor;
