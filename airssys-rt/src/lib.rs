@@ -35,6 +35,7 @@
 //! * [`ExitReason`]: why an actor ended. Every end has one; a panic is one too.
 //! * [`Supervisor`]: starts its [`ChildSpec`]s in order, restarts them by its [`Strategy`], stops them in reverse.
 //! * [`System::register`] gives an actor a unique name; [`Named`] sends to whoever has it.
+//! * [`Group`]: actors under a common name, to send to all of them.
 //! * [`System`]: where actors and supervision trees are started.
 //! * [`Observer`]: is told of every event in their lives.
 //!
@@ -55,6 +56,8 @@ mod actor_ref;
 mod call;
 mod cell;
 mod exit;
+mod fanout;
+mod group;
 mod link;
 mod mailbox;
 mod membership;
@@ -68,6 +71,8 @@ pub use actor::{Actor, Context, Info, Init};
 pub use actor_ref::{ActorId, ActorRef, SendError, TrySendError};
 pub use call::{CallError, Reply};
 pub use exit::ExitReason;
+pub use fanout::Fanout;
+pub use group::{Forward, Group, GroupError, GroupEvent, GroupMonitor};
 pub use link::{Down, MonitorRef};
 pub use mailbox::{Mailbox, MailboxInUse};
 pub use membership::Member;

@@ -1,5 +1,7 @@
 //! Names for actors, and sending by name.
 
+mod hash;
+
 use std::any::{Any, type_name};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
@@ -8,6 +10,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
+
+use hash::Keys;
 
 use crate::actor::{Actor, Context};
 use crate::actor_ref::{ActorId, ActorRef, SendError, TrySendError};
@@ -304,7 +308,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), RegisterError> {
 
 /// The names of one system.
 pub(crate) struct Names {
-    shards: [RwLock<HashMap<Arc<str>, Owner>>; SHARDS],
+    shards: [RwLock<HashMap<Arc<str>, Owner, Keys>>; SHARDS],
     roll: Roll<Arc<str>>,
 }
 
@@ -391,7 +395,7 @@ impl Names {
         all
     }
 
-    fn shard(&self, name: &str) -> &RwLock<HashMap<Arc<str>, Owner>> {
+    fn shard(&self, name: &str) -> &RwLock<HashMap<Arc<str>, Owner, Keys>> {
         let [first, ..] = &self.shards;
         self.shards.get(shard_of(name)).unwrap_or(first)
     }

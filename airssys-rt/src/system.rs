@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 use crate::actor::Actor;
 use crate::actor_ref::{ActorId, ActorRef};
 use crate::cell::{self, Birth};
+use crate::group::Groups;
 use crate::mailbox::{Mailbox, MailboxInUse, Receiver};
 use crate::observe::{Observer, Reporter};
 use crate::registry::Names;
@@ -25,6 +26,7 @@ struct Inner {
     runtime: Handle,
     observer: Option<Arc<dyn Observer>>,
     names: Arc<Names>,
+    groups: Arc<Groups>,
 }
 
 /// Builds a [`System`].
@@ -99,6 +101,10 @@ impl System {
         &self.inner.names
     }
 
+    pub(crate) fn groups(&self) -> &Arc<Groups> {
+        &self.inner.groups
+    }
+
     pub(crate) fn reporter(&self, path: Option<Arc<str>>, id: ActorId) -> Reporter {
         Reporter::new(self.inner.observer.clone(), path, id)
     }
@@ -136,6 +142,7 @@ impl SystemBuilder {
                 runtime: Handle::current(),
                 observer: self.observer,
                 names: Arc::new(Names::new()),
+                groups: Arc::new(Groups::new()),
             }),
         }
     }

@@ -9,6 +9,7 @@
 
 mod actor;
 mod call;
+mod group;
 mod mailbox;
 mod monitor;
 mod observe;
