@@ -22,4 +22,10 @@ impl Fanout {
             Err(TrySendError::NoProc(_)) => self.no_proc += 1,
         }
     }
+
+    pub(crate) fn add(&mut self, more: &Self) {
+        self.sent += more.sent;
+        self.full += more.full;
+        self.no_proc += more.no_proc;
+    }
 }

@@ -36,6 +36,7 @@
 //! * [`Supervisor`]: starts its [`ChildSpec`]s in order, restarts them by its [`Strategy`], stops them in reverse.
 //! * [`System::register`] gives an actor a unique name; [`Named`] sends to whoever has it.
 //! * [`Group`]: actors under a common name, to send to all of them.
+//! * [`Topics`]: actors subscribe to patterns of subjects; publishers know none of them.
 //! * [`System`]: where actors and supervision trees are started.
 //! * [`Observer`]: is told of every event in their lives.
 //!
@@ -66,6 +67,7 @@ mod registry;
 mod supervisor;
 mod system;
 mod timer;
+mod topic;
 
 pub use actor::{Actor, Context, Info, Init};
 pub use actor_ref::{ActorId, ActorRef, SendError, TrySendError};
@@ -84,3 +86,4 @@ pub use supervisor::{
 };
 pub use system::{SpawnOptions, System, SystemBuilder};
 pub use timer::TimerRef;
+pub use topic::{Pattern, Subject, SubjectError, SubscribeError, Subscription, TopicStats, Topics};

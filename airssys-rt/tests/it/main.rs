@@ -18,4 +18,5 @@ mod retained;
 mod stage;
 mod supervisor;
 mod timer;
+mod topic;
 mod tree;
