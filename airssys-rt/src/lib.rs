@@ -37,6 +37,7 @@
 //! * [`System::register`] gives an actor a unique name; [`Named`] sends to whoever has it.
 //! * [`Group`]: actors under a common name, to send to all of them.
 //! * [`Topics`]: actors subscribe to patterns of subjects; publishers know none of them.
+//! * [`Pool`]: workers of one kind under a supervisor, behind one address.
 //! * [`System`]: where actors and supervision trees are started.
 //! * [`Observer`]: is told of every event in their lives.
 //!
@@ -63,6 +64,7 @@ mod link;
 mod mailbox;
 mod membership;
 mod observe;
+mod pool;
 mod registry;
 mod supervisor;
 mod system;
@@ -79,6 +81,7 @@ pub use link::{Down, MonitorRef};
 pub use mailbox::{Mailbox, MailboxInUse};
 pub use membership::Member;
 pub use observe::{Event, EventKind, Observer};
+pub use pool::{Balance, Pool, PoolRef};
 pub use registry::{Named, RegisterError, Registered, Registry};
 pub use supervisor::{
     ChildInfo, ChildKind, ChildSpec, ChildState, Restart, Shutdown, StartError, Strategy, Supervisor,

@@ -13,6 +13,7 @@ mod group;
 mod mailbox;
 mod monitor;
 mod observe;
+mod pool;
 mod registry;
 mod retained;
 mod stage;
