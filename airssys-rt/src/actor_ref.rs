@@ -60,11 +60,11 @@ impl<M: Send + 'static> ActorRef<M> {
         &self.shared
     }
 
-    /// Has `hook` run at the end of the actor, before anybody else hears of it. False where it is dead; then the
-    /// hook does not run.
-    pub(crate) fn at_end(&self, until: Until, hook: Hook) -> bool {
-        let watcher = Watcher { monitor: MonitorRef::unique(), tell: Tell::Hook(until, hook) };
-        self.shared.watch(watcher).is_ok()
+    /// Has `hook` run at the end of the actor, before anybody else hears of it. What is returned takes it back;
+    /// `None` where the actor is dead, and then the hook does not run.
+    pub(crate) fn at_end(&self, until: Until, hook: Hook) -> Option<MonitorRef> {
+        let monitor = MonitorRef::unique();
+        self.shared.watch(Watcher { monitor, tell: Tell::Hook(until, hook) }).ok().map(|()| monitor)
     }
 
     /// Sends a message, and waits for room where the mailbox is full.

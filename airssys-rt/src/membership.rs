@@ -2,11 +2,11 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::actor::{Actor, Context};
 use crate::actor_ref::{ActorId, ActorRef};
-use crate::link::{Hook, Until};
+use crate::link::{Hook, MonitorRef, Until, Watched};
 
 /// Enough that two cores seldom meet; few enough that an idle system stays small.
 pub(crate) const SHARDS: usize = 16;
@@ -60,7 +60,14 @@ pub(crate) type Who = (ActorId, Until);
 /// The lock of a place is taken before the lock of a roll, and a hook holds neither while it waits for the other.
 /// So an actor that ends while it enters either finds its end (`enter` refuses), or its hook finds the place.
 pub(crate) struct Roll<K> {
-    shards: [Mutex<HashMap<Who, BTreeSet<K>>>; SHARDS],
+    shards: [Mutex<HashMap<Who, Places<K>>>; SHARDS],
+}
+
+struct Places<K> {
+    places: BTreeSet<K>,
+    /// Whose end the hook waits for.
+    actor: Arc<dyn Watched>,
+    hook: MonitorRef,
 }
 
 impl<K: Ord> Roll<K> {
@@ -80,14 +87,13 @@ impl<K: Ord> Roll<K> {
     ) -> bool {
         let who = (actor.id(), until);
         match self.shard(who.0).entry(who) {
-            Entry::Occupied(mut places) => {
-                places.get_mut().insert(place);
+            Entry::Occupied(mut entry) => {
+                entry.get_mut().places.insert(place);
             }
             Entry::Vacant(vacant) => {
-                if !actor.at_end(until, hook(who)) {
-                    return false;
-                }
-                vacant.insert(BTreeSet::from([place]));
+                let Some(hook) = actor.at_end(until, hook(who)) else { return false };
+                let actor = Arc::clone(actor.shared()) as _;
+                vacant.insert(Places { places: BTreeSet::from([place]), actor, hook });
             }
         }
         true
@@ -96,21 +102,31 @@ impl<K: Ord> Roll<K> {
     /// Notes that the actor has left a place. The caller holds the lock of that place.
     pub(crate) fn leave(&self, who: Who, place: &K) {
         // An empty entry stays until the end: its hook does.
-        if let Some(places) = self.shard(who.0).get_mut(&who) {
-            places.remove(place);
+        if let Some(entry) = self.shard(who.0).get_mut(&who) {
+            entry.places.remove(place);
         }
     }
 
     /// Takes all places of an actor that has ended.
     pub(crate) fn end(&self, who: Who) -> BTreeSet<K> {
-        self.shard(who.0).remove(&who).unwrap_or_default()
+        self.shard(who.0).remove(&who).map(|entry| entry.places).unwrap_or_default()
     }
 
-    fn shard(&self, id: ActorId) -> MutexGuard<'_, HashMap<Who, BTreeSet<K>>> {
+    fn shard(&self, id: ActorId) -> MutexGuard<'_, HashMap<Who, Places<K>>> {
         // Slots are given out in ascending order, so neighbours get different shards.
         let [first, ..] = &self.shards;
         let shard = self.shards.get(id.slot() as usize % SHARDS).unwrap_or(first);
         shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes the hooks back: an actor may live longer than many a service.
+impl<K> Drop for Roll<K> {
+    fn drop(&mut self) {
+        for shard in &mut self.shards {
+            let shard = shard.get_mut().unwrap_or_else(PoisonError::into_inner);
+            shard.values().for_each(|entry| entry.actor.unwatch(entry.hook));
+        }
     }
 }
 
@@ -133,6 +149,38 @@ fn word(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mailbox::Mailbox;
+
+    #[test]
+    fn a_service_that_goes_takes_its_hooks_back() {
+        let mailbox = Mailbox::<()>::default();
+        let held = Arc::new(());
+        for until in [Until::Exit, Until::Close] {
+            let roll = Roll::new();
+            for place in 0..3 {
+                let held = Arc::clone(&held);
+                assert!(roll.enter(&mailbox.actor_ref(), until, place, |_| Box::new(move |_| drop(held))));
+            }
+            assert_eq!(Arc::strong_count(&held), 2, "one hook for all places");
+            drop(roll);
+            assert_eq!(Arc::strong_count(&held), 1);
+        }
+    }
+
+    #[test]
+    fn who_is_closed_gets_no_place() {
+        let mailbox = Mailbox::<()>::default();
+        let actor = mailbox.actor_ref();
+        let roll = Roll::new();
+        assert!(roll.enter(&actor, Until::Close, 1, |_| Box::new(|_| {})));
+        let who = (actor.id(), Until::Close);
+        roll.leave(who, &1);
+        assert!(roll.enter(&actor, Until::Close, 2, |_| Box::new(|_| {})));
+        drop(mailbox);
+        assert_eq!(roll.end(who), BTreeSet::from([2]));
+        assert!(!roll.enter(&actor, Until::Close, 3, |_| Box::new(|_| {})));
+        assert!(roll.end(who).is_empty());
+    }
 
     #[test]
     fn names_are_spread_over_the_shards() {

@@ -172,8 +172,8 @@ impl<M: Send + 'static> Worker<M> {
         let running = Arc::clone(&self.running);
         let ends = Box::new(move |_: &_| running.store(false, Ordering::Release));
         self.running.store(true, Ordering::Release);
-        // The mailbox is open: this very incarnation reads it.
-        self.actor.at_end(Until::Exit, ends);
+        // The mailbox is open, because this very incarnation reads it; so there is an end to come.
+        let _ = self.actor.at_end(Until::Exit, ends);
     }
 
     fn is_running(&self) -> bool {

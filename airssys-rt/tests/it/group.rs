@@ -328,3 +328,46 @@ async fn a_tree_that_stops_leaves_no_groups() {
     assert_eq!(count(&system, "g"), 0, "restarted actors are others");
     tree.shutdown().await;
 }
+
+/// Actors join, leave and die on two threads; whoever counts the events comes to what the group comes to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_monitor_counts_rightly_through_a_storm() {
+    let (stage, system) = (Stage::default(), System::new());
+    let group = system.group::<Do>("g");
+    let mut monitor = group.monitor().unwrap();
+    let storm = |parity: usize| {
+        let (stage, system, group) = (stage.clone(), system.clone(), group.clone());
+        tokio::spawn(async move {
+            for round in 0..500 {
+                let actor = system.spawn(stage.lone("a"));
+                for _ in 0..=(round + parity) % 3 {
+                    group.join(&actor).unwrap();
+                }
+                actor.cast(Do::Exit(ExitReason::Normal)).await.unwrap();
+                if round % 2 == parity {
+                    group.leave(&actor);
+                }
+                actor.exited().await;
+            }
+        })
+    };
+    let storms = [storm(0), storm(1)];
+    let last = system.spawn(stage.lone("last"));
+    let counting = tokio::spawn(async move {
+        let mut count = 0_usize;
+        loop {
+            match monitor.next().await {
+                GroupEvent::Members(members) => count = members.len(),
+                GroupEvent::Joined(actor) if actor.id() == last.id() => return count,
+                GroupEvent::Joined(_) => count += 1,
+                GroupEvent::Left(_) => count -= 1,
+            }
+        }
+    });
+    for storm in storms {
+        storm.await.unwrap();
+    }
+    assert!(group.members().is_empty());
+    group.join(&stage.player("last")).unwrap();
+    assert_eq!(counting.await.unwrap(), 0);
+}
