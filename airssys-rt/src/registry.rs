@@ -144,6 +144,9 @@ impl<M, R: Registry<M> + ?Sized> Registry<M> for Arc<R> {
 
 /// An address that is looked up in a registry at every send, so it goes on reaching a successor.
 ///
+/// Who keeps an [`ActorRef`] instead saves the lookup, and reaches only that one actor. An owner of the name that takes
+/// other messages than `M` is not found.
+///
 /// ```
 /// # use airssys_rt::{Actor, Context, ExitReason, Init, Reply, System};
 /// # use std::time::Duration;
