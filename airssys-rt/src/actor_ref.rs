@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::call::{CallError, Reply};
 use crate::cell::{CellRef, Deadline, Door, Refused};
 use crate::exit::ExitReason;
-use crate::link::{MonitorRef, Tell, Watcher};
+use crate::link::{Hook, MonitorRef, Tell, Until, Watcher};
 
 /// The identity of an actor: a slot, and the generation of its use.
 ///
@@ -60,6 +60,12 @@ impl<M: Send + 'static> ActorRef<M> {
 
     pub(crate) fn cell(&self) -> &CellRef<M> {
         &self.cell
+    }
+
+    /// Has `hook` run at the end of the actor, before anybody else hears of it. What is returned takes it back;
+    /// `None` where the actor is dead, and then the hook does not run.
+    pub(crate) fn at_end(&self, until: Until, hook: Hook) -> Option<MonitorRef> {
+        self.cell.at_end(until, hook)
     }
 
     /// Sends a message, and waits for room where the mailbox is full.

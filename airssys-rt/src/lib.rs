@@ -34,6 +34,10 @@
 //! * [`Mailbox`]: a bounded queue of messages, which may outlive the actor that reads it.
 //! * [`ExitReason`]: why an actor ended. Every end has one; a panic is one too.
 //! * [`Supervisor`]: starts its [`ChildSpec`]s in order, restarts them by its [`Strategy`], stops them in reverse.
+//! * [`System::register`] gives an actor a unique name; [`Named`] sends to whoever has it.
+//! * [`Group`]: actors under a common name, to send to all of them.
+//! * [`Topics`]: actors subscribe to patterns of subjects; publishers know none of them.
+//! * [`Pool`]: workers of one kind under a supervisor, behind one address.
 //! * [`System`]: where actors and supervision trees are started.
 //! * [`Observer`]: is told of every event in their lives.
 //!
@@ -54,24 +58,36 @@ mod actor_ref;
 mod call;
 mod cell;
 mod exit;
+mod fanout;
+mod group;
 mod link;
 mod mailbox;
+mod membership;
 mod observe;
+mod pool;
+mod registry;
 mod scheduler;
 mod supervisor;
 mod system;
 mod timer;
+mod topic;
 
 pub use actor::{Actor, Context, Info, Init};
 pub use actor_ref::{ActorId, ActorRef, SendError};
 pub use call::{CallError, Reply};
 pub use exit::ExitReason;
+pub use fanout::Fanout;
+pub use group::{Forward, Group, GroupError, GroupEvent, GroupMonitor};
 pub use link::{Down, Exit, MonitorRef};
 pub use mailbox::{Mailbox, MailboxInUse, MailboxOptions, Overflow};
+pub use membership::Member;
 pub use observe::{Event, EventKind, Observer};
+pub use pool::{Balance, Pool, PoolRef};
+pub use registry::{Named, RegisterError, Registered, Registry};
 pub use supervisor::{
     ChildInfo, ChildKind, ChildSpec, ChildState, Restart, Shutdown, StartError, Strategy, Supervisor,
     SupervisorRef,
 };
 pub use system::{SpawnOptions, System, SystemBuilder};
 pub use timer::TimerRef;
+pub use topic::{Pattern, Subject, SubjectError, SubscribeError, Subscription, TopicStats, Topics};

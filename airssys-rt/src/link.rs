@@ -44,8 +44,17 @@ pub struct Exit {
     pub linked: bool,
 }
 
-/// What is done at an actor's end before anyone is told of it.
+/// What is done at an actor's end before anyone is told of it. It may take locks, but must not wait for the actor.
 pub(crate) type Hook = Box<dyn FnOnce(&ExitReason) + Send>;
+
+/// How long something lasts that an actor has: a name, a place in a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Until {
+    /// Until the incarnation ends that runs or comes next.
+    Exit,
+    /// Until its mailbox closes: the same, except where the mailbox outlives incarnations.
+    Close,
+}
 
 /// One entry in the list of those to tell.
 pub(crate) struct Watcher {

@@ -7,8 +7,10 @@ use tokio::runtime::Handle;
 use crate::actor::Actor;
 use crate::actor_ref::{ActorId, ActorRef};
 use crate::cell::{self, Cold, Runnable};
+use crate::group::Groups;
 use crate::mailbox::{Mailbox, MailboxInUse, MailboxOptions};
 use crate::observe::{Observer, Reporter};
+use crate::registry::Names;
 use crate::scheduler::Scheduler;
 use crate::supervisor::{StartError, Supervisor, SupervisorRef};
 
@@ -26,6 +28,8 @@ pub(crate) struct Inner {
     scheduler: Arc<Scheduler>,
     runtime: Handle,
     observer: Option<Arc<dyn Observer>>,
+    names: Arc<Names>,
+    groups: Arc<Groups>,
 }
 
 /// Builds a [`System`].
@@ -102,6 +106,14 @@ impl System {
         &self.inner.runtime
     }
 
+    pub(crate) fn names(&self) -> &Arc<Names> {
+        &self.inner.names
+    }
+
+    pub(crate) fn groups(&self) -> &Arc<Groups> {
+        &self.inner.groups
+    }
+
     pub(crate) fn reporter(&self, path: Option<Arc<str>>, id: ActorId) -> Reporter {
         Reporter::new(self.inner.observer.clone(), path, id)
     }
@@ -151,6 +163,14 @@ impl SystemBuilder {
     pub fn build(self) -> System {
         let runtime = Handle::current();
         let scheduler = Scheduler::start(&runtime);
-        System { inner: Arc::new(Inner { scheduler, runtime, observer: self.observer }) }
+        System {
+            inner: Arc::new(Inner {
+                scheduler,
+                runtime,
+                observer: self.observer,
+                names: Arc::new(Names::new()),
+                groups: Arc::new(Groups::new()),
+            }),
+        }
     }
 }

@@ -10,7 +10,7 @@ use super::state::LANE;
 use super::{Door, Notify};
 use crate::actor_ref::ActorId;
 use crate::exit::ExitReason;
-use crate::link::{Hook, MonitorRef, Watcher};
+use crate::link::{Hook, MonitorRef, Until, Watcher};
 use crate::observe::{EventKind, Reporter};
 use crate::system;
 use std::sync::atomic::Ordering;
@@ -24,8 +24,8 @@ pub(crate) struct Cold {
     pub(super) notify: Option<Notify>,
     /// Those who are told of the next end.
     pub(super) watchers: Vec<Watcher>,
-    /// What is done at the next end before anyone is told.
-    pub(super) hooks: Vec<Hook>,
+    /// What is done at an end before anyone is told.
+    pub(super) hooks: Vec<(MonitorRef, Until, Hook)>,
     pub(super) links: BTreeMap<ActorId, AnyCell>,
     /// Why it is to end, where that is more than a bit in the state tells.
     pub(super) order: Option<ExitReason>,
@@ -44,23 +44,16 @@ pub(crate) struct Cold {
 /// What an incarnation leaves to be told.
 #[derive(Default)]
 pub(super) struct Legacy {
-    pub(super) hooks: Vec<Hook>,
-    pub(super) watchers: Vec<Watcher>,
-    pub(super) links: BTreeMap<ActorId, AnyCell>,
+    watchers: Vec<Watcher>,
+    links: BTreeMap<ActorId, AnyCell>,
     pub(super) notify: Option<Notify>,
+    /// Whether the mailbox stays.
+    pub(super) retained: bool,
 }
 
 impl Legacy {
-    pub(super) fn run_hooks(&mut self, reason: &ExitReason) {
-        for hook in std::mem::take(&mut self.hooks) {
-            // Hooks are the runtime's own, but what they drop may not be.
-            drop(catch_unwind(AssertUnwindSafe(|| hook(reason))));
-        }
-    }
-
-    /// Does what is left of it: tells those who watch, and those who are linked.
-    pub(super) fn tell(mut self, id: ActorId, reason: &ExitReason) {
-        self.run_hooks(reason);
+    /// Tells those who watch, and those who are linked.
+    pub(super) fn tell(self, id: ActorId, reason: &ExitReason) {
         self.watchers.into_iter().for_each(|watcher| watcher.tell(id, reason));
         self.links.into_values().for_each(|other| other.exit_signal(Some(id), reason, true));
     }
@@ -77,17 +70,18 @@ impl Cold {
         Box::new(Self { owners: 1, ..Self::default() })
     }
 
-    /// Notes the end of an incarnation. The flag says whether the mailbox stays.
-    pub(super) fn end(&mut self) -> (Legacy, bool) {
-        self.owners = self.owners.saturating_sub(1);
+    fn take_hooks(&mut self, which: impl Fn(Until) -> bool) -> Vec<(MonitorRef, Until, Hook)> {
+        self.hooks.extract_if(.., |(_, until, _)| which(*until)).collect()
+    }
+
+    fn legacy(&mut self, retained: bool) -> Legacy {
         self.order = None;
-        let legacy = Legacy {
-            hooks: std::mem::take(&mut self.hooks),
+        Legacy {
             watchers: std::mem::take(&mut self.watchers),
             links: std::mem::take(&mut self.links),
             notify: self.notify.take(),
-        };
-        (legacy, self.owners > 0)
+            retained,
+        }
     }
 }
 
@@ -185,23 +179,66 @@ impl Core {
     }
 
     pub(crate) fn unwatch(&self, monitor: MonitorRef) {
-        let mut cold = self.cold();
-        let Some(watchers) = cold.as_mut().map(|cold| &mut cold.watchers) else { return };
-        let found = watchers.iter().position(|watcher| watcher.monitor == monitor);
-        let removed = found.map(|at| watchers.remove(at));
-        // What it drops may be the last of another cell, with its messages: not under the lock.
-        drop(cold);
-        drop(removed);
+        let mut guard = self.cold();
+        let Some(cold) = guard.as_mut() else { return };
+        let watcher = cold.watchers.iter().position(|watcher| watcher.monitor == monitor);
+        let watcher = watcher.map(|at| cold.watchers.remove(at));
+        let hook = cold.hooks.iter().position(|(hook, _, _)| *hook == monitor);
+        let hook = hook.map(|at| cold.hooks.remove(at));
+        // What they drop may be the last of another cell, with its messages: not under the lock.
+        drop(guard);
+        drop((watcher, hook));
     }
 
-    /// Adds what is done at the next end, before anyone is told of it; gives it back where there will be none.
-    pub(crate) fn at_exit(&self, hook: Hook) -> Result<(), Hook> {
+    /// Has `hook` run at an end, before anyone is told of it. What is returned takes it back; `None` where the
+    /// cell is closed, and then it does not run.
+    pub(crate) fn at_end(&self, until: Until, hook: Hook) -> Option<MonitorRef> {
         let mut cold = self.cold();
         if self.door() == Door::Closed {
-            return Err(hook);
+            return None;
         }
-        cold.get_or_insert_default().hooks.push(hook);
-        Ok(())
+        let monitor = MonitorRef::unique();
+        cold.get_or_insert_default().hooks.push((monitor, until, hook));
+        Some(monitor)
+    }
+
+    /// Notes the end of an incarnation (or of a mailbox without one, where there is no `reason`), runs the hooks,
+    /// and closes the door unless the mailbox has other owners. Returns what is left to be told.
+    ///
+    /// INVARIANT: a closed door has no hooks, and gets none. So whoever finds it closed finds the names free.
+    pub(super) fn conclude(&self, reason: Option<&ExitReason>) -> Legacy {
+        let mut cold = self.cold();
+        let mut hooks = Vec::new();
+        if let Some(reason) = reason {
+            self.note_exit(&mut cold, reason);
+            hooks =
+                cold.as_mut().map(|cold| cold.take_hooks(|until| until == Until::Exit)).unwrap_or_default();
+        }
+        loop {
+            if !hooks.is_empty() {
+                drop(cold);
+                let said = reason.cloned().unwrap_or_else(|| self.last_exit());
+                for (_, _, hook) in std::mem::take(&mut hooks) {
+                    // Hooks are the runtime's own, but what they drop may not be.
+                    drop(catch_unwind(AssertUnwindSafe(|| hook(&said))));
+                }
+                cold = self.cold();
+            }
+            let Some(known) = cold.as_mut() else {
+                self.set_door(Door::Closed);
+                return Legacy::default();
+            };
+            if known.owners > 1 {
+                known.owners -= 1;
+                return known.legacy(true);
+            }
+            hooks = known.take_hooks(|_| true);
+            if hooks.is_empty() {
+                known.owners = 0;
+                self.set_door(Door::Closed);
+                return known.legacy(false);
+            }
+        }
     }
 
     /// Adds a message that overtakes the queue. Gives it back where none is taken.

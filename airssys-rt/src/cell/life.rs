@@ -22,9 +22,7 @@ pub(crate) fn spawn<A: Actor>(
     cold: Option<Box<Cold>>,
     actor: A,
 ) -> CellRef<A::Msg> {
-    CellRef::spawn(system.inner(), bounds, cold, |cell| {
-        live(actor, Context::new(cell, system.clone()))
-    })
+    CellRef::spawn(system.inner(), bounds, cold, |cell| live(actor, Context::new(cell, system.clone())))
 }
 
 /// Starts an actor on a mailbox that outlives it.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::cold::Lane;
 use super::core::{AnyCell, Core};
 use super::state::{DEAD, DRAIN, KILL, Notified, ORDERS, STOP};
-use super::{Deadline, Door, Notify, Outcome, Stage, TURN, table, waker};
+use super::{Deadline, Notify, Outcome, Stage, TURN, table, waker};
 use crate::actor_ref::ActorId;
 use crate::exit::ExitReason;
 use crate::observe::EventKind;
@@ -285,16 +285,8 @@ fn finish(cell: &AnyCell, mut reason: ExitReason) -> Option<Runnable> {
     let stage = cell.stage.get();
     cell.until.set(None);
 
-    let mut cold = cell.cold();
-    cell.note_exit(&mut cold, &reason);
-    let (mut legacy, retained) = cold.as_mut().map(|cold| cold.end()).unwrap_or_default();
-    if !retained {
-        cell.set_door(Door::Closed);
-    }
-    drop(cold);
-
-    legacy.run_hooks(&reason);
-    let again = if retained {
+    let mut legacy = cell.conclude(Some(&reason));
+    let again = if legacy.retained {
         cell.state.clear(ORDERS);
         cell.vacate();
         None
@@ -330,17 +322,15 @@ impl AnyCell {
 
     /// Keeps the mailbox open once less; the last time it closes.
     pub(crate) fn disown(&self) {
-        let mut guard = self.cold();
-        let Some(cold) = guard.as_mut() else { return };
-        let (owners, taken) = (cold.owners, cold.taken);
-        if taken || owners > 1 {
-            cold.owners = owners.saturating_sub(1);
+        let mut cold = self.cold();
+        let Some(known) = cold.as_mut() else { return };
+        if known.taken || known.owners > 1 {
+            known.owners = known.owners.saturating_sub(1);
             return;
         }
-        // An incarnation would be an owner. So there is none, and the vacant cell is ours.
-        let (legacy, _) = cold.end();
-        self.set_door(Door::Closed);
-        drop(guard);
+        drop(cold);
+        // An incarnation would be an owner. So there is none, and nobody is left to start one: the cell is ours.
+        let legacy = self.conclude(None);
         let reason = self.last_exit();
         let again = self.clone().die();
         legacy.tell(self.id(), &reason);

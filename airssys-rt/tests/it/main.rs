@@ -9,11 +9,15 @@
 
 mod actor;
 mod call;
+mod group;
 mod mailbox;
 mod monitor;
 mod observe;
+mod pool;
+mod registry;
 mod retained;
 mod stage;
 mod supervisor;
 mod timer;
+mod topic;
 mod tree;

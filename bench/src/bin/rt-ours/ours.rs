@@ -91,9 +91,7 @@ impl<const BOUNDED: bool> Subject for Ours<BOUNDED> {
     }
 
     async fn ring(&self, nodes: u64, done: oneshot::Sender<()>) -> Result<Self::Node, Failure> {
-        let start = |next, done| {
-            actors::spawn::<BOUNDED, _>(&self.system, Node::<BOUNDED> { next, done })
-        };
+        let start = |next, done| actors::spawn::<BOUNDED, _>(&self.system, Node::<BOUNDED> { next, done });
         let first = start(None, Some(done));
         let mut next = first.clone();
         for _ in 1..nodes {
