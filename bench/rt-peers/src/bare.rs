@@ -187,7 +187,7 @@ impl<C: Channel> Subject for Tokio<C> {
     async fn leaf(&self, _: Place, barrier: Arc<Barrier>) -> Result<Self::Leaf, Failure> {
         let (leaf, mut hits) = C::open::<u64>();
         tokio::spawn(async move {
-            while let Some(_) = hits.receive().await {
+            while hits.receive().await.is_some() {
                 barrier.arrive();
             }
         });

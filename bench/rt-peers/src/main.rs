@@ -1,6 +1,11 @@
 //! `rt-peers SYSTEM WORKLOAD [DIVISOR]`: runs one workload of `cargo xtask bench rt` on a system of actors that is not
 //! ours, and prints one line.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the peers do without AirsSys, and so without its door to the OS"
+)]
+
 mod actix;
 mod bare;
 mod kameo;

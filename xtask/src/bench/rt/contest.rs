@@ -155,18 +155,21 @@ fn check_known(what: &str, names: &[String], known: &[&str]) -> Result<(), Strin
 }
 
 impl Contest {
-    /// A line for each contestant: its median, with the least and the processor time.
+    /// A line for each contestant: wall time of an operation and its ratio to bare tokio, the least, processor time.
     pub(super) fn summary(&self) -> String {
+        let has_figures = |contestant: &&Contestant| !contestant.figures.is_empty();
+        let baseline = self.contestants.iter().find(|contestant| contestant.system.name == BASELINE);
         let mut text = format!("{}\n", self.name);
-        for contestant in &self.contestants {
-            let ns = |quantity: fn(&Figures) -> f64| median(contestant.figures.iter().map(quantity));
-            let least =
-                contestant.figures.iter().map(|it| it.wall_ns / it.operations).fold(f64::INFINITY, f64::min);
-            let (wall, cpu) = (ns(|it| it.wall_ns / it.operations), ns(|it| it.cpu_ns / it.operations));
+        for contestant in self.contestants.iter().filter(has_figures) {
+            let walls = || contestant.figures.iter().map(|figures| Quantity::NsPerOperation.of(figures));
+            let (wall, least) = (median(walls()), walls().fold(f64::INFINITY, f64::min));
+            let cpu = median(contestant.figures.iter().map(|it| it.cpu_ns / it.operations));
             let bytes = contestant.median(Quantity::Bytes);
+            let ratio =
+                baseline.map_or(f64::NAN, |baseline| wall / baseline.median(Quantity::NsPerOperation));
             let label = format!("{} {}", contestant.system.name, contestant.workload);
             text += &format!(
-                "  {label:20} {wall:10.1} ns (least {least:.1}, processor {cpu:.1}), {bytes:.0} B\n"
+                "  {label:18} {wall:10.1} ns  x{ratio:<5.2}  least {least:10.1}, processor {cpu:10.1}; {bytes:.0} B\n"
             );
         }
         text
@@ -184,7 +187,7 @@ impl Contest {
                 self.feat("1,000,000 live actors: spawn and call each once", Quantity::Seconds, None),
             ],
             "crashes" => vec![self.feat(
-                "crashes of supervised children in 10 s",
+                "supervised crashes, sustained for 10 s",
                 Quantity::OperationsPerSecond,
                 Some(Goal::AtLeast(10_000.0)),
             )],
@@ -308,6 +311,19 @@ mod tests {
         // 1.25 times what is asked of an unbounded one.
         assert_eq!((rows[1].goal, rows[1].met()), (Some(Goal::RatioAtMost(0.5)), Some(false)));
         assert_eq!(rows[1].peers.len(), 1);
+    }
+
+    #[test]
+    fn the_summary_leaves_out_who_has_no_figures() {
+        let mut contest = contest("tell1", &["airssys", "tokio-u", "actix"]);
+        enter(&mut contest, "airssys", &[30.0, 90.0, 40.0]);
+        enter(&mut contest, "tokio-u", &[100.0]);
+        let expected = "\
+tell1
+  airssys tell1            40.0 ns  x0.40   least       30.0, processor        0.0; 40 B
+  tokio-u tell1           100.0 ns  x1.00   least      100.0, processor        0.0; 100 B
+";
+        assert_eq!(contest.summary(), expected);
     }
 
     #[test]
