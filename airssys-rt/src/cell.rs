@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
 
 use crate::actor::{Actor, Context, Info, Init};
@@ -158,7 +158,7 @@ async fn contain(
             known = Some(task.waker().clone());
         }
         if control.signal() == KILL {
-            return Poll::Ready(ExitReason::Killed);
+            return Poll::Ready(control.cause());
         }
         let Some(life) = life.as_mut().as_pin_mut() else {
             return Poll::Ready(ExitReason::Killed);
@@ -245,6 +245,8 @@ pub(crate) struct Control {
     /// The strongest signal so far.
     signal: AtomicU8,
     task: Mutex<Option<Waker>>,
+    /// Why it was killed, where that has a reason of its own.
+    cause: OnceLock<Box<ExitReason>>,
 }
 
 impl Control {
@@ -278,5 +280,16 @@ impl Control {
     /// Ends the actor at its next `.await`.
     pub(crate) fn kill(&self) {
         self.raise(KILL);
+    }
+
+    /// Ends the actor at its next `.await`, for `reason` instead of [`ExitReason::Killed`].
+    pub(crate) fn kill_for(&self, reason: ExitReason) {
+        // The first reason stands. It is set before the signal that publishes it.
+        drop(self.cause.set(Box::new(reason)));
+        self.raise(KILL);
+    }
+
+    fn cause(&self) -> ExitReason {
+        self.cause.get().map_or(ExitReason::Killed, |reason| ExitReason::clone(reason))
     }
 }

@@ -69,8 +69,9 @@ pub use link::{Down, MonitorRef};
 pub use mailbox::{Mailbox, MailboxInUse};
 pub use observe::{Event, EventKind, Observer};
 pub use supervisor::{
-    ChildInfo, ChildKind, ChildSpec, ChildState, Restart, Shutdown, StartError, Strategy, Supervisor,
-    SupervisorRef,
+    AutoShutdown, Backoff, ChildCount, ChildError, ChildInfo, ChildKind, ChildOptions, ChildSpec, ChildState,
+    DynamicRef, DynamicSupervisor, InvalidSpec, Probe, ProbeFailed, Restart, Shutdown, StartError, Strategy,
+    Supervisor, SupervisorRef,
 };
 pub use system::{SpawnOptions, System, SystemBuilder};
 pub use timer::TimerRef;

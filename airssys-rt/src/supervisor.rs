@@ -1,11 +1,20 @@
 //! Starts actors, watches them, and starts them again when they fail: the semantics of OTP's `supervisor`.
 //!
-//! `strategy` and `intensity` decide; `driver` is the loop that carries it out; `child` is how it holds a child.
+//! `strategy`, `intensity`, `auto_shutdown` and `backoff` decide; `driver` is the actor that carries it out, `children`
+//! what it knows of its children, `child` how it holds one. `dynamic` is the other kind of supervisor, for many
+//! children of one kind. Both have a `life`, take the requests of `admin`, and are seen from outside by `handle`.
 
+mod admin;
+mod auto_shutdown;
+mod backoff;
 mod child;
+mod children;
 mod driver;
+mod dynamic;
 mod handle;
 mod intensity;
+mod life;
+mod probe;
 mod strategy;
 
 use std::error::Error;
@@ -13,8 +22,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use child::{ChildSpec, Restart, Shutdown};
-pub use handle::{ChildInfo, ChildKind, ChildState, SupervisorRef};
+pub use admin::ChildError;
+pub use auto_shutdown::{AutoShutdown, InvalidSpec};
+pub use backoff::Backoff;
+pub use child::{ChildOptions, ChildSpec, Restart, Shutdown};
+pub use dynamic::{DynamicRef, DynamicSupervisor};
+pub use handle::{ChildCount, ChildInfo, ChildKind, ChildState, SupervisorRef};
+pub use probe::{Probe, ProbeFailed};
 pub use strategy::Strategy;
 
 use child::Handle as _;
@@ -38,8 +52,10 @@ const DEFAULT_PERIOD: Duration = Duration::from_secs(5);
 pub struct Supervisor {
     name: Arc<str>,
     strategy: Strategy,
+    auto_shutdown: AutoShutdown,
     max_restarts: usize,
     period: Duration,
+    seed: u64,
     children: Vec<Arc<ChildSpec>>,
 }
 
@@ -49,8 +65,10 @@ impl Supervisor {
         Self {
             name: name.into(),
             strategy,
+            auto_shutdown: AutoShutdown::Never,
             max_restarts: DEFAULT_INTENSITY,
             period: DEFAULT_PERIOD,
+            seed: 0,
             children: Vec::new(),
         }
     }
@@ -59,6 +77,19 @@ impl Supervisor {
     pub fn intensity(mut self, max_restarts: usize, period: Duration) -> Self {
         self.max_restarts = max_restarts;
         self.period = period;
+        self
+    }
+
+    /// Sets whether it shuts itself down when its significant children are done; never, unless set.
+    pub fn auto_shutdown(mut self, auto_shutdown: AutoShutdown) -> Self {
+        self.auto_shutdown = auto_shutdown;
+        self
+    }
+
+    /// Sets the seed of what is left to chance: the jitter of a [`Backoff`]. The same seed gives the same waits;
+    /// where several machines run the same tree, give each its own. Supervisors with one seed differ by their paths.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
         self
     }
 
@@ -78,7 +109,10 @@ impl Supervisor {
                 drop(tell.send(outcome));
             }
         };
-        let mut boot = Boot(Some(driver::spawn(system, &self, Arc::clone(&path), Box::new(notify))));
+        let spawned = driver::spawn(system, &self, Arc::clone(&path), Box::new(notify));
+        let mut boot = Boot(Some(
+            spawned.map_err(|error| StartError { path: Arc::clone(&path), reason: error.into() })?,
+        ));
         // The driver has what it needs; the mailboxes that children own end with it.
         drop(self);
         let reason = match told.await {

@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::backoff::Backoff;
 use super::handle::{ChildKind, SupervisorRef};
+use super::probe::{Probe, Prober};
 use super::{Supervisor, driver};
 use crate::actor::Actor;
-use crate::actor_ref::ActorId;
+use crate::actor_ref::{ActorId, ActorRef};
 use crate::cell::{self, Birth, Control, Notify};
 use crate::exit::ExitReason;
-use crate::mailbox::{Mailbox, Shared};
+use crate::mailbox::{Mailbox, MailboxInUse, Shared};
 use crate::system::System;
 
 /// As in OTP.
-const DEFAULT_SHUTDOWN: Duration = Duration::from_secs(5);
+pub(super) const DEFAULT_SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// When a child that ended is started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +56,25 @@ pub struct ChildSpec {
     pub(super) kind: ChildKind,
     pub(super) restart: Restart,
     pub(super) shutdown: Shutdown,
+    pub(super) significant: bool,
+    pub(super) backoff: Option<Backoff>,
     drain: bool,
     start: Start,
+}
+
+/// What a supervised actor has beside its state.
+pub struct ChildOptions<M> {
+    /// A mailbox that all its incarnations read, as in
+    /// [`actor_with_mailbox`](ChildSpec::actor_with_mailbox); unless set, each has a new one.
+    pub mailbox: Option<Mailbox<M>>,
+    /// How it is asked whether it is well; not at all, unless set.
+    pub probe: Option<Probe<M>>,
+}
+
+impl<M> Default for ChildOptions<M> {
+    fn default() -> Self {
+        Self { mailbox: None, probe: None }
+    }
 }
 
 /// Starts an incarnation at a path in the tree; whether it drains before its last stop is the flag.
@@ -74,6 +93,12 @@ pub(super) trait Handle: Send {
 
     fn kill(&self);
 
+    /// Begins to ask it whether it is well, where that is wanted.
+    fn probe(&self, system: &System) -> Option<Prober> {
+        let _ = system;
+        None
+    }
+
     /// What to ask for its own children, where it is a supervisor.
     fn supervisor(&self) -> Option<SupervisorRef> {
         None
@@ -86,11 +111,7 @@ impl ChildSpec {
     /// Each incarnation has a new mailbox of the default capacity and a new id; references to an earlier one are
     /// dead. It is [`Permanent`](Restart::Permanent) and has five seconds to stop.
     pub fn actor<A: Actor>(name: impl Into<Arc<str>>, make: impl Fn() -> A + Send + Sync + 'static) -> Self {
-        let make = Arc::new(make);
-        Self::new(name.into(), move |system, path, drain, notify| {
-            let mailbox = Mailbox::default();
-            start_actor(system, path, mailbox, Drain { wanted: drain, retained: false }, notify, &make)
-        })
+        Self::actor_with(name, ChildOptions::default(), make)
     }
 
     /// Describes an actor whose incarnations all read `mailbox`, one after the other.
@@ -102,10 +123,24 @@ impl ChildSpec {
         mailbox: Mailbox<A::Msg>,
         make: impl Fn() -> A + Send + Sync + 'static,
     ) -> Self {
+        let options = ChildOptions { mailbox: Some(mailbox), ..ChildOptions::default() };
+        Self::actor_with(name, options, make)
+    }
+
+    /// Describes an actor with options that know what messages it takes.
+    pub fn actor_with<A: Actor>(
+        name: impl Into<Arc<str>>,
+        options: ChildOptions<A::Msg>,
+        make: impl Fn() -> A + Send + Sync + 'static,
+    ) -> Self {
         let make = Arc::new(make);
+        let ChildOptions { mailbox, probe } = options;
+        let probe = probe.map(Arc::new);
         Self::new(name.into(), move |system, path, drain, notify| {
-            let mailbox = mailbox.clone();
-            start_actor(system, path, mailbox, Drain { wanted: drain, retained: true }, notify, &make)
+            let drain = Drain { wanted: drain, retained: mailbox.is_some() };
+            let mailbox = mailbox.clone().unwrap_or_default();
+            start_actor(system, path, mailbox, drain, notify, &make)
+                .map(|handle| Started { id: handle.shared.id(), handle: handle.probed(&probe) })
         })
     }
 
@@ -115,8 +150,17 @@ impl ChildSpec {
     pub fn supervisor(supervisor: Supervisor) -> Self {
         let supervisor = Arc::new(supervisor);
         let name = Arc::clone(&supervisor.name);
+        Self::of_supervisor(name, move |system, path, notify| {
+            driver::spawn(system, &supervisor, path, notify)
+        })
+    }
+
+    pub(super) fn of_supervisor(
+        name: Arc<str>,
+        spawn: impl Fn(&System, Arc<str>, Notify) -> Result<SupervisorRef, MailboxInUse> + Send + Sync + 'static,
+    ) -> Self {
         let start = move |system: &System, path, _, notify| {
-            let supervisor = driver::spawn(system, &supervisor, path, notify);
+            let supervisor = spawn(system, path, notify)?;
             Ok(Started { id: supervisor.id(), handle: Box::new(supervisor) })
         };
         let spec = Self::new(name, start);
@@ -132,6 +176,8 @@ impl ChildSpec {
             kind: ChildKind::Actor,
             restart: Restart::Permanent,
             shutdown: Shutdown::Timeout(DEFAULT_SHUTDOWN),
+            significant: false,
+            backoff: None,
             drain: false,
             start: Box::new(start),
         }
@@ -146,6 +192,22 @@ impl ChildSpec {
     /// Sets how it is stopped.
     pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
         self.shutdown = shutdown;
+        self
+    }
+
+    /// Sets whether its own end counts for the [`AutoShutdown`](crate::AutoShutdown) of its supervisor.
+    ///
+    /// As in OTP, a permanent child cannot be significant, because it never ends on its own account; nor can a child
+    /// of a supervisor that does not shut down by itself. Such a supervisor does not start, and such a child is not
+    /// added.
+    pub fn significant(mut self, significant: bool) -> Self {
+        self.significant = significant;
+        self
+    }
+
+    /// Sets how long its supervisor waits before it starts it again after a failure; not at all, unless set.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = Some(backoff);
         self
     }
 
@@ -182,16 +244,15 @@ fn start_actor<A: Actor>(
     drain: Drain,
     notify: Notify,
     make: &Arc<impl Fn() -> A + Send + Sync + 'static>,
-) -> Result<Started, ExitReason> {
+) -> Result<ActorHandle<A::Msg>, ExitReason> {
     let receiver = mailbox.receiver()?;
     let shared = Arc::clone(mailbox.shared());
-    let id = shared.id();
     let make = Arc::clone(make);
     let system = system.clone();
-    let reporter = system.reporter(Some(path), id);
+    let reporter = system.reporter(Some(path), shared.id());
     let birth = Birth { system, reporter, mailbox, receiver, notify: Some(notify) };
     let control = cell::spawn(birth, move || make());
-    Ok(Started { id, handle: Box::new(ActorHandle { control, shared, drain }) })
+    Ok(ActorHandle { control, shared, drain })
 }
 
 struct ActorHandle<M> {
@@ -200,7 +261,16 @@ struct ActorHandle<M> {
     drain: Drain,
 }
 
-impl<M: Send> Handle for ActorHandle<M> {
+impl<M: Send + 'static> ActorHandle<M> {
+    fn probed(self, probe: &Option<Arc<Probe<M>>>) -> Box<dyn Handle> {
+        match probe {
+            Some(probe) => Box::new(Probed { actor: self, probe: Arc::clone(probe) }),
+            None => Box::new(self),
+        }
+    }
+}
+
+impl<M: Send + 'static> Handle for ActorHandle<M> {
     fn stop(&self, last: bool) {
         if self.drain.wanted && (last || !self.drain.retained) {
             self.control.drain(&self.shared);
@@ -211,5 +281,25 @@ impl<M: Send> Handle for ActorHandle<M> {
 
     fn kill(&self) {
         self.control.kill();
+    }
+}
+
+struct Probed<M> {
+    actor: ActorHandle<M>,
+    probe: Arc<Probe<M>>,
+}
+
+impl<M: Send + 'static> Handle for Probed<M> {
+    fn stop(&self, last: bool) {
+        self.actor.stop(last);
+    }
+
+    fn kill(&self) {
+        self.actor.kill();
+    }
+
+    fn probe(&self, system: &System) -> Option<Prober> {
+        let target = ActorRef::new(Arc::clone(&self.actor.shared));
+        Some(Prober::start(system, &self.probe, target, &self.actor.control))
     }
 }
