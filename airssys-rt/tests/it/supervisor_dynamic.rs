@@ -1,8 +1,8 @@
 //! Supervisors of many children of one kind: `simple_one_for_one` in OTP's suite.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use airssys_rt::Restart::{self, Permanent, Temporary, Transient};
@@ -430,7 +430,6 @@ async fn simple_one_for_one_scale_many_temporary_children() {
         .start(Supervisor::new("top", OneForOne).child(ChildSpec::dynamic(supervisor)))
         .await
         .unwrap();
-    let children = Mutex::new(Vec::with_capacity(MANY));
     let starters: Vec<_> = (0..100)
         .map(|starter| {
             let idlers = idlers.clone();
@@ -443,10 +442,10 @@ async fn simple_one_for_one_scale_many_temporary_children() {
             })
         })
         .collect();
+    let mut children = Vec::with_capacity(MANY);
     for starter in starters {
-        children.lock().unwrap().extend(starter.await.unwrap());
+        children.extend(starter.await.unwrap());
     }
-    let mut children = children.into_inner().unwrap();
     assert_eq!(idlers.count_children().await.active, MANY);
     // A tenth crashes, a tenth is terminated, the rest is stopped at the end.
     for child in children.drain(..MANY / 10) {
