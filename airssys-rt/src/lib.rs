@@ -34,6 +34,8 @@
 //! * [`Mailbox`]: a bounded queue of messages, which may outlive the actor that reads it.
 //! * [`ExitReason`]: why an actor ended. Every end has one; a panic is one too.
 //! * [`Supervisor`]: starts its [`ChildSpec`]s in order, restarts them by its [`Strategy`], stops them in reverse.
+//!   [`SupervisorRef`]: adds and removes children while it runs.
+//! * [`DynamicSupervisor`]: starts children of one kind when they are asked for, up to millions.
 //! * [`System`]: where actors and supervision trees are started.
 //! * [`Observer`]: is told of every event in their lives.
 //!

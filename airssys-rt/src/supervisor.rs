@@ -19,6 +19,7 @@ mod strategy;
 
 use std::error::Error;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +50,52 @@ const DEFAULT_PERIOD: Duration = Duration::from_secs(5);
 /// Children are started one after the other, each when the one before is initialised, and stopped in reverse.
 /// More failures than the intensity allows end the supervisor with [`ExitReason::GaveUp`], after its children; then
 /// its own supervisor acts.
+///
+/// ```
+/// # use airssys_rt::{Actor, Context, ExitReason};
+/// use airssys_rt::{ChildSpec, Restart, Strategy, Supervisor, System};
+/// use std::time::Duration;
+///
+/// # struct Worker;
+/// # impl Actor for Worker {
+/// #     type Msg = ();
+/// #     async fn handle(&mut self, (): (), _: &mut Context<Self>) -> Result<(), ExitReason> { Ok(()) }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let workers = Supervisor::new("workers", Strategy::OneForOne)
+///     .child(ChildSpec::actor("first", || Worker))
+///     .child(ChildSpec::actor("second", || Worker).restart(Restart::Transient));
+/// let top = Supervisor::new("top", Strategy::RestForOne)
+///     .intensity(5, Duration::from_secs(60))
+///     .child(ChildSpec::actor("store", || Worker))
+///     .child(ChildSpec::supervisor(workers));
+/// let tree = System::new().start(top).await?;
+/// tree.start_child(ChildSpec::actor("late", || Worker)).await?;
+/// tree.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # What OTP says, and where
+///
+/// The rules are those of the `supervisor` module of OTP's stdlib and of the chapter *Supervisor Behaviour* of its
+/// design principles; where this documentation is silent, theirs applies.
+///
+/// | rule | in OTP | here |
+/// |---|---|---|
+/// | whom a failure concerns | `strategy`, *Restart Strategy* | [`Strategy`] |
+/// | when a child is started again | `restart`, *Child Specification* | [`Restart`] |
+/// | how often | `intensity`, `period`, *Maximum Restart Intensity*; `add_restart/1` | [`intensity`](Self::intensity) |
+/// | how a child is stopped | `shutdown`; `shutdown/1` | [`Shutdown`] |
+/// | when a supervisor ends by itself | `auto_shutdown`, `significant`, *Automatic Shutdown*; `do_auto_shutdown/2` | [`AutoShutdown`] |
+/// | a restart that fails is tried again by a message to itself | `try_again_restart/2` | so that a stop gets in between |
+/// | children at run time | `start_child/2` and its like | [`SupervisorRef`] |
+/// | children of one kind | *Simplified one_for_one Supervisors* | [`DynamicSupervisor`] |
+///
+/// Three things differ. Children start and stop while their supervisor goes on; OTP's waits for each, and answers
+/// nobody meanwhile. A failure during a restart widens the restart that is under way, where OTP would begin another
+/// one after it. And [`Backoff`] and [`Probe`] are options that OTP does not have.
 pub struct Supervisor {
     name: Arc<str>,
     strategy: Strategy,
@@ -172,6 +219,16 @@ impl Error for StartError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.reason.error()
     }
+}
+
+/// Runs code of the user whose panic must not be the supervisor's.
+fn contained<R>(code: impl FnOnce() -> R) -> Result<R, ExitReason> {
+    catch_unwind(AssertUnwindSafe(code)).map_err(ExitReason::from_panic)
+}
+
+/// Drops what is the user's, as if nothing could happen.
+fn discard<T>(value: T) {
+    drop(contained(|| drop(value)));
 }
 
 /// Two children of one supervisor have the same name.

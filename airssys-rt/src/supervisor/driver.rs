@@ -18,7 +18,7 @@ use super::children::{Child, Children, Key, Phase, Purpose};
 use super::handle::SupervisorRef;
 use super::intensity::Intensity;
 use super::life::{Life, Order, Orders};
-use super::{DuplicateName, StartError, Strategy, Supervisor};
+use super::{DuplicateName, StartError, Strategy, Supervisor, discard};
 use crate::actor::{Actor, Context, Init};
 use crate::actor_ref::{ActorId, ActorRef};
 use crate::cell::{self, Birth, Notify, Outcome};
@@ -26,6 +26,7 @@ use crate::exit::ExitReason;
 use crate::mailbox::{Mailbox, MailboxInUse};
 use crate::observe::{EventKind, Reporter};
 use crate::system::System;
+use crate::timer::TimerRef;
 
 /// What a supervisor reacts to.
 pub(super) enum Event {
@@ -221,7 +222,7 @@ impl Driver {
         } else if failed_start && fall.purpose != Purpose::Restart {
             self.rest(key, reason);
             if fall.purpose == Purpose::Added {
-                drop(self.children.remove(key));
+                discard(self.children.remove(key));
             }
         } else if failed_start || fall.applies {
             self.restart(key, cx);
@@ -367,7 +368,7 @@ impl Driver {
 
     fn forget_temporary(&mut self, key: Key) {
         if self.children.get(key).is_some_and(Child::is_temporary) {
-            drop(self.children.remove(key));
+            discard(self.children.remove(key));
         }
     }
 
@@ -442,7 +443,7 @@ impl Driver {
         if !child.rests() {
             return Err(refusal(child));
         }
-        drop(self.children.remove(key));
+        discard(self.children.remove(key));
         Ok(())
     }
 }
@@ -454,7 +455,7 @@ fn refusal(child: &Child) -> ChildError {
     if restarting { ChildError::Restarting } else { ChildError::Running }
 }
 
-fn cancel(timer: Option<crate::timer::TimerRef>, cx: &mut Context<Driver>) {
+fn cancel(timer: Option<TimerRef>, cx: &mut Context<Driver>) {
     if let Some(timer) = timer {
         cx.cancel(timer);
     }
@@ -463,6 +464,10 @@ fn cancel(timer: Option<crate::timer::TimerRef>, cx: &mut Context<Driver>) {
 /// None is left to kill where the end was orderly. With the children go the mailboxes that their descriptions own.
 impl Drop for Driver {
     fn drop(&mut self) {
-        self.children.drain().for_each(|mut child| child.kill());
+        for mut child in self.children.drain() {
+            child.kill();
+            discard(child);
+        }
+        std::mem::take(&mut self.specs).into_iter().for_each(discard);
     }
 }

@@ -2,9 +2,13 @@
 
 use std::error::Error;
 use std::fmt;
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use super::contained;
 use crate::actor::{Actor, Context, Init};
 use crate::actor_ref::ActorRef;
 use crate::call::{CallError, Reply};
@@ -134,7 +138,12 @@ impl<M: Send + 'static> Actor for Inquiry<M> {
     }
 
     async fn handle(&mut self, Due: Due, cx: &mut Context<Self>) -> Result<(), ExitReason> {
-        match self.target.call(&self.probe.question, self.probe.timeout).await {
+        let mut call = pin!(self.target.call(&self.probe.question, self.probe.timeout));
+        // The question is code of the user. One that panics is one without an answer.
+        let answer = poll_fn(|task| {
+            contained(|| call.as_mut().poll(task)).unwrap_or(Poll::Ready(Err(CallError::Dropped)))
+        });
+        match answer.await {
             Ok(()) => self.misses = 0,
             // It ended, or was told to: there is nobody to judge.
             Err(CallError::NoProc) => return Err(ExitReason::Normal),

@@ -9,7 +9,7 @@ use airssys_rt::{
 };
 use tokio::time::Instant;
 
-use crate::stage::{Do, Plan, Stage, crash, named, settle, start, top};
+use crate::stage::{Do, LONG, Plan, Stage, crash, named, settle, start, top};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -348,4 +348,53 @@ async fn a_child_that_is_done_can_be_deleted() {
     supervisor.start_child(stage.child("a")).await.unwrap();
     stage.exit("a", crash()).await;
     stage.saw(&["+a", "-a normal", "+a", "-a shutdown", "+a", "-a crash", "+a"]);
+}
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("dropped");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_description_that_panics_is_not_the_supervisors_end() {
+    let stage = Stage::default();
+    let supervisor = start(top(OneForOne, [stage.child("a")])).await;
+    for name in ["b", "c"] {
+        let (bomb, stage) = (Bomb, stage.clone());
+        let child = ChildSpec::actor(name, move || {
+            let _ = &bomb;
+            stage.lone("bomber")
+        });
+        supervisor.start_child(child).await.unwrap();
+    }
+    supervisor.terminate_child("b").await.unwrap();
+    supervisor.delete_child("b").await.unwrap();
+    assert_eq!(names(&supervisor).await, ["a", "c"]);
+    supervisor.shutdown().await;
+    assert!(matches!(supervisor.exited().await, ExitReason::Shutdown));
+}
+
+/// What a failure costs does not grow with the siblings: ten thousand failures of ten thousand children.
+#[tokio::test]
+async fn a_crowd_that_fails_is_started_again() {
+    const MANY: usize = 10_000;
+    let stage = Stage::default();
+    let children = (0..MANY).map(|number| stage.child(&number.to_string()));
+    let supervisor = start(named("top", OneForOne, children).intensity(MANY, LONG)).await;
+    let before: Vec<_> = (0..MANY).map(|number| stage.player(&number.to_string())).collect();
+    for player in &before {
+        player.try_cast(Do::Exit(crash())).unwrap();
+    }
+    for player in &before {
+        player.exited().await;
+    }
+    while supervisor.which_children().await.iter().any(|child| child.state != ChildState::Running) {
+        tokio::task::yield_now().await;
+    }
+    assert!(supervisor.which_children().await.iter().all(|child| child.restarts == 1));
+    supervisor.shutdown().await;
 }

@@ -392,6 +392,22 @@ async fn an_argument_that_panics_is_not_the_supervisors_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_stops_starts_nobody() {
+    let backoff = Backoff::exponential(SECOND, SECOND);
+    let ground = Playground::open(|players| players.backoff(backoff).shutdown(Shutdown::Infinity)).await;
+    ground.start("a").await;
+    ground.start("b").await;
+    ground.stage.slow_farewell("a", 10 * SECOND);
+    ground.stage.crash("b").await;
+    let top = ground.top.clone();
+    let stopped = tokio::spawn(async move { top.shutdown().await });
+    settle().await;
+    refused(ground.players.start_child("c".to_owned()).await, "NoProc");
+    stopped.await.unwrap();
+    ground.stage.saw(&["+a", "+b", "-b crash", "-a shutdown"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_mailbox_that_is_in_use_is_a_failed_start() {
     let mailbox = Mailbox::default();
     let supervisor = DynamicSupervisor::new("dyn", |()| Idle).mailbox(move || mailbox.clone());

@@ -141,7 +141,7 @@ async fn the_intensity_counts_failures_when_they_happen() {
 }
 
 fn probe() -> Probe<Do> {
-    Probe::new(10 * SECOND, |reply| Do::Ping(reply)).timeout(SECOND).threshold(2)
+    Probe::new(10 * SECOND, Do::Ping).timeout(SECOND).threshold(2)
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,6 +196,17 @@ async fn a_reply_that_is_dropped_is_no_answer() {
     let reason = stage.player("a").exited().await;
     assert_eq!(reason.to_string(), "killed: no answer to 3 health probes in a row");
     assert!(reason.error().unwrap().source().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_panics_is_one_without_an_answer() {
+    let stage = Stage::default();
+    let probe = Probe::new(SECOND, |_| panic!("no question")).threshold(2);
+    start(named("top", OneForOne, [stage.probed("a", probe).restart(Temporary)])).await;
+    let began = Instant::now();
+    let reason = stage.player("a").exited().await;
+    assert!(reason.error().is_some_and(|error| error.is::<ProbeFailed>()), "{reason}");
+    assert_eq!(began.elapsed().as_secs(), 2);
 }
 
 #[tokio::test(start_paused = true)]

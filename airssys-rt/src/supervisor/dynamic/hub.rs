@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,13 +16,13 @@ use crate::cell::{self, Birth, Control, Notify, Outcome};
 use crate::exit::ExitReason;
 use crate::mailbox::{Mailbox, MailboxInUse};
 use crate::observe::{EventKind, Reporter};
-use crate::supervisor::StartError;
 use crate::supervisor::admin::{Admin, Answer, ChildError, Inbox};
 use crate::supervisor::backoff::{Chance, Strikes};
 use crate::supervisor::child::{Restart, Shutdown};
 use crate::supervisor::handle::{ChildCount, ChildInfo, ChildKind, ChildState, SupervisorRef};
 use crate::supervisor::intensity::Intensity;
 use crate::supervisor::life::{Life, Order, Orders};
+use crate::supervisor::{StartError, contained, discard};
 use crate::system::System;
 use crate::timer::TimerRef;
 
@@ -201,8 +200,7 @@ impl<T: Clone + Send + 'static, A: Actor> Hub<T, A> {
         place: u32,
         argument: impl FnOnce() -> T,
     ) -> Result<(ActorRef<A::Msg>, Arc<Control>), ExitReason> {
-        let made = catch_unwind(AssertUnwindSafe(|| (argument(), (self.template.mailbox)())));
-        let (argument, mailbox) = made.map_err(ExitReason::from_panic)?;
+        let (argument, mailbox) = contained(|| (argument(), (self.template.mailbox)()))?;
         let receiver = mailbox.receiver()?;
         let actor = mailbox.actor_ref();
         let (id, to) = (actor.id(), self.inbox.clone());
@@ -365,10 +363,13 @@ impl<T: Clone + Send + 'static, A: Actor> Hub<T, A> {
     }
 
     fn on_due(&mut self, place: u32, id: ActorId) {
+        let ending = self.life.ending().is_some();
         let Some(entry) = self.entry(place, id) else { return };
         entry.extra().timer = None;
         match entry.phase {
             Phase::Stopping => entry.control.kill(),
+            // The end will come to it.
+            Phase::Waiting if ending => {}
             Phase::Waiting => {
                 self.waiting -= 1;
                 self.again(place);
@@ -427,6 +428,8 @@ impl<T: Clone + Send + 'static, A: Actor> Hub<T, A> {
     }
 
     fn sweep_all(&mut self, kill: bool, cx: &mut Context<Self>) {
+        // Nobody asks any more, lest the end waits behind a crowd.
+        self.front.set(None);
         let under_way = self.sweep.replace(Sweep { next: 0, kill }).is_some();
         // One that is under way has its next turn in the mailbox already.
         if !under_way {
@@ -531,16 +534,6 @@ impl<T, A: Actor> Template<T, A> {
     }
 }
 
-/// Runs code of the user, whose panic must not be the supervisor's.
-fn contained<R>(code: impl FnOnce() -> R) -> Result<R, ExitReason> {
-    catch_unwind(AssertUnwindSafe(code)).map_err(ExitReason::from_panic)
-}
-
-/// Drops what is the user's, as if nothing could happen.
-fn discard<T>(value: T) {
-    drop(contained(|| drop(value)));
-}
-
 /// Hashes the ids of actors, which nobody chooses: the same in every run, and at hardly any cost.
 #[derive(Default)]
 struct IdHasher(u64);
@@ -557,5 +550,18 @@ impl Hasher for IdHasher {
 
     fn finish(&self) -> u64 {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a child costs its supervisor: this, its place by id, and the closure that brings its news.
+    #[test]
+    fn a_child_costs_little() {
+        assert!(size_of::<Entry<u64, u64>>() <= 48, "{}", size_of::<Entry<u64, u64>>());
+        let news = size_of::<(ActorRef<Event<u64, u64>>, u32, ActorId)>();
+        assert!(news <= 24, "{news}");
     }
 }
