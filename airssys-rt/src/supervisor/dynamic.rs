@@ -1,5 +1,6 @@
 //! Supervisors with many children of one kind, started when they are needed.
 
+mod entry;
 mod hub;
 mod slab;
 
@@ -9,11 +10,13 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use self::hub::{Event, Hub};
+use self::entry::Event;
+use self::hub::Hub;
 use super::admin::ChildError;
 use super::backoff::Backoff;
 use super::child::{ChildSpec, DEFAULT_SHUTDOWN, Restart, Shutdown};
 use super::handle::ChildCount;
+use super::probe::Probe;
 use super::{DEFAULT_INTENSITY, DEFAULT_PERIOD};
 use crate::actor::Actor;
 use crate::actor_ref::{ActorId, ActorRef};
@@ -74,6 +77,7 @@ struct Template<T, A: Actor> {
     max_restarts: usize,
     period: Duration,
     backoff: Option<Backoff>,
+    probe: Option<Arc<Probe<A::Msg>>>,
     seed: u64,
 }
 
@@ -94,6 +98,7 @@ impl<T: Clone + Send + 'static, A: Actor> DynamicSupervisor<T, A> {
             max_restarts: DEFAULT_INTENSITY,
             period: DEFAULT_PERIOD,
             backoff: None,
+            probe: None,
             seed: 0,
         };
         Self { template, front: Arc::new(Front(Mutex::new(None))) }
@@ -144,6 +149,14 @@ impl<T: Clone + Send + 'static, A: Actor> DynamicSupervisor<T, A> {
     /// Sets how long a child that failed waits for its next start; not at all, unless set.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.template.backoff = Some(backoff);
+        self
+    }
+
+    /// Sets how each child is asked whether it is well; not at all, unless set.
+    ///
+    /// Whoever asks is an actor too: with a probe, a child costs about twice as much.
+    pub fn probe(mut self, probe: Probe<A::Msg>) -> Self {
+        self.template.probe = Some(Arc::new(probe));
         self
     }
 

@@ -379,7 +379,7 @@ async fn a_description_that_panics_is_not_the_supervisors_end() {
 }
 
 /// What a failure costs does not grow with the siblings: ten thousand failures of ten thousand children.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_that_fails_is_started_again() {
     const MANY: usize = 10_000;
     let stage = Stage::default();

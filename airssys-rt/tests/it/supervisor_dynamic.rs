@@ -9,7 +9,7 @@ use airssys_rt::Restart::{self, Permanent, Temporary, Transient};
 use airssys_rt::Strategy::OneForOne;
 use airssys_rt::{
     Actor, ActorRef, Backoff, ChildError, ChildSpec, ChildState, Context, DynamicRef, DynamicSupervisor,
-    ExitReason, Init, Mailbox, Reply, Shutdown, Supervisor, SupervisorRef, System,
+    ExitReason, Init, Mailbox, Probe, ProbeFailed, Reply, Shutdown, Supervisor, SupervisorRef, System,
 };
 use tokio::time::Instant;
 
@@ -392,6 +392,26 @@ async fn an_argument_that_panics_is_not_the_supervisors_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_child_that_does_not_answer_its_probes_is_restarted() {
+    let probe = Probe::new(SECOND, Do::Ping).threshold(1);
+    let ground = Playground::open(|players| players.probe(probe)).await;
+    let (a, _b) = (ground.start("a").await, ground.start("b").await);
+    for _ in 0..2 {
+        let sick = ground.stage.player("a");
+        ground.stage.tell("a", Do::Hang).await;
+        assert!(sick.exited().await.error().is_some_and(|error| error.is::<ProbeFailed>()));
+        settle().await;
+    }
+    assert_ne!(ground.stage.player("a").id(), a.id());
+    ground.stage.saw(&["+a", "+b", "+a", "+a"]);
+    ground.stage.slow_farewell("b", 4 * SECOND);
+    ground.top.shutdown().await;
+    let mut end = ground.stage.journal();
+    end.sort();
+    assert_eq!(end, ["-a shutdown", "-b shutdown"], "one that stops is not asked");
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_stops_starts_nobody() {
     let backoff = Backoff::exponential(SECOND, SECOND);
     let ground = Playground::open(|players| players.backoff(backoff).shutdown(Shutdown::Infinity)).await;
@@ -435,7 +455,7 @@ fn its_children_die_with_their_runtime() {
 /// As many as are quickly started where nothing is optimised.
 const MANY: usize = 100_000;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn simple_one_for_one_scale_many_temporary_children() {
     let supervisor = DynamicSupervisor::new("dyn", |_: usize| Idle)
         .restart(Temporary)

@@ -1,13 +1,14 @@
 //! The actor that is a dynamic supervisor. Like the other kind, it never waits for a child.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::entry::{Entry, Event, Extra, IdHasher, NAME, Phase};
 use super::slab::Slab;
 use super::{Front, Template};
 use crate::actor::{Actor, Context, Init};
@@ -16,116 +17,18 @@ use crate::cell::{self, Birth, Control, Notify, Outcome};
 use crate::exit::ExitReason;
 use crate::mailbox::{Mailbox, MailboxInUse};
 use crate::observe::{EventKind, Reporter};
-use crate::supervisor::admin::{Admin, Answer, ChildError, Inbox};
-use crate::supervisor::backoff::{Chance, Strikes};
+use crate::supervisor::admin::{Admin, Answer, ChildError};
+use crate::supervisor::backoff::Chance;
 use crate::supervisor::child::{Restart, Shutdown};
-use crate::supervisor::handle::{ChildCount, ChildInfo, ChildKind, ChildState, SupervisorRef};
+use crate::supervisor::handle::{ChildCount, SupervisorRef};
 use crate::supervisor::intensity::Intensity;
 use crate::supervisor::life::{Life, Order, Orders};
+use crate::supervisor::probe::Prober;
 use crate::supervisor::{StartError, contained, discard};
 use crate::system::System;
-use crate::timer::TimerRef;
-
-/// The name that all children share.
-const NAME: &str = "*";
 
 /// How many children are stopped before other events get their turn.
 const SWEEP: usize = 1024;
-
-/// What a dynamic supervisor reacts to.
-pub(super) enum Event<T, M> {
-    Start {
-        argument: T,
-        answer: Answer<ActorRef<M>>,
-    },
-    Child {
-        place: u32,
-        id: ActorId,
-        outcome: Outcome,
-    },
-    /// The timer of a child.
-    Due {
-        place: u32,
-        id: ActorId,
-    },
-    Terminate {
-        id: ActorId,
-        answer: Option<Answer<()>>,
-    },
-    List(oneshot::Sender<Vec<ActorRef<M>>>),
-    /// Go on stopping.
-    Sweep,
-    /// The shutdown time of all is over.
-    Late,
-    Admin(Admin),
-}
-
-impl<T, M> From<Admin> for Event<T, M> {
-    fn from(request: Admin) -> Self {
-        Self::Admin(request)
-    }
-}
-
-impl<T: Send + 'static, M: Send + 'static> Inbox for Event<T, M> {
-    const DYNAMIC: bool = true;
-}
-
-struct Entry<T, M> {
-    /// The incarnation that runs; while none does, the last one.
-    actor: ActorRef<M>,
-    control: Arc<Control>,
-    /// What it is made from, where it may have to be made again.
-    argument: Option<T>,
-    phase: Phase,
-    restarts: u32,
-    /// What most children do not have most of the time.
-    extra: Option<Box<Extra<M>>>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Starting,
-    Up,
-    Stopping,
-    /// For its next start.
-    Waiting,
-}
-
-struct Extra<M> {
-    starter: Option<Answer<ActorRef<M>>>,
-    stoppers: Vec<Answer<()>>,
-    timer: Option<TimerRef>,
-    strikes: Strikes,
-}
-
-impl<M> Default for Extra<M> {
-    fn default() -> Self {
-        Self { starter: None, stoppers: Vec::new(), timer: None, strikes: Strikes::default() }
-    }
-}
-
-impl<T, M: Send + 'static> Entry<T, M> {
-    fn extra(&mut self) -> &mut Extra<M> {
-        self.extra.get_or_insert_default()
-    }
-
-    fn info(&self) -> ChildInfo {
-        let state = match self.phase {
-            Phase::Starting | Phase::Waiting => ChildState::Starting,
-            Phase::Up => ChildState::Running,
-            Phase::Stopping => ChildState::Stopping,
-        };
-        ChildInfo {
-            name: Arc::from(NAME),
-            id: (self.phase != Phase::Waiting).then(|| self.actor.id()),
-            kind: ChildKind::Actor,
-            state,
-            restarts: self.restarts,
-            children: Vec::new(),
-            supervisor: None,
-        }
-    }
-}
 
 /// The fields are dropped in this order: the end is told when the children are gone.
 pub(super) struct Hub<T, A: Actor> {
@@ -266,6 +169,9 @@ impl<T: Clone + Send + 'static, A: Actor> Hub<T, A> {
         let ending = self.life.ending().is_some();
         let restart = self.template.restart;
         let Some(entry) = self.entry(place, id) else { return };
+        if let Some(extra) = &mut entry.extra {
+            extra.prober = None;
+        }
         let wanted = ending || entry.phase == Phase::Stopping;
         let first = failed_start && entry.extra.as_ref().is_some_and(|extra| extra.starter.is_some());
         if wanted || first || !failed_start && !restart.applies_to(&reason) {
@@ -279,6 +185,8 @@ impl<T: Clone + Send + 'static, A: Actor> Hub<T, A> {
     fn on_up(&mut self, place: u32, id: ActorId, cx: &mut Context<Self>) {
         let now = self.born.elapsed();
         let remembers = self.template.backoff.is_some();
+        let probe = self.template.probe.clone();
+        let system = self.system.clone();
         let Some(entry) = self.entry(place, id).filter(|entry| entry.phase == Phase::Starting) else {
             return;
         };
@@ -289,6 +197,10 @@ impl<T: Clone + Send + 'static, A: Actor> Hub<T, A> {
             entry.extra().strikes.up(now);
         } else {
             entry.extra = None;
+        }
+        if let Some(probe) = &probe {
+            let prober = Prober::start(&system, probe, child.clone(), &entry.control);
+            entry.extra().prober = Some(prober);
         }
         // Nobody would know of a child whose starter has gone.
         if starter.is_some_and(|starter| starter.send(Ok(child)).is_err()) {
@@ -520,48 +432,5 @@ impl<T, A: Actor> Drop for Hub<T, A> {
         while let Some(entry) = self.children.pop() {
             discard(entry.argument);
         }
-    }
-}
-
-impl<T, A: Actor> Template<T, A> {
-    fn stop(&self, entry: &mut Entry<T, A::Msg>) {
-        entry.phase = Phase::Stopping;
-        match self.shutdown {
-            Shutdown::BrutalKill => entry.control.kill(),
-            _ if self.drain => entry.control.drain(entry.actor.shared()),
-            _ => entry.control.stop(),
-        }
-    }
-}
-
-/// Hashes the ids of actors, which nobody chooses: the same in every run, and at hardly any cost.
-#[derive(Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|&byte| self.write_u64(u64::from(byte)));
-    }
-
-    fn write_u64(&mut self, id: u64) {
-        let mixed = (self.0 ^ id).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = mixed ^ (mixed >> 32);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What a child costs its supervisor: this, its place by id, and the closure that brings its news.
-    #[test]
-    fn a_child_costs_little() {
-        assert!(size_of::<Entry<u64, u64>>() <= 48, "{}", size_of::<Entry<u64, u64>>());
-        let news = size_of::<(ActorRef<Event<u64, u64>>, u32, ActorId)>();
-        assert!(news <= 24, "{news}");
     }
 }
