@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use self::entry::Event;
+use self::entry::{Begun, Event};
 use self::hub::Hub;
 use super::admin::ChildError;
 use super::backoff::Backoff;
@@ -221,7 +221,7 @@ impl<T: Send + 'static, M: Send + 'static> DynamicRef<T, M> {
         let hub = self.front.hub()?;
         hub.try_cast(Event::Start { argument, answer }).map_err(|_| ChildError::NoProc)?;
         let mut pending = Pending { answered, hub };
-        (&mut pending.answered).await.unwrap_or(Err(ChildError::NoProc))
+        (&mut pending.answered).await.unwrap_or(Err(ChildError::NoProc)).map(|begun| begun.actor)
     }
 
     /// Stops a child, as its [`Shutdown`] says, and forgets it. Resolves when it has ended.
@@ -236,7 +236,7 @@ impl<T: Send + 'static, M: Send + 'static> DynamicRef<T, M> {
     /// Dropping the future does not take the order back.
     pub async fn terminate_child(&self, id: ActorId) -> Result<(), ChildError> {
         let (answer, answered) = oneshot::channel();
-        let request = Event::Terminate { id, answer: Some(answer) };
+        let request = Event::Terminate { id, answer };
         self.front.hub()?.try_cast(request).map_err(|_| ChildError::NoProc)?;
         answered.await.unwrap_or(Err(ChildError::NoProc))
     }
@@ -267,7 +267,7 @@ impl<T: Send + 'static, M: Send + 'static> DynamicRef<T, M> {
 
 /// A child that was asked for. Dropped, it takes back a child that nobody would know of.
 struct Pending<T: Send + 'static, M: Send + 'static> {
-    answered: oneshot::Receiver<Result<ActorRef<M>, ChildError>>,
+    answered: oneshot::Receiver<Result<Begun<M>, ChildError>>,
     hub: ActorRef<Event<T, M>>,
 }
 
@@ -275,8 +275,8 @@ impl<T: Send + 'static, M: Send + 'static> Drop for Pending<T, M> {
     fn drop(&mut self) {
         // From here on the answer finds nobody, which the supervisor notices.
         self.answered.close();
-        if let Ok(Ok(child)) = self.answered.try_recv() {
-            drop(self.hub.try_cast(Event::Terminate { id: child.id(), answer: None }));
+        if let Ok(Ok(begun)) = self.answered.try_recv() {
+            drop(self.hub.try_cast(Event::Abandon(begun.ticket)));
         }
     }
 }

@@ -257,17 +257,19 @@ async fn a_start_that_is_dropped_is_taken_back() {
 
     // One that is answered already, but not heard.
     let mut asked = Box::pin(ground.players.start_child("b".to_owned()));
-    assert!(futures_poll(&mut asked).await);
+    assert!(poll_once(&mut asked).await);
     settle().await;
     ground.stage.saw(&["+b"]);
+    // Not even when it has become another actor meanwhile.
+    ground.stage.crash("b").await;
     drop(asked);
     settle().await;
-    ground.stage.saw(&["-b shutdown"]);
+    ground.stage.saw(&["-b crash", "+b", "-b shutdown"]);
     assert_eq!(ground.counts().await, [1, 0, 0, 0]);
 }
 
 /// Polls once; true where it is not ready.
-async fn futures_poll<F: Future + Unpin>(future: &mut F) -> bool {
+async fn poll_once<F: Future + Unpin>(future: &mut F) -> bool {
     std::future::poll_fn(|cx| std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(cx).is_pending()))
         .await
 }

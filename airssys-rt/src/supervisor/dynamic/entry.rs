@@ -23,7 +23,7 @@ pub(super) const NAME: &str = "*";
 pub(super) enum Event<T, M> {
     Start {
         argument: T,
-        answer: Answer<ActorRef<M>>,
+        answer: Answer<Begun<M>>,
     },
     Child {
         place: u32,
@@ -37,8 +37,10 @@ pub(super) enum Event<T, M> {
     },
     Terminate {
         id: ActorId,
-        answer: Option<Answer<()>>,
+        answer: Answer<()>,
     },
+    /// Nobody knows of this child.
+    Abandon(Ticket),
     List(oneshot::Sender<Vec<ActorRef<M>>>),
     /// Go on stopping.
     Sweep,
@@ -57,6 +59,20 @@ impl<T: Send + 'static, M: Send + 'static> Inbox for Event<T, M> {
     const DYNAMIC: bool = true;
 }
 
+/// A child that has been started, on its way to whoever asked for it.
+pub(super) struct Begun<M> {
+    pub(super) actor: ActorRef<M>,
+    pub(super) ticket: Ticket,
+}
+
+/// Names a child across its incarnations.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ticket {
+    pub(super) place: u32,
+    /// Tells those apart that have one place one after the other.
+    pub(super) serial: u32,
+}
+
 pub(super) struct Entry<T, M> {
     /// The incarnation that runs; while none does, the last one.
     pub(super) actor: ActorRef<M>,
@@ -65,6 +81,7 @@ pub(super) struct Entry<T, M> {
     pub(super) argument: Option<T>,
     pub(super) phase: Phase,
     pub(super) restarts: u32,
+    pub(super) serial: u32,
     /// What most children do not have most of the time.
     pub(super) extra: Option<Box<Extra<M>>>,
 }
@@ -79,7 +96,7 @@ pub(super) enum Phase {
 }
 
 pub(super) struct Extra<M> {
-    pub(super) starter: Option<Answer<ActorRef<M>>>,
+    pub(super) starter: Option<Answer<Begun<M>>>,
     pub(super) stoppers: Vec<Answer<()>>,
     pub(super) timer: Option<TimerRef>,
     pub(super) strikes: Strikes,
@@ -155,7 +172,7 @@ mod tests {
     /// What a child costs its supervisor: this, its place by id, and the closure that brings its news.
     #[test]
     fn a_child_costs_little() {
-        assert!(size_of::<Entry<u64, u64>>() <= 48, "{}", size_of::<Entry<u64, u64>>());
+        assert!(size_of::<Entry<u64, u64>>() <= 56, "{}", size_of::<Entry<u64, u64>>());
         let news = size_of::<(ActorRef<Event<u64, u64>>, u32, ActorId)>();
         assert!(news <= 24, "{news}");
     }

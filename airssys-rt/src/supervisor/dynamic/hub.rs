@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::entry::{Entry, Event, Extra, IdHasher, NAME, Phase};
+use super::entry::{Begun, Entry, Event, Extra, IdHasher, NAME, Phase, Ticket};
 use super::slab::Slab;
 use super::{Front, Template};
 use crate::actor::{Actor, Context, Init};
@@ -34,6 +34,8 @@ const SWEEP: usize = 1024;
 pub(super) struct Hub<T, A: Actor> {
     children: Slab<Entry<T, A::Msg>>,
     places: HashMap<ActorId, u32, BuildHasherDefault<IdHasher>>,
+    /// That of the next child.
+    serial: u32,
     /// Those that wait for their next start.
     waiting: usize,
     sweep: Option<Sweep>,
@@ -78,6 +80,7 @@ impl<T: Clone + Send + 'static, A: Actor> Hub<T, A> {
         let hub = Self {
             children: Slab::new(),
             places: HashMap::default(),
+            serial: 0,
             waiting: 0,
             sweep: None,
             template: Arc::clone(template),
@@ -117,7 +120,7 @@ impl<T: Clone + Send + 'static, A: Actor> Hub<T, A> {
         Ok((actor, control))
     }
 
-    fn on_start(&mut self, argument: T, answer: Answer<ActorRef<A::Msg>>) {
+    fn on_start(&mut self, argument: T, answer: Answer<Begun<A::Msg>>) {
         let place = self.children.vacant().filter(|_| self.children.len() < self.template.max_children);
         let place = match place {
             _ if self.life.ending().is_some() => Err(ChildError::NoProc),
@@ -144,8 +147,9 @@ impl<T: Clone + Send + 'static, A: Actor> Hub<T, A> {
             Ok((argument, (actor, control))) => {
                 self.places.insert(actor.id(), place);
                 let extra = Some(Box::new(Extra { starter: Some(answer), ..Extra::default() }));
-                let phase = Phase::Starting;
-                self.children.push(Entry { actor, control, argument, phase, restarts: 0, extra });
+                let (phase, serial) = (Phase::Starting, self.serial);
+                self.serial = serial.wrapping_add(1);
+                self.children.push(Entry { actor, control, argument, phase, restarts: 0, serial, extra });
             }
             Err(reason) => drop(answer.send(Err(self.failed(reason)))),
         }
@@ -192,6 +196,7 @@ impl<T: Clone + Send + 'static, A: Actor> Hub<T, A> {
         };
         entry.phase = Phase::Up;
         let child = entry.actor.clone();
+        let ticket = Ticket { place, serial: entry.serial };
         let starter = entry.extra.as_mut().and_then(|extra| extra.starter.take());
         if remembers {
             entry.extra().strikes.up(now);
@@ -203,8 +208,8 @@ impl<T: Clone + Send + 'static, A: Actor> Hub<T, A> {
             entry.extra().prober = Some(prober);
         }
         // Nobody would know of a child whose starter has gone.
-        if starter.is_some_and(|starter| starter.send(Ok(child)).is_err()) {
-            self.on_terminate(id, None, cx);
+        if starter.is_some_and(|starter| starter.send(Ok(Begun { actor: child, ticket })).is_err()) {
+            self.on_abandon(ticket, cx);
         }
     }
 
@@ -290,15 +295,23 @@ impl<T: Clone + Send + 'static, A: Actor> Hub<T, A> {
         }
     }
 
-    fn on_terminate(&mut self, id: ActorId, answer: Option<Answer<()>>, cx: &mut Context<Self>) {
-        let Some(&place) = self.places.get(&id) else {
-            if let Some(answer) = answer {
-                drop(answer.send(Err(ChildError::NotFound)));
-            }
-            return;
-        };
+    fn on_terminate(&mut self, id: ActorId, answer: Answer<()>, cx: &mut Context<Self>) {
+        match self.places.get(&id) {
+            Some(&place) => self.stop(place, Some(answer), cx),
+            None => drop(answer.send(Err(ChildError::NotFound))),
+        }
+    }
+
+    fn on_abandon(&mut self, Ticket { place, serial }: Ticket, cx: &mut Context<Self>) {
+        if self.children.get_mut(place).is_some_and(|entry| entry.serial == serial) {
+            self.stop(place, None, cx);
+        }
+    }
+
+    fn stop(&mut self, place: u32, answer: Option<Answer<()>>, cx: &mut Context<Self>) {
         let template = Arc::clone(&self.template);
         let Some(entry) = self.children.get_mut(place) else { return };
+        let id = entry.actor.id();
         entry.extra().stoppers.extend(answer);
         match entry.phase {
             Phase::Waiting => {
@@ -409,6 +422,7 @@ impl<T: Clone + Send + 'static, A: Actor> Actor for Hub<T, A> {
             Event::Child { place, id, outcome } => self.on_child(place, id, outcome, cx),
             Event::Due { place, id } => self.on_due(place, id),
             Event::Terminate { id, answer } => self.on_terminate(id, answer, cx),
+            Event::Abandon(ticket) => self.on_abandon(ticket, cx),
             Event::List(answer) => {
                 let up = self.children.iter().filter(|entry| entry.phase == Phase::Up);
                 drop(answer.send(up.map(|entry| entry.actor.clone()).collect()));
