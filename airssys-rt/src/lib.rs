@@ -38,6 +38,8 @@
 //! * [`Group`]: actors under a common name, to send to all of them.
 //! * [`Topics`]: actors subscribe to patterns of subjects; publishers know none of them.
 //! * [`Pool`]: workers of one kind under a supervisor, behind one address.
+//!   [`SupervisorRef`]: adds and removes children while it runs.
+//! * [`DynamicSupervisor`]: starts children of one kind when they are asked for, up to millions.
 //! * [`System`]: where actors and supervision trees are started.
 //! * [`Observer`]: is told of every event in their lives.
 //!
@@ -85,8 +87,9 @@ pub use observe::{Event, EventKind, Observer};
 pub use pool::{Balance, Pool, PoolRef};
 pub use registry::{Named, RegisterError, Registered, Registry};
 pub use supervisor::{
-    ChildInfo, ChildKind, ChildSpec, ChildState, Restart, Shutdown, StartError, Strategy, Supervisor,
-    SupervisorRef,
+    AutoShutdown, Backoff, ChildCount, ChildError, ChildInfo, ChildKind, ChildOptions, ChildSpec, ChildState,
+    DynamicRef, DynamicSupervisor, InvalidSpec, Probe, ProbeFailed, Restart, Shutdown, StartError, Strategy,
+    Supervisor, SupervisorRef,
 };
 pub use system::{SpawnOptions, System, SystemBuilder};
 pub use timer::TimerRef;

@@ -20,6 +20,8 @@ use std::sync::atomic::Ordering;
 pub(crate) struct Cold {
     /// Where it stands in the tree, or its name outside of one.
     pub(super) path: Option<Arc<str>>,
+    /// Whether the observer is told nothing of it.
+    silent: bool,
     /// Who hears of the end of the incarnation.
     pub(super) notify: Option<Notify>,
     /// Those who are told of the next end.
@@ -63,6 +65,11 @@ impl Cold {
     /// Of an actor with a place in a tree, or a name; and who hears of its end.
     pub(crate) fn named(path: Option<Arc<str>>, notify: Option<Notify>) -> Box<Self> {
         Box::new(Self { path, notify, ..Self::default() })
+    }
+
+    /// Of an actor that tells its own life, or none.
+    pub(crate) fn silent() -> Box<Self> {
+        Box::new(Self { silent: true, ..Self::default() })
     }
 
     /// Of a mailbox that one `Mailbox` keeps open.
@@ -135,7 +142,12 @@ impl Core {
     /// Who tells of this actor, where anybody listens.
     pub(crate) fn reporter(&self) -> Option<Reporter> {
         let observer = self.system()?.observer()?;
-        Some(Reporter::new(Some(Arc::clone(observer)), self.path(), self.id()))
+        let cold = self.cold();
+        if cold.as_ref().is_some_and(|cold| cold.silent) {
+            return None;
+        }
+        let path = cold.as_ref().and_then(|cold| cold.path.clone());
+        Some(Reporter::new(Some(Arc::clone(observer)), path, self.id()))
     }
 
     pub(super) fn report(&self, kind: impl FnOnce() -> EventKind) {

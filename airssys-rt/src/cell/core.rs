@@ -101,8 +101,8 @@ impl<M: Send + 'static> CellRef<M> {
     pub(crate) fn spawn<F>(
         system: &Arc<system::Inner>,
         bounds: Option<Box<Bounds>>,
-        cold: Option<Box<Cold>>,
-        body: impl FnOnce(Lent<M>) -> F,
+        cold: impl FnOnce(ActorId) -> Option<Box<Cold>>,
+        body: impl FnOnce(&Self, Lent<M>) -> F,
     ) -> Self
     where
         F: Future<Output = ExitReason> + Send + 'static,
@@ -111,13 +111,13 @@ impl<M: Send + 'static> CellRef<M> {
         cell.join(system);
         // SAFETY: the cell was built for an `F`, has no body yet, and is ours: nobody else runs a vacant one. What is
         // lent becomes part of its body.
-        unsafe { cell.put(body(cell.lend())) };
+        unsafe { cell.put(body(&cell, cell.lend())) };
         cell
     }
 
     /// Makes a cell without a body.
     pub(crate) fn vacant(bounds: Option<Box<Bounds>>, cold: Box<Cold>) -> Self {
-        Self::build::<BoxedBody>(bounds, Some(cold))
+        Self::build::<BoxedBody>(bounds, |_| Some(cold))
     }
 
     /// Gives a body to a cell that was made [vacant](Self::vacant), and queues it for its first run.
@@ -130,18 +130,19 @@ impl<M: Send + 'static> CellRef<M> {
         unsafe { self.put(body) };
     }
 
-    fn build<F>(bounds: Option<Box<Bounds>>, cold: Option<Box<Cold>>) -> Self
+    fn build<F>(bounds: Option<Box<Bounds>>, cold: impl FnOnce(ActorId) -> Option<Box<Cold>>) -> Self
     where
         F: Future<Output = ExitReason> + Send + 'static,
     {
+        let id = table::claim();
         let core = Core {
             queue: Queue::new(),
             door: AtomicU8::new(Door::Open as u8),
             refs: AtomicUsize::new(1),
             bounds,
             vtable: const { &VTable::of::<M, F>() },
-            id: table::claim(),
-            cold: Mutex::new(cold),
+            id,
+            cold: Mutex::new(cold(id)),
             system: AtomicPtr::default(),
             state: State::vacant(),
             has_body: Cell::new(false),

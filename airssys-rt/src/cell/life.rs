@@ -10,6 +10,7 @@ use super::queue::Pop;
 use super::state::{DRAIN, LANE, STOP};
 use super::{Cold, Door, Entry, Notify, Outcome, Stage};
 use crate::actor::{Actor, Context, Info, Init};
+use crate::actor_ref::{ActorId, ActorRef};
 use crate::exit::ExitReason;
 use crate::mailbox::{Bounds, Mailbox, MailboxInUse};
 use crate::observe::EventKind;
@@ -22,7 +23,19 @@ pub(crate) fn spawn<A: Actor>(
     cold: Option<Box<Cold>>,
     actor: A,
 ) -> CellRef<A::Msg> {
-    CellRef::spawn(system.inner(), bounds, cold, |cell| live(actor, Context::new(cell, system.clone())))
+    spawn_by(system, bounds, |_| cold, |_| actor)
+}
+
+/// Starts an actor in a cell of its own, where its cold part or its state knows who it is.
+pub(crate) fn spawn_by<A: Actor>(
+    system: &System,
+    bounds: Option<Box<Bounds>>,
+    cold: impl FnOnce(ActorId) -> Option<Box<Cold>>,
+    actor: impl FnOnce(ActorRef<A::Msg>) -> A,
+) -> CellRef<A::Msg> {
+    CellRef::spawn(system.inner(), bounds, cold, |cell, lent| {
+        live(actor(ActorRef::new(cell.clone())), Context::new(lent, system.clone()))
+    })
 }
 
 /// Starts an actor on a mailbox that outlives it.

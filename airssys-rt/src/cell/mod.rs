@@ -38,10 +38,10 @@ use tokio::time::Instant;
 pub(crate) use arena::settle;
 pub(crate) use cold::Cold;
 pub(crate) use core::{AnyCell, CellRef, Lent};
-pub(crate) use life::{make, spawn, spawn_on};
+pub(crate) use life::{make, spawn, spawn_by, spawn_on};
 pub(crate) use run::{Runnable, current, deadline};
 pub(crate) use send::Refused;
-pub(crate) use table::{Slot, page};
+pub(crate) use table::page;
 
 use crate::actor::Info;
 use crate::exit::ExitReason;

@@ -86,25 +86,6 @@ pub(crate) fn page(start: u32, limit: u32) -> (Vec<AnyCell>, Option<u32>) {
     (cells.collect(), (end < table.unused).then_some(end))
 }
 
-/// An id without a cell, for what is no actor. Dropped, its slot is free for the next generation.
-pub(crate) struct Slot(ActorId);
-
-impl Slot {
-    pub(crate) fn claim() -> Self {
-        Self(claim())
-    }
-
-    pub(crate) fn id(&self) -> ActorId {
-        self.0
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        leave(self.0);
-    }
-}
-
 fn table() -> MutexGuard<'static, Table> {
     TABLE.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::backoff::Backoff;
 use super::handle::{ChildKind, SupervisorRef};
+use super::probe::{Probe, Prober};
 use super::{Supervisor, driver};
 use crate::actor::Actor;
-use crate::actor_ref::ActorId;
-use crate::cell::{self, AnyCell, Cold, Notify};
+use crate::actor_ref::{ActorId, ActorRef};
+use crate::cell::{self, Cold, Notify};
 use crate::exit::ExitReason;
 use crate::mailbox::{Mailbox, MailboxOptions};
 use crate::system::System;
 
 /// As in OTP.
-const DEFAULT_SHUTDOWN: Duration = Duration::from_secs(5);
+pub(super) const DEFAULT_SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// When a child that ended is started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +56,25 @@ pub struct ChildSpec {
     pub(super) kind: ChildKind,
     pub(super) restart: Restart,
     pub(super) shutdown: Shutdown,
+    pub(super) significant: bool,
+    pub(super) backoff: Option<Backoff>,
     drain: bool,
     start: Start,
+}
+
+/// What a supervised actor has beside its state.
+pub struct ChildOptions<M: Send + 'static> {
+    /// A mailbox that all its incarnations read, as in
+    /// [`actor_with_mailbox`](ChildSpec::actor_with_mailbox); unless set, each has a new one.
+    pub mailbox: Option<Mailbox<M>>,
+    /// How it is asked whether it is well; not at all, unless set.
+    pub probe: Option<Probe<M>>,
+}
+
+impl<M: Send + 'static> Default for ChildOptions<M> {
+    fn default() -> Self {
+        Self { mailbox: None, probe: None }
+    }
 }
 
 /// Starts an incarnation at a path in the tree; whether it drains before its last stop is the flag.
@@ -74,6 +93,12 @@ pub(super) trait Handle: Send {
 
     fn kill(&self);
 
+    /// Begins to ask it whether it is well, where that is wanted.
+    fn probe(&self, system: &System) -> Option<Prober> {
+        let _ = system;
+        None
+    }
+
     /// What to ask for its own children, where it is a supervisor.
     fn supervisor(&self) -> Option<SupervisorRef> {
         None
@@ -86,14 +111,7 @@ impl ChildSpec {
     /// Each incarnation has a new mailbox of the default capacity and a new id; references to an earlier one are
     /// dead. It is [`Permanent`](Restart::Permanent) and has five seconds to stop.
     pub fn actor<A: Actor>(name: impl Into<Arc<str>>, make: impl Fn() -> A + Send + Sync + 'static) -> Self {
-        let make = Arc::new(make);
-        Self::new(name.into(), move |system, path, drain, notify| {
-            let actor = cell::make(&*make)?;
-            let cold = Cold::named(Some(path), Some(notify));
-            let bounds = MailboxOptions::default().bounds();
-            let cell = AnyCell::clone(&cell::spawn(system, bounds, Some(cold), actor));
-            Ok(Started::actor(cell, Drain { wanted: drain, retained: false }))
-        })
+        Self::actor_with(name, ChildOptions::default(), make)
     }
 
     /// Describes an actor whose incarnations all read `mailbox`, one after the other.
@@ -105,12 +123,33 @@ impl ChildSpec {
         mailbox: Mailbox<A::Msg>,
         make: impl Fn() -> A + Send + Sync + 'static,
     ) -> Self {
+        let options = ChildOptions { mailbox: Some(mailbox), ..ChildOptions::default() };
+        Self::actor_with(name, options, make)
+    }
+
+    /// Describes an actor with options that know what messages it takes.
+    pub fn actor_with<A: Actor>(
+        name: impl Into<Arc<str>>,
+        options: ChildOptions<A::Msg>,
+        make: impl Fn() -> A + Send + Sync + 'static,
+    ) -> Self {
         let make = Arc::new(make);
+        let ChildOptions { mailbox, probe } = options;
+        let probe = probe.map(Arc::new);
         Self::new(name.into(), move |system, path, drain, notify| {
+            let drain = Drain { wanted: drain, retained: mailbox.is_some() };
             let actor = cell::make(&*make)?;
-            cell::spawn_on(system, &mailbox, Some(path), Some(notify), actor)?;
-            let cell = AnyCell::clone(mailbox.cell());
-            Ok(Started::actor(cell, Drain { wanted: drain, retained: true }))
+            let actor = match &mailbox {
+                Some(mailbox) => {
+                    cell::spawn_on(system, mailbox, Some(path), Some(notify), actor)?;
+                    mailbox.actor_ref()
+                }
+                None => {
+                    let cold = Cold::named(Some(path), Some(notify));
+                    ActorRef::new(cell::spawn(system, MailboxOptions::default().bounds(), Some(cold), actor))
+                }
+            };
+            Ok(Started { id: actor.id(), handle: ActorHandle { actor, drain }.probed(&probe) })
         })
     }
 
@@ -120,8 +159,17 @@ impl ChildSpec {
     pub fn supervisor(supervisor: Supervisor) -> Self {
         let supervisor = Arc::new(supervisor);
         let name = Arc::clone(&supervisor.name);
+        Self::of_supervisor(name, move |system, path, notify| {
+            driver::spawn(system, &supervisor, path, notify)
+        })
+    }
+
+    pub(super) fn of_supervisor(
+        name: Arc<str>,
+        spawn: impl Fn(&System, Arc<str>, Notify) -> SupervisorRef + Send + Sync + 'static,
+    ) -> Self {
         let start = move |system: &System, path, _, notify| {
-            let supervisor = driver::spawn(system, &supervisor, path, notify);
+            let supervisor = spawn(system, path, notify);
             Ok(Started { id: supervisor.id(), handle: Box::new(supervisor) })
         };
         let spec = Self::new(name, start);
@@ -137,6 +185,8 @@ impl ChildSpec {
             kind: ChildKind::Actor,
             restart: Restart::Permanent,
             shutdown: Shutdown::Timeout(DEFAULT_SHUTDOWN),
+            significant: false,
+            backoff: None,
             drain: false,
             start: Box::new(start),
         }
@@ -151,6 +201,22 @@ impl ChildSpec {
     /// Sets how it is stopped.
     pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
         self.shutdown = shutdown;
+        self
+    }
+
+    /// Sets whether its own end counts for the [`AutoShutdown`](crate::AutoShutdown) of its supervisor.
+    ///
+    /// As in OTP, a permanent child cannot be significant, because it never ends on its own account; nor can a child
+    /// of a supervisor that does not shut down by itself. Such a supervisor does not start, and such a child is not
+    /// added.
+    pub fn significant(mut self, significant: bool) -> Self {
+        self.significant = significant;
+        self
+    }
+
+    /// Sets how long its supervisor waits before it starts it again after a failure; not at all, unless set.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = Some(backoff);
         self
     }
 
@@ -180,27 +246,49 @@ struct Drain {
     retained: bool,
 }
 
-impl Started {
-    fn actor(cell: AnyCell, drain: Drain) -> Self {
-        Self { id: cell.id(), handle: Box::new(ActorHandle { cell, drain }) }
-    }
-}
-
-struct ActorHandle {
-    cell: AnyCell,
+struct ActorHandle<M> {
+    actor: ActorRef<M>,
     drain: Drain,
 }
 
-impl Handle for ActorHandle {
+impl<M: Send + 'static> ActorHandle<M> {
+    fn probed(self, probe: &Option<Arc<Probe<M>>>) -> Box<dyn Handle> {
+        match probe {
+            Some(probe) => Box::new(Probed { actor: self, probe: Arc::clone(probe) }),
+            None => Box::new(self),
+        }
+    }
+}
+
+impl<M: Send + 'static> Handle for ActorHandle<M> {
     fn stop(&self, last: bool) {
         if self.drain.wanted && (last || !self.drain.retained) {
-            self.cell.drain();
+            self.actor.cell().drain();
         } else {
-            self.cell.stop(ExitReason::Shutdown);
+            self.actor.stop(ExitReason::Shutdown);
         }
     }
 
     fn kill(&self) {
-        self.cell.kill();
+        self.actor.kill();
+    }
+}
+
+struct Probed<M> {
+    actor: ActorHandle<M>,
+    probe: Arc<Probe<M>>,
+}
+
+impl<M: Send + 'static> Handle for Probed<M> {
+    fn stop(&self, last: bool) {
+        self.actor.stop(last);
+    }
+
+    fn kill(&self) {
+        self.actor.kill();
+    }
+
+    fn probe(&self, system: &System) -> Option<Prober> {
+        Some(Prober::start(system, &self.probe, self.actor.actor.clone()))
     }
 }

@@ -1,369 +1,468 @@
-//! The loop of a supervisor.
+//! The actor that is a supervisor.
 //!
 //! It never waits for a child. Each event changes what is wanted of the children, and `step` then does what is
 //! possible now to get there: stop one, from the end; when none is left to stop, start one, from the beginning.
+//! Children that do not depend on each other need no such order: they are stopped and started at once.
 
-use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::child::{ChildSpec, Handle, Restart, Shutdown};
-use super::handle::{ChildInfo, ChildState, SupervisorRef};
+use super::admin::{Admin, Answer, ChildError, Inbox};
+use super::auto_shutdown::AutoShutdown;
+use super::backoff::Chance;
+use super::child::{ChildSpec, Shutdown};
+use super::children::{Child, Children, Key, Phase, Purpose};
+use super::handle::SupervisorRef;
 use super::intensity::Intensity;
-use super::{DuplicateName, StartError, Strategy, Supervisor};
-use crate::actor_ref::ActorId;
-use crate::cell::{Notify, Outcome, Slot};
+use super::life::{Life, Order, Orders};
+use super::{DuplicateName, StartError, Strategy, Supervisor, discard};
+use crate::actor::{Actor, Context, Init};
+use crate::actor_ref::{ActorId, ActorRef};
+use crate::cell::{self, Cold, Notify, Outcome};
 use crate::exit::ExitReason;
-use crate::observe::{EventKind, Reporter};
+use crate::observe::EventKind;
 use crate::system::System;
+use crate::timer::TimerRef;
 
 /// What a supervisor reacts to.
 pub(super) enum Event {
     Child {
-        key: usize,
+        key: Key,
         outcome: Outcome,
     },
-    /// Stop in order; `last` says that the tree is not about to be started again.
-    Stop {
-        last: bool,
-    },
-    Kill,
-    Ask(oneshot::Sender<Vec<(ChildInfo, Option<SupervisorRef>)>>),
+    /// The timer of a child.
+    Due(Key),
+    Admin(Admin),
 }
 
-/// Starts a supervisor on a task of its own; it tells `notify` when its whole tree is up.
+impl From<Admin> for Event {
+    fn from(request: Admin) -> Self {
+        Self::Admin(request)
+    }
+}
+
+impl Inbox for Event {
+    const DYNAMIC: bool = false;
+}
+
+/// Starts a supervisor; it tells `notify` when its whole tree is up.
 pub(super) fn spawn(
     system: &System,
     supervisor: &Supervisor,
     path: Arc<str>,
     notify: Notify,
 ) -> SupervisorRef {
-    let (events, mut inbox) = mpsc::unbounded_channel();
+    let orders = Orders::new();
     let (exit, exit_watch) = watch::channel(None);
-    let slot = Slot::claim();
-    let handle = SupervisorRef { id: slot.id(), events: events.clone(), exit: exit_watch };
-    let children = supervisor.children.iter().cloned().enumerate();
-    let mut driver = Driver {
-        reporter: system.reporter(Some(Arc::clone(&path)), slot.id()),
+    let driver = |inbox: ActorRef<Event>| Driver {
+        specs: supervisor.children.clone(),
+        children: Children::new(supervisor.strategy),
         system: system.clone(),
-        path,
         strategy: supervisor.strategy,
+        auto_shutdown: supervisor.auto_shutdown,
         intensity: Intensity::new(supervisor.max_restarts, supervisor.period),
+        chance: Chance::new(supervisor.seed, &path),
         born: Instant::now(),
-        children: children.map(|(key, spec)| Child::new(key, spec)).collect(),
-        up: false,
-        last: false,
-        ending: None,
-        events,
-        exit,
-        notify,
-        _slot: slot,
+        path: Arc::clone(&path),
+        life: Life::new(
+            system.reporter(Some(Arc::clone(&path)), inbox.id()),
+            Arc::clone(&orders),
+            exit,
+            notify,
+        ),
+        inbox,
     };
-    system.runtime().spawn(async move { driver.run(&mut inbox).await });
-    handle
+    // Its mailbox has no bound: its events are bounded by its children and by those who wait for its answers. It
+    // tells its own life: that it is up when its whole tree is, and how it ended in its drop.
+    let inbox = ActorRef::new(cell::spawn_by(system, None, |_| Some(Cold::silent()), driver));
+    SupervisorRef { id: inbox.id(), lane: Arc::new(inbox), orders, exit: exit_watch }
 }
 
+/// The fields are dropped in this order: the end is told when the children are gone.
 struct Driver {
+    /// The children that it is born with.
+    specs: Vec<Arc<ChildSpec>>,
+    children: Children,
     system: System,
-    reporter: Reporter,
-    path: Arc<str>,
     strategy: Strategy,
+    auto_shutdown: AutoShutdown,
     intensity: Intensity,
+    chance: Chance,
     born: Instant,
-    /// In start order.
-    children: Vec<Child>,
-    /// Whether every child has been started.
-    up: bool,
-    /// Whether the tree stops for good.
-    last: bool,
-    /// Why the supervisor ends, once it does.
-    ending: Option<ExitReason>,
-    events: mpsc::UnboundedSender<Event>,
-    exit: watch::Sender<Option<ExitReason>>,
-    notify: Notify,
-    _slot: Slot,
+    inbox: ActorRef<Event>,
+    path: Arc<str>,
+    life: Life,
 }
 
-struct Child {
-    /// Tells its events apart from its siblings'.
-    key: usize,
-    spec: Arc<ChildSpec>,
-    phase: Phase,
-    id: Option<ActorId>,
-    handle: Option<Box<dyn Handle>>,
-    /// When its shutdown time is over.
-    kill_at: Option<Instant>,
-    stop_wanted: bool,
-    start_wanted: bool,
-    /// Whether its first start succeeded: the failure of a later one is a failure like any other.
-    booted: bool,
-    restarts: u32,
+/// What its end means to a child's supervisor.
+struct Fall {
+    /// The supervisor wanted it.
+    wanted: bool,
+    purpose: Purpose,
+    applies: bool,
+    significant: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Down,
-    Starting,
-    Up,
-    Stopping,
+impl Actor for Driver {
+    type Msg = Event;
+
+    async fn init(&mut self, cx: &mut Context<Self>) -> Result<Init, ExitReason> {
+        for spec in std::mem::take(&mut self.specs) {
+            let name = Arc::clone(&spec.name);
+            let fault = self.auto_shutdown.check(spec.significant, spec.restart).err();
+            let child = Child::new(spec, &self.path, Purpose::Boot);
+            if let Some(fault) = fault {
+                let path = Arc::clone(&child.path);
+                self.end(StartError { path, reason: fault.into() }.into(), cx);
+                break;
+            }
+            if !self.children.push(child) {
+                self.end(DuplicateName(name).into(), cx);
+                break;
+            }
+        }
+        self.obey(cx);
+        self.go_on(cx).map(|()| Init::Ready)
+    }
+
+    async fn handle(&mut self, event: Event, cx: &mut Context<Self>) -> Result<(), ExitReason> {
+        self.obey(cx);
+        match event {
+            Event::Child { key, outcome } => self.on_child(key, outcome, cx),
+            Event::Due(key) => self.on_due(key),
+            Event::Admin(request) => self.on_request(request, cx),
+        }
+        self.go_on(cx)
+    }
 }
 
 impl Driver {
-    async fn run(&mut self, inbox: &mut mpsc::UnboundedReceiver<Event>) {
-        let mut names = HashSet::new();
-        if let Some(twin) = self.children.iter().find(|child| !names.insert(&child.spec.name)) {
-            self.end(DuplicateName(Arc::clone(&twin.spec.name)).into());
-        }
-        self.step();
-        while !self.is_over() {
-            match next_event(inbox, self.kill_at()).await {
-                Some(event) => self.on_event(event),
-                None => self.kill_late(),
-            }
-            self.step();
+    /// Does what is possible now; the error is the end.
+    fn go_on(&mut self, cx: &mut Context<Self>) -> Result<(), ExitReason> {
+        self.step(cx);
+        match self.life.ending() {
+            Some(reason) if self.children.all_down() => Err(reason.clone()),
+            _ => Ok(()),
         }
     }
 
-    fn is_over(&self) -> bool {
-        self.ending.is_some() && self.children.iter().all(|child| child.phase == Phase::Down)
-    }
-
-    /// When the next shutdown time is over.
-    fn kill_at(&self) -> Option<Instant> {
-        self.children.iter().filter_map(|child| child.kill_at).min()
-    }
-
-    fn on_event(&mut self, event: Event) {
-        match event {
-            Event::Child { key, outcome } => self.on_child(key, outcome),
-            Event::Stop { last } => {
-                self.last |= last;
-                self.end(ExitReason::Shutdown);
+    fn obey(&mut self, cx: &mut Context<Self>) {
+        match self.life.new_order() {
+            None | Some(Order::Run) => {}
+            Some(Order::Stop | Order::StopForGood) => self.end(ExitReason::Shutdown, cx),
+            Some(Order::Kill) => {
+                self.end(ExitReason::Killed, cx);
+                self.children.update_all(.., Child::kill);
             }
-            Event::Kill => {
-                self.ending = Some(ExitReason::Killed);
-                self.children.iter_mut().for_each(Child::kill);
-            }
-            // An asker that has gone needs no answer.
-            Event::Ask(reply) => drop(reply.send(self.children.iter().map(Child::info).collect())),
         }
     }
 
-    fn on_child(&mut self, key: usize, outcome: Outcome) {
-        let Some(index) = self.children.iter().position(|child| child.key == key) else { return };
-        let Some(child) = self.children.get_mut(index) else { return };
-        let (reason, failed_start) = match outcome {
-            Outcome::Up => return child.up(),
-            Outcome::Ignored => {
-                child.booted = true;
-                child.down();
-                return self.forget_temporary(index);
+    fn on_child(&mut self, key: Key, outcome: Outcome, cx: &mut Context<Self>) {
+        match outcome {
+            Outcome::Up => self.on_up(key),
+            Outcome::Ignored => self.on_ignored(key, cx),
+            Outcome::InitFailed(reason) => self.on_down(key, reason, true, cx),
+            Outcome::Exited(reason) => self.on_down(key, reason, false, cx),
+        }
+    }
+
+    fn on_up(&mut self, key: Key) {
+        let (now, system) = (self.born.elapsed(), &self.system);
+        self.children.update(key, |child| {
+            child.purpose = Purpose::Restart;
+            if child.phase == Phase::Starting {
+                child.phase = Phase::Up;
+                child.strikes.up(now);
+                child.prober = child.handle.as_ref().and_then(|handle| handle.probe(system));
+                child.answer_starter(Ok(child.id));
             }
-            Outcome::InitFailed(reason) => (reason, true),
-            Outcome::Exited(reason) => (reason, false),
-        };
-        let asked_to = self.ending.is_some() || child.stop_wanted || child.phase == Phase::Stopping;
-        child.down();
-        if asked_to {
-            self.forget_temporary(index);
-        } else if !child.booted {
-            let path = child.path(&self.path);
-            self.end(StartError { path, reason }.into());
-        } else if failed_start || child.spec.restart.applies_to(&reason) {
-            self.restart(index);
+        });
+    }
+
+    fn on_ignored(&mut self, key: Key, cx: &mut Context<Self>) {
+        let timer = self.children.update(key, |child| {
+            child.purpose = Purpose::Restart;
+            let timer = child.down();
+            child.answer_starter(Ok(None));
+            timer
+        });
+        cancel(timer.flatten(), cx);
+        self.forget_temporary(key);
+    }
+
+    fn on_down(&mut self, key: Key, reason: ExitReason, failed_start: bool, cx: &mut Context<Self>) {
+        let ending = self.life.ending().is_some();
+        let fallen = self.children.update(key, |child| {
+            let fall = Fall {
+                wanted: ending || child.stop_wanted || child.phase == Phase::Stopping,
+                purpose: child.purpose,
+                applies: child.spec.restart.applies_to(&reason),
+                significant: child.spec.significant,
+            };
+            (fall, child.down())
+        });
+        let Some((fall, timer)) = fallen else { return };
+        cancel(timer, cx);
+        if fall.wanted {
+            self.rest(key, reason);
+        } else if failed_start && fall.purpose == Purpose::Boot {
+            let path = self
+                .children
+                .get(key)
+                .map_or_else(|| Arc::clone(&self.path), |child| Arc::clone(&child.path));
+            self.end(StartError { path, reason }.into(), cx);
+        } else if failed_start && fall.purpose != Purpose::Restart {
+            self.rest(key, reason);
+            if fall.purpose == Purpose::Added {
+                discard(self.children.remove(key));
+            }
+        } else if failed_start || fall.applies {
+            self.restart(key, cx);
         } else {
-            self.forget_temporary(index);
+            self.rest(key, reason);
+            if fall.significant && self.auto_shutdown.ends(self.children.any_significant()) {
+                self.end(ExitReason::Shutdown, cx);
+            }
         }
     }
 
-    fn restart(&mut self, failed: usize) {
-        if !self.intensity.add_restart(self.born.elapsed()) {
-            self.reporter.tell(EventKind::GaveUp);
-            return self.end(ExitReason::GaveUp);
+    /// Leaves a child be that ended, unless more is wanted of it.
+    fn rest(&mut self, key: Key, reason: ExitReason) {
+        self.children.update(key, |child| {
+            if !child.start_wanted || child.is_temporary() {
+                let path = Arc::clone(&child.path);
+                child.answer_starter(Err(ChildError::Failed(StartError { path, reason })));
+            }
+        });
+        self.forget_temporary(key);
+    }
+
+    fn restart(&mut self, failed: Key, cx: &mut Context<Self>) {
+        let now = self.born.elapsed();
+        if !self.intensity.add_restart(now) {
+            self.life.reporter().tell(EventKind::GaveUp);
+            return self.end(ExitReason::GaveUp, cx);
         }
-        let concerned = self.strategy.restart_set(failed, self.children.len());
-        for child in self.children.get_mut(concerned).into_iter().flatten() {
-            child.stop_wanted = matches!(child.phase, Phase::Starting | Phase::Up);
+        let delay = self.delay(failed, now);
+        self.children.update(failed, |child| {
+            child.timer = (delay > Duration::ZERO).then(|| cx.send_after(delay, Event::Due(failed)));
+        });
+        self.children.update_all(self.strategy.restart_set(failed), |child| {
+            child.stop_wanted = child.runs();
             child.start_wanted = true;
-        }
+            if child.purpose != Purpose::Boot {
+                child.purpose = Purpose::Restart;
+            }
+        });
     }
 
-    /// Begins the end: from now on, children only stop. The first reason stands.
-    fn end(&mut self, reason: ExitReason) {
-        self.ending.get_or_insert(reason);
-        for child in &mut self.children {
+    /// How long a child that failed has to wait for its next start.
+    fn delay(&mut self, failed: Key, now: Duration) -> Duration {
+        let chance = &mut self.chance;
+        let delay = self.children.update(failed, |child| {
+            let backoff = child.spec.backoff.as_ref()?;
+            Some(backoff.delay(child.strikes.strike(backoff, now), chance.roll()))
+        });
+        delay.flatten().unwrap_or(Duration::ZERO)
+    }
+
+    /// Begins the end: from now on, children only stop.
+    fn end(&mut self, reason: ExitReason, cx: &mut Context<Self>) {
+        self.life.end(reason);
+        self.children.update_all(.., |child| {
             child.start_wanted = false;
-            child.stop_wanted = matches!(child.phase, Phase::Starting | Phase::Up);
-        }
+            child.stop_wanted = child.runs();
+            if child.phase == Phase::Down {
+                cancel(child.timer.take(), cx);
+                child.answer_starter(Err(ChildError::NoProc));
+            }
+        });
     }
 
     /// Does what is possible now to get to what is wanted.
-    fn step(&mut self) {
-        let last = self.ending.is_some() && self.last;
-        if self.children.iter().any(|child| child.phase == Phase::Stopping) {
+    fn step(&mut self, cx: &mut Context<Self>) {
+        let in_order = self.strategy != Strategy::OneForOne || self.life.ending().is_some();
+        while let Some(key) = self.children.next_stop() {
+            if in_order && self.children.any_stopping() {
+                return;
+            }
+            self.stop(key, cx);
+        }
+        if in_order && self.children.any_stopping() {
             return;
         }
-        if let Some(child) = self.children.iter_mut().rev().find(|child| child.stop_wanted) {
-            return child.stop(last);
+        while let Some(key) = self.children.next_free_start() {
+            self.start(key);
         }
-        // Children of `OneForOne` do not depend on each other: only the first start is in order.
-        let independent = self.strategy == Strategy::OneForOne;
-        let mut starting = self.children.iter().any(|child| child.phase == Phase::Starting);
-        for child in &mut self.children {
-            let its_turn = !starting || independent && child.booted;
-            if child.start_wanted && its_turn {
-                child.start(&self.system, &self.path, &self.events);
-                starting = true;
+        if let Some(key) = self.children.next_start_in_turn() {
+            self.start(key);
+        }
+        if !self.life.is_up() && self.life.ending().is_none() && self.children.all_settled() {
+            self.life.up();
+        }
+    }
+
+    fn start(&mut self, key: Key) {
+        let (system, inbox) = (&self.system, &self.inbox);
+        self.children.update(key, |child| {
+            if child.purpose == Purpose::Restart
+                && let Some(id) = child.id
+            {
+                child.restarts = child.restarts.saturating_add(1);
+                let reporter = system.reporter(Some(Arc::clone(&child.path)), id);
+                reporter.tell(EventKind::Restarting { attempt: child.restarts });
             }
-        }
-        if !self.up && self.ending.is_none() && self.children.iter().all(|child| child.booted) {
-            self.up = true;
-            self.reporter.tell(EventKind::Started);
-            (self.notify)(Outcome::Up);
+            child.start_wanted = false;
+            child.phase = Phase::Starting;
+            let to = inbox.clone();
+            // A supervisor listens as long as it has children.
+            let notify: Notify = Box::new(move |outcome| drop(to.try_cast(Event::Child { key, outcome })));
+            match child.spec.start(system, Arc::clone(&child.path), notify) {
+                Ok(started) => {
+                    child.id = Some(started.id);
+                    child.handle = Some(started.handle);
+                }
+                // Through the mailbox, like every other failure, so that an order to stop can come between.
+                Err(reason) => {
+                    let outcome = Outcome::InitFailed(reason);
+                    drop(inbox.try_cast(Event::Child { key, outcome }));
+                }
+            }
+        });
+    }
+
+    fn stop(&mut self, key: Key, cx: &mut Context<Self>) {
+        let last = self.life.ending().is_some() && self.life.for_good();
+        self.children.update(key, |child| {
+            child.stop_wanted = false;
+            child.phase = Phase::Stopping;
+            child.prober = None;
+            let Some(handle) = &child.handle else { return };
+            match child.spec.shutdown {
+                Shutdown::BrutalKill => handle.kill(),
+                Shutdown::Timeout(time) => {
+                    handle.stop(last);
+                    child.timer = Some(cx.send_after(time, Event::Due(key)));
+                }
+                Shutdown::Infinity => handle.stop(last),
+            }
+        });
+    }
+
+    fn on_due(&mut self, key: Key) {
+        self.children.update(key, |child| {
+            child.timer = None;
+            if child.phase == Phase::Stopping {
+                child.kill();
+            }
+        });
+    }
+
+    fn forget_temporary(&mut self, key: Key) {
+        if self.children.get(key).is_some_and(Child::is_temporary) {
+            discard(self.children.remove(key));
         }
     }
 
-    fn kill_late(&mut self) {
-        let now = Instant::now();
-        let late = |child: &&mut Child| child.kill_at.is_some_and(|at| at <= now);
-        self.children.iter_mut().filter(late).for_each(Child::kill);
+    fn on_request(&mut self, request: Admin, cx: &mut Context<Self>) {
+        let ending = self.life.ending().is_some();
+        match request {
+            Admin::Obey => {}
+            Admin::Which(answer) => drop(answer.send(self.children.infos())),
+            Admin::Count(answer) => drop(answer.send(self.children.counts())),
+            // Their answers are dropped with them, which says that it ends.
+            Admin::Start(..) | Admin::Terminate(..) | Admin::Restart(..) | Admin::Delete(..) if ending => {}
+            Admin::Start(spec, answer) => self.on_start(*spec, answer),
+            Admin::Terminate(name, answer) => self.on_terminate(&name, answer, cx),
+            Admin::Restart(name, answer) => self.on_restart(&name, answer),
+            Admin::Delete(name, answer) => drop(answer.send(self.delete(&name))),
+        }
     }
 
-    fn forget_temporary(&mut self, index: usize) {
-        if self.children.get(index).is_some_and(|child| child.spec.restart == Restart::Temporary) {
-            self.children.remove(index);
+    fn on_start(&mut self, spec: ChildSpec, answer: Answer<Option<ActorId>>) {
+        let refusal = match self.children.find(&spec.name) {
+            Some((_, child)) if child.rests() => Some(ChildError::AlreadyPresent),
+            Some((_, child)) => Some(ChildError::AlreadyStarted(child.handle.as_ref().and(child.id))),
+            None => self.auto_shutdown.check(spec.significant, spec.restart).err().map(ChildError::Invalid),
+        };
+        if let Some(refusal) = refusal {
+            return drop(answer.send(Err(refusal)));
         }
+        let mut child = Child::new(Arc::new(spec), &self.path, Purpose::Added);
+        child.starter = Some(answer);
+        self.children.push(child);
+    }
+
+    fn on_terminate(&mut self, name: &str, answer: Answer<()>, cx: &mut Context<Self>) {
+        let Some((key, _)) = self.children.find(name) else {
+            return drop(answer.send(Err(ChildError::NotFound)));
+        };
+        self.children.update(key, |child| {
+            child.start_wanted = false;
+            // It is not missing any more.
+            child.purpose = Purpose::Restart;
+            if child.phase == Phase::Down {
+                cancel(child.timer.take(), cx);
+                let (path, reason) = (Arc::clone(&child.path), ExitReason::Shutdown);
+                child.answer_starter(Err(ChildError::Failed(StartError { path, reason })));
+                drop(answer.send(Ok(())));
+            } else {
+                child.stop_wanted = child.runs();
+                child.stoppers.push(answer);
+            }
+        });
+        let rests = self.children.get(key).is_some_and(Child::rests);
+        if rests {
+            self.forget_temporary(key);
+        }
+    }
+
+    fn on_restart(&mut self, name: &str, answer: Answer<Option<ActorId>>) {
+        let key = match self.children.find(name) {
+            None => return drop(answer.send(Err(ChildError::NotFound))),
+            Some((key, child)) if child.rests() => key,
+            Some((_, child)) => return drop(answer.send(Err(refusal(child)))),
+        };
+        self.children.update(key, |child| {
+            child.purpose = Purpose::Again;
+            child.start_wanted = true;
+            child.starter = Some(answer);
+        });
+    }
+
+    fn delete(&mut self, name: &str) -> Result<(), ChildError> {
+        let (key, child) = self.children.find(name).ok_or(ChildError::NotFound)?;
+        if !child.rests() {
+            return Err(refusal(child));
+        }
+        discard(self.children.remove(key));
+        Ok(())
     }
 }
 
-/// Waits for an event; `None` when it is `kill_at` first.
-async fn next_event(inbox: &mut mpsc::UnboundedReceiver<Event>, kill_at: Option<Instant>) -> Option<Event> {
-    match kill_at {
-        Some(at) => tokio::time::timeout_at(at, inbox.recv()).await.ok().flatten(),
-        None => inbox.recv().await,
+/// Why a child that does not rest can be neither restarted nor deleted.
+fn refusal(child: &Child) -> ChildError {
+    let restarting =
+        child.start_wanted || child.phase == Phase::Starting && child.purpose == Purpose::Restart;
+    if restarting { ChildError::Restarting } else { ChildError::Running }
+}
+
+fn cancel(timer: Option<TimerRef>, cx: &mut Context<Driver>) {
+    if let Some(timer) = timer {
+        cx.cancel(timer);
     }
 }
 
-/// Tells of the end. In a drop, so that it is told even where the tokio runtime shuts down and drops the task.
+/// None is left to kill where the end was orderly. With the children go the mailboxes that their descriptions own.
 impl Drop for Driver {
     fn drop(&mut self) {
-        let reason = self.ending.take().unwrap_or(ExitReason::Killed);
-        // None is left to kill where the end was orderly. With them go the mailboxes that their specifications own.
-        self.children.iter_mut().for_each(Child::kill);
-        self.children.clear();
-        let said = reason.clone();
-        let (event, outcome) = match &reason {
-            _ if !self.up => (EventKind::InitFailed { reason: said.clone() }, Outcome::InitFailed(said)),
-            ExitReason::Shutdown => (EventKind::Stopped, Outcome::Exited(said)),
-            _ => (EventKind::Exited { reason: said.clone() }, Outcome::Exited(said)),
-        };
-        self.reporter.tell(event);
-        self.exit.send_replace(Some(reason));
-        (self.notify)(outcome);
-    }
-}
-
-impl Child {
-    fn new(key: usize, spec: Arc<ChildSpec>) -> Self {
-        Self {
-            key,
-            spec,
-            phase: Phase::Down,
-            id: None,
-            handle: None,
-            kill_at: None,
-            stop_wanted: false,
-            start_wanted: true,
-            booted: false,
-            restarts: 0,
+        for mut child in self.children.drain() {
+            child.kill();
+            discard(child);
         }
-    }
-
-    fn start(&mut self, system: &System, above: &str, events: &mpsc::UnboundedSender<Event>) {
-        let path: Arc<str> = self.path(above);
-        if self.booted {
-            self.restarts += 1;
-            if let Some(id) = self.id {
-                let attempt = self.restarts;
-                system.reporter(Some(Arc::clone(&path)), id).tell(EventKind::Restarting { attempt });
-            }
-        }
-        self.start_wanted = false;
-        self.phase = Phase::Starting;
-        let key = self.key;
-        let inbox = events.clone();
-        // A supervisor listens as long as it has children.
-        let notify: Notify = Box::new(move |outcome| drop(inbox.send(Event::Child { key, outcome })));
-        match self.spec.start(system, path, notify) {
-            Ok(started) => {
-                self.id = Some(started.id);
-                self.handle = Some(started.handle);
-            }
-            // Through the loop, like every other failure, so that an order to stop can come between.
-            Err(reason) => drop(events.send(Event::Child { key, outcome: Outcome::InitFailed(reason) })),
-        }
-    }
-
-    fn up(&mut self) {
-        self.booted = true;
-        if self.phase == Phase::Starting {
-            self.phase = Phase::Up;
-        }
-    }
-
-    fn stop(&mut self, last: bool) {
-        self.stop_wanted = false;
-        self.phase = Phase::Stopping;
-        let Some(handle) = &self.handle else { return };
-        match self.spec.shutdown {
-            Shutdown::BrutalKill => handle.kill(),
-            Shutdown::Timeout(time) => {
-                handle.stop(last);
-                self.kill_at = Instant::now().checked_add(time);
-            }
-            Shutdown::Infinity => handle.stop(last),
-        }
-    }
-
-    fn kill(&mut self) {
-        self.stop_wanted = false;
-        self.start_wanted = false;
-        self.kill_at = None;
-        if let Some(handle) = &self.handle {
-            self.phase = Phase::Stopping;
-            handle.kill();
-        }
-    }
-
-    fn down(&mut self) {
-        self.phase = Phase::Down;
-        self.handle = None;
-        self.kill_at = None;
-        self.stop_wanted = false;
-    }
-
-    fn path(&self, above: &str) -> Arc<str> {
-        format!("{above}/{}", self.spec.name).into()
-    }
-
-    fn info(&self) -> (ChildInfo, Option<SupervisorRef>) {
-        let state = match self.phase {
-            Phase::Down if self.start_wanted => ChildState::Starting,
-            Phase::Down => ChildState::Stopped,
-            Phase::Starting => ChildState::Starting,
-            Phase::Up => ChildState::Running,
-            Phase::Stopping => ChildState::Stopping,
-        };
-        let info = ChildInfo {
-            name: Arc::clone(&self.spec.name),
-            id: self.handle.as_ref().and(self.id),
-            kind: self.spec.kind,
-            state,
-            restarts: self.restarts,
-            children: Vec::new(),
-        };
-        (info, self.handle.as_ref().and_then(|handle| handle.supervisor()))
+        std::mem::take(&mut self.specs).into_iter().for_each(discard);
     }
 }

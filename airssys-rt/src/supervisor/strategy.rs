@@ -1,6 +1,8 @@
 //! Which children a failure concerns.
 
-use std::ops::Range;
+use std::ops::RangeInclusive;
+
+use super::children::Key;
 
 /// Which children are restarted when one fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,15 +16,14 @@ pub enum Strategy {
 }
 
 impl Strategy {
-    /// Returns the children, by start order, that stop and start again when `failed` exits.
+    /// Returns the children, by their keys, that stop and start again when `failed` exits.
     ///
     /// Stop them from the end of the range, start them from its beginning (as Erlang/OTP `supervisor` does).
-    pub(crate) fn restart_set(self, failed: usize, children: usize) -> Range<usize> {
-        assert!(failed < children, "child {failed} of {children}");
+    pub(super) fn restart_set(self, failed: Key) -> RangeInclusive<Key> {
         match self {
-            Self::OneForOne => failed..failed + 1,
-            Self::RestForOne => failed..children,
-            Self::OneForAll => 0..children,
+            Self::OneForOne => failed..=failed,
+            Self::RestForOne => failed..=Key::MAX,
+            Self::OneForAll => 0..=Key::MAX,
         }
     }
 }
@@ -34,13 +35,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn restart_set_is_what_the_strategy_says(children in 1..50_usize, failed in any::<prop::sample::Index>()) {
-            let failed = failed.index(children);
-            let concerned = |strategy: Strategy| strategy.restart_set(failed, children).collect::<Vec<_>>();
-            let where_true = |rule: &dyn Fn(usize) -> bool| (0..children).filter(|&i| rule(i)).collect::<Vec<_>>();
-            prop_assert_eq!(concerned(OneForOne), where_true(&|child| child == failed));
-            prop_assert_eq!(concerned(RestForOne), where_true(&|child| child >= failed));
-            prop_assert_eq!(concerned(OneForAll), where_true(&|_| true));
+        fn restart_set_is_what_the_strategy_says(child in any::<u64>(), failed in any::<u64>()) {
+            let concerned = |strategy: Strategy| strategy.restart_set(failed).contains(&child);
+            prop_assert_eq!(concerned(OneForOne), child == failed);
+            prop_assert_eq!(concerned(RestForOne), child >= failed);
+            prop_assert!(concerned(OneForAll));
         }
     }
 }

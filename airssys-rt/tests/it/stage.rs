@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use airssys_rt::{
-    Actor, ActorRef, ChildSpec, Context, ExitReason, Init, Mailbox, Reply, StartError, Strategy, Supervisor,
-    SupervisorRef, System,
+    Actor, ActorRef, ChildOptions, ChildSpec, Context, ExitReason, Init, Mailbox, Probe, Reply, StartError,
+    Strategy, Supervisor, SupervisorRef, System,
 };
 
 /// Longer than anything in a test takes.
@@ -20,6 +20,7 @@ pub(crate) enum Do {
     Work(Duration),
     Note(u32),
     Echo(u32, Reply<u32>),
+    Ping(Reply<()>),
 }
 
 /// What a player does at one of its starts. Without a plan it is ready.
@@ -60,6 +61,12 @@ impl Stage {
             name: player.clone(),
             stage: stage.clone(),
         })
+    }
+
+    pub(crate) fn probed(&self, name: &str, probe: Probe<Do>) -> ChildSpec {
+        let (stage, player) = (self.clone(), name.to_owned());
+        let options = ChildOptions { probe: Some(probe), ..ChildOptions::default() };
+        ChildSpec::actor_with(name, options, move || Player { name: player.clone(), stage: stage.clone() })
     }
 
     /// A player outside of any tree.
@@ -139,6 +146,7 @@ impl Actor for Player {
             Do::Work(time) => tokio::time::sleep(time).await,
             Do::Note(note) => self.stage.write(format!("{}:{note}", self.name)),
             Do::Echo(value, reply) => reply.send(value),
+            Do::Ping(reply) => reply.send(()),
         }
         Ok(())
     }

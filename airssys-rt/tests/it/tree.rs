@@ -1,17 +1,18 @@
-//! Random trees and random failures, against a model of OTP's supervisor that is as naive as can be: one recursive
-//! function at a time, no events, no tasks.
+//! Random trees, random failures and random requests, against a model of OTP's supervisor that is as naive as can be:
+//! one recursive function at a time, no events, no tasks.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
+use airssys_rt::AutoShutdown::{self, AllSignificant, AnySignificant, Never};
 use airssys_rt::Restart::{self, Permanent, Temporary, Transient};
 use airssys_rt::Strategy::{OneForAll, OneForOne, RestForOne};
-use airssys_rt::{ChildSpec, ExitReason, Supervisor};
+use airssys_rt::{ChildError, ChildInfo, ChildSpec, ExitReason, Supervisor, SupervisorRef};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use tokio::time::Instant;
 
-use crate::stage::{Plan, Stage, crash, start};
+use crate::stage::{Plan, Stage, crash, settle, start};
 
 const PERIOD: Duration = Duration::from_millis(100);
 
@@ -19,6 +20,7 @@ const PERIOD: Duration = Duration::from_millis(100);
 struct Node {
     name: String,
     restart: Restart,
+    significant: bool,
     up: bool,
     team: Option<Team>,
 }
@@ -27,6 +29,7 @@ struct Node {
 #[derive(Clone, Debug)]
 struct Team {
     strategy: airssys_rt::Strategy,
+    auto: AutoShutdown,
     max: usize,
     restarts: Vec<Duration>,
     spec: Vec<Node>,
@@ -78,18 +81,69 @@ impl Model {
         let (index, fate) = (0..team.live.len())
             .find_map(|index| Some((index, self.end(&mut team.live[index], name, reason, now)?)))?;
         let Fate::Ended { failed } = fate else { return Some(Fate::LivesOn) };
-        let restart = team.live[index].restart;
-        match restart {
-            Temporary => drop(team.live.remove(index)),
-            Transient if !failed => {}
-            _ if self.restart(team, index, now) => {}
+        let Node { restart, significant, .. } = team.live[index];
+        let others = |team: &Team| team.live.iter().any(|child| child.significant && child.up);
+        let over = match restart {
+            _ if restart == Permanent || restart == Transient && failed => !self.restart(team, index, now),
             _ => {
-                team.live.iter_mut().rev().for_each(|child| self.stop(child));
-                node.up = false;
-                return Some(Fate::Ended { failed: false });
+                if restart == Temporary {
+                    drop(team.live.remove(index));
+                }
+                significant
+                    && match team.auto {
+                        Never => false,
+                        AnySignificant => true,
+                        AllSignificant => !others(team),
+                    }
             }
+        };
+        if !over {
+            return Some(Fate::LivesOn);
         }
-        Some(Fate::LivesOn)
+        team.live.iter_mut().rev().for_each(|child| self.stop(child));
+        node.up = false;
+        Some(Fate::Ended { failed: false })
+    }
+
+    /// Does what someone asked of a supervisor; says what it answered.
+    fn ask(&mut self, team: &mut Team, request: &Request) -> &'static str {
+        let (Request::Start(child), name) = (request, request.name()) else {
+            return self.ask_about(team, request);
+        };
+        let mut child = child.clone();
+        match team.live.iter().find(|known| known.name == name) {
+            Some(known) if known.up => return "already started",
+            Some(_) => return "already present",
+            None if child.significant && (child.restart == Permanent || team.auto == Never) => {
+                return "invalid";
+            }
+            None => {}
+        }
+        if !self.start(&mut child) {
+            return "failed";
+        }
+        team.live.push(child);
+        "ok"
+    }
+
+    fn ask_about(&mut self, team: &mut Team, request: &Request) -> &'static str {
+        let Some(index) = team.live.iter().position(|child| child.name == request.name()) else {
+            return "not found";
+        };
+        let child = &mut team.live[index];
+        match request {
+            Request::Terminate(_) => {
+                self.stop(child);
+                if child.restart == Temporary {
+                    team.live.remove(index);
+                }
+            }
+            _ if child.up => return "running",
+            Request::Delete(_) => drop(team.live.remove(index)),
+            Request::Restart(_) if !self.start(child) => return "failed",
+            Request::Restart(_) | Request::Start(_) => {}
+        }
+        "ok"
     }
 
     fn restart(&mut self, team: &mut Team, failed: usize, now: Duration) -> bool {
@@ -128,26 +182,105 @@ fn leaves(node: &Node, found: &mut Vec<String>) {
     }
 }
 
-/// Gives each node the name of its place, so that the names in the journal are unique.
+/// The supervisors that run.
+fn teams(node: &Node, found: &mut Vec<String>) {
+    if let Some(team) = node.team.as_ref().filter(|_| node.up) {
+        found.push(node.name.clone());
+        team.live.iter().for_each(|child| teams(child, found));
+    }
+}
+
+fn find<'a>(node: &'a mut Node, name: &str) -> Option<&'a mut Team> {
+    let team = node.team.as_mut()?;
+    if node.name == name {
+        return Some(team);
+    }
+    team.live.iter_mut().find_map(|child| find(child, name))
+}
+
+/// Gives each node the name of its place, so that the names in the journal are unique; and lets only those be
+/// significant that may be.
 fn name(mut node: Node, name: &str) -> Node {
     node.name = name.to_owned();
     if let Some(team) = &mut node.team {
-        let named = |(index, child)| self::name(child, &format!("{name}.{index}"));
-        team.spec = std::mem::take(&mut team.spec).into_iter().enumerate().map(named).collect();
+        for (index, child) in team.spec.iter_mut().enumerate() {
+            *child = self::name(child.clone(), &format!("{name}.{index}"));
+            child.significant &= child.restart != Permanent && team.auto != Never;
+        }
     }
     node
 }
 
 fn supervisor(node: &Node, stage: &Stage) -> Supervisor {
     let team = node.team.as_ref().unwrap();
-    let top = Supervisor::new(node.name.as_str(), team.strategy).intensity(team.max, PERIOD);
-    team.spec.iter().fold(top, |top, child| {
-        let spec = match child.team {
-            Some(_) => ChildSpec::supervisor(supervisor(child, stage)),
-            None => stage.child(&child.name),
+    let top = Supervisor::new(node.name.as_str(), team.strategy)
+        .auto_shutdown(team.auto)
+        .intensity(team.max, PERIOD);
+    team.spec.iter().fold(top, |top, child| top.child(spec(child, stage)))
+}
+
+fn spec(node: &Node, stage: &Stage) -> ChildSpec {
+    let spec = match node.team {
+        Some(_) => ChildSpec::supervisor(supervisor(node, stage)),
+        None => stage.child(&node.name),
+    };
+    spec.restart(node.restart).significant(node.significant)
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Blow(Blow),
+    /// Asks a supervisor, of those that run, for something about one of its children, or one that it does not have.
+    Ask {
+        team: Index,
+        child: usize,
+        what: What,
+        fails: usize,
+    },
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    Start(Node),
+    Terminate,
+    Restart,
+    Delete,
+}
+
+enum Request {
+    Start(Node),
+    Terminate(String),
+    Restart(String),
+    Delete(String),
+}
+
+impl Request {
+    fn name(&self) -> &str {
+        match self {
+            Self::Start(node) => &node.name,
+            Self::Terminate(name) | Self::Restart(name) | Self::Delete(name) => name,
+        }
+    }
+
+    /// Asks the real one.
+    async fn ask(&self, supervisor: &SupervisorRef, stage: &Stage) -> &'static str {
+        let result = match self {
+            Self::Start(node) => supervisor.start_child(spec(node, stage)).await.map(drop),
+            Self::Terminate(name) => supervisor.terminate_child(name).await,
+            Self::Restart(name) => supervisor.restart_child(name).await.map(drop),
+            Self::Delete(name) => supervisor.delete_child(name).await,
         };
-        top.child(spec.restart(child.restart))
-    })
+        match result {
+            Ok(()) => "ok",
+            Err(ChildError::AlreadyStarted(_)) => "already started",
+            Err(ChildError::AlreadyPresent) => "already present",
+            Err(ChildError::Running) => "running",
+            Err(ChildError::NotFound) => "not found",
+            Err(ChildError::Invalid(_)) => "invalid",
+            Err(ChildError::Failed(_)) => "failed",
+            Err(_) => "something else",
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -158,70 +291,164 @@ struct Blow {
     pause_ms: u64,
 }
 
-fn blows() -> impl Strategy<Value = Vec<Blow>> {
+fn acts() -> impl Strategy<Value = Vec<Act>> {
     let reason = prop_oneof![3 => Just("crash"), 1 => Just("normal"), 1 => Just("shutdown")];
-    let fails = prop_oneof![3 => Just(0), 1 => 1..3_usize];
-    let blow = (any::<Index>(), reason, fails, 0..80_u64)
-        .prop_map(|(victim, reason, fails, pause_ms)| Blow { victim, reason, fails, pause_ms });
-    prop::collection::vec(blow, 1..12)
+    let blow = (any::<Index>(), reason, fails(), 0..80_u64)
+        .prop_map(|(victim, reason, fails, pause_ms)| Act::Blow(Blow { victim, reason, fails, pause_ms }));
+    let what = prop_oneof![
+        2 => leaf().prop_map(What::Start),
+        2 => Just(What::Terminate),
+        2 => Just(What::Restart),
+        1 => Just(What::Delete),
+    ];
+    let ask = (any::<Index>(), 0..5_usize, what, fails()).prop_map(|(team, child, what, fails)| Act::Ask {
+        team,
+        child,
+        what,
+        fails,
+    });
+    prop::collection::vec(prop_oneof![blow, ask], 1..20)
+}
+
+fn fails() -> impl Strategy<Value = usize> {
+    prop_oneof![3 => Just(0), 1 => 1..3_usize]
 }
 
 fn team(children: impl Strategy<Value = Node>) -> impl Strategy<Value = Node> {
     let strategy = prop_oneof![Just(OneForOne), Just(OneForAll), Just(RestForOne)];
+    let auto = prop_oneof![2 => Just(Never), 1 => Just(AnySignificant), 1 => Just(AllSignificant)];
     let spec = prop::collection::vec(children, 1..5);
-    (restart(), strategy, 0..5_usize, spec).prop_map(|(restart, strategy, max, spec)| {
-        let team = Team { strategy, max, restarts: Vec::new(), spec, live: Vec::new() };
-        Node { name: String::new(), restart, up: false, team: Some(team) }
+    (leaf(), strategy, auto, 0..5_usize, spec).prop_map(|(node, strategy, auto, max, spec)| {
+        let team = Team { strategy, auto, max, restarts: Vec::new(), spec, live: Vec::new() };
+        Node { team: Some(team), ..node }
     })
 }
 
-fn restart() -> impl Strategy<Value = Restart> {
-    prop_oneof![3 => Just(Permanent), 1 => Just(Transient), 1 => Just(Temporary)]
+fn leaf() -> impl Strategy<Value = Node> {
+    let restart = prop_oneof![3 => Just(Permanent), 1 => Just(Transient), 1 => Just(Temporary)];
+    (restart, any::<bool>()).prop_map(|(restart, significant)| Node {
+        name: String::new(),
+        restart,
+        significant,
+        up: false,
+        team: None,
+    })
 }
 
 fn tree() -> impl Strategy<Value = Node> {
-    let leaf = restart().prop_map(|restart| Node { name: String::new(), restart, up: false, team: None });
-    team(leaf.prop_recursive(2, 20, 4, |inner| team(inner).boxed())).prop_map(|root| name(root, "0"))
+    team(leaf().prop_recursive(2, 20, 4, |inner| team(inner).boxed())).prop_map(|root| name(root, "0"))
 }
 
-async fn play(mut root: Node, blows: Vec<Blow>) {
-    let (stage, mut model) = (Stage::default(), Model::default());
-    let supervisor = start(supervisor(&root, &stage)).await;
-    assert!(model.start(&mut root));
-    assert_eq!(stage.journal(), std::mem::take(&mut model.journal));
-    let born = Instant::now();
-    for blow in blows {
+/// A tree that plays, and the one that the model has of it.
+struct Game {
+    stage: Stage,
+    model: Model,
+    root: Node,
+    supervisor: SupervisorRef,
+    born: Instant,
+}
+
+impl Game {
+    async fn blow(&mut self, blow: &Blow) {
         let mut alive = Vec::new();
-        leaves(&root, &mut alive);
-        if !root.up || alive.is_empty() {
-            break;
+        leaves(&self.root, &mut alive);
+        if alive.is_empty() {
+            return;
         }
         let victim = blow.victim.get(&alive);
-        stage.plan(victim, (0..blow.fails).map(|_| Plan::Fail));
-        *model.fails.entry(victim.clone()).or_default() += blow.fails;
+        self.plan(victim, blow.fails);
         let reason = || match blow.reason {
             "crash" => crash(),
             "normal" => ExitReason::Normal,
             _ => ExitReason::Shutdown,
         };
-        model.end(&mut root, victim, &reason(), born.elapsed());
-        stage.exit(victim, reason()).await;
-        assert_eq!(stage.journal(), std::mem::take(&mut model.journal), "after {blow:?} at {victim}");
+        self.model.end(&mut self.root, victim, &reason(), self.born.elapsed());
+        self.stage.exit(victim, reason()).await;
         tokio::time::sleep(Duration::from_millis(blow.pause_ms)).await;
     }
-    model.stop(&mut root);
-    supervisor.shutdown().await;
-    assert_eq!(stage.journal(), model.journal);
+
+    async fn ask(&mut self, team: &Index, child: usize, what: &What, fails: usize) {
+        let mut alive = Vec::new();
+        teams(&self.root, &mut alive);
+        let path = team.get(&alive).clone();
+        let supervisor = self.reach(&path).await;
+        let team = find(&mut self.root, &path).unwrap();
+        let name =
+            team.live.get(child).map_or_else(|| format!("{path}.x{child}"), |child| child.name.clone());
+        self.plan(&name, fails);
+        let request = match what {
+            What::Start(node) => Request::Start(Node { name, ..node.clone() }),
+            What::Terminate => Request::Terminate(name),
+            What::Restart => Request::Restart(name),
+            What::Delete => Request::Delete(name),
+        };
+        let team = find(&mut self.root, &path).unwrap();
+        let expected = self.model.ask(team, &request);
+        let answer = request.ask(&supervisor, &self.stage).await;
+        assert_eq!(answer, expected, "of {} about {}", path, request.name());
+        settle().await;
+    }
+
+    fn plan(&mut self, name: &str, fails: usize) {
+        self.stage.plan(name, (0..fails).map(|_| Plan::Fail));
+        *self.model.fails.entry(name.to_owned()).or_default() += fails;
+    }
+
+    async fn reach(&self, path: &str) -> SupervisorRef {
+        fn below(children: &[ChildInfo], path: &str) -> Option<SupervisorRef> {
+            children.iter().find_map(|child| match &child.supervisor {
+                Some(supervisor) if &*child.name == path => Some(supervisor.clone()),
+                _ => below(&child.children, path),
+            })
+        }
+        below(&self.supervisor.which_children().await, path).unwrap_or_else(|| self.supervisor.clone())
+    }
+
+    /// Both have the same children, and count them alike.
+    async fn compare(&mut self, after: &dyn std::fmt::Debug) {
+        assert_eq!(self.stage.journal(), std::mem::take(&mut self.model.journal), "after {after:?}");
+        let mut alive = Vec::new();
+        teams(&self.root, &mut alive);
+        for path in alive {
+            let count = self.reach(&path).await.count_children().await;
+            let children = &find(&mut self.root, &path).unwrap().live;
+            let counted = |rule: fn(&Node) -> bool| children.iter().filter(|child| rule(child)).count();
+            assert_eq!(
+                (count.specs, count.active, count.supervisors),
+                (children.len(), counted(|child| child.up), counted(|child| child.team.is_some())),
+                "below {path} after {after:?}"
+            );
+        }
+    }
+}
+
+async fn play(mut root: Node, acts: Vec<Act>) {
+    let (stage, mut model) = (Stage::default(), Model::default());
+    let supervisor = start(supervisor(&root, &stage)).await;
+    assert!(model.start(&mut root));
+    let mut game = Game { stage, model, root, supervisor, born: Instant::now() };
+    game.compare(&"the start").await;
+    for act in acts {
+        match &act {
+            _ if !game.root.up => break,
+            Act::Blow(blow) => game.blow(blow).await,
+            Act::Ask { team, child, what, fails } => game.ask(team, *child, what, *fails).await,
+        }
+        game.compare(&act).await;
+    }
+    game.model.stop(&mut game.root);
+    game.supervisor.shutdown().await;
+    assert_eq!(game.stage.journal(), game.model.journal);
 }
 
 proptest! {
     #[test]
-    fn a_tree_does_what_the_model_does(root in tree(), blows in blows()) {
+    fn a_tree_does_what_the_model_does(root in tree(), acts in acts()) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
             .build()
             .unwrap();
-        runtime.block_on(play(root, blows));
+        runtime.block_on(play(root, acts));
     }
 }

@@ -1,0 +1,124 @@
+//! What every supervisor has, whatever its children: orders that overtake its mailbox, and an end that is told.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio::sync::watch;
+
+use crate::cell::{Notify, Outcome};
+use crate::exit::ExitReason;
+use crate::observe::{EventKind, Reporter};
+
+/// What a supervisor is told by whoever is above it. A later one is a stronger one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Order {
+    Run,
+    /// Stop in order, maybe to be started again.
+    Stop,
+    /// Stop in order, for good.
+    StopForGood,
+    Kill,
+}
+
+/// The strongest order so far. It is not in the mailbox, lest it wait behind whatever else is there.
+pub(super) struct Orders(AtomicU8);
+
+impl Orders {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self(AtomicU8::new(Order::Run as u8)))
+    }
+
+    pub(super) fn raise(&self, order: Order) {
+        self.0.fetch_max(order as u8, Ordering::Release);
+    }
+
+    pub(super) fn strongest(&self) -> Order {
+        let now = self.0.load(Ordering::Acquire);
+        [Order::Kill, Order::StopForGood, Order::Stop]
+            .into_iter()
+            .find(|&order| order as u8 <= now)
+            .unwrap_or(Order::Run)
+    }
+}
+
+/// The life of one incarnation of a supervisor.
+///
+/// Its drop tells the end, so that it is told even where the tokio runtime shuts down and drops the actor.
+pub(super) struct Life {
+    reporter: Reporter,
+    orders: Arc<Orders>,
+    /// The strongest order that was obeyed.
+    obeyed: Order,
+    exit: watch::Sender<Option<ExitReason>>,
+    notify: Notify,
+    up: bool,
+    /// Why the supervisor ends, once it does.
+    ending: Option<ExitReason>,
+}
+
+impl Life {
+    pub(super) fn new(
+        reporter: Reporter,
+        orders: Arc<Orders>,
+        exit: watch::Sender<Option<ExitReason>>,
+        notify: Notify,
+    ) -> Self {
+        Self { reporter, orders, obeyed: Order::Run, exit, notify, up: false, ending: None }
+    }
+
+    pub(super) fn reporter(&self) -> &Reporter {
+        &self.reporter
+    }
+
+    /// The order to obey now, where there is a new one.
+    pub(super) fn new_order(&mut self) -> Option<Order> {
+        let order = self.orders.strongest();
+        (order > self.obeyed).then(|| {
+            self.obeyed = order;
+            order
+        })
+    }
+
+    /// Whether the tree stops for good.
+    pub(super) fn for_good(&self) -> bool {
+        self.obeyed >= Order::StopForGood
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.up
+    }
+
+    /// The whole tree is up.
+    pub(super) fn up(&mut self) {
+        self.up = true;
+        self.reporter.tell(EventKind::Started);
+        (self.notify)(Outcome::Up);
+    }
+
+    pub(super) fn ending(&self) -> Option<&ExitReason> {
+        self.ending.as_ref()
+    }
+
+    /// Begins the end. The first reason stands, except that a kill is a kill.
+    pub(super) fn end(&mut self, reason: ExitReason) {
+        match reason {
+            ExitReason::Killed => self.ending = Some(reason),
+            reason => drop(self.ending.get_or_insert(reason)),
+        }
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        let reason = self.ending.take().unwrap_or(ExitReason::Killed);
+        let said = reason.clone();
+        let (event, outcome) = match &reason {
+            _ if !self.up => (EventKind::InitFailed { reason: said.clone() }, Outcome::InitFailed(said)),
+            ExitReason::Shutdown if self.obeyed > Order::Run => (EventKind::Stopped, Outcome::Exited(said)),
+            _ => (EventKind::Exited { reason: said.clone() }, Outcome::Exited(said)),
+        };
+        self.reporter.tell(event);
+        self.exit.send_replace(Some(reason));
+        (self.notify)(outcome);
+    }
+}
