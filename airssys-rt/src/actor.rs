@@ -10,7 +10,7 @@ use crate::link::{Down, MonitorRef, Monitors, Tell, Watcher};
 use crate::mailbox::Shared;
 use crate::observe::Reporter;
 use crate::system::System;
-use crate::timer::{TimerRef, Timers};
+use crate::timer::{Clockwork, Own, Ring, TimerRef};
 
 /// State with a mailbox, which handles one message at a time.
 ///
@@ -83,6 +83,8 @@ pub enum Init {
 pub enum Info {
     /// An actor that it monitors ended.
     Down(Down),
+    /// No message came for as long as [`Context::set_idle_timeout`] says.
+    Timeout,
 }
 
 /// An actor's view of itself, lent to each of its methods.
@@ -92,13 +94,13 @@ pub struct Context<A: Actor> {
     shared: Arc<Shared<A::Msg>>,
     system: System,
     reporter: Reporter,
-    timers: Timers<A::Msg>,
+    timers: Own<A::Msg>,
     monitors: Monitors,
 }
 
 impl<A: Actor> Context<A> {
     pub(crate) fn new(shared: Arc<Shared<A::Msg>>, system: System, reporter: Reporter) -> Self {
-        Self { shared, system, reporter, timers: Timers::new(), monitors: Monitors::default() }
+        Self { shared, system, reporter, timers: Own::new(), monitors: Monitors::default() }
     }
 
     /// The identity of this actor.
@@ -140,20 +142,77 @@ impl<A: Actor> Context<A> {
     }
 
     /// Sends `message` to this actor after `delay`; it then waits for its turn like any other.
+    ///
+    /// It is never early; it may be two milliseconds late, and where timers are due together they come in the order
+    /// of their deadlines, equal ones in the order in which they were armed. There is no longest delay.
     pub fn send_after(&mut self, delay: Duration, message: A::Msg) -> TimerRef {
-        self.timers.arm(self.system.runtime(), Arc::clone(&self.shared), delay, message)
+        self.timers.send_after(clockwork(&self.system, &self.shared), delay, message)
     }
 
-    /// Disarms a timer. True means that its message does not come any more, even where it was due already.
+    /// Sends this actor what `make` makes, each `period`, for the first time after one period.
+    ///
+    /// The times are multiples of `period` from now, so they do not drift. At most one message of an interval waits
+    /// in the mailbox: what comes due before that one is handled is left out, as with tokio's
+    /// [`MissedTickBehavior::Skip`](tokio::time::MissedTickBehavior::Skip). `make` runs in the actor when its turn
+    /// has come. A period below one millisecond counts as one.
+    pub fn send_interval(
+        &mut self,
+        period: Duration,
+        make: impl FnMut() -> A::Msg + Send + 'static,
+    ) -> TimerRef {
+        self.timers.send_interval(clockwork(&self.system, &self.shared), period, Box::new(make))
+    }
+
+    /// Disarms a timer. True means that its message does not come any more, even where it was due already; false
+    /// that there was nothing to disarm: it has been handled or cancelled, or belonged to an earlier incarnation.
     pub fn cancel(&mut self, timer: TimerRef) -> bool {
-        self.timers.cancel(timer)
+        self.timers.cancel(self.system.timers(), timer)
     }
 
-    pub(crate) fn take_timer(&mut self, timer: TimerRef) -> Option<A::Msg> {
-        self.timers.take(timer)
+    /// How long it takes until a timer is due: zero where it is and waits for its turn, `None` where
+    /// [`cancel`](Self::cancel) would find nothing. Of an interval, the time until its next message.
+    pub fn read_timer(&self, timer: TimerRef) -> Option<Duration> {
+        self.timers.read(self.system.timers(), timer)
+    }
+
+    /// Asks for one [`Info::Timeout`] whenever this actor has waited for `limit` and no message came: what a
+    /// `gen_server` gets by returning a timeout, but it stands until it is set anew or taken back with `None`.
+    ///
+    /// The time counts from where the actor begins to wait; a handler that takes long is not idle. Everything that
+    /// is handled begins it anew: messages, timers, and what else the runtime says. After an `Info::Timeout`, the
+    /// next message does; or set the limit once more.
+    pub fn set_idle_timeout(&mut self, limit: Option<Duration>) {
+        self.timers.set_idle_timeout(self.system.timers(), limit);
+    }
+
+    pub(crate) fn take_timer(&mut self, timer: TimerRef) -> Option<Ring<A::Msg>> {
+        self.timers.take(clockwork(&self.system, &self.shared), timer)
+    }
+
+    /// Notes that there is something to handle.
+    pub(crate) fn stir(&mut self) {
+        self.timers.stir();
+    }
+
+    /// Notes that there is nothing to handle.
+    pub(crate) fn rest(&mut self) {
+        if self.timers.wants_rest() {
+            self.timers.rest(clockwork(&self.system, &self.shared));
+        }
     }
 
     pub(crate) fn take_monitor(&mut self, monitor: MonitorRef) -> bool {
         self.monitors.take(monitor)
     }
+}
+
+/// The timers end with the incarnation.
+impl<A: Actor> Drop for Context<A> {
+    fn drop(&mut self) {
+        self.timers.end(self.system.timers());
+    }
+}
+
+fn clockwork<'a, M: Send + 'static>(system: &'a System, mailbox: &Arc<Shared<M>>) -> Clockwork<'a> {
+    Clockwork { timers: system.timers(), mailbox: Arc::clone(mailbox) as _ }
 }

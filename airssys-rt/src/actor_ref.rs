@@ -2,12 +2,14 @@
 
 use std::error::Error;
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::call::{CallError, Reply};
 use crate::exit::ExitReason;
 use crate::mailbox::{Refused, Shared};
+use crate::timer;
 
 /// The identity of an actor: a slot, and the generation of its use.
 ///
@@ -108,11 +110,11 @@ impl<M: Send + 'static> ActorRef<M> {
     ) -> Result<T, CallError> {
         let (reply, answer) = Reply::channel();
         let request = request(reply);
-        let exchange = async {
+        let exchange = pin!(async {
             self.shared.send(request).await.map_err(|_| CallError::NoProc)?;
             answer.await.map_err(|_| CallError::Dropped)
-        };
-        tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(CallError::Timeout))
+        });
+        timer::timeout(self.shared.timers(), timeout, exchange).await.unwrap_or(Err(CallError::Timeout))
     }
 
     /// Waits until the actor ends, and says why. Of a dead actor it says why it ended.

@@ -12,6 +12,7 @@ use crate::exit::ExitReason;
 use crate::mailbox::{Entry, Mailbox, Receiver, Shared};
 use crate::observe::{EventKind, Reporter};
 use crate::system::System;
+use crate::timer::Ring;
 
 /// How many messages an actor handles before it lets others run on its thread: as many as a tokio task gets from
 /// tokio's own channels.
@@ -44,7 +45,7 @@ pub(crate) fn spawn<A: Actor>(
 ) -> Arc<Control> {
     let Birth { system, reporter, mailbox, receiver, notify } = birth;
     let control = Arc::new(Control::default());
-    mailbox.shared().begin(&reporter);
+    mailbox.shared().begin(&reporter, system.timers());
     let cx = Context::new(Arc::clone(mailbox.shared()), system.clone(), reporter.clone());
     let will = Will {
         mailbox: Some(mailbox),
@@ -126,18 +127,30 @@ async fn serve<A: Actor>(
                 return Poll::Pending;
             }
             let next = receiver.poll_next(task.waker());
-            turn = if next.is_ready() { turn + 1 } else { 0 };
+            if next.is_ready() {
+                turn += 1;
+            } else {
+                turn = 0;
+                cx.rest();
+            }
             next
         });
         match next.await {
-            Some(Entry::Message(message)) => actor.handle(message, cx).await?,
-            Some(Entry::Timer(timer)) => {
-                if let Some(message) = cx.take_timer(timer) {
+            Some(Entry::Message(message)) => {
+                cx.stir();
+                actor.handle(message, cx).await?;
+            }
+            Some(Entry::Timer(timer)) => match cx.take_timer(timer) {
+                Some(Ring::Message(message)) => {
+                    cx.stir();
                     actor.handle(message, cx).await?;
                 }
-            }
+                Some(Ring::Silence) => actor.handle_info(Info::Timeout, cx).await?,
+                None => {}
+            },
             Some(Entry::Down(down)) => {
                 if cx.take_monitor(down.monitor) {
+                    cx.stir();
                     actor.handle_info(Info::Down(*down), cx).await?;
                 }
             }

@@ -10,6 +10,7 @@ use crate::cell::{self, Birth};
 use crate::mailbox::{Mailbox, MailboxInUse, Receiver};
 use crate::observe::{Observer, Reporter};
 use crate::supervisor::{StartError, Supervisor, SupervisorRef};
+use crate::timer::{Owner, Timers};
 
 /// A home for actors on a tokio runtime.
 ///
@@ -22,6 +23,7 @@ pub struct System {
 
 struct Inner {
     runtime: Handle,
+    timers: Owner,
     observer: Option<Arc<dyn Observer>>,
 }
 
@@ -93,6 +95,10 @@ impl System {
         &self.inner.runtime
     }
 
+    pub(crate) fn timers(&self) -> &Timers {
+        self.inner.timers.timers()
+    }
+
     pub(crate) fn reporter(&self, path: Option<Arc<str>>, id: ActorId) -> Reporter {
         Reporter::new(self.inner.observer.clone(), path, id)
     }
@@ -125,7 +131,9 @@ impl SystemBuilder {
     ///
     /// Outside of a tokio runtime.
     pub fn build(self) -> System {
-        System { inner: Arc::new(Inner { runtime: Handle::current(), observer: self.observer }) }
+        let runtime = Handle::current();
+        let timers = Owner::new(runtime.clone());
+        System { inner: Arc::new(Inner { runtime, timers, observer: self.observer }) }
     }
 }
 

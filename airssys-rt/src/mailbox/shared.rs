@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
 
 use tokio::sync::oneshot;
@@ -12,7 +12,7 @@ use crate::actor_ref::{ActorId, Slot};
 use crate::exit::ExitReason;
 use crate::link::{Bereaved, Down, MonitorRef, Tell, Watched, Watcher};
 use crate::observe::{EventKind, Reporter};
-use crate::timer::TimerRef;
+use crate::timer::{Alarm, TimerRef, Timers};
 
 /// One thing in the queue.
 pub(crate) enum Entry<M> {
@@ -41,6 +41,8 @@ pub(crate) struct Shared<M> {
     /// How many `Mailbox` values keep it open.
     pub(super) owners: AtomicUsize,
     state: Mutex<State<M>>,
+    /// Those of the first system in which an incarnation was started: what calls wait with.
+    timers: OnceLock<Timers>,
     /// Keeps what the reader writes at each message off the cache lines that senders lock. (Not by alignment, which
     /// would cost more memory in the allocator than it needs here.)
     _apart: [u8; 64],
@@ -107,6 +109,7 @@ impl<M> Shared<M> {
                 last_exit: None,
                 reporter: None,
             }),
+            timers: OnceLock::new(),
             _apart: [0; 64],
             in_hand: AtomicUsize::new(0),
             contended: AtomicBool::new(false),
@@ -151,8 +154,9 @@ impl<M> Shared<M> {
         poll_fn(|task| place.poll(task.waker(), &mut message)).await
     }
 
-    pub(crate) fn timer_due(&self, timer: TimerRef) {
-        self.push_own(Entry::Timer(timer));
+    /// The timers of the system that the actor runs in; none before its first start.
+    pub(crate) fn timers(&self) -> Option<&Timers> {
+        self.timers.get()
     }
 
     /// Queues what the actor itself has asked for, whatever the capacity.
@@ -195,8 +199,10 @@ impl<M> Shared<M> {
         }
     }
 
-    /// Notes that an incarnation starts, and who hears of its dead letters.
-    pub(crate) fn begin(&self, reporter: &Reporter) {
+    /// Notes that an incarnation starts, where, and who hears of its dead letters.
+    pub(crate) fn begin(&self, reporter: &Reporter, timers: &Timers) {
+        // Of a second system there is no need to know: without timers that live, a call has tokio's.
+        self.timers.get_or_init(|| timers.clone());
         self.lock().reporter = Some(reporter.clone());
     }
 
@@ -275,6 +281,12 @@ impl<M: Send> Watched for Shared<M> {
 impl<M: Send> Bereaved for Shared<M> {
     fn down(&self, down: Down) {
         self.push_own(Entry::Down(Box::new(down)));
+    }
+}
+
+impl<M: Send> Alarm for Shared<M> {
+    fn due(&self, timer: TimerRef) {
+        self.push_own(Entry::Timer(timer));
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod actor;
 mod call;
+mod interval;
 mod mailbox;
 mod monitor;
 mod observe;

@@ -97,10 +97,11 @@ async fn a_timer_that_is_not_needed_any_more_leaves_nothing_behind() {
     let clock = System::new().spawn(Clock::default());
     tell(&clock, [Tick::Arm(LONG, 1), Tick::Arm(LONG, 2)]).await;
     settle().await;
-    assert_eq!(tasks(), 3);
+    // The actor, and the one that waits for the next deadline of the system.
+    assert_eq!(tasks(), 2);
     clock.call(Tick::Cancel, LONG).await.unwrap();
     settle().await;
-    assert_eq!(tasks(), 1);
+    assert_eq!(tasks(), 2);
     tell(&clock, [Tick::Arm(LONG, 3), Tick::Crash]).await;
     settle().await;
     assert_eq!(tasks(), 0);
