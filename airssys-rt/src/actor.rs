@@ -143,8 +143,9 @@ impl<A: Actor> Context<A> {
 
     /// Sends `message` to this actor after `delay`; it then waits for its turn like any other.
     ///
-    /// It is never early; it may be two milliseconds late, and where timers are due together they come in the order
-    /// of their deadlines, equal ones in the order in which they were armed. There is no longest delay.
+    /// It is never early and up to two milliseconds late; without a delay it is in the mailbox at once. What is due
+    /// together comes in the order of the deadlines, and where they are equal in the order of arming. There is no
+    /// longest delay.
     pub fn send_after(&mut self, delay: Duration, message: A::Msg) -> TimerRef {
         self.timers.send_after(clockwork(&self.system, &self.shared), delay, message)
     }
@@ -155,6 +156,34 @@ impl<A: Actor> Context<A> {
     /// in the mailbox: what comes due before that one is handled is left out, as with tokio's
     /// [`MissedTickBehavior::Skip`](tokio::time::MissedTickBehavior::Skip). `make` runs in the actor when its turn
     /// has come. A period below one millisecond counts as one.
+    ///
+    /// ```
+    /// # use airssys_rt::{Actor, Context, ExitReason, Init, System};
+    /// # use std::time::Duration;
+    /// struct Pulse(u32);
+    ///
+    /// impl Actor for Pulse {
+    ///     type Msg = u32;
+    ///
+    ///     async fn init(&mut self, cx: &mut Context<Self>) -> Result<Init, ExitReason> {
+    ///         let mut beat = 0;
+    ///         cx.send_interval(Duration::from_millis(10), move || {
+    ///             beat += 1;
+    ///             beat
+    ///         });
+    ///         Ok(Init::Ready)
+    ///     }
+    ///
+    ///     async fn handle(&mut self, beat: u32, _: &mut Context<Self>) -> Result<(), ExitReason> {
+    ///         if beat == self.0 { Err(ExitReason::Normal) } else { Ok(()) }
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// assert!(!System::new().spawn(Pulse(3)).exited().await.is_abnormal());
+    /// # }
+    /// ```
     pub fn send_interval(
         &mut self,
         period: Duration,

@@ -144,15 +144,16 @@ impl Timers {
 
     /// Arms a timer. It fires at `at` or up to two milliseconds later, never earlier: the wheel rounds up to its
     /// ticks, and tokio to its own. `None`, and `fire` is dropped, where the timers have ended.
+    #[inline]
     pub(crate) fn arm(&self, at: Deadline, fire: Fire) -> Option<Key> {
         let shard = thread_number() & (self.0.shards.len() - 1);
+        let tick = wheel::tick_of(at.0);
         let mut state = self.0.shards.get(shard)?.lock();
         if state.closed {
             drop(state);
             return None;
         }
         let key = state.wheel.arm(at.0, fire).in_shard(shard as u32);
-        let tick = wheel::tick_of(at.0);
         let earlier = tick < state.looked_at;
         if earlier {
             state.looked_at = tick;
@@ -165,6 +166,7 @@ impl Timers {
     }
 
     /// Disarms a timer; false where it fired, is just about to, or was cancelled before.
+    #[inline]
     pub(crate) fn cancel(&self, key: Key) -> bool {
         let fire = self.shard(key).and_then(|mut state| state.wheel.cancel(key));
         // Only now is the lock free, and what is dropped may be anything.
@@ -197,11 +199,13 @@ impl Timers {
         self.0.shards.len() > 1 || here()
     }
 
+    #[inline]
     fn shard(&self, key: Key) -> Option<MutexGuard<'_, State>> {
         self.0.shards.get(key.shard() as usize).map(Shard::lock)
     }
 
     /// Tells the ticker of a timer that may come before all that it knows of.
+    #[cold]
     fn wake_ticker(&self, tick: u64) {
         let ticker = &self.0.ticker;
         if !ticker.started.swap(true, Ordering::SeqCst) {
@@ -243,6 +247,7 @@ impl Shard {
     }
 
     /// No code but ours runs under the lock, so a poisoned one holds a sound state.
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -343,6 +348,7 @@ fn guard(code: impl FnOnce()) {
 }
 
 /// The number of this thread among those that ever armed a timer.
+#[inline]
 fn thread_number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     const UNKNOWN: usize = usize::MAX;

@@ -66,8 +66,15 @@ impl<M> Own<M> {
     }
 
     pub(crate) fn send_after(&mut self, clockwork: Clockwork<'_>, delay: Duration, message: M) -> TimerRef {
-        let at = clockwork.timers.now().after(delay);
-        self.insert(clockwork, at, What::Once(message))
+        let now = clockwork.timers.now();
+        if delay.is_zero() {
+            // Not even for the next tick.
+            let timer = TimerRef::unique();
+            self.armed.insert(timer, Armed { key: None, at: now, what: What::Once(message) });
+            clockwork.mailbox.due(timer);
+            return timer;
+        }
+        self.insert(clockwork, now.after(delay), What::Once(message))
     }
 
     pub(crate) fn send_interval(

@@ -11,7 +11,7 @@ mod slab;
 mod tests;
 
 pub(crate) use slab::Key;
-use slab::{NONE, Slab};
+use slab::{Gap, NONE, Slab};
 
 /// How long a tick is. Deadlines are rounded up to it, so that nothing is early.
 pub(super) const TICK_NANOS: u64 = 1_000_000;
@@ -50,6 +50,7 @@ pub(super) struct Wheel<T> {
 }
 
 /// The first tick at which a deadline has been reached.
+#[inline]
 pub(super) fn tick_of(at: u64) -> u64 {
     at.div_ceil(TICK_NANOS)
 }
@@ -71,17 +72,32 @@ impl<T> Wheel<T> {
     }
 
     /// Arms a timer; hands `value` out with what is due at the first tick that is not before `at`.
+    #[inline]
     pub(super) fn arm(&mut self, at: u64, value: T) -> Key {
-        let key = self.slab.insert(at, value);
-        self.link(key.index(), tick_of(at));
+        let tick = tick_of(at);
+        let bucket = self.bucket_of(tick);
+        let next = self.head(bucket);
+        let key = self.slab.insert(at, value, bucket, next);
+        self.put_first(key.index(), bucket, tick, next);
         key
     }
 
     /// Takes a timer back; `None` where it became due or was cancelled before.
+    #[inline]
     pub(super) fn cancel(&mut self, key: Key) -> Option<T> {
-        self.slab.get(key)?;
-        self.unlink(key.index());
-        self.slab.remove(key.index()).map(|due| due.value)
+        let (value, Gap { bucket, next, previous }) = self.slab.take(key)?;
+        if let Some(slot) = self.slab.slot_mut(next) {
+            slot.previous = previous;
+        }
+        if let Some(slot) = self.slab.slot_mut(previous) {
+            slot.next = next;
+        } else if let Some(head) = self.heads.get_mut(usize::from(bucket)) {
+            *head = next;
+            if next == NONE {
+                self.mark(bucket, false);
+            }
+        }
+        Some(value)
     }
 
     /// What a timer that is armed will hand out.
@@ -91,7 +107,7 @@ impl<T> Wheel<T> {
 
     /// When to call [`advance`](Self::advance) next: no timer is due before this tick.
     pub(super) fn next(&self) -> u64 {
-        if self.heads.last().is_some_and(|head| *head != NONE) {
+        if self.head(READY) != NONE {
             return self.elapsed;
         }
         self.first().and_then(|bucket| self.earliest.get(usize::from(bucket)).copied()).unwrap_or(NEVER)
@@ -148,39 +164,38 @@ impl<T> Wheel<T> {
         }
     }
 
+    /// Moves an entry to the bucket that is right for it now.
     fn link(&mut self, index: u32, tick: u64) {
         let bucket = self.bucket_of(tick);
-        if let Some(earliest) = self.earliest.get_mut(usize::from(bucket)) {
-            let first = self.heads.get(usize::from(bucket)) == Some(&NONE);
-            *earliest = if first { tick } else { tick.min(*earliest) };
-        }
-        let Some(head) = self.heads.get_mut(usize::from(bucket)) else { return };
-        let next = std::mem::replace(head, index);
-        self.mark(bucket, true);
-        if let Some(slot) = self.slab.slot_mut(next) {
-            slot.previous = index;
-        }
+        let next = self.head(bucket);
         if let Some(slot) = self.slab.slot_mut(index) {
             (slot.bucket, slot.next, slot.previous) = (bucket, next, NONE);
         }
+        self.put_first(index, bucket, tick, next);
     }
 
-    fn unlink(&mut self, index: u32) {
-        let Some(slot) = self.slab.slot(index) else { return };
-        let (bucket, next, previous) = (slot.bucket, slot.next, slot.previous);
-        if let Some(slot) = self.slab.slot_mut(next) {
-            slot.previous = previous;
+    /// Makes an entry the first of its bucket, where `next` was.
+    #[inline]
+    fn put_first(&mut self, index: u32, bucket: u16, tick: u64, next: u32) {
+        if let Some(earliest) = self.earliest.get_mut(usize::from(bucket)) {
+            *earliest = if next == NONE { tick } else { tick.min(*earliest) };
         }
-        if let Some(slot) = self.slab.slot_mut(previous) {
-            slot.next = next;
-        } else if let Some(head) = self.heads.get_mut(usize::from(bucket)) {
-            *head = next;
-            if next == NONE {
-                self.mark(bucket, false);
-            }
+        if let Some(head) = self.heads.get_mut(usize::from(bucket)) {
+            *head = index;
+        }
+        if next == NONE {
+            self.mark(bucket, true);
+        } else if let Some(slot) = self.slab.slot_mut(next) {
+            slot.previous = index;
         }
     }
 
+    #[inline]
+    fn head(&self, bucket: u16) -> u32 {
+        self.heads.get(usize::from(bucket)).copied().unwrap_or(NONE)
+    }
+
+    #[inline]
     fn bucket_of(&self, tick: u64) -> u16 {
         if tick <= self.elapsed {
             return READY;
@@ -191,6 +206,7 @@ impl<T> Wheel<T> {
     }
 
     /// Notes whether a bucket holds something.
+    #[inline]
     fn mark(&mut self, bucket: u16, holds: bool) {
         let bit = 1 << (usize::from(bucket) % BUCKETS);
         if let Some(occupied) = self.occupied.get_mut(usize::from(bucket) / BUCKETS) {

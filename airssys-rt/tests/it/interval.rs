@@ -202,6 +202,16 @@ async fn the_longest_delay_is_just_far() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_a_delay_there_is_nothing_to_wait_for() {
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let metronome = System::new().spawn(Metronome::new());
+    tell(&metronome, [Beat::After(Duration::ZERO), Beat::Note('a')]).await;
+    settle().await;
+    assert_eq!(tasks(), 1, "nobody waits for a deadline");
+    assert_eq!(heard(&metronome).await, [('a', 0), ('!', 0)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_timeout_when_nothing_comes() {
     let metronome = idle(SECOND);
     tokio::time::sleep(SECOND * 10).await;
@@ -265,8 +275,8 @@ async fn at_a_timeout_the_limit_can_be_set_once_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_million_timers_of_one_actor() {
-    const MANY: u32 = 1_000_000;
+async fn many_timers_of_one_actor() {
+    const MANY: u32 = 100_000;
     let mailbox = Mailbox::unbounded();
     let options = SpawnOptions { mailbox: mailbox.clone(), ..SpawnOptions::default() };
     let metronome = System::new().spawn_with(options, Metronome::new()).unwrap();
