@@ -90,7 +90,22 @@ struct State {
     wheel: Wheel<Fire>,
     /// The ticker looks at this wheel at this tick or earlier.
     looked_at: u64,
+    /// One of the ticks for which the ticker was woken or slept, kept until it has passed.
+    promised: u64,
     closed: bool,
+}
+
+impl State {
+    /// Sets when the ticker looks next.
+    ///
+    /// What was promised stands, though the timer may have been cancelled. Otherwise each of many calls, one after
+    /// the other, would find that no one waits, and wake the ticker, only to be answered first.
+    fn promise(&mut self, now: u64) {
+        let to_come = |tick: u64| if tick > now { tick } else { NEVER };
+        let promised = to_come(self.promised);
+        self.looked_at = self.wheel.next().min(to_come(self.looked_at)).min(promised);
+        self.promised = if promised == NEVER { self.looked_at } else { promised };
+    }
 }
 
 /// What the ticker and those who arm timers have to agree upon.
@@ -243,7 +258,7 @@ impl Inner {
 
 impl Shard {
     fn new() -> Self {
-        Self(Mutex::new(State { wheel: Wheel::new(), looked_at: NEVER, closed: false }))
+        Self(Mutex::new(State { wheel: Wheel::new(), looked_at: NEVER, promised: NEVER, closed: false }))
     }
 
     /// No code but ours runs under the lock, so a poisoned one holds a sound state.
@@ -296,7 +311,7 @@ impl Driver {
                 return None;
             }
             state.wheel.advance(now, |due| self.due.push(due));
-            state.looked_at = state.wheel.next();
+            state.promise(now);
             next = next.min(state.looked_at);
         }
         wheel::sort(&mut self.due);

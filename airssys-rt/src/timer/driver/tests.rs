@@ -95,6 +95,28 @@ async fn a_later_timer_does_not_wake_the_ticker() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn timers_that_are_cancelled_one_after_the_other_wake_the_ticker_once() {
+    let (owner, journal) = (owner(), Arc::new(Journal::default()));
+    for _ in 0..1_000 {
+        let (_, key) = arm(owner.timers(), &journal, MS * 5_000);
+        owner.timers().cancel(key.unwrap());
+        // The ticker may look, and finds nothing.
+        tokio::time::sleep(MS).await;
+    }
+    assert_eq!(passes(owner.timers()), 1);
+    // A timer that is due makes it look in between.
+    arm(owner.timers(), &journal, Duration::ZERO);
+    tokio::time::sleep(MS).await;
+    let before = passes(owner.timers());
+    for _ in 0..1_000 {
+        let (_, key) = arm(owner.timers(), &journal, MS * 5_000);
+        owner.timers().cancel(key.unwrap());
+        tokio::time::sleep(MS).await;
+    }
+    assert_eq!(passes(owner.timers()), before);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_ticker_wakes_once_for_what_was_cancelled_and_then_sleeps() {
     let (owner, journal) = (owner(), Arc::new(Journal::default()));
     let keys: Vec<_> = (1..1_000).map(|s| arm(owner.timers(), &journal, MS * 977 * s).1).collect();
