@@ -87,12 +87,15 @@ async fn measure() -> Result<(), CallError> {
         let [armed, cancelled] = clock.call(Msg::ArmAndCancel, LONG).await?;
         arm.push(armed);
         cancel.push(cancelled);
-        fire.push(clock.call(Msg::Fire, LONG).await?);
         echo.push(echoes(&clock).await?);
         abandoned.push(each_once(|| clock.call(Msg::Keep, LONG)).await);
         clock.call(Msg::Echo, LONG).await?;
         sleep.push(each_once(|| tokio::time::sleep(LONG)).await);
         timeout.push(each_once(|| tokio::time::timeout(LONG, pending::<()>())).await);
+    }
+    // By themselves: what fires wakes the actor from another thread, and where tasks run is felt by the calls.
+    for _ in 0..ROUNDS {
+        fire.push(clock.call(Msg::Fire, LONG).await?);
     }
     let [arm, cancel, fire, echo, abandoned, sleep, timeout] = times.map(median);
     println!("an actor's timers, {TIMERS} at a time ({FIRED} where they fire):");
