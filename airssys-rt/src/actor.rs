@@ -9,7 +9,7 @@ use crate::cell::{AnyCell, CellRef, Lent};
 use crate::exit::ExitReason;
 use crate::link::{Down, Exit, MonitorRef, Monitors, Tell, Watcher};
 use crate::system::System;
-use crate::timer::{TimerRef, Timers};
+use crate::timer::{self, Clockwork, Ring, TimerRef};
 
 /// State with a mailbox, which handles one message at a time.
 ///
@@ -82,6 +82,8 @@ pub enum Init {
 pub enum Info {
     /// An actor that it monitors ended.
     Down(Down),
+    /// No message came for as long as [`Context::set_idle_timeout`] says.
+    Timeout,
     /// An exit signal came, and it [traps](Context::trap_exit) them.
     Exit(Exit),
 }
@@ -97,8 +99,23 @@ pub struct Context<A: Actor> {
 }
 
 struct Own<M> {
-    timers: Timers<M>,
+    timers: timer::Own<M>,
     monitors: Monitors,
+}
+
+impl<M> Default for Own<M> {
+    fn default() -> Self {
+        Self { timers: timer::Own::new(), monitors: Monitors::default() }
+    }
+}
+
+/// The timers end with the incarnation.
+impl<A: Actor> Drop for Context<A> {
+    fn drop(&mut self) {
+        if let Some(own) = &mut self.own {
+            own.timers.end(self.system.timers());
+        }
+    }
 }
 
 impl<A: Actor> Context<A> {
@@ -108,11 +125,6 @@ impl<A: Actor> Context<A> {
 
     pub(crate) fn cell(&self) -> &CellRef<A::Msg> {
         &self.cell
-    }
-
-    fn own(&mut self) -> &mut Own<A::Msg> {
-        self.own
-            .get_or_insert_with(|| Box::new(Own { timers: Timers::default(), monitors: Monitors::default() }))
     }
 
     /// The identity of this actor.
@@ -141,7 +153,7 @@ impl<A: Actor> Context<A> {
     /// As in OTP, it comes after every message that `target` had sent to this actor.
     pub fn monitor<M: Send + 'static>(&mut self, target: &ActorRef<M>) -> MonitorRef {
         let monitor = MonitorRef::unique();
-        self.own().monitors.insert(monitor, AnyCell::clone(target.cell()));
+        self.own.get_or_insert_with(Box::default).monitors.insert(monitor, AnyCell::clone(target.cell()));
         let tell = Tell::Actor(AnyCell::clone(&self.cell));
         if let Err(watcher) = target.cell().watch(Watcher { monitor, tell }) {
             watcher.tell(target.id(), &ExitReason::NoProc);
@@ -186,18 +198,105 @@ impl<A: Actor> Context<A> {
     }
 
     /// Sends `message` to this actor after `delay`; it then waits for its turn like any other.
+    ///
+    /// It is never early and up to two milliseconds late; without a delay it is in the mailbox at once. What is due
+    /// together comes in the order of the deadlines, and where they are equal in the order of arming. There is no
+    /// longest delay.
     pub fn send_after(&mut self, delay: Duration, message: A::Msg) -> TimerRef {
-        let (cell, runtime) = (CellRef::clone(&self.cell), self.system.runtime().clone());
-        self.own().timers.arm(&runtime, cell, delay, message)
+        let (own, clockwork) = self.timing();
+        own.timers.send_after(clockwork, delay, message)
     }
 
-    /// Disarms a timer. True means that its message does not come any more, even where it was due already.
+    /// Sends this actor what `make` makes, each `period`, for the first time after one period.
+    ///
+    /// The times are multiples of `period` from now, so they do not drift. At most one message of an interval waits
+    /// in the mailbox: what comes due before that one is handled is left out, as with tokio's
+    /// [`MissedTickBehavior::Skip`](tokio::time::MissedTickBehavior::Skip). `make` runs in the actor when its turn
+    /// has come. A period below one millisecond counts as one.
+    ///
+    /// ```
+    /// # use airssys_rt::{Actor, Context, ExitReason, Init, System};
+    /// # use std::time::Duration;
+    /// struct Pulse(u32);
+    ///
+    /// impl Actor for Pulse {
+    ///     type Msg = u32;
+    ///
+    ///     async fn init(&mut self, cx: &mut Context<Self>) -> Result<Init, ExitReason> {
+    ///         let mut beat = 0;
+    ///         cx.send_interval(Duration::from_millis(10), move || {
+    ///             beat += 1;
+    ///             beat
+    ///         });
+    ///         Ok(Init::Ready)
+    ///     }
+    ///
+    ///     async fn handle(&mut self, beat: u32, _: &mut Context<Self>) -> Result<(), ExitReason> {
+    ///         if beat == self.0 { Err(ExitReason::Normal) } else { Ok(()) }
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// assert!(!System::new().spawn(Pulse(3)).exited().await.is_abnormal());
+    /// # }
+    /// ```
+    pub fn send_interval(
+        &mut self,
+        period: Duration,
+        make: impl FnMut() -> A::Msg + Send + 'static,
+    ) -> TimerRef {
+        let (own, clockwork) = self.timing();
+        own.timers.send_interval(clockwork, period, Box::new(make))
+    }
+
+    /// Disarms a timer. True means that its message does not come any more, even where it was due already; false
+    /// that there was nothing to disarm: it has been handled or cancelled, or belonged to an earlier incarnation.
     pub fn cancel(&mut self, timer: TimerRef) -> bool {
-        self.own.as_mut().is_some_and(|own| own.timers.cancel(timer))
+        self.own.as_mut().is_some_and(|own| own.timers.cancel(self.system.timers(), timer))
     }
 
-    pub(crate) fn take_timer(&mut self, timer: TimerRef) -> Option<A::Msg> {
-        self.own.as_mut()?.timers.take(timer)
+    /// How long it takes until a timer is due: zero where it is and waits for its turn, `None` where
+    /// [`cancel`](Self::cancel) would find nothing. Of an interval, the time until its next message.
+    pub fn read_timer(&self, timer: TimerRef) -> Option<Duration> {
+        self.own.as_ref()?.timers.read(self.system.timers(), timer)
+    }
+
+    /// Asks for one [`Info::Timeout`] whenever this actor has waited for `limit` and no message came: what a
+    /// `gen_server` gets by returning a timeout, but it stands until it is set anew or taken back with `None`.
+    ///
+    /// The time counts from where the actor begins to wait; a handler that takes long is not idle. Everything that
+    /// is handled begins it anew: messages, timers, and what else the runtime says. After an `Info::Timeout`, the
+    /// next message does; or set the limit once more.
+    pub fn set_idle_timeout(&mut self, limit: Option<Duration>) {
+        let (own, clockwork) = self.timing();
+        own.timers.set_idle_timeout(clockwork.timers, limit);
+    }
+
+    pub(crate) fn take_timer(&mut self, timer: TimerRef) -> Option<Ring<A::Msg>> {
+        let own = self.own.as_mut()?;
+        own.timers.take(Clockwork { timers: self.system.timers(), cell: &self.cell }, timer)
+    }
+
+    /// Notes that there is something to handle.
+    pub(crate) fn stir(&mut self) {
+        if let Some(own) = &mut self.own {
+            own.timers.stir();
+        }
+    }
+
+    /// Notes that there is nothing to handle.
+    pub(crate) fn rest(&mut self) {
+        if let Some(own) = &mut self.own
+            && own.timers.wants_rest()
+        {
+            own.timers.rest(Clockwork { timers: self.system.timers(), cell: &self.cell });
+        }
+    }
+
+    fn timing(&mut self) -> (&mut Own<A::Msg>, Clockwork<'_>) {
+        let clockwork = Clockwork { timers: self.system.timers(), cell: &self.cell };
+        (self.own.get_or_insert_with(Box::default), clockwork)
     }
 
     /// Gives out what the runtime says, unless this incarnation does not want to know any more.
@@ -205,7 +304,7 @@ impl<A: Actor> Context<A> {
         let wanted = match &*info {
             Info::Down(down) => self.own.as_mut().is_some_and(|own| own.monitors.take(down.monitor)),
             Info::Exit(Exit { linked: true, from: Some(from), .. }) => self.cell.remove_link(*from),
-            Info::Exit(_) => true,
+            Info::Exit(_) | Info::Timeout => true,
         };
         wanted.then_some(*info)
     }

@@ -2,15 +2,17 @@
 
 use std::error::Error;
 use std::fmt;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::call::{CallError, Reply};
-use crate::cell::{CellRef, Deadline, Door, Refused};
+use crate::cell::{self, CellRef, Deadline, Door, Refused};
 use crate::exit::ExitReason;
 use crate::link::{Hook, MonitorRef, Tell, Until, Watcher};
+use crate::timer;
 
 /// The identity of an actor: a slot, and the generation of its use.
 ///
@@ -130,27 +132,19 @@ impl<M: Send + 'static> ActorRef<M> {
         request: impl FnOnce(Reply<T>) -> M,
         timeout: Duration,
     ) -> Result<T, CallError> {
-        let inherited = crate::cell::deadline().map(Deadline::instant);
-        let deadline = Instant::now().checked_add(timeout);
-        let deadline = match (deadline, inherited) {
-            (Some(own), Some(inherited)) => Some(own.min(inherited)),
-            (own, inherited) => own.or(inherited),
-        };
+        let own = Instant::now().checked_add(timeout).map(Deadline::at);
+        let deadline = own.into_iter().chain(cell::deadline()).min();
         let (reply, answer) = Reply::channel();
         let request = request(reply);
-        let exchange = async {
-            self.cell.ask(request, deadline.map(Deadline::at)).await.map_err(|refused| match refused {
+        let exchange = pin!(async {
+            self.cell.ask(request, deadline).await.map_err(|refused| match refused {
                 Refused::Full(_) => CallError::Full,
                 Refused::Closed(_) => CallError::NoProc,
             })?;
             answer.await.map_err(|_| CallError::Dropped)
-        };
-        match deadline {
-            Some(deadline) => {
-                tokio::time::timeout_at(deadline, exchange).await.unwrap_or(Err(CallError::Timeout))
-            }
-            None => exchange.await,
-        }
+        });
+        let moment = deadline.map(Deadline::instant);
+        timer::until(self.cell.timers(), moment, exchange).await.unwrap_or(Err(CallError::Timeout))
     }
 
     /// Tells the actor to stop after the message in hand: OTP's `gen_server:stop`. It says good-bye in
@@ -166,7 +160,7 @@ impl<M: Send + 'static> ActorRef<M> {
     /// An actor that [traps exits](crate::Context::trap_exit) gets [`Info::Exit`](crate::Info::Exit). Another one
     /// ends at its next `.await` with this reason, without `terminate`; [`ExitReason::Normal`] does nothing to it.
     pub fn exit(&self, reason: ExitReason) {
-        self.cell.exit_signal(crate::cell::current(), &reason, false);
+        self.cell.exit_signal(cell::current(), &reason, false);
     }
 
     /// Ends the actor at its next `.await` with [`ExitReason::Killed`], without `terminate`, whatever it traps.

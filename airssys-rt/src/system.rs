@@ -13,6 +13,7 @@ use crate::observe::{Observer, Reporter};
 use crate::registry::Names;
 use crate::scheduler::Scheduler;
 use crate::supervisor::{StartError, Supervisor, SupervisorRef};
+use crate::timer::{Owner, Timers};
 
 /// A home for actors on a tokio runtime.
 ///
@@ -26,6 +27,7 @@ pub struct System {
 /// A system, as its cells see it.
 pub(crate) struct Inner {
     scheduler: Arc<Scheduler>,
+    timers: Owner,
     runtime: Handle,
     observer: Option<Arc<dyn Observer>>,
     names: Arc<Names>,
@@ -118,6 +120,10 @@ impl System {
         Reporter::new(self.inner.observer.clone(), path, id)
     }
 
+    pub(crate) fn timers(&self) -> &Timers {
+        self.inner.timers()
+    }
+
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.inner
     }
@@ -134,6 +140,10 @@ impl Inner {
 
     pub(crate) fn observer(&self) -> Option<&Arc<dyn Observer>> {
         self.observer.as_ref()
+    }
+
+    pub(crate) fn timers(&self) -> &Timers {
+        self.timers.timers()
     }
 
     /// Whether this code runs on the runtime of the system.
@@ -166,6 +176,7 @@ impl SystemBuilder {
         System {
             inner: Arc::new(Inner {
                 scheduler,
+                timers: Owner::new(runtime.clone()),
                 runtime,
                 observer: self.observer,
                 names: Arc::new(Names::new()),

@@ -1,15 +1,25 @@
-//! Messages that an actor sends to its later self.
+//! Messages that an actor sends to its later self, and deadlines: all on the wheels of the system.
+//!
+//! `wheel` decides what is due; `driver` waits and fires; `own` holds the messages of an incarnation; `timeout` is
+//! what a call waits with.
 
-use std::collections::BTreeMap;
+mod driver;
+mod own;
+mod timeout;
+mod wheel;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-use tokio::task::AbortHandle;
+pub(crate) use driver::{Owner, Timers};
+pub(crate) use own::{Clockwork, Own, Ring};
+pub(crate) use timeout::until;
 
-use crate::cell::CellRef;
+/// The shortest period of an interval: a tick of the wheel, which could not tell shorter ones apart.
+const SHORTEST_PERIOD: Duration = Duration::from_nanos(wheel::TICK_NANOS);
 
-/// An armed timer, as [`Context::send_after`](crate::Context::send_after) made it.
+/// An armed timer, as [`Context::send_after`](crate::Context::send_after) or
+/// [`Context::send_interval`](crate::Context::send_interval) made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TimerRef(u64);
 
@@ -18,57 +28,5 @@ impl TimerRef {
     fn unique() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
-/// The timers of one incarnation.
-///
-/// A timer that is due puts its reference at the end of the mailbox; the message waits here. So it is handled in
-/// the order of arrival, it can be cancelled until it is handled, and it never reaches the next incarnation.
-pub(crate) struct Timers<M>(BTreeMap<TimerRef, Armed<M>>);
-
-struct Armed<M> {
-    message: M,
-    clock: AbortHandle,
-}
-
-impl<M> Default for Timers<M> {
-    fn default() -> Self {
-        Self(BTreeMap::new())
-    }
-}
-
-impl<M: Send + 'static> Timers<M> {
-    pub(crate) fn arm(
-        &mut self,
-        runtime: &Handle,
-        cell: CellRef<M>,
-        delay: Duration,
-        message: M,
-    ) -> TimerRef {
-        let timer = TimerRef::unique();
-        let clock = runtime.spawn(async move {
-            tokio::time::sleep(delay).await;
-            cell.timer_due(timer);
-        });
-        self.0.insert(timer, Armed { message, clock: clock.abort_handle() });
-        timer
-    }
-
-    /// Takes the message of a timer that is due; `None` where it was cancelled or belonged to an earlier incarnation.
-    pub(crate) fn take(&mut self, timer: TimerRef) -> Option<M> {
-        self.0.remove(&timer).map(|armed| armed.message)
-    }
-
-    pub(crate) fn cancel(&mut self, timer: TimerRef) -> bool {
-        self.0.remove(&timer).inspect(|armed| armed.clock.abort()).is_some()
-    }
-}
-
-impl<M> Drop for Timers<M> {
-    fn drop(&mut self) {
-        for armed in self.0.values() {
-            armed.clock.abort();
-        }
     }
 }

@@ -22,6 +22,7 @@ use crate::exit::ExitReason;
 
 use crate::mailbox::Bounds;
 use crate::system;
+use crate::timer::{TimerRef, Timers};
 
 /// What all cells have, whatever the type of their messages and of their future.
 ///
@@ -67,10 +68,16 @@ pub(super) struct VTable {
     poll: unsafe fn(NonNull<Core>, &mut Context<'_>) -> Poll<ExitReason>,
     drop_body: unsafe fn(NonNull<Core>),
     free: unsafe fn(NonNull<Core>),
-    push_info: fn(&Core, Box<Info>) -> bool,
+    push_own: fn(&Core, Own) -> bool,
     discard: unsafe fn(&Core) -> Option<bool>,
     bytes: usize,
     message: fn() -> &'static str,
+}
+
+/// What is queued without knowing the type of the messages.
+pub(super) enum Own {
+    Timer(TimerRef),
+    Info(Box<Info>),
 }
 
 /// A strong reference to any cell.
@@ -212,9 +219,13 @@ impl VTable {
             poll: poll::<F>,
             drop_body: drop_body::<F>,
             free: free::<M, F>,
-            push_info: |core, info| {
+            push_own: |core, own| {
+                let entry = match own {
+                    Own::Timer(timer) => Entry::<M>::Timer(timer),
+                    Own::Info(info) => Entry::Info(info),
+                };
                 // SAFETY: this table belongs to cells whose queues hold `Entry<M>`s.
-                unsafe { core.queue.push(Entry::<M>::Info(info)) }
+                unsafe { core.queue.push(entry) }
             },
             discard: discard::<M>,
             bytes: size_of::<Whole<F>>(),
@@ -297,6 +308,11 @@ impl Core {
         unsafe { self.system.load(Ordering::Acquire).as_ref() }
     }
 
+    /// The timers of its system; none before its first start.
+    pub(crate) fn timers(&self) -> Option<&Timers> {
+        self.system().map(system::Inner::timers)
+    }
+
     /// Makes the cell belong to a system. For whoever may give it a body: nobody is about to queue it.
     pub(super) fn join(&self, system: &Arc<system::Inner>) {
         let new = Arc::as_ptr(system).cast_mut();
@@ -333,8 +349,8 @@ impl Core {
     }
 
     /// Queues what the runtime has to say. True where the cell has to be woken.
-    pub(super) fn push_info(&self, info: Box<Info>) -> bool {
-        (self.vtable.push_info)(self, info)
+    pub(super) fn push_own(&self, own: Own) -> bool {
+        (self.vtable.push_own)(self, own)
     }
 }
 

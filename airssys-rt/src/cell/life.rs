@@ -15,6 +15,7 @@ use crate::exit::ExitReason;
 use crate::mailbox::{Bounds, Mailbox, MailboxInUse};
 use crate::observe::EventKind;
 use crate::system::System;
+use crate::timer::{Ring, TimerRef};
 
 /// Starts an actor in a cell of its own.
 pub(crate) fn spawn<A: Actor>(
@@ -86,14 +87,24 @@ fn live<A: Actor>(mut actor: A, mut cx: Context<A>) -> impl Future<Output = Exit
             Err(reason) => return reason,
         }
         let reason = loop {
-            let done = match next(cx.cell()).await {
-                Next::Message(message) => actor.handle(message, &mut cx).await,
+            let done = match next(&mut cx).await {
+                Next::Message(message) => {
+                    cx.stir();
+                    actor.handle(message, &mut cx).await
+                }
                 Next::Timer(timer) => match cx.take_timer(timer) {
-                    Some(message) => actor.handle(message, &mut cx).await,
+                    Some(Ring::Message(message)) => {
+                        cx.stir();
+                        actor.handle(message, &mut cx).await
+                    }
+                    Some(Ring::Silence) => actor.handle_info(Info::Timeout, &mut cx).await,
                     None => Ok(()),
                 },
                 Next::Info(info) => match cx.take_info(info) {
-                    Some(info) => actor.handle_info(info, &mut cx).await,
+                    Some(info) => {
+                        cx.stir();
+                        actor.handle_info(info, &mut cx).await
+                    }
                     None => Ok(()),
                 },
                 Next::Stop => break cx.cell().stopped_by(),
@@ -110,14 +121,15 @@ fn live<A: Actor>(mut actor: A, mut cx: Context<A>) -> impl Future<Output = Exit
 /// What an actor does next.
 enum Next<M> {
     Message(M),
-    Timer(crate::timer::TimerRef),
+    Timer(TimerRef),
     Info(Box<Info>),
     Stop,
 }
 
-/// Waits for what is next. Only the body of this cell calls it.
-fn next<M: Send + 'static>(cell: &CellRef<M>) -> impl Future<Output = Next<M>> + '_ {
+/// Waits for what is next. Only the body of a cell calls it.
+fn next<A: Actor>(cx: &mut Context<A>) -> impl Future<Output = Next<A::Msg>> + '_ {
     poll_fn(|_| {
+        let cell = cx.cell();
         let state = cell.state.load();
         if state & (STOP | LANE) != 0 {
             if state & STOP != 0 {
@@ -142,7 +154,10 @@ fn next<M: Send + 'static>(cell: &CellRef<M>) -> impl Future<Output = Next<M>> +
             Pop::Item(Entry::Timer(timer)) => Poll::Ready(Next::Timer(timer)),
             Pop::Item(Entry::Info(info)) => Poll::Ready(Next::Info(info)),
             Pop::Empty if state & DRAIN != 0 => Poll::Ready(Next::Stop),
-            Pop::Empty => Poll::Pending,
+            Pop::Empty => {
+                cx.rest();
+                Poll::Pending
+            }
             Pop::Busy => {
                 // The sender has to run to finish its push.
                 cell.signal(0);

@@ -1,6 +1,6 @@
 //! What others do to a cell: messages, orders, exit signals.
 
-use super::core::{AnyCell, CellRef};
+use super::core::{AnyCell, CellRef, Own};
 use super::queue::Pop;
 use super::state::{DRAIN, KILL, STOP, TRACE, TRAP};
 use super::{Deadline, Door, Entry};
@@ -83,7 +83,7 @@ impl<M: Send + 'static> CellRef<M> {
         drop(reader);
         // What the actor itself has asked for is never dropped; it goes to the end.
         for entry in own {
-            self.push_own(entry);
+            self.push_back(entry);
         }
         oldest
     }
@@ -133,12 +133,8 @@ impl<M: Send + 'static> CellRef<M> {
         Ok(())
     }
 
-    pub(crate) fn timer_due(&self, timer: TimerRef) {
-        self.push_own(Entry::Timer(timer));
-    }
-
     /// Queues what the actor itself has asked for, whatever the bound.
-    fn push_own(&self, entry: Entry<M>) {
+    fn push_back(&self, entry: Entry<M>) {
         if self.door() != Door::Closed && self.push(entry) {
             self.signal(0);
         }
@@ -148,7 +144,16 @@ impl<M: Send + 'static> CellRef<M> {
 impl AnyCell {
     /// Queues what the runtime has to say, whatever the bound.
     pub(crate) fn inform(&self, info: Info) {
-        if self.door() != Door::Closed && self.push_info(Box::new(info)) {
+        self.tell(Own::Info(Box::new(info)));
+    }
+
+    /// Queues that a timer is due, whatever the bound.
+    pub(crate) fn timer_due(&self, timer: TimerRef) {
+        self.tell(Own::Timer(timer));
+    }
+
+    fn tell(&self, own: Own) {
+        if self.door() != Door::Closed && self.push_own(own) {
             self.signal(0);
         }
     }

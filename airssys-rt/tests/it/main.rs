@@ -10,6 +10,7 @@
 mod actor;
 mod call;
 mod group;
+mod interval;
 mod mailbox;
 mod monitor;
 mod observe;

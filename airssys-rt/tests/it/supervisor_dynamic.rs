@@ -223,7 +223,7 @@ async fn hanging_restart_loop_simple() {
     ground.stage.player("a").cast(Do::Exit(crash())).await.unwrap();
     tokio::task::yield_now().await;
     ground.top.shutdown().await;
-    assert_eq!(ground.stage.journal().last().unwrap(), "-b shutdown");
+    assert!(ground.stage.journal().contains(&"-b shutdown".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -91,16 +91,18 @@ async fn a_timer_can_be_cancelled_until_it_is_handled() {
 
 #[tokio::test(start_paused = true)]
 async fn a_timer_that_is_not_needed_any_more_leaves_nothing_behind() {
-    // One is the drainer.
-    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks() - 1;
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let clock = System::new().spawn(Clock::default());
     tell(&clock, [Tick::Arm(LONG, 1), Tick::Arm(LONG, 2)]).await;
     settle().await;
+    // The one that runs actors, and the one that waits for the next deadline of the system.
     assert_eq!(tasks(), 2);
     clock.call(Tick::Cancel, LONG).await.unwrap();
     settle().await;
-    assert_eq!(tasks(), 0);
+    assert_eq!(tasks(), 2);
     tell(&clock, [Tick::Arm(LONG, 3), Tick::Crash]).await;
+    settle().await;
+    drop(clock);
     settle().await;
     assert_eq!(tasks(), 0);
 }
