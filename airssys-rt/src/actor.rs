@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::actor_ref::{ActorId, ActorRef};
+use crate::cell::Control;
 use crate::exit::ExitReason;
 use crate::link::{Down, MonitorRef, Monitors, Tell, Watcher};
-use crate::mailbox::Shared;
+use crate::mailbox::{Entry, Shared};
 use crate::observe::Reporter;
+use crate::stash::Front;
 use crate::system::System;
 use crate::timer::{TimerRef, Timers};
 
@@ -83,6 +85,8 @@ pub enum Init {
 pub enum Info {
     /// An actor that it monitors ended.
     Down(Down),
+    /// It is to go on with what it put off by [`Context::continue_next`].
+    Continue,
 }
 
 /// An actor's view of itself, lent to each of its methods.
@@ -94,11 +98,20 @@ pub struct Context<A: Actor> {
     reporter: Reporter,
     timers: Timers<A::Msg>,
     monitors: Monitors,
+    control: Arc<Control>,
+    /// What comes before the mailbox. Most actors never put anything there, so it is made at its first use.
+    front: Option<Box<Front<A::Msg>>>,
 }
 
 impl<A: Actor> Context<A> {
-    pub(crate) fn new(shared: Arc<Shared<A::Msg>>, system: System, reporter: Reporter) -> Self {
-        Self { shared, system, reporter, timers: Timers::new(), monitors: Monitors::default() }
+    pub(crate) fn new(
+        shared: Arc<Shared<A::Msg>>,
+        system: System,
+        reporter: Reporter,
+        control: Arc<Control>,
+    ) -> Self {
+        let (timers, monitors) = (Timers::new(), Monitors::default());
+        Self { shared, system, reporter, timers, monitors, control, front: None }
     }
 
     /// The identity of this actor.
@@ -149,8 +162,44 @@ impl<A: Actor> Context<A> {
         self.timers.cancel(timer)
     }
 
+    /// Makes [`Info::Continue`] the next thing that this actor handles, before any message.
+    ///
+    /// As OTP's `{continue, _}`: so `init` lets the supervisor go on and finishes the rest here, and a long piece of
+    /// work is cut into steps between which the actor can be stopped. Asked twice in one step it comes once.
+    pub fn continue_next(&mut self) {
+        self.front().continue_next();
+    }
+
     pub(crate) fn take_timer(&mut self, timer: TimerRef) -> Option<A::Msg> {
-        self.timers.take(timer)
+        let message = self.timers.take(timer)?;
+        if let Some(front) = &mut self.front {
+            front.due = Some(timer);
+        }
+        Some(message)
+    }
+
+    /// The timer that the message in hand comes from. Known only to those who have used [`front`](Self::front).
+    pub(crate) fn take_due(&mut self) -> Option<TimerRef> {
+        self.front.as_mut()?.due.take()
+    }
+
+    pub(crate) fn front(&mut self) -> &mut Front<A::Msg> {
+        let reporter = &self.reporter;
+        self.front.get_or_insert_with(|| Box::new(Front::new(reporter.clone())))
+    }
+
+    /// Takes what is to be handled before the mailbox. To be asked before each entry of the mailbox is taken.
+    pub(crate) fn take_front(&mut self) -> Option<Entry<A::Msg>> {
+        self.front.as_mut()?.take()
+    }
+
+    pub(crate) fn reporter(&self) -> &Reporter {
+        &self.reporter
+    }
+
+    /// Whether the actor has been told to stop after what it has in hand.
+    pub(crate) fn is_told_to_stop(&self) -> bool {
+        self.control.is_stopping()
     }
 
     pub(crate) fn take_monitor(&mut self, monitor: MonitorRef) -> bool {

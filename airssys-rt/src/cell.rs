@@ -45,7 +45,8 @@ pub(crate) fn spawn<A: Actor>(
     let Birth { system, reporter, mailbox, receiver, notify } = birth;
     let control = Arc::new(Control::default());
     mailbox.shared().begin(&reporter);
-    let cx = Context::new(Arc::clone(mailbox.shared()), system.clone(), reporter.clone());
+    let shared = Arc::clone(mailbox.shared());
+    let cx = Context::new(shared, system.clone(), reporter.clone(), Arc::clone(&control));
     let will = Will {
         mailbox: Some(mailbox),
         reporter,
@@ -125,7 +126,10 @@ async fn serve<A: Actor>(
                 task.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let next = receiver.poll_next(task.waker());
+            let next = match cx.take_front() {
+                Some(entry) => Poll::Ready(Some(entry)),
+                None => receiver.poll_next(task.waker()),
+            };
             turn = if next.is_ready() { turn + 1 } else { 0 };
             next
         });
@@ -141,6 +145,7 @@ async fn serve<A: Actor>(
                     actor.handle_info(Info::Down(*down), cx).await?;
                 }
             }
+            Some(Entry::Continue) => actor.handle_info(Info::Continue, cx).await?,
             None => return Ok(()),
         }
     }
@@ -250,6 +255,11 @@ pub(crate) struct Control {
 impl Control {
     fn signal(&self) -> u8 {
         self.signal.load(Ordering::Acquire)
+    }
+
+    /// Whether it is told to stop without handling more. The actor's task is woken when that changes.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.signal() >= STOP
     }
 
     fn wake_with(&self, waker: &Waker) {

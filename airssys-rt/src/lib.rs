@@ -33,6 +33,7 @@
 //! * [`ActorRef`]: where to send messages: [`cast`](ActorRef::cast), or [`call`](ActorRef::call) with a [`Reply`].
 //! * [`Mailbox`]: a bounded queue of messages, which may outlive the actor that reads it.
 //! * [`ExitReason`]: why an actor ended. Every end has one; a panic is one too.
+//! * [`Stash`]: messages that an actor puts aside for later.
 //! * [`Supervisor`]: starts its [`ChildSpec`]s in order, restarts them by its [`Strategy`], stops them in reverse.
 //! * [`System`]: where actors and supervision trees are started.
 //! * [`Observer`]: is told of every event in their lives.
@@ -57,6 +58,7 @@ mod exit;
 mod link;
 mod mailbox;
 mod observe;
+mod stash;
 mod supervisor;
 mod system;
 mod timer;
@@ -68,6 +70,7 @@ pub use exit::ExitReason;
 pub use link::{Down, MonitorRef};
 pub use mailbox::{Mailbox, MailboxInUse};
 pub use observe::{Event, EventKind, Observer};
+pub use stash::{Stash, StashFull};
 pub use supervisor::{
     ChildInfo, ChildKind, ChildSpec, ChildState, Restart, Shutdown, StartError, Strategy, Supervisor,
     SupervisorRef,

@@ -21,6 +21,8 @@ pub(crate) enum Entry<M> {
     Timer(TimerRef),
     /// A monitored actor ended. Boxed, because it is rare and must not make every entry larger.
     Down(Box<Down>),
+    /// The actor has put something off. Never in a queue: its context hands it out.
+    Continue,
 }
 
 /// A message that was not queued.

@@ -14,6 +14,7 @@ mod monitor;
 mod observe;
 mod retained;
 mod stage;
+mod stash;
 mod supervisor;
 mod timer;
 mod tree;
