@@ -34,6 +34,7 @@
 //! * [`Mailbox`]: a bounded queue of messages, which may outlive the actor that reads it.
 //! * [`ExitReason`]: why an actor ended. Every end has one; a panic is one too.
 //! * [`Stash`]: messages that an actor puts aside for later.
+//! * [`statem`]: state machines, which postpone what they cannot handle yet.
 //! * [`Supervisor`]: starts its [`ChildSpec`]s in order, restarts them by its [`Strategy`], stops them in reverse.
 //! * [`System`]: where actors and supervision trees are started.
 //! * [`Observer`]: is told of every event in their lives.
@@ -59,6 +60,7 @@ mod link;
 mod mailbox;
 mod observe;
 mod stash;
+pub mod statem;
 mod supervisor;
 mod system;
 mod timer;

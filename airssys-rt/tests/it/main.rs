@@ -15,6 +15,7 @@ mod observe;
 mod retained;
 mod stage;
 mod stash;
+mod statem;
 mod supervisor;
 mod timer;
 mod tree;

@@ -150,8 +150,7 @@ async fn dead_letters(send: impl FnOnce(&ActorRef<Msg>)) -> usize {
     send(&clerk);
     clerk.exited().await;
     settle().await;
-    let count = *cemetery.0.lock().unwrap();
-    count
+    *cemetery.0.lock().unwrap()
 }
 
 #[tokio::test(start_paused = true)]
