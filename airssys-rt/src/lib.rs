@@ -36,6 +36,7 @@
 //! * [`Stash`]: messages that an actor puts aside for later.
 //! * [`statem`]: state machines, which postpone what they cannot handle yet.
 //! * [`Supervisor`]: starts its [`ChildSpec`]s in order, restarts them by its [`Strategy`], stops them in reverse.
+//! * [`Task`]: one piece of work as an actor, with a result; [`System::blocking`] for what blocks its thread.
 //! * [`System`]: where actors and supervision trees are started.
 //! * [`Observer`]: is told of every event in their lives.
 //!
@@ -63,6 +64,7 @@ mod stash;
 pub mod statem;
 mod supervisor;
 mod system;
+pub mod task;
 mod timer;
 
 pub use actor::{Actor, Context, Info, Init};
@@ -78,4 +80,5 @@ pub use supervisor::{
     SupervisorRef,
 };
 pub use system::{SpawnOptions, System, SystemBuilder};
+pub use task::Task;
 pub use timer::TimerRef;

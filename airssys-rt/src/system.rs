@@ -10,6 +10,7 @@ use crate::cell::{self, Birth};
 use crate::mailbox::{Mailbox, MailboxInUse, Receiver};
 use crate::observe::{Observer, Reporter};
 use crate::supervisor::{StartError, Supervisor, SupervisorRef};
+use crate::task::Blocking;
 
 /// A home for actors on a tokio runtime.
 ///
@@ -23,12 +24,14 @@ pub struct System {
 struct Inner {
     runtime: Handle,
     observer: Option<Arc<dyn Observer>>,
+    blocking: Arc<Blocking>,
 }
 
 /// Builds a [`System`].
 #[derive(Default)]
 pub struct SystemBuilder {
     observer: Option<Arc<dyn Observer>>,
+    blocking_limit: Option<usize>,
 }
 
 /// How an actor outside of a supervision tree is started.
@@ -93,6 +96,10 @@ impl System {
         &self.inner.runtime
     }
 
+    pub(crate) fn blocking_pool(&self) -> &Arc<Blocking> {
+        &self.inner.blocking
+    }
+
     pub(crate) fn reporter(&self, path: Option<Arc<str>>, id: ActorId) -> Reporter {
         Reporter::new(self.inner.observer.clone(), path, id)
     }
@@ -119,13 +126,22 @@ impl SystemBuilder {
         self
     }
 
+    /// Sets how many pieces of [blocking work](System::blocking) the system runs at once, at least one; 64 unless
+    /// set.
+    pub fn blocking_limit(mut self, limit: usize) -> Self {
+        self.blocking_limit = Some(limit);
+        self
+    }
+
     /// Makes the system.
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime.
     pub fn build(self) -> System {
-        System { inner: Arc::new(Inner { runtime: Handle::current(), observer: self.observer }) }
+        let Self { observer, blocking_limit } = self;
+        let blocking = Blocking::new(blocking_limit);
+        System { inner: Arc::new(Inner { runtime: Handle::current(), observer, blocking }) }
     }
 }
 

@@ -17,5 +17,6 @@ mod stage;
 mod stash;
 mod statem;
 mod supervisor;
+mod task;
 mod timer;
 mod tree;
