@@ -44,7 +44,10 @@
 //!
 //! # Features
 //!
-//! None.
+//! None is on by default.
+//!
+//! * `stream`: `stream`, for actors fed by streams, actors as sinks, and streams out of actors.
+//! * `testing`: `testing`, for tests: a probe, faults at chosen messages, virtual time.
 //!
 //! # What it does not do
 //!
@@ -62,6 +65,8 @@ mod mailbox;
 mod observe;
 mod stash;
 pub mod statem;
+#[cfg(feature = "stream")]
+pub mod stream;
 mod supervisor;
 mod system;
 pub mod task;

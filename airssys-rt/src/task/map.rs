@@ -77,3 +77,19 @@ where
         Poll::Ready(Some(outcome))
     }
 }
+
+/// As [`next`](Map::next).
+#[cfg(feature = "stream")]
+impl<I, F, W> futures_core::Stream for Map<I, F, W::Output>
+where
+    I: Iterator + Unpin,
+    F: FnMut(I::Item) -> W + Unpin,
+    W: Future + Send + 'static,
+    W::Output: Send + 'static,
+{
+    type Item = Result<W::Output, ExitReason>;
+
+    fn poll_next(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Map::poll_next(self.get_mut(), task)
+    }
+}

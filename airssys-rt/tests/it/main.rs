@@ -16,6 +16,7 @@ mod retained;
 mod stage;
 mod stash;
 mod statem;
+mod stream;
 mod supervisor;
 mod task;
 mod timer;
