@@ -205,4 +205,26 @@ impl<A: Actor> Context<A> {
     pub(crate) fn take_monitor(&mut self, monitor: MonitorRef) -> bool {
         self.monitors.take(monitor)
     }
+
+    /// Lends everything to an actor inside this one, with the same messages. To be
+    /// [taken back](Self::take_back) before this one goes on; dropped instead, it takes timers and monitors with it, as
+    /// at the actor's end.
+    #[cfg(feature = "testing")]
+    pub(crate) fn lend<B: Actor<Msg = A::Msg>>(&mut self) -> Context<B> {
+        Context {
+            shared: Arc::clone(&self.shared),
+            system: self.system.clone(),
+            reporter: self.reporter.clone(),
+            timers: std::mem::replace(&mut self.timers, Timers::new()),
+            monitors: std::mem::take(&mut self.monitors),
+            control: Arc::clone(&self.control),
+            front: self.front.take(),
+        }
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn take_back<B: Actor<Msg = A::Msg>>(&mut self, lent: Context<B>) {
+        let Context { timers, monitors, front, .. } = lent;
+        (self.timers, self.monitors, self.front) = (timers, monitors, front);
+    }
 }

@@ -70,6 +70,8 @@ pub mod stream;
 mod supervisor;
 mod system;
 pub mod task;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod timer;
 
 pub use actor::{Actor, Context, Info, Init};

@@ -19,5 +19,6 @@ mod statem;
 mod stream;
 mod supervisor;
 mod task;
+mod testing;
 mod timer;
 mod tree;
