@@ -23,6 +23,11 @@ use crate::timer::{TimerRef, Timers};
 ///
 /// A kill drops the future of the method that runs, at the `.await` where it is. [`terminate`](Self::terminate) is
 /// not called then.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an actor",
+    label = "not an actor",
+    note = "implement `airssys_rt::Actor` for it; a `StateMachine` is run by `airssys_rt::statem::Machine`"
+)]
 pub trait Actor: Sized + Send + 'static {
     /// What it understands. Usually an enum; a request carries a [`Reply`](crate::Reply).
     type Msg: Send + 'static;

@@ -52,7 +52,7 @@ pub struct BlockingStats {
 impl System {
     /// Runs `work`, which may block, on a thread that is there for that, and waits for its result.
     ///
-    /// A system runs [so many](SystemBuilder::blocking_limit) at once; more wait for their turn, in order. What waits
+    /// A system runs [so many](crate::SystemBuilder::blocking_limit) at once; more wait for their turn, in order. What waits
     /// is in [`blocking_stats`](Self::blocking_stats).
     ///
     /// # Errors

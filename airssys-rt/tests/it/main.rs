@@ -9,6 +9,7 @@
 
 mod actor;
 mod call;
+mod compile_fail;
 mod mailbox;
 mod monitor;
 mod observe;
