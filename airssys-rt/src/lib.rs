@@ -42,6 +42,8 @@
 //!
 //! The words are those of Erlang, and so is what they mean; where this documentation is silent, OTP's applies.
 //!
+//! A page for those who come from ractor, kameo, actix or OTP, `docs/coming-from.md`, says what is called how.
+//!
 //! # Features
 //!
 //! None is on by default.
@@ -89,3 +91,8 @@ pub use supervisor::{
 pub use system::{SpawnOptions, System, SystemBuilder};
 pub use task::Task;
 pub use timer::TimerRef;
+
+/// The code of this page is compiled as documentation is.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/coming-from.md")]
+struct ComingFrom;

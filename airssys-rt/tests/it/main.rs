@@ -10,6 +10,7 @@
 mod actor;
 mod call;
 mod compile_fail;
+mod examples;
 mod mailbox;
 mod monitor;
 mod observe;
