@@ -16,7 +16,7 @@ use crate::timer::TimerRef;
 /// Part of the actor's state. It is filled and emptied by [`Context::stash`], [`Context::unstash_one`] and
 /// [`Context::unstash_all`], and holds its messages in the order of their arrival. It has a limit, because what it
 /// holds has left the mailbox and no longer slows the senders down. What is still in it when it is dropped (with its
-/// actor, at the latest) becomes dead letters.
+/// incarnation, at the latest) becomes dead letters, also where the [`Mailbox`](crate::Mailbox) lives on: it has left it.
 ///
 /// ```
 /// use airssys_rt::{Actor, Context, ExitReason, Reply, Stash, System};
@@ -213,7 +213,7 @@ impl<M> Front<M> {
 
     /// Takes the next thing to handle; `None` sends the actor to its mailbox.
     pub(crate) fn take(&mut self) -> Option<Entry<M>> {
-        self.in_hand = None;
+        (self.in_hand, self.due) = (None, None);
         if std::mem::take(&mut self.continues) {
             return Some(Entry::Continue);
         }

@@ -86,7 +86,8 @@ impl System {
 }
 
 impl<A: Actor> Context<A> {
-    /// As [`System::blocking`]. The future borrows nothing, so the actor can also keep it or hand it to a task.
+    /// As [`System::blocking`], with its errors and its cancel safety. The future borrows nothing, so the actor can also
+    /// keep it or hand it to a task.
     pub fn blocking<T: Send + 'static, F: FnOnce() -> T + Send + 'static>(
         &self,
         work: F,

@@ -333,3 +333,41 @@ async fn work_that_nobody_waits_for_keeps_its_place() {
     release.send(()).unwrap();
     system.blocking(|| ()).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_that_are_joined_stopped_and_dropped_on_many_threads() {
+    let (system, running) = (System::new(), Arc::new(AtomicUsize::new(0)));
+    let mut joined = Vec::new();
+    for n in 0..1_000_u32 {
+        running.fetch_add(1, Ordering::SeqCst);
+        /// Counts down when its work is gone, however that ends.
+        struct Gone(Arc<AtomicUsize>);
+        impl Drop for Gone {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        let gone = Gone(Arc::clone(&running));
+        let task = system.task(async move {
+            let _gone = gone;
+            if n % 2 == 1 {
+                pending::<()>().await;
+            }
+            tokio::task::yield_now().await;
+            n
+        });
+        match n % 4 {
+            1 => drop(task),
+            3 => {
+                let reason = task.shutdown(Shutdown::Infinity).await.unwrap().unwrap_err();
+                assert!(matches!(reason, ExitReason::Shutdown));
+            }
+            _ => joined.push((n, task)),
+        }
+    }
+    for (n, task) in joined {
+        assert_eq!(task.await.unwrap(), n);
+    }
+    // Those that were dropped end by themselves.
+    until(|| running.load(Ordering::SeqCst) == 0).await;
+}

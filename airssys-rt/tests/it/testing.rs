@@ -257,3 +257,36 @@ fn a_state_machine_can_be_faulty() {
         assert_eq!(blinker.exited().await.to_string(), "panicked: dark");
     });
 }
+
+#[test]
+fn a_timeout_that_a_fault_swallowed_is_not_taken_for_the_next_message() {
+    struct Sleeper(ActorRef<&'static str>);
+    impl StateMachine for Sleeper {
+        type State = ();
+        type Msg = &'static str;
+        async fn init(&mut self, _: &mut Context<Machine<Self>>) -> Result<Begin<Self>, ExitReason> {
+            Ok(Begin::state(()))
+        }
+        async fn handle_event(
+            &mut self,
+            (): &(),
+            event: Event<&'static str>,
+            _: &mut Context<Machine<Self>>,
+        ) -> Result<Next<Self>, ExitReason> {
+            self.0.cast(if matches!(event, Event::Message(_)) { "message" } else { "timeout" }).await?;
+            Ok(Next::keep().state_timeout(SECOND, "late"))
+        }
+    }
+    testing::run(|system| async move {
+        let mut probe = Probe::new(&system);
+        let faults = Faults::new().nth(2, Fault::Lose);
+        let sleeper = system.spawn(Faulty::new(Machine::new(Sleeper(probe.actor_ref())), faults.clone()));
+        sleeper.cast("a").await.unwrap();
+        assert_eq!(probe.expect(SECOND).await.unwrap(), "message");
+        tokio::time::sleep(2 * SECOND).await;
+        assert_eq!(faults.fired(), 1);
+        sleeper.cast("b").await.unwrap();
+        assert_eq!(probe.expect(SECOND).await.unwrap(), "message");
+        assert_eq!(probe.expect(2 * SECOND).await.unwrap(), "timeout");
+    });
+}
