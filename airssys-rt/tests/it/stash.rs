@@ -1,10 +1,13 @@
 //! Messages put aside: the order in which they come back, the limit, and what becomes of them at the end.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use airssys_rt::{
     Actor, ActorRef, Context, Event, EventKind, ExitReason, Info, Init, Observer, Reply, Stash, System,
 };
+
+use proptest::prelude::*;
 
 use crate::stage::{LONG, settle};
 
@@ -215,4 +218,95 @@ async fn handle_continue_comes_before_the_first_message() {
     late.try_cast(None).unwrap();
     let seen = late.call(Some, LONG).await.unwrap();
     assert_eq!(seen, ["continue", "message", "continue", "message"]);
+}
+
+/// What an actor does at one sight of a message, drawn at random.
+#[derive(Clone, Copy, Debug)]
+enum Move {
+    Handle,
+    Stash,
+    StashAndUnstashAll,
+    UnstashOne,
+    UnstashAll,
+}
+
+/// The moves for each message, by how often it has been seen. After those it is handled.
+type Moves = Vec<Vec<Move>>;
+
+struct Mover {
+    moves: Moves,
+    sights: Vec<usize>,
+    stash: Stash<usize>,
+    seen: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Actor for Mover {
+    type Msg = usize;
+
+    async fn handle(&mut self, number: usize, cx: &mut Context<Self>) -> Result<(), ExitReason> {
+        self.seen.lock().unwrap().push(number);
+        let next = self.moves[number].get(self.sights[number]);
+        self.sights[number] += 1;
+        match next {
+            None | Some(Move::Handle) => {}
+            Some(Move::Stash) => cx.stash(&mut self.stash, number)?,
+            Some(Move::StashAndUnstashAll) => {
+                cx.stash(&mut self.stash, number)?;
+                cx.unstash_all(&mut self.stash);
+            }
+            Some(Move::UnstashOne) => drop(cx.unstash_one(&mut self.stash)),
+            Some(Move::UnstashAll) => drop(cx.unstash_all(&mut self.stash)),
+        }
+        Ok(())
+    }
+}
+
+/// The naive model: sets, whose least member is always next.
+fn model(moves: &Moves) -> Vec<usize> {
+    let (mut front, mut stash, mut mail) = (BTreeSet::new(), BTreeSet::new(), 0..moves.len());
+    let (mut sights, mut seen) = (vec![0; moves.len()], Vec::new());
+    while let Some(number) = front.pop_first().or_else(|| mail.next()) {
+        seen.push(number);
+        let next = moves[number].get(sights[number]);
+        sights[number] += 1;
+        if let Some(Move::Stash | Move::StashAndUnstashAll) = next {
+            stash.insert(number);
+        }
+        match next {
+            Some(Move::UnstashOne) => front.extend(stash.pop_first()),
+            Some(Move::UnstashAll | Move::StashAndUnstashAll) => front.append(&mut stash),
+            _ => {}
+        }
+    }
+    seen
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_order_is_that_of_a_naive_model(
+        moves in prop::collection::vec(
+            prop::collection::vec(
+                prop::sample::select(vec![
+                    Move::Handle, Move::Stash, Move::StashAndUnstashAll, Move::UnstashOne, Move::UnstashAll,
+                ]),
+                0..5,
+            ),
+            0..12,
+        ),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        runtime.unwrap().block_on(async {
+            let (sights, seen) = (vec![0; moves.len()], Arc::clone(&seen));
+            let mover = Mover { moves: moves.clone(), sights, stash: Stash::new(), seen };
+            let mover = System::new().spawn(mover);
+            for number in 0..moves.len() {
+                mover.try_cast(number).unwrap();
+            }
+            settle().await;
+        });
+        prop_assert_eq!(seen.lock().unwrap().clone(), model(&moves));
+    }
 }
