@@ -8,6 +8,8 @@ use crate::actor_ref::{ActorId, ActorRef};
 use crate::cell::{AnyCell, CellRef, Lent};
 use crate::exit::ExitReason;
 use crate::link::{Down, Exit, MonitorRef, Monitors, Tell, Watcher};
+use crate::observe::Reporter;
+use crate::stash::{Early, Front};
 use crate::system::System;
 use crate::timer::{self, Clockwork, Ring, TimerRef};
 
@@ -20,6 +22,11 @@ use crate::timer::{self, Clockwork, Ring, TimerRef};
 ///
 /// A kill drops the future of the method that runs, at the `.await` where it is. [`terminate`](Self::terminate) is
 /// not called then.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an actor",
+    label = "not an actor",
+    note = "implement `airssys_rt::Actor` for it; a `StateMachine` is run by `airssys_rt::statem::Machine`"
+)]
 pub trait Actor: Sized + Send + 'static {
     /// What it understands. Usually an enum; a request carries a [`Reply`](crate::Reply).
     type Msg: Send + 'static;
@@ -84,6 +91,8 @@ pub enum Info {
     Down(Down),
     /// No message came for as long as [`Context::set_idle_timeout`] says.
     Timeout,
+    /// It is to go on with what it put off by [`Context::continue_next`].
+    Continue,
     /// An exit signal came, and it [traps](Context::trap_exit) them.
     Exit(Exit),
 }
@@ -101,11 +110,13 @@ pub struct Context<A: Actor> {
 struct Own<M> {
     timers: timer::Own<M>,
     monitors: Monitors,
+    /// What comes before the mailbox.
+    front: Option<Box<Front<M>>>,
 }
 
 impl<M> Default for Own<M> {
     fn default() -> Self {
-        Self { timers: timer::Own::new(), monitors: Monitors::default() }
+        Self { timers: timer::Own::new(), monitors: Monitors::default(), front: None }
     }
 }
 
@@ -273,9 +284,58 @@ impl<A: Actor> Context<A> {
         own.timers.set_idle_timeout(clockwork.timers, limit);
     }
 
+    /// Makes [`Info::Continue`] the next thing that this actor handles, before any message.
+    ///
+    /// As OTP's `{continue, _}`: so `init` lets the supervisor go on and finishes the rest here, and a long piece of
+    /// work is cut into steps between which the actor can be stopped. Asked twice in one step it comes once.
+    pub fn continue_next(&mut self) {
+        self.front().continue_next();
+    }
+
     pub(crate) fn take_timer(&mut self, timer: TimerRef) -> Option<Ring<A::Msg>> {
         let own = self.own.as_mut()?;
-        own.timers.take(Clockwork { timers: self.system.timers(), cell: &self.cell }, timer)
+        let ring = own.timers.take(Clockwork { timers: self.system.timers(), cell: &self.cell }, timer)?;
+        if let Some(front) = &mut own.front {
+            front.due = Some(timer);
+        }
+        Some(ring)
+    }
+
+    /// The timer that the message in hand comes from. Known only to those who have used [`front`](Self::front).
+    pub(crate) fn take_due(&mut self) -> Option<TimerRef> {
+        self.own.as_mut()?.front.as_mut()?.due.take()
+    }
+
+    pub(crate) fn front(&mut self) -> &mut Front<A::Msg> {
+        let reporter = || Box::new(Front::new(self.cell.told_by()));
+        self.own.get_or_insert_with(Box::default).front.get_or_insert_with(reporter)
+    }
+
+    /// Takes what is to be handled before the mailbox. To be asked before each entry of the mailbox is taken.
+    pub(crate) fn take_front(&mut self) -> Option<Early<A::Msg>> {
+        self.own.as_mut()?.front.as_mut()?.take()
+    }
+
+    pub(crate) fn reporter(&self) -> Reporter {
+        self.cell.told_by()
+    }
+
+    /// Whether the actor has been told to stop after what it has in hand. It is polled when that changes.
+    pub(crate) fn is_told_to_stop(&self) -> bool {
+        self.cell.is_told_to_stop()
+    }
+
+    /// Lends everything to an actor inside this one, with the same messages. To be
+    /// [taken back](Self::take_back) before this one goes on; dropped instead, it takes timers and monitors with it, as
+    /// at the actor's end.
+    #[cfg(feature = "testing")]
+    pub(crate) fn lend<B: Actor<Msg = A::Msg>>(&mut self) -> Context<B> {
+        Context { cell: self.cell.again(), system: self.system.clone(), own: self.own.take() }
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn take_back<B: Actor<Msg = A::Msg>>(&mut self, mut lent: Context<B>) {
+        self.own = lent.own.take();
     }
 
     /// Notes that there is something to handle.
@@ -304,7 +364,7 @@ impl<A: Actor> Context<A> {
         let wanted = match &*info {
             Info::Down(down) => self.own.as_mut().is_some_and(|own| own.monitors.take(down.monitor)),
             Info::Exit(Exit { linked: true, from: Some(from), .. }) => self.cell.remove_link(*from),
-            Info::Exit(_) | Info::Timeout => true,
+            Info::Exit(_) | Info::Timeout | Info::Continue => true,
         };
         wanted.then_some(*info)
     }

@@ -33,21 +33,29 @@
 //! * [`ActorRef`]: where to send messages: [`cast`](ActorRef::cast), or [`call`](ActorRef::call) with a [`Reply`].
 //! * [`Mailbox`]: a bounded queue of messages, which may outlive the actor that reads it.
 //! * [`ExitReason`]: why an actor ended. Every end has one; a panic is one too.
+//! * [`Stash`]: messages that an actor puts aside for later.
+//! * [`statem`]: state machines, which postpone what they cannot handle yet.
 //! * [`Supervisor`]: starts its [`ChildSpec`]s in order, restarts them by its [`Strategy`], stops them in reverse.
+//!   [`SupervisorRef`]: adds and removes children while it runs.
+//! * [`DynamicSupervisor`]: starts children of one kind when they are asked for, up to millions.
+//! * [`Task`]: one piece of work as an actor, with a result; [`System::blocking`] for what blocks its thread.
 //! * [`System::register`] gives an actor a unique name; [`Named`] sends to whoever has it.
 //! * [`Group`]: actors under a common name, to send to all of them.
 //! * [`Topics`]: actors subscribe to patterns of subjects; publishers know none of them.
 //! * [`Pool`]: workers of one kind under a supervisor, behind one address.
-//!   [`SupervisorRef`]: adds and removes children while it runs.
-//! * [`DynamicSupervisor`]: starts children of one kind when they are asked for, up to millions.
 //! * [`System`]: where actors and supervision trees are started.
 //! * [`Observer`]: is told of every event in their lives.
 //!
 //! The words are those of Erlang, and so is what they mean; where this documentation is silent, OTP's applies.
 //!
+//! A page for those who come from ractor, kameo, actix or OTP, `docs/coming-from.md`, says what is called how.
+//!
 //! # Features
 //!
-//! None.
+//! None is on by default.
+//!
+//! * `stream`: `stream`, for actors fed by streams, actors as sinks, and streams out of actors.
+//! * `testing`: `testing`, for tests: a probe, faults at chosen messages, virtual time.
 //!
 //! # What it does not do
 //!
@@ -69,8 +77,15 @@ mod observe;
 mod pool;
 mod registry;
 mod scheduler;
+mod stash;
+pub mod statem;
+#[cfg(feature = "stream")]
+pub mod stream;
 mod supervisor;
 mod system;
+pub mod task;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod timer;
 mod topic;
 
@@ -86,11 +101,18 @@ pub use membership::Member;
 pub use observe::{Event, EventKind, Observer};
 pub use pool::{Balance, Pool, PoolRef};
 pub use registry::{Named, RegisterError, Registered, Registry};
+pub use stash::{Stash, StashFull};
 pub use supervisor::{
     AutoShutdown, Backoff, ChildCount, ChildError, ChildInfo, ChildKind, ChildOptions, ChildSpec, ChildState,
     DynamicRef, DynamicSupervisor, InvalidSpec, Probe, ProbeFailed, Restart, Shutdown, StartError, Strategy,
     Supervisor, SupervisorRef,
 };
 pub use system::{SpawnOptions, System, SystemBuilder};
+pub use task::Task;
 pub use timer::TimerRef;
 pub use topic::{Pattern, Subject, SubjectError, SubscribeError, Subscription, TopicStats, Topics};
+
+/// The code of this page is compiled as documentation is.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/coming-from.md")]
+struct ComingFrom;

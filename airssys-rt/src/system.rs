@@ -13,6 +13,7 @@ use crate::observe::{Observer, Reporter};
 use crate::registry::Names;
 use crate::scheduler::Scheduler;
 use crate::supervisor::{StartError, Supervisor, SupervisorRef};
+use crate::task::Blocking;
 use crate::timer::{Owner, Timers};
 
 /// A home for actors on a tokio runtime.
@@ -32,12 +33,14 @@ pub(crate) struct Inner {
     observer: Option<Arc<dyn Observer>>,
     names: Arc<Names>,
     groups: Arc<Groups>,
+    blocking: Arc<Blocking>,
 }
 
 /// Builds a [`System`].
 #[derive(Default)]
 pub struct SystemBuilder {
     observer: Option<Arc<dyn Observer>>,
+    blocking_limit: Option<usize>,
 }
 
 /// How an actor outside of a supervision tree is started.
@@ -124,6 +127,10 @@ impl System {
         self.inner.timers()
     }
 
+    pub(crate) fn blocking_pool(&self) -> &Arc<Blocking> {
+        &self.inner.blocking
+    }
+
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.inner
     }
@@ -165,6 +172,13 @@ impl SystemBuilder {
         self
     }
 
+    /// Sets how many pieces of [blocking work](System::blocking) the system runs at once, at least one; 64 unless
+    /// set.
+    pub fn blocking_limit(mut self, limit: usize) -> Self {
+        self.blocking_limit = Some(limit);
+        self
+    }
+
     /// Makes the system.
     ///
     /// # Panics
@@ -181,6 +195,7 @@ impl SystemBuilder {
                 observer: self.observer,
                 names: Arc::new(Names::new()),
                 groups: Arc::new(Groups::new()),
+                blocking: Blocking::new(self.blocking_limit),
             }),
         }
     }

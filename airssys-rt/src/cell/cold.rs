@@ -150,6 +150,11 @@ impl Core {
         Some(Reporter::new(Some(Arc::clone(observer)), path, self.id()))
     }
 
+    /// Who tells of this actor, whether anybody listens or not.
+    pub(crate) fn told_by(&self) -> Reporter {
+        self.reporter().unwrap_or_else(|| Reporter::new(None, None, self.id()))
+    }
+
     pub(super) fn report(&self, kind: impl FnOnce() -> EventKind) {
         if let Some(reporter) = self.reporter() {
             reporter.tell(kind());

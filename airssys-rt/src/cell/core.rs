@@ -480,6 +480,14 @@ impl<M> Deref for CellRef<M> {
     }
 }
 
+#[cfg(feature = "testing")]
+impl<M> Lent<M> {
+    /// Lends it once more, to another part of the same body.
+    pub(crate) fn again(&self) -> Self {
+        Self(ManuallyDrop::new(CellRef { cell: AnyCell(self.0.cell.0), messages: PhantomData }))
+    }
+}
+
 impl<M> Deref for Lent<M> {
     type Target = CellRef<M>;
 

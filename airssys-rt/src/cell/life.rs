@@ -14,6 +14,7 @@ use crate::actor_ref::{ActorId, ActorRef};
 use crate::exit::ExitReason;
 use crate::mailbox::{Bounds, Mailbox, MailboxInUse};
 use crate::observe::EventKind;
+use crate::stash::Early;
 use crate::system::System;
 use crate::timer::{Ring, TimerRef};
 
@@ -146,6 +147,12 @@ fn next<A: Actor>(cx: &mut Context<A>) -> impl Future<Output = Next<A::Msg>> + '
             return Poll::Pending;
         };
         cell.budget.set(budget);
+        match cx.take_front() {
+            Some(Early::Message(message)) => return Poll::Ready(Next::Message(message)),
+            Some(Early::Continue) => return Poll::Ready(Next::Info(Box::new(Info::Continue))),
+            None => {}
+        }
+        let cell = cx.cell();
         match cell.take() {
             Pop::Item(Entry::Message(message, until)) => {
                 cell.until.set(until);

@@ -210,6 +210,11 @@ impl AnyCell {
         if trap { self.state.set(TRAP) } else { self.state.clear(TRAP) }
     }
 
+    /// Whether it is to stop after what it has in hand.
+    pub(crate) fn is_told_to_stop(&self) -> bool {
+        self.state.load() & (STOP | KILL) != 0
+    }
+
     pub(crate) fn is_traced(&self) -> bool {
         self.state.load() & TRACE != 0
     }

@@ -9,6 +9,8 @@
 
 mod actor;
 mod call;
+mod compile_fail;
+mod examples;
 mod group;
 mod interval;
 mod mailbox;
@@ -18,11 +20,16 @@ mod pool;
 mod registry;
 mod retained;
 mod stage;
+mod stash;
+mod statem;
+mod stream;
 mod supervisor;
 mod supervisor_adm;
 mod supervisor_auto;
 mod supervisor_dynamic;
 mod supervisor_options;
+mod task;
+mod testing;
 mod timer;
 mod topic;
 mod tree;
