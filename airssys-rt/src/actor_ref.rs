@@ -26,6 +26,14 @@ impl ActorId {
         Self(u64::from(slot) << 32 | u64::from(generation))
     }
 
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    pub(crate) fn to_bits(self) -> u64 {
+        self.0
+    }
+
     pub(crate) fn slot(self) -> u32 {
         (self.0 >> 32) as u32
     }

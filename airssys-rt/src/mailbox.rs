@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -40,7 +40,7 @@ impl MailboxOptions {
     /// which cannot keep up slows its senders down before memory runs out.
     pub const DEFAULT_CAPACITY: usize = 1024;
 
-    /// At most `capacity` messages, at least one and at most 2^32; those who send more wait.
+    /// At most `capacity` messages, at least one and at most 2^31; those who send more wait.
     pub const fn bounded(capacity: usize) -> Self {
         Self { capacity: Some(capacity), overflow: Overflow::Wait }
     }
@@ -57,12 +57,14 @@ impl MailboxOptions {
     }
 
     pub(crate) fn bounds(self) -> Option<Box<Bounds>> {
-        self.capacity.map(|capacity| Box::new(Bounds::new(capacity.clamp(1, LARGEST_BOUND), self.overflow)))
+        let capacity =
+            self.capacity.map(|capacity| u32::try_from(capacity).unwrap_or(u32::MAX).clamp(1, LARGEST_BOUND));
+        capacity.map(|capacity| Box::new(Bounds::new(capacity, self.overflow)))
     }
 }
 
 /// More than fits into memory.
-const LARGEST_BOUND: usize = 1 << 32;
+const LARGEST_BOUND: u32 = 1 << 31;
 
 impl Default for MailboxOptions {
     fn default() -> Self {
@@ -74,28 +76,36 @@ impl Default for MailboxOptions {
 pub(crate) struct Bounds {
     /// The room that is left, and those who wait for some, in order.
     room: Semaphore,
-    /// Room that the reader has made and not given out yet: senders and reader share no line per message.
-    made: AtomicUsize,
-    /// How much room is given out at a time.
-    batch: usize,
-    overflow: Overflow,
     /// Who takes, where that is not the reader alone.
     reader: Mutex<()>,
+    capacity: u32,
+    /// Room that the reader has made and not given out yet: senders and reader share no line per message.
+    made: AtomicU32,
+    /// How much room is given out at a time.
+    batch: u8,
+    overflow: Overflow,
 }
 
 impl Bounds {
-    fn new(capacity: usize, overflow: Overflow) -> Self {
+    fn new(capacity: u32, overflow: Overflow) -> Self {
         Self {
-            room: Semaphore::new(capacity),
-            made: AtomicUsize::new(0),
-            batch: (capacity / 8).clamp(1, 64),
-            overflow,
+            room: Semaphore::new(capacity as usize),
             reader: Mutex::new(()),
+            capacity,
+            made: AtomicU32::new(0),
+            batch: (capacity / 8).clamp(1, 64) as u8,
+            overflow,
         }
     }
 
     pub(crate) fn overflow(&self) -> Overflow {
         self.overflow
+    }
+
+    /// The number of messages that wait, or are about to be queued.
+    pub(crate) fn depth(&self) -> usize {
+        let free = self.room.available_permits() + self.made.load(Ordering::Relaxed) as usize;
+        (self.capacity as usize).saturating_sub(free)
     }
 
     /// Takes room for one message, if there is some and nobody waits for it.
@@ -112,7 +122,7 @@ impl Bounds {
     pub(crate) fn taken(&self) {
         let made = self.made.load(Ordering::Relaxed) + 1;
         self.made.store(made, Ordering::Relaxed);
-        if made >= self.batch {
+        if made >= u32::from(self.batch) {
             self.settle();
         }
     }
@@ -122,7 +132,7 @@ impl Bounds {
         let made = self.made.load(Ordering::Relaxed);
         if made > 0 {
             self.made.store(0, Ordering::Relaxed);
-            self.room.add_permits(made);
+            self.room.add_permits(made as usize);
         }
     }
 

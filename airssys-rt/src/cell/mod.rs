@@ -11,8 +11,8 @@
 //! * `run`: a turn, and the end. `life`: the future of an actor.
 //! * `send`, `cold`: what others do to a cell: messages, signals, monitors, links.
 //!
-//! INVARIANT: whoever sets `NOTIFIED` in a resting cell owns the one [`Runnable`] of it, until it is run; whoever has
-//! set `RUNNING` owns the runner's part of the cell (its body, the reading end of its queue, its `Cell`s), until it
+//! INVARIANT: whoever sets `SCHEDULED` in a resting cell owns the one [`Runnable`] of it, until it is run; whoever has
+//! set `SCHEDULED` owns the runner's part of the cell (its body, the reading end of its queue, its `Cell`s), until it
 //! clears it. A vacant cell belongs to whoever has taken its mailbox.
 #![expect(unsafe_code, reason = "see ADR 0007: a safe cell costs three times as much")]
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::cold::Lane;
 use super::core::{AnyCell, Core};
+use super::queue::Pop;
 use super::state::{DEAD, DRAIN, KILL, Notified, ORDERS, STOP};
 use super::{Deadline, Notify, Outcome, Stage, TURN, table, waker};
 use crate::actor_ref::ActorId;
@@ -71,8 +72,7 @@ impl Runnable {
     /// Runs the cell for a turn. Where it has more to do then, it is the caller's again.
     pub(crate) fn run(self) -> Ran {
         // SAFETY: whoever has the `Runnable` of a cell may look at it; see the type.
-        let begun = unsafe { self.0.as_ref() }.state.begin();
-        if begun & DEAD != 0 {
+        if unsafe { self.0.as_ref() }.state.load() & DEAD != 0 {
             // SAFETY: the reference that it was queued with.
             let cell = unsafe { AnyCell::take_over(self.0) };
             return Ran { again: cell.bury(), handled: 1 };
@@ -106,7 +106,7 @@ impl AnyCell {
         }
     }
 
-    /// Puts a cell into the run queue of its system. For whoever has just taken it from rest to `NOTIFIED`.
+    /// Puts a cell into the run queue of its system. For whoever has just taken it from rest to `SCHEDULED`.
     pub(super) fn queue_up(&self) {
         if let Some(system) = self.system() {
             system.enqueue(Runnable(self.ptr()));
@@ -169,14 +169,13 @@ impl AnyCell {
         let mut count = 0;
         loop {
             // Code of the messages' own runs here. One that panics is dropped like the others.
-            // SAFETY: only those who hold `RUNNING` call this.
+            // SAFETY: only those who hold `SCHEDULED` call this.
             match catch_unwind(AssertUnwindSafe(|| unsafe { self.discard() })) {
-                Ok(Some(message)) => count += usize::from(message),
-                Ok(None) => {
-                    // Where someone is in the middle of a push, it is looked at again.
-                    if self.depth() > 0 {
-                        self.signal(0);
-                    }
+                Ok(Pop::Item(message)) => count += usize::from(message),
+                Ok(Pop::Empty) => return count,
+                Ok(Pop::Busy) => {
+                    // Someone is in the middle of a push: looked at again.
+                    self.state.again();
                     return count;
                 }
                 Err(_) => count += 1,
@@ -204,7 +203,7 @@ impl Drop for Here {
     }
 }
 
-/// Runs a cell, for whoever has set `RUNNING`, and lets go of it. Where it has more to do, it is the caller's to
+/// Runs a cell, for whoever has set `SCHEDULED`, and lets go of it. Where it has more to do, it is the caller's to
 /// queue.
 fn turn(cell: &AnyCell, budget: u32) -> Ran {
     cell.budget.set(budget);
@@ -234,7 +233,7 @@ fn step(cell: &AnyCell, budget: u32) -> Option<ExitReason> {
     let waker = waker::borrowed(cell);
     let mut cx = Context::from_waker(&waker);
     // A body that has panicked is not polled again, only dropped.
-    // SAFETY: we hold `RUNNING`; and there is a body, since whoever ends one ends the cell or leaves it vacant.
+    // SAFETY: we hold `SCHEDULED`; and there is a body, since whoever ends one ends the cell or leaves it vacant.
     let polled = catch_unwind(AssertUnwindSafe(|| unsafe { cell.poll_body(&mut cx) }));
     if let Some(since) = timed {
         let handled = budget.saturating_sub(cell.budget.get()).max(1);
@@ -272,9 +271,9 @@ impl Core {
     }
 }
 
-/// Ends an incarnation: drops its body and tells everybody, in OTP's order. Its caller holds `RUNNING`.
+/// Ends an incarnation: drops its body and tells everybody, in OTP's order. Its caller holds `SCHEDULED`.
 fn finish(cell: &AnyCell, mut reason: ExitReason) -> Option<Runnable> {
-    // SAFETY: there is a body, and we hold `RUNNING`.
+    // SAFETY: there is a body, and we hold `SCHEDULED`.
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| unsafe { cell.drop_body() })) {
         reason = ExitReason::from_panic(panic);
     }
@@ -337,7 +336,7 @@ impl AnyCell {
         self.clone().run_late(again);
     }
 
-    /// The end of a cell that holds `RUNNING`: nothing is taken any more, and what waits is dropped.
+    /// The end of a cell that holds `SCHEDULED`: nothing is taken any more, and what waits is dropped.
     pub(super) fn die(self) -> Option<Runnable> {
         self.state.set(DEAD);
         table::leave(self.id());

@@ -35,37 +35,24 @@ struct Row {
 // SAFETY: the pointers are only followed under the lock, where whoever frees a cell has taken it out before.
 unsafe impl Send for Table {}
 
-/// Claims a slot for a new actor.
-pub(super) fn claim() -> ActorId {
+/// Gives a new cell a slot, and so an id, which `tell` is told before anybody can find the cell. It has to
+/// [`leave`] before it is freed.
+pub(super) fn enter(cell: NonNull<Core>, tell: impl FnOnce(ActorId)) -> ActorId {
     let mut table = table();
-    let free = table.free;
-    if let Some(slot) = table.slot(free) {
-        let (generation, next) = (slot.generation, slot.next_free);
-        table.free = next;
-        return ActorId::new(free, generation);
+    let (slot, generation) = table.claim();
+    let id = ActorId::new(slot, generation);
+    tell(id);
+    if let Some(row) = table.row(slot) {
+        row.cell = Some(cell);
     }
-    let slot = table.unused;
-    // Each claimed slot belongs to something far larger than itself.
-    assert!(slot < NONE, "four thousand million actors at once");
-    table.unused = slot + 1;
-    if slot as usize / BLOCK == table.blocks.len() {
-        table.blocks.push(Box::new([Row { cell: None, generation: 0, next_free: NONE }; BLOCK]));
-    }
-    ActorId::new(slot, 0)
-}
-
-/// Makes the cell of `id` one that can be found. It has to [`leave`] before it is freed.
-pub(super) fn enter(id: ActorId, cell: NonNull<Core>) {
-    if let Some(slot) = table().slot(id.slot()) {
-        slot.cell = Some(cell);
-    }
+    id
 }
 
 /// Takes the cell of `id` out, and frees the slot for the next generation.
 pub(super) fn leave(id: ActorId) {
     let mut table = table();
     let free = table.free;
-    let Some(slot) = table.slot(id.slot()) else { return };
+    let Some(slot) = table.row(id.slot()) else { return };
     slot.cell = None;
     // A slot whose generations are used up is retired: better a hole than an id that names two actors.
     if let Some(generation) = id.generation().checked_add(1) {
@@ -81,7 +68,7 @@ pub(crate) fn page(start: u32, limit: u32) -> (Vec<AnyCell>, Option<u32>) {
     let end = start.saturating_add(limit).min(table.unused);
     let cells = (start..end).filter_map(|slot| {
         // SAFETY: the cell is in the table, whose lock we have: it is not freed before it has left.
-        table.slot(slot).and_then(|slot| slot.cell).map(|cell| unsafe { AnyCell::from_ptr(cell) })
+        table.row(slot).and_then(|slot| slot.cell).map(|cell| unsafe { AnyCell::from_ptr(cell) })
     });
     (cells.collect(), (end < table.unused).then_some(end))
 }
@@ -91,7 +78,24 @@ fn table() -> MutexGuard<'static, Table> {
 }
 
 impl Table {
-    fn slot(&mut self, slot: u32) -> Option<&mut Row> {
+    fn claim(&mut self) -> (u32, u32) {
+        let free = self.free;
+        if let Some(row) = self.row(free) {
+            let (generation, next) = (row.generation, row.next_free);
+            self.free = next;
+            return (free, generation);
+        }
+        let slot = self.unused;
+        // Each claimed slot belongs to something far larger than itself.
+        assert!(slot < NONE, "four thousand million actors at once");
+        self.unused = slot + 1;
+        if slot as usize / BLOCK == self.blocks.len() {
+            self.blocks.push(Box::new([Row { cell: None, generation: 0, next_free: NONE }; BLOCK]));
+        }
+        (slot, 0)
+    }
+
+    fn row(&mut self, slot: u32) -> Option<&mut Row> {
         self.blocks.get_mut(slot as usize / BLOCK)?.get_mut(slot as usize % BLOCK)
     }
 }
@@ -106,7 +110,10 @@ mod tests {
         let mut seen = HashSet::new();
         let mut held = Vec::new();
         for round in 0..10_000 {
-            let id = claim();
+            let id = {
+                let (slot, generation) = table().claim();
+                ActorId::new(slot, generation)
+            };
             assert!(seen.insert(id), "{id} in round {round}");
             if round % 3 == 0 {
                 held.push(id);

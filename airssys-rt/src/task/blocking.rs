@@ -92,7 +92,7 @@ impl<A: Actor> Context<A> {
         &self,
         work: F,
     ) -> impl Future<Output = Result<T, BlockingError>> + Send + use<A, T, F> {
-        run(self.system().clone(), work)
+        run(self.system(), work)
     }
 }
 
