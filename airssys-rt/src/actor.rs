@@ -154,8 +154,8 @@ impl<A: Actor> Context<A> {
     }
 
     /// The system that this actor runs in.
-    pub fn system(&self) -> System {
-        System::of(self.cell.home_again())
+    pub fn system(&self) -> &System {
+        self.cell.home_system()
     }
 
     /// Asks for one [`Info::Down`] when `target` ends; at once, with [`ExitReason::NoProc`], where it is dead.

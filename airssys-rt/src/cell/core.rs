@@ -8,7 +8,7 @@ use std::ops::Deref;
 use std::pin::Pin;
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use super::cold::Cold;
@@ -103,6 +103,33 @@ unsafe impl Sync for AnyCell {}
 /// A cell, as its own body sees it: without a reference of its own. A body drops its parts when it is done, and the
 /// cell must still be there then.
 pub(crate) struct Lent<M>(ManuallyDrop<CellRef<M>>);
+
+/// A handle to what it is part of, to lend out. It does not count as one.
+pub(crate) struct Loan<T>(OnceLock<ManuallyDrop<T>>);
+
+impl<T> Loan<T> {
+    pub(crate) fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    /// # Safety
+    ///
+    /// What `handle` keeps alive holds this, and drops it with itself.
+    pub(super) unsafe fn set(&self, handle: &T) {
+        // SAFETY: a copy that is never dropped, and that is not used longer than it is valid: by the caller's word.
+        self.0.get_or_init(|| ManuallyDrop::new(unsafe { std::ptr::read(handle) }));
+    }
+
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.0.get().map(|handle| &**handle)
+    }
+}
+
+/// Lets a system lend itself out without being counted.
+pub(crate) fn lend_system(system: &system::System) {
+    // SAFETY: the inner part of a system is what the handle keeps alive.
+    unsafe { system.inner().loan().set(system) };
+}
 
 /// A future that a mailbox which outlives it can hold.
 pub(crate) type BoxedBody = Pin<Box<dyn Future<Output = ExitReason> + Send>>;
@@ -525,13 +552,11 @@ impl<M> Lent<M> {
         unsafe { &*self.0.system.load(Ordering::Relaxed) }
     }
 
-    pub(crate) fn home_again(&self) -> Arc<system::Inner> {
-        // SAFETY: as above; the cell has an `Arc` of its own, which stays.
-        unsafe {
-            let system = self.0.system.load(Ordering::Relaxed);
-            Arc::increment_strong_count(system);
-            Arc::from_raw(system)
-        }
+    /// The system that the body runs in, as its users see it.
+    pub(crate) fn home_system(&self) -> &system::System {
+        let system = self.home().loan().get();
+        // SAFETY: `SystemBuilder::build` sets it before anybody has the system.
+        unsafe { system.unwrap_unchecked() }
     }
 
     /// Lends it once more, to another part of the same body.

@@ -37,7 +37,7 @@ use tokio::time::Instant;
 
 pub(crate) use arena::settle;
 pub(crate) use cold::Cold;
-pub(crate) use core::{AnyCell, CellRef, Lent};
+pub(crate) use core::{AnyCell, CellRef, Lent, Loan, lend_system};
 pub(crate) use life::{make, spawn, spawn_by, spawn_on};
 pub(crate) use run::{Runnable, current, deadline};
 pub(crate) use send::Refused;

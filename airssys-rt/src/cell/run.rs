@@ -24,6 +24,9 @@ const DEEPEST: u32 = 4;
 /// given up or gone on meanwhile.
 const QUICK: Duration = Duration::from_micros(2);
 
+/// How many turns a caller runs an actor, one after the other, that others keep asking.
+const LONGEST_VISIT: u32 = 16;
+
 /// The pace of an actor that was never called: its turns are not timed.
 pub(super) const UNKNOWN: u8 = u8::MAX;
 
@@ -143,8 +146,16 @@ impl AnyCell {
         if !self.state.begin_at_rest() {
             return false;
         }
-        if let Some(again) = turn(self, TURN / 4).again {
-            system.enqueue(again);
+        let mut ran = turn(self, TURN / 4);
+        let mut turns = 1;
+        while let Some(again) = ran.again {
+            // Others ask meanwhile. To hand the actor over would cost more than to go on for a while.
+            if turns == LONGEST_VISIT {
+                system.enqueue(again);
+                break;
+            }
+            turns += 1;
+            ran = again.run();
         }
         true
     }

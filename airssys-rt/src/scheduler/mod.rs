@@ -6,9 +6,9 @@
 
 mod drainer;
 
-use std::cell::RefCell;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
 use crossbeam_deque::{Injector, Stealer, Worker};
@@ -18,6 +18,8 @@ use crate::cell::{self, AnyCell, Runnable};
 use drainer::Local;
 
 pub(crate) struct Scheduler {
+    /// Not zero, and no other's.
+    number: u64,
     injector: Injector<Runnable>,
     stealers: Vec<Stealer<Runnable>>,
     /// The drainers that have nothing to do, with what wakes them.
@@ -26,12 +28,16 @@ pub(crate) struct Scheduler {
     idle: AtomicUsize,
     /// How many were woken and have not found anything yet: no more need to be.
     searching: AtomicUsize,
+    /// Wakes a task that does nothing; see [`Self::call_for_help`].
+    nudge: OnceLock<Waker>,
     /// How many have not ended.
     drainers: AtomicUsize,
     closed: AtomicBool,
 }
 
 thread_local! {
+    /// The number of the scheduler whose drainer ran on this thread last, where threads belong to one runtime for ever.
+    static HOME: Cell<u64> = const { Cell::new(0) };
     /// What the drainer has that is polled on this thread.
     static LOCAL: RefCell<Option<Local>> = const { RefCell::new(None) };
 }
@@ -44,17 +50,23 @@ impl Scheduler {
             _ => runtime.metrics().num_workers(),
         };
         let queues: Vec<Worker<Runnable>> = (0..count).map(|_| Worker::new_fifo()).collect();
+        static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let scheduler = Arc::new(Self {
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             injector: Injector::new(),
             stealers: queues.iter().map(Worker::stealer).collect(),
             parked: Mutex::new(Vec::with_capacity(count)),
             idle: AtomicUsize::new(0),
             searching: AtomicUsize::new(0),
+            nudge: OnceLock::new(),
             drainers: AtomicUsize::new(count),
             closed: AtomicBool::new(false),
         });
         for (index, queue) in queues.into_iter().enumerate() {
             drainer::start(runtime, &scheduler, index, queue);
+        }
+        if count > 1 {
+            drainer::start_nudge(runtime, &scheduler);
         }
         scheduler
     }
@@ -70,8 +82,16 @@ impl Scheduler {
         });
         match known.ok().flatten() {
             Some(false) => {}
-            Some(true) => self.call_for_help(),
+            Some(true) => self.offer_help(),
             None => self.inject(runnable),
+        }
+    }
+
+    /// As [`call_for_help`](Self::call_for_help), where this thread will get to it anyway: to miss one that parks just
+    /// now costs nothing but time.
+    fn offer_help(&self) {
+        if self.idle.load(Ordering::Relaxed) > 0 {
+            self.call_for_help();
         }
     }
 
@@ -81,6 +101,15 @@ impl Scheduler {
         if self.is_closed() {
             self.abandon();
         }
+    }
+
+    /// Whether this is a thread of its runtime, as far as is known without asking.
+    pub(crate) fn is_at_home(&self) -> bool {
+        HOME.get() == self.number
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        self.stealers.len()
     }
 
     /// Wakes a drainer, if there is one to wake and none is on its way.
@@ -96,6 +125,11 @@ impl Scheduler {
         self.searching.fetch_add(1, Ordering::Relaxed);
         drop(parked);
         waker.wake();
+        // On a thread of the runtime, the task that was woken last waits until the one that runs lets go, and no
+        // other thread can take it. So the drainer must not be the last.
+        if let Some(nudge) = self.nudge.get() {
+            nudge.wake_by_ref();
+        }
     }
 
     fn parked(&self) -> MutexGuard<'_, Vec<(usize, Waker)>> {
@@ -107,6 +141,9 @@ impl Scheduler {
         self.closed.store(true, Ordering::SeqCst);
         let parked = std::mem::take(&mut *self.parked());
         parked.into_iter().for_each(|(_, waker)| waker.wake());
+        if let Some(nudge) = self.nudge.get() {
+            nudge.wake_by_ref();
+        }
     }
 
     /// The runtime has ended the drainers, and so everything that they would have run.

@@ -92,7 +92,7 @@ impl<A: Actor> Context<A> {
         &self,
         work: F,
     ) -> impl Future<Output = Result<T, BlockingError>> + Send + use<A, T, F> {
-        run(self.system(), work)
+        run(self.system().clone(), work)
     }
 }
 
