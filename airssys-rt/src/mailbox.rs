@@ -76,6 +76,8 @@ pub(crate) struct Bounds {
     room: Semaphore,
     /// Room that the reader has made and not given out yet: senders and reader share no line per message.
     made: AtomicUsize,
+    /// How many messages were taken in without room.
+    excess: AtomicUsize,
     /// How much room is given out at a time.
     batch: usize,
     overflow: Overflow,
@@ -88,6 +90,7 @@ impl Bounds {
         Self {
             room: Semaphore::new(capacity),
             made: AtomicUsize::new(0),
+            excess: AtomicUsize::new(0),
             batch: (capacity / 8).clamp(1, 64),
             overflow,
             reader: Mutex::new(()),
@@ -122,8 +125,24 @@ impl Bounds {
         let made = self.made.load(Ordering::Relaxed);
         if made > 0 {
             self.made.store(0, Ordering::Relaxed);
-            self.room.add_permits(made);
+            let paid = self.pay(made);
+            self.room.add_permits(made - paid);
         }
+    }
+
+    /// Notes that a message was taken in without room. The next that is taken out makes none.
+    pub(crate) fn exceed(&self) {
+        self.excess.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How much of the room that was `made` there was none of before.
+    fn pay(&self, made: usize) -> usize {
+        if self.excess.load(Ordering::Relaxed) == 0 {
+            return 0;
+        }
+        let pay = |excess: usize| Some(excess.saturating_sub(made));
+        let excess = self.excess.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay);
+        excess.unwrap_or_else(|excess| excess).min(made)
     }
 
     /// No more room, for ever: those who wait for some are told.

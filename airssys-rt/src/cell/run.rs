@@ -13,7 +13,7 @@ use super::core::{AnyCell, Core};
 use super::state::{DEAD, DRAIN, KILL, Notified, ORDERS, STOP};
 use super::{Deadline, Notify, Outcome, Stage, TURN, table, waker};
 use crate::actor_ref::ActorId;
-use crate::exit::ExitReason;
+use crate::exit::{ExitReason, quietly};
 use crate::observe::EventKind;
 
 /// How deep actors may run each other on one stack.
@@ -170,16 +170,16 @@ impl AnyCell {
         loop {
             // Code of the messages' own runs here. One that panics is dropped like the others.
             // SAFETY: only those who hold `RUNNING` call this.
-            match catch_unwind(AssertUnwindSafe(|| unsafe { self.discard() })) {
-                Ok(Some(message)) => count += usize::from(message),
-                Ok(None) => {
+            match quietly(|| unsafe { self.discard() }) {
+                Some(Some(message)) => count += usize::from(message),
+                Some(None) => {
                     // Where someone is in the middle of a push, it is looked at again.
                     if self.depth() > 0 {
                         self.signal(0);
                     }
                     return count;
                 }
-                Err(_) => count += 1,
+                None => count += 1,
             }
         }
     }
@@ -286,16 +286,21 @@ fn finish(cell: &AnyCell, mut reason: ExitReason) -> Option<Runnable> {
     cell.until.set(None);
 
     let mut legacy = cell.conclude(Some(&reason));
-    let again = if legacy.retained {
+    let mut orphaned = false;
+    let mut again = None;
+    if legacy.retained {
         cell.state.clear(ORDERS);
-        cell.vacate();
-        None
+        orphaned = !cell.vacate();
     } else {
-        cell.clone().die()
-    };
+        again = cell.clone().die();
+    }
     let notify = legacy.notify.take();
     legacy.tell(cell.id(), &reason);
-    tell(&cell, stage, stopped, notify, reason);
+    // What the reason drops is the user's.
+    quietly(|| tell(&cell, stage, stopped, notify, reason));
+    if orphaned {
+        again = cell.close();
+    }
     again
 }
 
@@ -330,11 +335,17 @@ impl AnyCell {
         }
         drop(cold);
         // An incarnation would be an owner. So there is none, and nobody is left to start one: the cell is ours.
+        let again = self.close();
+        self.clone().run_late(again);
+    }
+
+    /// Closes a vacant cell, for whoever it belongs to.
+    fn close(&self) -> Option<Runnable> {
         let legacy = self.conclude(None);
         let reason = self.last_exit();
         let again = self.clone().die();
         legacy.tell(self.id(), &reason);
-        self.clone().run_late(again);
+        again
     }
 
     /// The end of a cell that holds `RUNNING`: nothing is taken any more, and what waits is dropped.

@@ -80,8 +80,9 @@ pub(crate) fn page(start: u32, limit: u32) -> (Vec<AnyCell>, Option<u32>) {
     let mut table = table();
     let end = start.saturating_add(limit).min(table.unused);
     let cells = (start..end).filter_map(|slot| {
+        // One whose last reference has been dropped is about to leave.
         // SAFETY: the cell is in the table, whose lock we have: it is not freed before it has left.
-        table.slot(slot).and_then(|slot| slot.cell).map(|cell| unsafe { AnyCell::from_ptr(cell) })
+        table.slot(slot).and_then(|slot| slot.cell).and_then(|cell| unsafe { AnyCell::upgrade(cell) })
     });
     (cells.collect(), (end < table.unused).then_some(end))
 }

@@ -9,6 +9,7 @@
 
 mod actor;
 mod call;
+mod cell;
 mod compile_fail;
 mod examples;
 mod group;
