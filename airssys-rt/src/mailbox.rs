@@ -2,13 +2,13 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::actor_ref::ActorRef;
-use crate::cell::{CellRef, Cold};
+use crate::cell::{CellRef, Cold, Mutex, MutexGuard};
 
 /// How many messages a mailbox holds, and what it does with more.
 ///

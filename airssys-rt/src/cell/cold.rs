@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use super::core::{AnyCell, Core};
 use super::state::LANE;
+use super::sync::Ordering;
 use super::{Door, Notify};
 use crate::actor_ref::ActorId;
 use crate::exit::{ExitReason, quietly};
 use crate::link::{Hook, MonitorRef, Until, Watcher};
 use crate::observe::{EventKind, Reporter};
 use crate::system;
-use std::sync::atomic::Ordering;
 
 /// The rare part of a cell, under its lock.
 #[derive(Default)]

@@ -1,19 +1,19 @@
 //! The one allocation of an actor: what senders need, what its runner needs, and its future.
 
-use std::cell::{Cell, UnsafeCell};
+use std::cell::UnsafeCell;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ops::Deref;
 use std::pin::Pin;
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::ptr::{NonNull, null_mut};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 
 use super::cold::Cold;
 use super::queue::{Pop, Queue, Reader};
 use super::state::{self, State};
+use super::sync::{AtomicPtr, AtomicU8, AtomicUsize, Cell, Mutex, MutexGuard, Ordering};
 use super::table;
 use super::{Deadline, Door, Entry, Stage};
 use crate::actor::Info;
@@ -149,7 +149,7 @@ impl<M: Send + 'static> CellRef<M> {
             vtable: const { &VTable::of::<M, F>() },
             id,
             cold: Mutex::new(cold(id)),
-            system: AtomicPtr::default(),
+            system: AtomicPtr::new(null_mut()),
             state: State::vacant(),
             has_body: Cell::new(false),
             stage: Cell::new(Stage::Starting),
@@ -484,7 +484,7 @@ impl Drop for Core {
         if self.state.load() & state::DEAD == 0 {
             table::leave(self.id);
         }
-        let system = *self.system.get_mut();
+        let system = self.system.load(Ordering::Relaxed);
         if !system.is_null() {
             // SAFETY: it was made by `into_raw` in `join`, and only this gives it back.
             drop(unsafe { Arc::from_raw(system.cast_const()) });

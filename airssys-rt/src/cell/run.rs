@@ -4,13 +4,13 @@ use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::cold::Lane;
 use super::core::{AnyCell, Core};
 use super::state::{DEAD, DRAIN, KILL, Notified, ORDERS, STOP};
+use super::sync::Ordering;
 use super::{Deadline, Notify, Outcome, Stage, TURN, table, waker};
 use crate::actor_ref::ActorId;
 use crate::exit::{ExitReason, quietly};
@@ -27,7 +27,7 @@ const QUICK: Duration = Duration::from_micros(2);
 pub(super) const UNKNOWN: u8 = u8::MAX;
 
 /// How many quick turns in a row make an actor one that callers run themselves.
-const PROVEN: u8 = 16;
+pub(super) const PROVEN: u8 = 16;
 
 /// Of a proven actor's turns, one in so many is timed.
 const TIMED: u8 = 32;

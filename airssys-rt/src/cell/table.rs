@@ -3,18 +3,25 @@
 //! It is the program's, not a system's, because a mailbox exists before it belongs to any system.
 
 use std::ptr::NonNull;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use super::core::{AnyCell, Core};
+use super::sync::{Mutex, MutexGuard};
 use crate::actor_ref::ActorId;
 
 /// Slots are allocated so many at a time, and never move.
-const BLOCK: usize = 1024;
+const BLOCK: usize = if cfg!(airssys_loom) { 4 } else { 1024 };
 
 /// No slot.
 const NONE: u32 = u32::MAX;
 
-static TABLE: Mutex<Table> = Mutex::new(Table { blocks: Vec::new(), unused: 0, free: NONE });
+#[cfg(not(airssys_loom))]
+static TABLE: Mutex<Table> = Mutex::new(Table::EMPTY);
+
+#[cfg(airssys_loom)]
+loom::lazy_static! {
+    static ref TABLE: Mutex<Table> = Mutex::new(Table::EMPTY);
+}
 
 struct Table {
     blocks: Vec<Box<[Row; BLOCK]>>,
@@ -92,6 +99,8 @@ fn table() -> MutexGuard<'static, Table> {
 }
 
 impl Table {
+    const EMPTY: Self = Self { blocks: Vec::new(), unused: 0, free: NONE };
+
     fn slot(&mut self, slot: u32) -> Option<&mut Row> {
         self.blocks.get_mut(slot as usize / BLOCK)?.get_mut(slot as usize % BLOCK)
     }

@@ -127,6 +127,12 @@ impl Scheduler {
         }
     }
 
+    /// The next that waits, where a model runs instead of the drainers.
+    #[cfg(all(test, airssys_loom))]
+    pub(crate) fn next(&self) -> Option<Runnable> {
+        persist(|| self.injector.steal())
+    }
+
     fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
