@@ -24,6 +24,7 @@ mod stage;
 mod stash;
 mod statem;
 mod stream;
+mod stress;
 mod supervisor;
 mod supervisor_adm;
 mod supervisor_auto;
