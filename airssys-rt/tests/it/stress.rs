@@ -1,6 +1,7 @@
 //! Everything at once, from many threads: no message is lost or doubled, each reply comes, and nothing is left.
 
 use std::future::poll_fn;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
@@ -128,7 +129,7 @@ impl World {
             11 => return retire(&actor, dice),
             12 => return actor.exit(ExitReason::GaveUp),
             13 => deed(|cx| Ok(cx.trap_exit(true))),
-            14 => deed(|_| panic!("on purpose")),
+            14 => deed(|_| resume_unwind(Box::new("on purpose"))),
             15 => deed(|_| Err(Bomb(0).into())),
             other => {
                 let (peer, cargo) = (self.actor(dice), self.cargo());
