@@ -64,11 +64,17 @@ pub(crate) fn quietly<T>(code: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(code)).map_err(drop_payload).ok()
 }
 
-/// What somebody panicked with may panic again where it is dropped. What it panics with then is leaked.
-fn drop_payload(payload: Box<dyn Any + Send>) {
-    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        std::mem::forget(again);
+/// How often in a row what somebody panicked with may panic where it is dropped. Then it is leaked.
+const PANICS_IN_A_ROW: usize = 8;
+
+fn drop_payload(mut payload: Box<dyn Any + Send>) {
+    for _ in 0..PANICS_IN_A_ROW {
+        match catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            Ok(()) => return,
+            Err(again) => payload = again,
+        }
     }
+    std::mem::forget(payload);
 }
 
 impl fmt::Display for ExitReason {

@@ -11,7 +11,7 @@ use super::state::{DRAIN, LANE, ORDERS, STOP};
 use super::{Cold, Door, Entry, Notify, Outcome, Stage};
 use crate::actor::{Actor, Context, Info, Init};
 use crate::actor_ref::{ActorId, ActorRef};
-use crate::exit::ExitReason;
+use crate::exit::{ExitReason, quietly};
 use crate::mailbox::{Bounds, Mailbox, MailboxInUse};
 use crate::observe::EventKind;
 use crate::stash::Early;
@@ -66,7 +66,7 @@ pub(crate) fn spawn_on<A: Actor>(
     cell.state.clear(ORDERS);
     let order = known.order.take();
     drop(cold);
-    drop(order);
+    quietly(|| drop(order));
     cell.join(system.inner());
     // SAFETY: only `Mailbox::new` makes the cells of mailboxes, vacant; and we have just taken this one. What is lent
     // becomes part of its body.

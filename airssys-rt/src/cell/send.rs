@@ -191,15 +191,16 @@ impl AnyCell {
         if self.door() == Door::Closed {
             return;
         }
+        let mut former = None;
         // The first order stands, unless a stronger one follows.
         if std::mem::discriminant(&reason) != std::mem::discriminant(&plain) && self.state.load() & bit == 0 {
-            let former = self.with_cold(|cold| cold.order.replace(reason));
-            drop(former);
+            former = self.with_cold(|cold| cold.order.replace(reason));
         } else if bit == KILL && self.state.load() & KILL == 0 {
-            let order = self.cold().as_mut().and_then(|cold| cold.order.take());
-            drop(order);
+            former = self.cold().as_mut().and_then(|cold| cold.order.take());
         }
         self.signal(bit);
+        // What it drops is anybody's.
+        quietly(|| drop(former));
     }
 
     /// Takes an exit signal, as OTP's `exit/2` and, `linked`, its links send them.

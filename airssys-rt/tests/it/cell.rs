@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use airssys_rt::{
-    Actor, ActorRef, CallError, Context, Event, ExitReason, Info, Init, Mailbox, MailboxOptions, Observer,
+    Actor, ActorRef, CallError, Context, Event, ExitReason, Init, Mailbox, MailboxOptions, Observer,
     Overflow, Reply, SendError, SpawnOptions, System,
 };
 use tokio::runtime::{Builder, Runtime};
@@ -271,24 +271,12 @@ async fn an_error_that_panics_where_it_is_dropped_takes_no_other_with_it() {
     actor.try_cast(Say::Wait(Box::pin(pending()))).unwrap();
     settle().await;
     actor.stop(Bomb(1).into());
-    actor.kill_quietly();
+    actor.kill();
+    assert!(matches!(actor.exited().await, ExitReason::Killed));
     settle().await;
     lives(&system).await;
     drop((actor, system));
     all_freed(&watchman).await;
-}
-
-trait KillQuietly {
-    fn kill_quietly(&self);
-}
-
-impl KillQuietly for ActorRef<Say> {
-    /// Kills it; that the order before drops something that panics is the caller's own affair.
-    fn kill_quietly(&self) {
-        let kill = std::panic::AssertUnwindSafe(|| self.kill());
-        std::mem::forget(std::panic::catch_unwind(kill));
-        self.kill();
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -339,14 +327,17 @@ async fn an_order_may_use_the_actor_where_it_is_dropped() {
     actor.try_cast(Say::Wait(Box::pin(pending()))).unwrap();
     settle().await;
     actor.stop(Meddler(actor.clone()).into());
-    actor.exit(Meddler(actor.clone()).into());
+    actor.exit(Bomb(0).into());
     actor.exited().await;
     // The end of an incarnation follows that of another one, with the last reference to its reason.
     let mailbox = Mailbox::unbounded();
-    for _ in 0..2 {
+    for round in 0..3 {
         let actor = system.spawn_on(&mailbox, None, puppet()).unwrap();
         let me = actor.clone();
-        actor.try_cast(deed(move |_| Err(Meddler(me).into()))).unwrap();
+        let done = move |_: &mut Context<Puppet>| {
+            if round < 2 { Err(Meddler(me).into()) } else { Err(Bomb(0).into()) }
+        };
+        actor.try_cast(deed(done)).unwrap();
         actor.exited().await;
     }
 }
@@ -403,14 +394,13 @@ async fn a_timer_does_not_inherit_the_deadline_of_a_message() {
             self.1.send(self.0.call(Say::Ask, LONG).await).unwrap();
             Ok(())
         }
-        async fn handle_info(&mut self, _: Info, _: &mut Context<Self>) -> Result<(), ExitReason> {
-            self.1.send(self.0.call(Say::Ask, LONG).await).unwrap();
-            Ok(())
-        }
     }
     let system = System::new();
     let (tell, told) = mpsc::channel();
-    let asker = system.spawn(Asker(system.spawn(puppet()), tell));
+    let peer = system.spawn(puppet());
+    // It answers half a minute after it is asked.
+    peer.try_cast(Say::Wait(Box::pin(tokio::time::sleep(Duration::from_secs(90))))).unwrap();
+    let asker = system.spawn(Asker(peer, tell));
     asker.call(Some, Duration::from_secs(1)).await.unwrap();
     tokio::time::sleep(Duration::from_secs(120)).await;
     assert_eq!(told.try_recv(), Ok(Ok(())));
