@@ -2,13 +2,13 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::actor_ref::ActorRef;
-use crate::cell::{CellRef, Cold};
+use crate::cell::{CellRef, Cold, Mutex, MutexGuard};
 
 /// How many messages a mailbox holds, and what it does with more.
 ///
@@ -81,6 +81,8 @@ pub(crate) struct Bounds {
     capacity: u32,
     /// Room that the reader has made and not given out yet: senders and reader share no line per message.
     made: AtomicU32,
+    /// How many messages were taken in without room.
+    excess: AtomicU32,
     /// How much room is given out at a time.
     batch: u8,
     overflow: Overflow,
@@ -93,6 +95,7 @@ impl Bounds {
             reader: Mutex::new(()),
             capacity,
             made: AtomicU32::new(0),
+            excess: AtomicU32::new(0),
             batch: (capacity / 8).clamp(1, 64) as u8,
             overflow,
         }
@@ -132,8 +135,24 @@ impl Bounds {
         let made = self.made.load(Ordering::Relaxed);
         if made > 0 {
             self.made.store(0, Ordering::Relaxed);
-            self.room.add_permits(made as usize);
+            let paid = self.pay(made);
+            self.room.add_permits((made - paid) as usize);
         }
+    }
+
+    /// Notes that a message was taken in without room. The next that is taken out makes none.
+    pub(crate) fn exceed(&self) {
+        self.excess.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How much of the room that was `made` there was none of before.
+    fn pay(&self, made: u32) -> u32 {
+        if self.excess.load(Ordering::Relaxed) == 0 {
+            return 0;
+        }
+        let pay = |excess: u32| Some(excess.saturating_sub(made));
+        let excess = self.excess.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay);
+        excess.unwrap_or_else(|excess| excess).min(made)
     }
 
     /// No more room, for ever: those who wait for some are told.

@@ -1,25 +1,24 @@
 //! The one allocation of an actor: what senders need, what its runner needs, and its future.
 
-use std::cell::{Cell, UnsafeCell};
+use std::cell::UnsafeCell;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ops::Deref;
 use std::pin::Pin;
 use std::ptr::{NonNull, null_mut};
-use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use super::cold::Cold;
 use super::queue::{Pop, Queue, Reader};
 use super::state::{self, State};
+use super::sync::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Cell, Mutex, MutexGuard, Ordering};
 use super::table;
 use super::{Deadline, Door, Entry, Stage};
 use crate::actor::Info;
 use crate::actor_ref::ActorId;
-use crate::exit::ExitReason;
-
+use crate::exit::{ExitReason, quietly};
 use crate::mailbox::Bounds;
 use crate::system;
 use crate::timer::{TimerRef, Timers};
@@ -301,10 +300,11 @@ unsafe fn drop_body<F>(core: NonNull<Core>) {
 ///
 /// The cell was built for `M` and `F`, has no body, and this was the last reference.
 unsafe fn free<M, F>(core: NonNull<Core>) {
+    // What the messages and the reason of the end drop is the user's, and this may be anybody's thread.
     // SAFETY: nobody else can reach the cell, so this is its reader and its owner.
     unsafe {
-        while matches!(discard::<M>(core.as_ref()), Pop::Item(_)) {}
-        drop(Box::from_raw(core.cast::<Whole<F>>().as_ptr()));
+        while !matches!(quietly(|| discard::<M>(core.as_ref())), Some(Pop::Empty | Pop::Busy)) {}
+        quietly(|| drop(Box::from_raw(core.cast::<Whole<F>>().as_ptr())));
     }
 }
 
@@ -314,8 +314,11 @@ unsafe fn free<M, F>(core: NonNull<Core>) {
 ///
 /// The cell was built for `M`, and the caller is its reader.
 unsafe fn discard<M>(core: &Core) -> Pop<bool> {
+    // A sender that was at the bound when the door closed may still be taking the oldest away.
+    let reader = core.bounds.as_ref().and_then(|bounds| bounds.reader());
     // SAFETY: the type is right, and the rest is the caller's word.
     let popped = unsafe { core.queue.pop::<Entry<M>>(&core.reader) };
+    drop(reader);
     core.count_pop(&popped);
     match popped {
         Pop::Item(entry) => Pop::Item(matches!(entry, Entry::Message(..))),
@@ -367,8 +370,12 @@ impl Core {
         if !former.is_null() {
             // SAFETY: it was made by `into_raw`, here.
             let former = unsafe { Arc::from_raw(former.cast_const()) };
-            // Someone may still be at work with it: it stays as long as the cell.
-            self.with_cold(|cold| cold.former_systems.push(former));
+            // Someone may still be at work with it: it stays as long as the cell, and once is enough.
+            self.with_cold(|cold| {
+                if !cold.former_systems.iter().any(|known| Arc::ptr_eq(known, &former)) {
+                    cold.former_systems.push(former);
+                }
+            });
         }
     }
 
@@ -424,7 +431,7 @@ impl AnyCell {
     ///
     /// # Safety
     ///
-    /// The cell is alive: someone holds a reference, or the lock of the table under which it is still listed.
+    /// Someone holds a reference.
     pub(super) unsafe fn from_ptr(core: NonNull<Core>) -> Self {
         // Relaxed, as in `Arc`: the new reference is made from one that keeps the cell alive.
         // SAFETY: the caller's word.
@@ -434,6 +441,18 @@ impl AnyCell {
             std::process::abort();
         }
         Self(core)
+    }
+
+    /// Adds a reference, unless the last one has been dropped.
+    ///
+    /// # Safety
+    ///
+    /// The memory of the cell is not freed meanwhile.
+    pub(super) unsafe fn upgrade(core: NonNull<Core>) -> Option<Self> {
+        // SAFETY: the caller's word.
+        let refs = &unsafe { core.as_ref() }.refs;
+        let add = |count: u32| (count > 0).then_some(count + 1);
+        refs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok().then(|| Self(core))
     }
 
     /// Takes over a reference that was [given up](Self::into_ptr).
@@ -516,8 +535,8 @@ impl Drop for AnyCell {
         if self.refs.fetch_sub(1, Ordering::Release) != 1 {
             return;
         }
-        // As in `Arc`: all uses happen before the end.
-        fence(Ordering::Acquire);
+        // As in `Arc`: all uses happen before the end. A load, because the tools that look for races know no fences.
+        self.refs.load(Ordering::Acquire);
         debug_assert!(!self.has_body.get(), "a cell with a body has a reference");
         // SAFETY: this was the last reference. While there is a body there is one more, so there is none.
         unsafe { (self.vtable.free)(self.0) };
@@ -529,7 +548,7 @@ impl Drop for Core {
         if self.state.load() & state::DEAD == 0 {
             table::leave(self.id());
         }
-        let system = *self.system.get_mut();
+        let system = self.system.load(Ordering::Relaxed);
         if !system.is_null() {
             // SAFETY: it was made by `into_raw` in `join`, and only this gives it back.
             drop(unsafe { Arc::from_raw(system.cast_const()) });

@@ -8,11 +8,11 @@ use std::task::{self, Poll};
 
 use super::core::{AnyCell, CellRef, Core};
 use super::queue::Pop;
-use super::state::{DRAIN, LANE, STOP};
+use super::state::{DRAIN, LANE, ORDERS, STOP};
 use super::{Cold, Door, Entry, Notify, Outcome, Stage};
 use crate::actor::{Actor, Context, Info, Init};
 use crate::actor_ref::{ActorId, ActorRef};
-use crate::exit::ExitReason;
+use crate::exit::{ExitReason, quietly};
 use crate::mailbox::{Bounds, Mailbox, MailboxInUse};
 use crate::observe::EventKind;
 use crate::stash::Early;
@@ -63,7 +63,11 @@ pub(crate) fn spawn_on<A: Actor>(
     if cell.door() == Door::Draining {
         cell.set_door(Door::Open);
     }
+    // What was said to nobody, or to the one before, is not meant for this one.
+    cell.state.clear(ORDERS);
+    let order = known.order.take();
     drop(cold);
+    quietly(|| drop(order));
     cell.join(system.inner());
     // SAFETY: only `Mailbox::new` makes the cells of mailboxes, vacant; and we have just taken this one. What is lent
     // becomes part of its body.
@@ -165,13 +169,14 @@ where
 fn next<A: Actor>(cx: &mut Context<A>) -> impl Future<Output = Option<Next<A::Msg>>> + '_ {
     poll_fn(|_| {
         let cell = cx.cell();
+        // No message is in hand. What is handled next may be none, and then nobody waits for it.
+        cell.until.set(None);
         let state = cell.state.load();
         if state & (STOP | LANE) != 0 {
             if state & STOP != 0 {
                 return Poll::Ready(None);
             }
             if let Some(message) = cell.pop_urgent() {
-                cell.until.set(None);
                 return Poll::Ready(Some(Next::Message(message)));
             }
         }
@@ -248,10 +253,12 @@ impl Core {
 }
 
 impl AnyCell {
-    /// Leaves the mailbox to the next incarnation. Nothing of the runner's is touched afterwards.
-    pub(super) fn vacate(&self) {
-        if let Some(cold) = self.cold().as_mut() {
-            cold.taken = false;
-        }
+    /// Leaves the mailbox to the next incarnation; nothing of the runner's is touched afterwards. False where its last
+    /// owner has left meanwhile, trusting that there was an incarnation to close it: then it is the caller's to do.
+    pub(super) fn vacate(&self) -> bool {
+        let mut cold = self.cold();
+        let Some(cold) = cold.as_mut() else { return true };
+        cold.taken = false;
+        cold.owners > 0
     }
 }

@@ -16,6 +16,7 @@
 //! clears it. A vacant cell belongs to whoever has taken its mailbox.
 #![expect(unsafe_code, reason = "see ADR 0007: a safe cell costs three times as much")]
 
+#[cfg_attr(airssys_loom, allow(dead_code, reason = "loom watches nodes in memory of their own"))]
 mod arena;
 mod cold;
 mod core;
@@ -41,6 +42,7 @@ pub(crate) use core::{AnyCell, CellRef, Lent, Loan, lend_system};
 pub(crate) use life::{make, spawn, spawn_by, spawn_on};
 pub(crate) use run::{Runnable, current, deadline};
 pub(crate) use send::Refused;
+pub(crate) use sync::{Mutex, MutexGuard};
 pub(crate) use table::page;
 
 use crate::actor::Info;

@@ -3,10 +3,9 @@
 //! A push is one swap of `tail`, and what it swaps out also tells whether the reader sleeps: `tail` is null exactly
 //! while it does. So the sender whose push finds null, and no other, has to wake it.
 
-use std::cell::Cell;
 use std::ptr::{NonNull, null_mut};
 
-use super::sync::{AtomicPtr, Ordering};
+use super::sync::{AtomicPtr, Cell, Ordering};
 
 /// What the senders share.
 pub(super) struct Queue {

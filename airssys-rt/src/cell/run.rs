@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,9 +11,10 @@ use super::cold::Lane;
 use super::core::{AnyCell, Core};
 use super::queue::Pop;
 use super::state::{DEAD, DRAIN, KILL, Notified, ORDERS, STOP};
+use super::sync::Ordering;
 use super::{Deadline, Notify, Outcome, Stage, TURN, table, waker};
 use crate::actor_ref::ActorId;
-use crate::exit::ExitReason;
+use crate::exit::{ExitReason, quietly};
 use crate::observe::EventKind;
 
 /// How deep actors may run each other on one stack.
@@ -31,7 +31,7 @@ const LONGEST_VISIT: u32 = 16;
 pub(super) const UNKNOWN: u8 = u8::MAX;
 
 /// How many quick turns in a row make an actor one that callers run themselves.
-const PROVEN: u8 = 16;
+pub(super) const PROVEN: u8 = 16;
 
 /// Of a proven actor's turns, one in so many is timed.
 const TIMED: u8 = 32;
@@ -181,15 +181,15 @@ impl AnyCell {
         loop {
             // Code of the messages' own runs here. One that panics is dropped like the others.
             // SAFETY: only those who hold `SCHEDULED` call this.
-            match catch_unwind(AssertUnwindSafe(|| unsafe { self.discard() })) {
-                Ok(Pop::Item(message)) => count += usize::from(message),
-                Ok(Pop::Empty) => return count,
-                Ok(Pop::Busy) => {
+            match quietly(|| unsafe { self.discard() }) {
+                Some(Pop::Item(message)) => count += usize::from(message),
+                Some(Pop::Empty) => return count,
+                Some(Pop::Busy) => {
                     // Someone is in the middle of a push: looked at again.
                     self.state.again();
                     return count;
                 }
-                Err(_) => count += 1,
+                None => count += 1,
             }
         }
     }
@@ -296,16 +296,21 @@ fn finish(cell: &AnyCell, mut reason: ExitReason) -> Option<Runnable> {
     cell.until.set(None);
 
     let mut legacy = cell.conclude(Some(&reason));
-    let again = if legacy.retained {
+    let mut orphaned = false;
+    let mut again = None;
+    if legacy.retained {
         cell.state.clear(ORDERS);
-        cell.vacate();
-        None
+        orphaned = !cell.vacate();
     } else {
-        cell.clone().die()
-    };
+        again = cell.clone().die();
+    }
     let notify = legacy.notify.take();
     legacy.tell(cell.id(), &reason);
-    tell(&cell, stage, stopped, notify, reason);
+    // What the reason drops is the user's.
+    quietly(|| tell(&cell, stage, stopped, notify, reason));
+    if orphaned {
+        again = cell.close();
+    }
     again
 }
 
@@ -340,11 +345,17 @@ impl AnyCell {
         }
         drop(cold);
         // An incarnation would be an owner. So there is none, and nobody is left to start one: the cell is ours.
+        let again = self.close();
+        self.clone().run_late(again);
+    }
+
+    /// Closes a vacant cell, for whoever it belongs to.
+    fn close(&self) -> Option<Runnable> {
         let legacy = self.conclude(None);
         let reason = self.last_exit();
         let again = self.clone().die();
         legacy.tell(self.id(), &reason);
-        self.clone().run_late(again);
+        again
     }
 
     /// The end of a cell that holds `SCHEDULED`: nothing is taken any more, and what waits is dropped.

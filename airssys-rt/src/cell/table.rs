@@ -3,28 +3,34 @@
 //! It is the program's, not a system's, because a mailbox exists before it belongs to any system.
 
 use std::ptr::NonNull;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::core::{AnyCell, Core};
+use super::sync::{Mutex, MutexGuard};
 use crate::actor_ref::ActorId;
 
 /// Slots are allocated so many at a time, and never move.
-const BLOCK: usize = 1024;
+const BLOCK: usize = if cfg!(airssys_loom) { 4 } else { 1024 };
 
 /// No slot.
 const NONE: u32 = u32::MAX;
 
 /// Each thread enters cells into one of so many tables, so that threads seldom meet at a lock. A power of two: the
 /// lowest bits of a slot tell its table.
-const TABLES: u32 = 16;
+const TABLES: u32 = if cfg!(airssys_loom) { 1 } else { 16 };
 
 /// Two cache lines apart, because processors fetch them in pairs.
 #[repr(align(128))]
 struct Padded(Mutex<Table>);
 
-static ALL: [Padded; TABLES as usize] =
-    [const { Padded(Mutex::new(Table { blocks: Vec::new(), unused: 0, free: NONE })) }; TABLES as usize];
+#[cfg(not(airssys_loom))]
+static ALL: [Padded; TABLES as usize] = [const { Padded(Mutex::new(Table::EMPTY)) }; TABLES as usize];
+
+#[cfg(airssys_loom)]
+loom::lazy_static! {
+    static ref ALL: [Padded; 1] = [Padded(Mutex::new(Table::EMPTY))];
+}
 
 struct Table {
     blocks: Vec<Box<[Row; BLOCK]>>,
@@ -79,8 +85,9 @@ pub(crate) fn page(start: u32, limit: u32) -> (Vec<AnyCell>, Option<u32>) {
     let mut table = table(number);
     let end = first.saturating_add(limit).min(table.unused);
     let cells = (first..end).filter_map(|index| {
+        // One whose last reference has been dropped is about to leave.
         // SAFETY: the cell is in the table, whose lock we have: it is not freed before it has left.
-        table.row(index).and_then(|row| row.cell).map(|cell| unsafe { AnyCell::from_ptr(cell) })
+        table.row(index).and_then(|row| row.cell).and_then(|cell| unsafe { AnyCell::upgrade(cell) })
     });
     let cells = cells.collect();
     // Then the next table, from its beginning.
@@ -107,6 +114,8 @@ fn table(number: u32) -> MutexGuard<'static, Table> {
 }
 
 impl Table {
+    const EMPTY: Self = Self { blocks: Vec::new(), unused: 0, free: NONE };
+
     fn claim(&mut self) -> (u32, u32) {
         let free = self.free;
         if let Some(row) = self.row(free) {

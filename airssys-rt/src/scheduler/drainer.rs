@@ -84,7 +84,7 @@ impl Local {
     }
 }
 
-fn persist(mut attempt: impl FnMut() -> Steal<Runnable>) -> Option<Runnable> {
+pub(super) fn persist(mut attempt: impl FnMut() -> Steal<Runnable>) -> Option<Runnable> {
     loop {
         match attempt() {
             Steal::Success(runnable) => return Some(runnable),

@@ -7,6 +7,7 @@
 mod drainer;
 
 use std::cell::{Cell, RefCell};
+use std::ptr::null;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
@@ -15,7 +16,7 @@ use crossbeam_deque::{Injector, Stealer, Worker};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::cell::{self, AnyCell, Runnable};
-use drainer::Local;
+use drainer::{Local, persist};
 
 pub(crate) struct Scheduler {
     /// Not zero, and no other's.
@@ -40,6 +41,8 @@ thread_local! {
     static HOME: Cell<u64> = const { Cell::new(0) };
     /// What the drainer has that is polled on this thread.
     static LOCAL: RefCell<Option<Local>> = const { RefCell::new(None) };
+    /// The scheduler whose cells this thread is ending.
+    static ABANDONED: Cell<*const Scheduler> = const { Cell::new(null()) };
 }
 
 impl Scheduler {
@@ -161,23 +164,32 @@ impl Scheduler {
         }
     }
 
+    /// The next that waits, where a model runs instead of the drainers.
+    #[cfg(all(test, airssys_loom))]
+    pub(crate) fn next(&self) -> Option<Runnable> {
+        persist(|| self.injector.steal())
+    }
+
     fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
 
     /// Runs what is queued, here, because no drainer will. All of it has been told to end.
     fn abandon(&self) {
+        // One that ends here may have others end, and they still others: one after the other, not inside each other.
+        let outer = ABANDONED.replace(self);
+        if std::ptr::eq(outer, self) {
+            return;
+        }
         loop {
-            let next = self
-                .injector
-                .steal()
-                .success()
-                .or_else(|| self.stealers.iter().find_map(|stealer| stealer.steal().success()));
-            let Some(mut runnable) = next else { return };
+            let next = persist(|| self.injector.steal())
+                .or_else(|| self.stealers.iter().find_map(|stealer| persist(|| stealer.steal())));
+            let Some(mut runnable) = next else { break };
             runnable.condemn();
             while let Some(again) = runnable.run().again {
                 runnable = again;
             }
         }
+        ABANDONED.set(outer);
     }
 }

@@ -9,6 +9,7 @@
 
 mod actor;
 mod call;
+mod cell;
 mod compile_fail;
 mod examples;
 mod group;
@@ -23,6 +24,7 @@ mod stage;
 mod stash;
 mod statem;
 mod stream;
+mod stress;
 mod supervisor;
 mod supervisor_adm;
 mod supervisor_auto;
