@@ -1,5 +1,6 @@
 //! The queue of messages before an actor: how long it may be, and how long it lives.
 
+use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::actor_ref::ActorRef;
-use crate::cell::{CellRef, Cold};
+use crate::cell::{CellRef, Cold, Own};
 
 /// How many messages a mailbox holds, and what it does with more.
 ///
@@ -79,8 +80,9 @@ pub(crate) struct Bounds {
     /// How much room is given out at a time.
     batch: usize,
     overflow: Overflow,
-    /// Who takes, where that is not the reader alone.
-    reader: Mutex<()>,
+    /// Who takes, where that is not the reader alone; and what senders had to take out on their way to the oldest
+    /// message, which comes before all that is queued.
+    reader: Mutex<VecDeque<Own>>,
 }
 
 impl Bounds {
@@ -90,7 +92,7 @@ impl Bounds {
             made: AtomicUsize::new(0),
             batch: (capacity / 8).clamp(1, 64),
             overflow,
-            reader: Mutex::new(()),
+            reader: Mutex::default(),
         }
     }
 
@@ -131,8 +133,8 @@ impl Bounds {
         self.room.close();
     }
 
-    /// Has to be held by who takes messages.
-    pub(crate) fn reader(&self) -> Option<MutexGuard<'_, ()>> {
+    /// Has to be held by whoever takes out of the queue, or accounts for it.
+    pub(crate) fn reader(&self) -> Option<MutexGuard<'_, VecDeque<Own>>> {
         (self.overflow == Overflow::DropOldest)
             .then(|| self.reader.lock().unwrap_or_else(PoisonError::into_inner))
     }

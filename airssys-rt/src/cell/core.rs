@@ -75,7 +75,7 @@ pub(super) struct VTable {
 }
 
 /// What is queued without knowing the type of the messages.
-pub(super) enum Own {
+pub(crate) enum Own {
     Timer(TimerRef),
     Info(Box<Info>),
 }
@@ -219,14 +219,8 @@ impl VTable {
             poll: poll::<F>,
             drop_body: drop_body::<F>,
             free: free::<M, F>,
-            push_own: |core, own| {
-                let entry = match own {
-                    Own::Timer(timer) => Entry::<M>::Timer(timer),
-                    Own::Info(info) => Entry::Info(info),
-                };
-                // SAFETY: this table belongs to cells whose queues hold `Entry<M>`s.
-                unsafe { core.queue.push(entry) }
-            },
+            // SAFETY: this table belongs to cells whose queues hold `Entry<M>`s.
+            push_own: |core, own| unsafe { core.queue.push(Entry::<M>::from(own)) },
             discard: discard::<M>,
             bytes: size_of::<Whole<F>>(),
             message: std::any::type_name::<M>,
@@ -423,7 +417,7 @@ impl AnyCell {
     ///
     /// # Safety
     ///
-    /// The caller holds `RUNNING`.
+    /// The caller holds `RUNNING`, and where the bound has a lock for the reader, that too.
     pub(super) unsafe fn discard(&self) -> Option<bool> {
         // SAFETY: the table fits the cell; holding `RUNNING`, the caller is the reader.
         unsafe { (self.vtable.discard)(self) }

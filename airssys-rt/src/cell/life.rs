@@ -3,11 +3,13 @@
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use super::core::{AnyCell, CellRef, Core};
 use super::queue::Pop;
-use super::state::{DRAIN, LANE, STOP};
+use super::run::{NEVER, UNKNOWN};
+use super::state::{DRAIN, KILL, LANE, ORDERS, STOP};
 use super::{Cold, Door, Entry, Notify, Outcome, Stage};
 use crate::actor::{Actor, Context, Info, Init};
 use crate::actor_ref::{ActorId, ActorRef};
@@ -36,6 +38,7 @@ pub(crate) fn spawn_by<A: Actor>(
     actor: impl FnOnce(ActorRef<A::Msg>) -> A,
 ) -> CellRef<A::Msg> {
     CellRef::spawn(system.inner(), bounds, cold, |cell, lent| {
+        cell.set_pace::<A>();
         live(actor(ActorRef::new(cell.clone())), Context::new(lent, system.clone()))
     })
 }
@@ -64,6 +67,7 @@ pub(crate) fn spawn_on<A: Actor>(
     }
     drop(cold);
     cell.join(system.inner());
+    cell.set_pace::<A>();
     // SAFETY: only `Mailbox::new` makes the cells of mailboxes, vacant; and we have just taken this one. What is lent
     // becomes part of its body.
     unsafe { cell.install(Box::pin(live(actor, Context::new(cell.lend(), system.clone())))) };
@@ -131,15 +135,12 @@ enum Next<M> {
 fn next<A: Actor>(cx: &mut Context<A>) -> impl Future<Output = Next<A::Msg>> + '_ {
     poll_fn(|_| {
         let cell = cx.cell();
+        // Nobody waits for what comes next, unless it says so.
+        cell.until.set(None);
         let state = cell.state.load();
-        if state & (STOP | LANE) != 0 {
-            if state & STOP != 0 {
-                return Poll::Ready(Next::Stop);
-            }
-            if let Some(message) = cell.pop_urgent() {
-                cell.until.set(None);
-                return Poll::Ready(Next::Message(message));
-            }
+        if state & (STOP | KILL) != 0 {
+            // Who is to end where it stands ends when its turn does.
+            return if state & KILL != 0 { Poll::Pending } else { Poll::Ready(Next::Stop) };
         }
         let Some(budget) = cell.budget.get().checked_sub(1) else {
             // It goes to the end of the run queue.
@@ -147,6 +148,11 @@ fn next<A: Actor>(cx: &mut Context<A>) -> impl Future<Output = Next<A::Msg>> + '
             return Poll::Pending;
         };
         cell.budget.set(budget);
+        if state & LANE != 0
+            && let Some(message) = cx.take_urgent()
+        {
+            return Poll::Ready(Next::Message(message));
+        }
         match cx.take_front() {
             Some(Early::Message(message)) => return Poll::Ready(Next::Message(message)),
             Some(Early::Continue) => return Poll::Ready(Next::Info(Box::new(Info::Continue))),
@@ -181,10 +187,12 @@ impl<M: Send + 'static> CellRef<M> {
             // SAFETY: a body is only polled by who holds `RUNNING`, and without a bound nobody else takes.
             return unsafe { self.pop() };
         };
-        let reader = bounds.reader();
+        let mut reader = bounds.reader();
+        if let Some(own) = reader.as_mut().and_then(|passed| passed.pop_front()) {
+            return Pop::Item(own.into());
+        }
         // SAFETY: as above; and where the bound lets senders take as well, we have its lock.
         let popped = unsafe { self.pop() };
-        drop(reader);
         match &popped {
             Pop::Item(Entry::Message(..)) => bounds.taken(),
             Pop::Item(_) => {}
@@ -195,6 +203,11 @@ impl<M: Send + 'static> CellRef<M> {
 }
 
 impl Core {
+    /// Nothing is known of how quick it is, and there may be no need to know.
+    fn set_pace<A: Actor>(&self) {
+        self.pace.store(if A::RUNS_ON_CALLERS { UNKNOWN } else { NEVER }, Ordering::Relaxed);
+    }
+
     fn up(&self) {
         self.stage.set(Stage::Up);
         self.report(|| EventKind::Started);
@@ -216,7 +229,10 @@ impl Core {
 impl AnyCell {
     /// Leaves the mailbox to the next incarnation. Nothing of the runner's is touched afterwards.
     pub(super) fn vacate(&self) {
-        if let Some(cold) = self.cold().as_mut() {
+        let mut cold = self.cold();
+        // Under the lock, under which they are given.
+        self.state.clear(ORDERS);
+        if let Some(cold) = cold.as_mut() {
             cold.taken = false;
         }
     }

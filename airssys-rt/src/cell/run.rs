@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::cold::Lane;
 use super::core::{AnyCell, Core};
-use super::state::{DEAD, DRAIN, KILL, Notified, ORDERS, STOP};
+use super::state::{DEAD, DRAIN, KILL, Notified, STOP};
 use super::{Deadline, Notify, Outcome, Stage, TURN, table, waker};
 use crate::actor_ref::ActorId;
 use crate::exit::ExitReason;
@@ -25,6 +25,9 @@ const QUICK: Duration = Duration::from_micros(2);
 
 /// The pace of an actor that was never called: its turns are not timed.
 pub(super) const UNKNOWN: u8 = u8::MAX;
+
+/// The pace of an actor that nobody else runs.
+pub(super) const NEVER: u8 = UNKNOWN - 1;
 
 /// How many quick turns in a row make an actor one that callers run themselves.
 const PROVEN: u8 = 16;
@@ -135,7 +138,7 @@ impl AnyCell {
         if pace == UNKNOWN {
             self.pace.store(0, Ordering::Relaxed);
         }
-        if !(PROVEN..UNKNOWN).contains(&pace) || DEPTH.get() >= DEEPEST {
+        if !(PROVEN..NEVER).contains(&pace) || DEPTH.get() >= DEEPEST {
             return false;
         }
         // Not on the thread of another runtime, whose timers and sockets the actor would then use.
@@ -160,6 +163,7 @@ impl AnyCell {
 
     fn settle_bounds(&self) {
         if let Some(bounds) = &self.bounds {
+            let _reader = bounds.reader();
             bounds.settle();
         }
     }
@@ -167,9 +171,12 @@ impl AnyCell {
     /// Drops what is in the queue; says how many messages that were.
     fn discard_all(&self) -> usize {
         let mut count = 0;
+        // A sender that found the door open may still look for the oldest message. Those whose code runs under this
+        // lock find the door closed.
+        let _reader = self.bounds.as_ref().and_then(|bounds| bounds.reader());
         loop {
             // Code of the messages' own runs here. One that panics is dropped like the others.
-            // SAFETY: only those who hold `RUNNING` call this.
+            // SAFETY: only those who hold `RUNNING` call this; and we have the lock of those who take.
             match catch_unwind(AssertUnwindSafe(|| unsafe { self.discard() })) {
                 Ok(Some(message)) => count += usize::from(message),
                 Ok(None) => {
@@ -256,7 +263,7 @@ fn step(cell: &AnyCell, budget: u32) -> Option<ExitReason> {
 fn is_timed(cell: &AnyCell) -> Option<std::time::Instant> {
     let pace = cell.pace.load(Ordering::Relaxed);
     if pace > PROVEN {
-        if pace != UNKNOWN {
+        if pace < NEVER {
             cell.pace.store(pace - 1, Ordering::Relaxed);
         }
         return None;
@@ -287,7 +294,6 @@ fn finish(cell: &AnyCell, mut reason: ExitReason) -> Option<Runnable> {
 
     let mut legacy = cell.conclude(Some(&reason));
     let again = if legacy.retained {
-        cell.state.clear(ORDERS);
         cell.vacate();
         None
     } else {
