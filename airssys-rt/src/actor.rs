@@ -192,7 +192,9 @@ impl<A: Actor> Context<A> {
     /// they stay so.
     ///
     /// The signal ends an actor that does not [trap exits](Self::trap_exit), unless the reason is
-    /// [`Normal`](ExitReason::Normal). A dead `other` sends it at once, with [`NoProc`](ExitReason::NoProc).
+    /// [`Normal`](ExitReason::Normal). A dead `other` sends it at once, with [`NoProc`](ExitReason::NoProc). Where the
+    /// mailbox of `other` outlives it, the link is with the incarnation that runs or comes next. To itself, an actor
+    /// need not be linked.
     pub fn link<M: Send + 'static>(&mut self, other: &ActorRef<M>) {
         if other.id() == self.id() {
             return;
@@ -226,8 +228,8 @@ impl<A: Actor> Context<A> {
         ActorRef::new(child)
     }
 
-    /// Takes a link back. No exit signal comes over it any more, even where `other` has ended already and the signal
-    /// waits as a message. One that has ended this actor has ended it.
+    /// Takes a link back, whoever of the two made it. No exit signal comes over it any more, even where `other` has
+    /// ended already and the signal waits as a message (what OTP's manual does with a `receive` after `unlink`).
     pub fn unlink<M: Send + 'static>(&mut self, other: &ActorRef<M>) {
         self.cell.remove_link(other.id());
         other.cell().remove_link(self.id());
@@ -400,12 +402,12 @@ impl<A: Actor> Context<A> {
     }
 
     /// Gives out what the runtime says, unless this incarnation does not want to know any more.
-    pub(crate) fn take_info(&mut self, info: Box<Info>) -> Option<Info> {
-        let wanted = match &*info {
+    pub(crate) fn take_info(&mut self, info: Info) -> Option<Info> {
+        let wanted = match &info {
             Info::Down(down) => self.own.as_mut().is_some_and(|own| own.monitors.take(down.monitor)),
             Info::Exit(exit) => self.cell.take_exit(exit),
             Info::Timeout | Info::Continue => true,
         };
-        wanted.then_some(*info)
+        wanted.then_some(info)
     }
 }

@@ -16,7 +16,7 @@ pub enum ExitReason {
     Normal,
     /// Its supervisor stopped it.
     Shutdown,
-    /// It was shut down in order, for this cause: OTP's `{shutdown, Term}`.
+    /// It was shut down for this cause, or did so itself. Orderly, as OTP's `{shutdown, Term}` is.
     ShutdownFor(Arc<str>),
     /// A supervisor stopped because its children failed more often than its intensity allows.
     /// Orderly, as OTP's `shutdown` is: what follows is for the parent's restart type to say.
@@ -34,7 +34,7 @@ pub enum ExitReason {
 impl ExitReason {
     /// Whether a [`Transient`](crate::Restart::Transient) actor is restarted after it.
     ///
-    /// As in OTP, only a normal end and a shutdown are orderly.
+    /// As in OTP, only a normal end and a shutdown, for whatever cause, are orderly.
     pub fn is_abnormal(&self) -> bool {
         !matches!(self, Self::Normal | Self::Shutdown | Self::ShutdownFor(_) | Self::GaveUp)
     }

@@ -105,7 +105,7 @@ fn live<A: Actor>(mut actor: A, mut cx: Context<A>) -> impl Future<Output = Exit
                     Some(Ring::Silence) => actor.handle_info(Info::Timeout, &mut cx).await,
                     None => Ok(()),
                 },
-                Next::Info(info) => match cx.take_info(info) {
+                Next::Info(info) => match cx.take_info(*info) {
                     Some(info) => {
                         cx.stir();
                         actor.handle_info(info, &mut cx).await

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use airssys_rt::Strategy::OneForOne;
 use airssys_rt::{
-    Actor, ActorRef, CallError, ChildSpec, Context, Event, ExitReason, Info, Init, Mailbox, Observer,
-    Restart, SpawnOptions, System,
+    Actor, ActorId, ActorRef, CallError, ChildSpec, Context, Event, ExitReason, Info, Init, Mailbox,
+    Observer, Restart, SpawnOptions, System,
 };
 
 use crate::node::{Act, Node, Seen};
@@ -91,7 +91,9 @@ async fn trap_exit_makes_exits_messages() {
 }
 
 /// Notes who sent the exit signals that it traps.
-struct Origin(Arc<Mutex<Vec<(Option<airssys_rt::ActorId>, bool)>>>);
+struct Origin(Arc<Mutex<Vec<(Sender, bool)>>>);
+
+type Sender = Option<ActorId>;
 
 impl Actor for Origin {
     type Msg = ActorRef<Act>;
