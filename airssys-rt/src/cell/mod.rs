@@ -39,7 +39,7 @@ pub(crate) use arena::settle;
 pub(crate) use cold::Cold;
 pub(crate) use core::{AnyCell, CellRef, Lent, Own};
 pub(crate) use life::{make, spawn, spawn_by, spawn_on};
-pub(crate) use run::{Runnable, current, deadline};
+pub(crate) use run::{QUICK, Runnable, current, deadline};
 pub(crate) use send::Refused;
 pub(crate) use table::page;
 

@@ -15,13 +15,14 @@ use super::{Deadline, Notify, Outcome, Stage, TURN, table, waker};
 use crate::actor_ref::ActorId;
 use crate::exit::ExitReason;
 use crate::observe::EventKind;
+use crate::system;
 
 /// How deep actors may run each other on one stack.
 const DEEPEST: u32 = 4;
 
 /// An actor whose turns take longer, for each message in them, is not run on the stack of a caller, who could have
-/// given up or gone on meanwhile.
-const QUICK: Duration = Duration::from_micros(2);
+/// given up or gone on meanwhile. Unless the system has another idea of it.
+pub(crate) const QUICK: Duration = Duration::from_micros(2);
 
 /// The pace of an actor that was never called: its turns are not timed.
 pub(super) const UNKNOWN: u8 = u8::MAX;
@@ -246,7 +247,7 @@ fn step(cell: &AnyCell, budget: u32) -> Option<ExitReason> {
     if let Some(since) = timed {
         let handled = budget.saturating_sub(cell.budget.get()).max(1);
         let pace = match cell.pace.load(Ordering::Relaxed) {
-            _ if since.elapsed() > QUICK * handled => 0,
+            _ if since.elapsed() >= cell.system().map_or(QUICK, system::Inner::quick) * handled => 0,
             pace if pace + 1 >= PROVEN => PROVEN + TIMED,
             pace => pace + 1,
         };

@@ -1,15 +1,21 @@
 //! Actors that are run on the stack of whoever calls them: that it happens, and that nobody can tell.
 
-use std::hint::black_box;
 use std::thread::{self, ThreadId};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use airssys_rt::{Actor, ActorRef, CallError, Context, ExitReason, Reply, System};
 
 use crate::stage::LONG;
 
 /// More calls than it takes to prove anything.
-const MANY: usize = 1_000_000;
+const MANY: usize = 10_000;
+
+/// What counts as quick here: long enough that it does not depend on what else the machine does.
+const QUICK: Duration = Duration::from_millis(5);
+
+fn system() -> System {
+    System::builder().quick(QUICK).build()
+}
 
 tokio::task_local! {
     static CALLER: u32;
@@ -40,7 +46,10 @@ impl Actor for Quick {
             Ask::Where(reply) => reply.send(thread::current().id()),
             Ask::Local(reply) => reply.send(CALLER.try_with(|value| *value).ok()),
             Ask::Compute(reply) => {
-                black_box((0..100_000).fold(0_u64, |sum, n| black_box(sum ^ n)));
+                let began = Instant::now();
+                while began.elapsed() < 3 * QUICK {
+                    std::hint::spin_loop();
+                }
                 reply.send(thread::current().id());
             }
             Ask::Wait(reply) => {
@@ -84,7 +93,7 @@ async fn prove(actor: &ActorRef<Ask>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_quick_actor_runs_on_the_stack_of_its_caller() {
-    let actor = proven(&System::new()).await;
+    let actor = proven(&system()).await;
     // What is not invisible: what belongs to the task that polls it.
     let mut seen = false;
     for _ in 0..MANY {
@@ -113,7 +122,7 @@ impl Actor for Apart {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn an_actor_can_choose_not_to() {
-    let system = System::new();
+    let system = system();
     // So long that another one has proven itself.
     let (quick, apart) = (system.spawn(Quick), system.spawn(Apart));
     let mut proven = 0;
@@ -129,9 +138,9 @@ async fn an_actor_can_choose_not_to() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn slow_turns_lose_the_privilege() {
-    let actor = proven(&System::new()).await;
+    let actor = proven(&system()).await;
     // Of a proven actor's turns some are timed.
-    for _ in 0..64 {
+    for _ in 0..40 {
         actor.call(Ask::Compute, LONG).await.unwrap();
     }
     assert_ne!(actor.call(Ask::Where, LONG).await, Ok(thread::current().id()));
@@ -141,7 +150,7 @@ async fn slow_turns_lose_the_privilege() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_panic_is_the_actors_alone() {
-    let actor = proven(&System::new()).await;
+    let actor = proven(&system()).await;
     assert_eq!(actor.call(Ask::Panic, LONG).await, Err(CallError::Dropped));
     assert_eq!(actor.exited().await.to_string(), "panicked: told to");
     assert_eq!(actor.call(Ask::Ping, LONG).await, Err(CallError::NoProc));
@@ -149,7 +158,7 @@ async fn a_panic_is_the_actors_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_waits_is_left_to_the_runtime() {
-    let actor = proven(&System::new()).await;
+    let actor = proven(&system()).await;
     let timeout = Duration::from_millis(1);
     assert_eq!(actor.call(Ask::Wait, timeout).await, Err(CallError::Timeout));
     assert!(actor.is_alive());
@@ -159,7 +168,7 @@ async fn what_waits_is_left_to_the_runtime() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn who_is_killed_by_whom_it_calls_ends() {
-    let system = System::new();
+    let system = system();
     let (caller, callee) = (proven(&system).await, proven(&system).await);
     // The callee kills its caller, on the caller's stack: that ends when it lets go.
     let (target, order) = (caller.clone(), callee.clone());
@@ -171,7 +180,7 @@ async fn who_is_killed_by_whom_it_calls_ends() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn calls_may_be_nested_deeper_than_the_stack_is() {
-    let system = System::new();
+    let system = system();
     let mut chain = Vec::new();
     for _ in 0..16 {
         chain.push(proven(&system).await);
@@ -185,7 +194,7 @@ async fn calls_may_be_nested_deeper_than_the_stack_is() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn who_calls_back_is_not_answered() {
-    let system = System::new();
+    let system = system();
     let (one, other) = (proven(&system).await, proven(&system).await);
     let timeout = Duration::from_millis(1);
     // To itself.
@@ -194,6 +203,14 @@ async fn who_calls_back_is_not_answered() {
     assert_eq!(answer, Ok(Err(CallError::Timeout)));
     assert_eq!(other.call(Ask::Ping, LONG).await, Ok(()));
     assert_eq!(one.call(Ask::Ping, LONG).await, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_system_can_choose_not_to() {
+    let actor = System::builder().quick(Duration::ZERO).build().spawn(Quick);
+    for _ in 0..1_000 {
+        assert_ne!(actor.call(Ask::Where, LONG).await, Ok(thread::current().id()));
+    }
 }
 
 /// Counts, so that what is lost or overtaken shows.
@@ -214,7 +231,7 @@ impl Actor for Counter {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifo_between_casts_and_calls() {
-    let counter = System::new().spawn(Counter(0));
+    let counter = system().spawn(Counter(0));
     for number in 0..20_000 {
         if number % 3 == 0 {
             counter.cast((number, None)).await.unwrap();
