@@ -11,6 +11,7 @@ mod actor;
 mod call;
 mod compile_fail;
 mod examples;
+mod exit;
 mod group;
 mod interval;
 mod link;

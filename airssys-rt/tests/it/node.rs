@@ -160,3 +160,14 @@ impl Seen {
         self.actor.exited().await.to_string()
     }
 }
+
+pub(crate) fn two() -> (Seen, Seen) {
+    let system = System::new();
+    (Node::default().start(&system), Node::default().start(&system))
+}
+
+/// The second traps exits.
+pub(crate) fn two_of_which_one_traps() -> (Seen, Seen) {
+    let system = System::new();
+    (Node::default().start(&system), Node::trapping().start(&system))
+}
