@@ -67,6 +67,7 @@ mod actor;
 mod actor_ref;
 mod call;
 mod cell;
+mod chance;
 mod exit;
 mod fanout;
 mod group;

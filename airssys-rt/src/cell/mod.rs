@@ -41,6 +41,8 @@ pub(crate) use core::{AnyCell, CellRef, Lent};
 pub(crate) use life::{make, spawn, spawn_by, spawn_on};
 pub(crate) use run::{Runnable, current, deadline};
 pub(crate) use send::Refused;
+#[cfg(feature = "testing")]
+pub(crate) use table::Births;
 pub(crate) use table::page;
 
 use crate::actor::Info;

@@ -38,20 +38,17 @@ unsafe impl Send for Table {}
 /// Claims a slot for a new actor.
 pub(super) fn claim() -> ActorId {
     let mut table = table();
+    #[cfg(feature = "testing")]
+    if let Some(id) = table.claim_in_order() {
+        return id;
+    }
     let free = table.free;
     if let Some(slot) = table.slot(free) {
         let (generation, next) = (slot.generation, slot.next_free);
         table.free = next;
         return ActorId::new(free, generation);
     }
-    let slot = table.unused;
-    // Each claimed slot belongs to something far larger than itself.
-    assert!(slot < NONE, "four thousand million actors at once");
-    table.unused = slot + 1;
-    if slot as usize / BLOCK == table.blocks.len() {
-        table.blocks.push(Box::new([Row { cell: None, generation: 0, next_free: NONE }; BLOCK]));
-    }
-    ActorId::new(slot, 0)
+    ActorId::new(table.unused(), 0)
 }
 
 /// Makes the cell of `id` one that can be found. It has to [`leave`] before it is freed.
@@ -94,7 +91,24 @@ impl Table {
     fn slot(&mut self, slot: u32) -> Option<&mut Row> {
         self.blocks.get_mut(slot as usize / BLOCK)?.get_mut(slot as usize % BLOCK)
     }
+
+    /// Claims a slot that was never used.
+    fn unused(&mut self) -> u32 {
+        let slot = self.unused;
+        // Each claimed slot belongs to something far larger than itself.
+        assert!(slot < NONE, "four thousand million actors at once");
+        self.unused = slot + 1;
+        if slot as usize / BLOCK == self.blocks.len() {
+            self.blocks.push(Box::new([Row { cell: None, generation: 0, next_free: NONE }; BLOCK]));
+        }
+        slot
+    }
 }
+
+#[cfg(feature = "testing")]
+mod births;
+#[cfg(feature = "testing")]
+pub(crate) use births::Births;
 
 #[cfg(test)]
 mod tests {

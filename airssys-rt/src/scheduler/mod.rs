@@ -5,6 +5,10 @@
 //! the injector.
 
 mod drainer;
+#[cfg(feature = "testing")]
+mod seeded;
+#[cfg(not(feature = "testing"))]
+mod unseeded;
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
@@ -16,6 +20,11 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::cell::{self, AnyCell, Runnable};
 use drainer::Local;
+
+#[cfg(feature = "testing")]
+pub(crate) use seeded::{Seeded, Steps};
+#[cfg(not(feature = "testing"))]
+pub(crate) use unseeded::Seeded;
 
 pub(crate) struct Scheduler {
     injector: Injector<Runnable>,
@@ -29,6 +38,8 @@ pub(crate) struct Scheduler {
     /// How many have not ended.
     drainers: AtomicUsize,
     closed: AtomicBool,
+    /// Where a seed decides the order: then this has all that can run.
+    seeded: Option<Seeded>,
 }
 
 thread_local! {
@@ -38,8 +49,9 @@ thread_local! {
 
 impl Scheduler {
     /// Makes a scheduler and starts its drainers: as many as the runtime has threads.
-    pub(crate) fn start(runtime: &Handle) -> Arc<Self> {
+    pub(crate) fn start(runtime: &Handle, seeded: Option<Seeded>) -> Arc<Self> {
         let count = match runtime.runtime_flavor() {
+            _ if seeded.is_some() => 0,
             RuntimeFlavor::CurrentThread => 1,
             _ => runtime.metrics().num_workers(),
         };
@@ -52,7 +64,11 @@ impl Scheduler {
             searching: AtomicUsize::new(0),
             drainers: AtomicUsize::new(count),
             closed: AtomicBool::new(false),
+            seeded,
         });
+        if let Some(seeded) = &scheduler.seeded {
+            seeded.start(runtime, &scheduler);
+        }
         for (index, queue) in queues.into_iter().enumerate() {
             drainer::start(runtime, &scheduler, index, queue);
         }
@@ -61,6 +77,13 @@ impl Scheduler {
 
     /// Adds one that is to run.
     pub(crate) fn enqueue(&self, runnable: Runnable) {
+        if let Some(seeded) = &self.seeded {
+            seeded.push(runnable);
+            if self.is_closed() {
+                self.abandon();
+            }
+            return;
+        }
         let mut runnable = Some(runnable);
         // Without its thread-local a thread is ending; with it lent out, it is busy in the scheduler itself.
         let known = LOCAL.try_with(|local| {
@@ -124,6 +147,11 @@ impl Scheduler {
         }
     }
 
+    /// The order of a simulation, where it is one.
+    pub(crate) fn seeded(&self) -> Option<&Seeded> {
+        self.seeded.as_ref()
+    }
+
     fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
@@ -135,7 +163,8 @@ impl Scheduler {
                 .injector
                 .steal()
                 .success()
-                .or_else(|| self.stealers.iter().find_map(|stealer| stealer.steal().success()));
+                .or_else(|| self.stealers.iter().find_map(|stealer| stealer.steal().success()))
+                .or_else(|| self.seeded.as_ref().and_then(Seeded::pop));
             let Some(mut runnable) = next else { return };
             runnable.condemn();
             while let Some(again) = runnable.run().again {

@@ -19,6 +19,7 @@ mod observe;
 mod pool;
 mod registry;
 mod retained;
+mod sim;
 mod stage;
 mod stash;
 mod statem;
