@@ -23,6 +23,7 @@ mod sim;
 mod stage;
 mod stash;
 mod statem;
+mod storm;
 mod stream;
 mod supervisor;
 mod supervisor_adm;
