@@ -296,3 +296,249 @@ fn a_retained_mailbox_in_a_storm() {
         }
     });
 }
+
+/// Has a name and is in a group as long as it runs.
+struct Holder {
+    name: String,
+    dice: Dice,
+}
+
+impl Actor for Holder {
+    type Msg = ();
+
+    async fn init(&mut self, cx: &mut Context<Self>) -> Result<Init, ExitReason> {
+        // Were the name of the one before not free yet, this would be a failed start.
+        cx.register(&self.name)?;
+        cx.join("holders")?;
+        Ok(Init::Ready)
+    }
+
+    async fn handle(&mut self, (): (), _: &mut Context<Self>) -> Result<(), ExitReason> {
+        self.dice.pause().await;
+        if self.dice.below(3) == 0 { Err(crash()) } else { Ok(()) }
+    }
+}
+
+/// Watches those who have a name, and looks who has it when it hears of their end.
+struct Watcher {
+    names: Vec<String>,
+    watched: BTreeSet<ActorId>,
+    heard: Arc<Mutex<usize>>,
+}
+
+impl Actor for Watcher {
+    type Msg = ();
+
+    async fn handle(&mut self, (): (), cx: &mut Context<Self>) -> Result<(), ExitReason> {
+        for name in &self.names {
+            if let Some(holder) = cx.system().whereis::<()>(name)
+                && self.watched.insert(holder.id())
+            {
+                cx.monitor(&holder);
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_info(&mut self, info: Info, cx: &mut Context<Self>) -> Result<(), ExitReason> {
+        let Info::Down(down) = info else { return Ok(()) };
+        *self.heard.lock().unwrap() += 1;
+        let holders = self.names.iter().filter_map(|name| cx.system().whereis::<()>(name));
+        let members = cx.system().group::<()>("holders").members();
+        let still = holders.chain(members.iter().cloned()).any(|holder| holder.id() == down.id);
+        assert!(!still, "{} ended and is known all the same", down.id);
+        Ok(())
+    }
+}
+
+async fn shake(dice: Dice, names: Vec<String>, watcher: ActorRef<()>, system: System) {
+    for _ in 0..10 {
+        watcher.cast(()).await.unwrap();
+        if let Some(holder) = system.whereis::<()>(&dice.pick(&names)) {
+            match dice.below(3) {
+                0 => holder.kill(),
+                1 => holder.stop(ExitReason::Shutdown),
+                _ => drop(holder.try_cast(())),
+            }
+        }
+        dice.pause().await;
+    }
+}
+
+#[test]
+fn names_and_groups_are_free_when_an_end_is_heard_of() {
+    let heard = Arc::new(Mutex::new(0));
+    testing::sim(0..1_000, |system| {
+        let heard = Arc::clone(&heard);
+        async move {
+            let dice = Dice::of(&system);
+            let names: Vec<String> = (0..3).map(|n| format!("holder {n}")).collect();
+            let top = names.iter().fold(
+                Supervisor::new("top", dice.pick(&[Strategy::OneForOne, Strategy::OneForAll]))
+                    .intensity(1_000, LONG),
+                |top, name| {
+                    let (name, dice) = (name.clone(), dice.clone());
+                    let make = move || Holder { name: name.clone(), dice: dice.clone() };
+                    top.child(ChildSpec::actor(make().name, make))
+                },
+            );
+            let top = system.start(top).await.unwrap();
+            let watcher = Watcher { names: names.clone(), watched: BTreeSet::new(), heard };
+            let watcher = system.spawn(watcher);
+            let shakers: Vec<_> = (0..3)
+                .map(|_| system.task(shake(dice.clone(), names.clone(), watcher.clone(), system.clone())))
+                .collect();
+            for shaker in shakers {
+                shaker.await.unwrap();
+            }
+            // They may have a lot of messages left to fail at.
+            tokio::time::sleep(LONG).await;
+            assert_eq!(top.count_children().await.active, 3, "no start failed for a name that was not free");
+            assert_eq!(system.group::<()>("holders").members().len(), 3);
+            assert_eq!(system.registered().len(), 3);
+            top.shutdown().await;
+            assert_eq!((system.registered().len(), system.which_groups().len()), (0, 0));
+            settle().await;
+            assert!(watcher.is_alive(), "{}", watcher.exited().await);
+        }
+    });
+    assert!(*heard.lock().unwrap() > 1_000);
+}
+
+/// Answers at once, later, from elsewhere, or not at all.
+struct Oracle(Dice);
+
+type Question = (u64, Reply<u64>);
+
+impl Actor for Oracle {
+    type Msg = Question;
+
+    async fn handle(&mut self, (number, reply): Question, cx: &mut Context<Self>) -> Result<(), ExitReason> {
+        let dice = self.0.clone();
+        match dice.below(8) {
+            0 => drop(reply),
+            1 => return Err(crash()),
+            2 => drop(
+                cx.system()
+                    .task(async move {
+                        tokio::time::sleep(Duration::from_millis(dice.below(6))).await;
+                        reply.send(number);
+                    })
+                    .detach(),
+            ),
+            3 => {
+                tokio::time::sleep(Duration::from_millis(dice.below(6))).await;
+                reply.send(number);
+            }
+            _ => reply.send(number),
+        }
+        Ok(())
+    }
+}
+
+async fn ask(dice: Dice, from: u64, oracle: ActorRef<Question>, seen: Arc<Mutex<BTreeSet<String>>>) {
+    for number in 0..12 {
+        let (question, timeout) = (from * 100 + number, Duration::from_millis(dice.below(5)));
+        let asked = Instant::now();
+        let answer = oracle.call(|reply| (question, reply), timeout).await;
+        let took = asked.elapsed();
+        // A late answer never answers the next call.
+        let seen_now = match answer {
+            Ok(answer) => {
+                assert_eq!(answer, question);
+                "an answer"
+            }
+            Err(CallError::Timeout) => {
+                assert!(took >= timeout, "{took:?} of {timeout:?}");
+                "a timeout"
+            }
+            Err(CallError::Dropped) => "no answer",
+            Err(CallError::NoProc) => "nobody",
+            Err(error) => panic!("{error}"),
+        };
+        assert!(took <= timeout + Duration::from_millis(2), "{took:?} of {timeout:?}");
+        seen.lock().unwrap().insert(seen_now.to_owned());
+        dice.pause().await;
+    }
+}
+
+#[test]
+fn calls_in_a_storm_have_their_own_answer_in_time() {
+    let seen = Arc::new(Mutex::new(BTreeSet::new()));
+    testing::sim(0..1_000, |system| {
+        let seen = Arc::clone(&seen);
+        async move {
+            let dice = Dice::of(&system);
+            let mailbox = Mailbox::bounded(1 + dice.below(3) as usize);
+            let oracle = mailbox.actor_ref();
+            let of_oracle = dice.clone();
+            let top = Supervisor::new("top", Strategy::OneForOne)
+                .intensity(2, LONG)
+                .child(ChildSpec::actor_with_mailbox("oracle", mailbox, move || Oracle(of_oracle.clone())));
+            let top = system.start(top).await.unwrap();
+            let askers: Vec<_> = (0..4)
+                .map(|from| system.task(ask(dice.clone(), from, oracle.clone(), Arc::clone(&seen))))
+                .collect();
+            for asker in askers {
+                asker.await.unwrap();
+            }
+            top.shutdown().await;
+        }
+    });
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.iter().collect::<Vec<_>>(), ["a timeout", "an answer", "no answer", "nobody"]);
+}
+
+/// Whatever becomes of senders and readers, the room of a mailbox is the same in the end.
+#[test]
+fn no_room_of_a_mailbox_is_lost_or_won() {
+    testing::sim(0..1_000, |system| async move {
+        let dice = Dice::of(&system);
+        let capacity = dice.pick(&[1, 2, 3, 17, 40]);
+        let overflow =
+            dice.pick(&[Overflow::Wait, Overflow::Reject, Overflow::DropOldest, Overflow::DropNewest]);
+        let mailbox = Mailbox::new(MailboxOptions::bounded(capacity).overflow(overflow));
+        let actor = mailbox.actor_ref();
+        let posts: Vec<_> =
+            (0..4).map(|sender| system.task(post(dice.clone(), sender, actor.clone()))).collect();
+        // One reader after the other; the last one has no mishap.
+        for _ in 0..12 {
+            let clerk = Clerk { dice: dice.clone(), read: Arc::default() };
+            let clerk = system.spawn_on(&mailbox, None, clerk).unwrap();
+            let ended = clerk.exited();
+            if dice.below(3) == 0 {
+                clerk.kill();
+            }
+            if tokio::time::timeout(Duration::from_millis(dice.below(20)), ended).await.is_err() {
+                clerk.kill();
+                clerk.exited().await;
+            }
+        }
+        let last = system.spawn_on(&mailbox, None, Patient).unwrap();
+        for post in posts {
+            post.await.unwrap();
+        }
+        settle().await;
+        assert_eq!(actor.depth(), 0);
+        last.kill();
+        last.exited().await;
+
+        for number in 0..capacity as u64 {
+            actor.try_cast((9, number)).unwrap();
+        }
+        let more = actor.try_cast((9, 99));
+        let drops = matches!(overflow, Overflow::DropOldest | Overflow::DropNewest);
+        assert_eq!(more.is_ok(), drops);
+        assert_eq!(actor.depth(), capacity);
+    });
+}
+
+struct Patient;
+
+impl Actor for Patient {
+    type Msg = Letter;
+
+    async fn handle(&mut self, _: Letter, _: &mut Context<Self>) -> Result<(), ExitReason> {
+        Ok(())
+    }
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 use airssys_rt::AutoShutdown::{self, AllSignificant, AnySignificant, Never};
 use airssys_rt::Restart::{self, Permanent, Temporary, Transient};
 use airssys_rt::Strategy::{OneForAll, OneForOne, RestForOne};
-use airssys_rt::testing::{self, Sim};
+use airssys_rt::testing::{self, Chance, Sim};
 use airssys_rt::{
     ActorId, ChildError, ChildInfo, ChildSpec, ChildState, Event, EventKind, ExitReason, Observer,
     Supervisor, SupervisorRef, System,
@@ -519,6 +519,15 @@ fn heads(top: &SupervisorRef, children: &[ChildInfo], found: &mut Vec<Supervisor
     }
 }
 
+/// The next starts of `name` are slow, and then fail; and its end is slow.
+fn trouble(stage: &Stage, name: &str, fails: usize) {
+    let slow = Duration::from_millis(2);
+    stage.plan(name, (0..fails).flat_map(|_| [Plan::Wait(slow), Plan::Fail]));
+    if fails == 2 {
+        stage.slow_farewell(name, slow);
+    }
+}
+
 /// Does it, and does not wait until anything has settled.
 async fn storm(act: Act, stage: Stage, root: SupervisorRef) {
     let children = root.which_children().await;
@@ -527,7 +536,7 @@ async fn storm(act: Act, stage: Stage, root: SupervisorRef) {
             tokio::time::sleep(Duration::from_millis(blow.pause_ms % 4)).await;
             let names = stage.names();
             let Some(victim) = names.get(blow.victim.index(names.len().max(1))) else { return };
-            stage.plan(victim, (0..blow.fails).map(|_| Plan::Fail));
+            trouble(&stage, victim, blow.fails);
             let player = stage.player(victim);
             match blow.reason {
                 "crash" => drop(player.try_cast(Do::Exit(crash()))),
@@ -542,7 +551,7 @@ async fn storm(act: Act, stage: Stage, root: SupervisorRef) {
             let children = head.which_children().await;
             let name =
                 children.get(child).map_or_else(|| format!("x{child}"), |child| child.name.to_string());
-            stage.plan(&name, (0..fails).map(|_| Plan::Fail));
+            trouble(&stage, &name, fails);
             let request = match what {
                 What::Start(node) => Request::Start(Node { name, ..node }),
                 What::Terminate => Request::Terminate(name),
@@ -566,10 +575,17 @@ fn a_tree_in_a_storm_loses_nobody() {
         let top = system.start(supervisor(&root, &stage)).await.unwrap();
         let storms: Vec<_> =
             acts.into_iter().map(|act| tokio::spawn(storm(act, stage.clone(), top.clone()))).collect();
+        let mut chance = Chance::new(system.seed().unwrap());
+        if chance.one_in(2) {
+            // In the middle of it.
+            tokio::time::sleep(Duration::from_millis(chance.below(6))).await;
+            top.shutdown().await;
+            assert!(census.names().is_empty(), "{:?}", census.names());
+        }
         for storm in storms {
             storm.await.unwrap();
         }
-        settle().await;
+        tokio::time::sleep(PERIOD).await;
         let mut known = Vec::new();
         let children = top.which_children().await;
         running("0", &children, &mut known);
