@@ -2,7 +2,7 @@
 //!
 //! An actor that another one wakes runs on the same thread, right after it: that is where its message is warm. Those
 //! that pile up wait in the drainer's queue, where idle drainers steal them. What is woken from outside goes through
-//! the injector.
+//! the injector. In a simulation all of this is replaced by one list and a generator: see `seeded`.
 
 mod drainer;
 #[cfg(feature = "testing")]
