@@ -212,7 +212,7 @@ impl SystemBuilder {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime. With a [seed](Self::seed), on one with several threads.
+    /// Outside of a tokio runtime; with a seed (feature `testing`), on one with several threads.
     pub fn build(self) -> System {
         let runtime = Handle::current();
         let scheduler = Scheduler::start(&runtime, self.seeded());

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use airssys_rt::testing::{self, Chance, Sim};
+use airssys_rt::testing::{self, Chance};
 use airssys_rt::{
     Actor, ActorId, ActorRef, CallError, ChildSpec, Context, Event, EventKind, ExitReason, Info, Init,
     Mailbox, MailboxOptions, MonitorRef, Observer, Overflow, Reply, SendError, Strategy, Supervisor, System,
