@@ -102,7 +102,6 @@ pub enum Info {
 /// Timers, monitors and links belong to the incarnation: when it ends, so do they.
 pub struct Context<A: Actor> {
     cell: Lent<A::Msg>,
-    system: System,
     /// What most actors never have.
     own: Option<Box<Own<A::Msg>>>,
 }
@@ -124,14 +123,14 @@ impl<M> Default for Own<M> {
 impl<A: Actor> Drop for Context<A> {
     fn drop(&mut self) {
         if let Some(own) = &mut self.own {
-            own.timers.end(self.system.timers());
+            own.timers.end(self.cell.home().timers());
         }
     }
 }
 
 impl<A: Actor> Context<A> {
-    pub(crate) fn new(cell: Lent<A::Msg>, system: System) -> Self {
-        Self { cell, system, own: None }
+    pub(crate) fn new(cell: Lent<A::Msg>) -> Self {
+        Self { cell, own: None }
     }
 
     pub(crate) fn cell(&self) -> &CellRef<A::Msg> {
@@ -156,7 +155,7 @@ impl<A: Actor> Context<A> {
 
     /// The system that this actor runs in.
     pub fn system(&self) -> &System {
-        &self.system
+        self.cell.home_system()
     }
 
     /// Asks for one [`Info::Down`] when `target` ends; at once, with [`ExitReason::NoProc`], where it is dead.
@@ -264,13 +263,13 @@ impl<A: Actor> Context<A> {
     /// Disarms a timer. True means that its message does not come any more, even where it was due already; false
     /// that there was nothing to disarm: it has been handled or cancelled, or belonged to an earlier incarnation.
     pub fn cancel(&mut self, timer: TimerRef) -> bool {
-        self.own.as_mut().is_some_and(|own| own.timers.cancel(self.system.timers(), timer))
+        self.own.as_mut().is_some_and(|own| own.timers.cancel(self.cell.home().timers(), timer))
     }
 
     /// How long it takes until a timer is due: zero where it is and waits for its turn, `None` where
     /// [`cancel`](Self::cancel) would find nothing. Of an interval, the time until its next message.
     pub fn read_timer(&self, timer: TimerRef) -> Option<Duration> {
-        self.own.as_ref()?.timers.read(self.system.timers(), timer)
+        self.own.as_ref()?.timers.read(self.cell.home().timers(), timer)
     }
 
     /// Asks for one [`Info::Timeout`] whenever this actor has waited for `limit` and no message came: what a
@@ -294,7 +293,8 @@ impl<A: Actor> Context<A> {
 
     pub(crate) fn take_timer(&mut self, timer: TimerRef) -> Option<Ring<A::Msg>> {
         let own = self.own.as_mut()?;
-        let ring = own.timers.take(Clockwork { timers: self.system.timers(), cell: &self.cell }, timer)?;
+        let ring =
+            own.timers.take(Clockwork { timers: self.cell.home().timers(), cell: &self.cell }, timer)?;
         if let Some(front) = &mut own.front {
             front.due = Some(timer);
         }
@@ -330,7 +330,7 @@ impl<A: Actor> Context<A> {
     /// at the actor's end.
     #[cfg(feature = "testing")]
     pub(crate) fn lend<B: Actor<Msg = A::Msg>>(&mut self) -> Context<B> {
-        Context { cell: self.cell.again(), system: self.system.clone(), own: self.own.take() }
+        Context { cell: self.cell.again(), own: self.own.take() }
     }
 
     #[cfg(feature = "testing")]
@@ -350,12 +350,12 @@ impl<A: Actor> Context<A> {
         if let Some(own) = &mut self.own
             && own.timers.wants_rest()
         {
-            own.timers.rest(Clockwork { timers: self.system.timers(), cell: &self.cell });
+            own.timers.rest(Clockwork { timers: self.cell.home().timers(), cell: &self.cell });
         }
     }
 
     fn timing(&mut self) -> (&mut Own<A::Msg>, Clockwork<'_>) {
-        let clockwork = Clockwork { timers: self.system.timers(), cell: &self.cell };
+        let clockwork = Clockwork { timers: self.cell.home().timers(), cell: &self.cell };
         (self.own.get_or_insert_with(Box::default), clockwork)
     }
 

@@ -26,6 +26,14 @@ impl ActorId {
         Self(u64::from(slot) << 32 | u64::from(generation))
     }
 
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    pub(crate) fn to_bits(self) -> u64 {
+        self.0
+    }
+
     pub(crate) fn slot(self) -> u32 {
         (self.0 >> 32) as u32
     }
@@ -150,7 +158,8 @@ impl<M: Send + 'static> ActorRef<M> {
     /// Tells the actor to stop after the message in hand: OTP's `gen_server:stop`. It says good-bye in
     /// [`terminate`](crate::Actor::terminate), with this reason. What waits in its mailbox becomes dead letters.
     ///
-    /// Where it stops already, the first reason stands.
+    /// Where it stops already, the first reason stands. On a mailbox that no actor reads, this, [`exit`](Self::exit) and
+    /// [`kill`](Self::kill) do nothing to the next one.
     pub fn stop(&self, reason: ExitReason) {
         self.cell.stop(reason);
     }

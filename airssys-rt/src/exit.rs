@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Why an actor, or a supervisor, ended.
@@ -47,12 +48,33 @@ impl ExitReason {
 
     /// Makes a reason of what `catch_unwind` caught.
     pub(crate) fn from_panic(payload: Box<dyn Any + Send>) -> Self {
-        let message = match payload.downcast::<String>() {
-            Ok(message) => Arc::from(*message),
-            Err(payload) => Arc::from(*payload.downcast::<&'static str>().unwrap_or(Box::new("no message"))),
+        let message = match payload.downcast_ref::<String>() {
+            Some(message) => message,
+            None => payload.downcast_ref::<&'static str>().copied().unwrap_or("no message"),
         };
+        let message = Arc::from(message);
+        drop_payload(payload);
         Self::Panic(message)
     }
+}
+
+/// Runs code that may be anybody's: an observer's, a waker's, or that of a value which is dropped here. Should it panic,
+/// then that is all that ends; the panic hook has printed what there is to say.
+pub(crate) fn quietly<T>(code: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(code)).map_err(drop_payload).ok()
+}
+
+/// How often in a row what somebody panicked with may panic where it is dropped. Then it is leaked.
+const PANICS_IN_A_ROW: usize = 8;
+
+fn drop_payload(mut payload: Box<dyn Any + Send>) {
+    for _ in 0..PANICS_IN_A_ROW {
+        match catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            Ok(()) => return,
+            Err(again) => payload = again,
+        }
+    }
+    std::mem::forget(payload);
 }
 
 impl fmt::Display for ExitReason {
@@ -98,6 +120,21 @@ mod tests {
         assert_eq!(said(catch_unwind(|| panic!("boom")).unwrap_err()), "panicked: boom");
         assert_eq!(said(catch_unwind(|| panic!("boom {}", 2)).unwrap_err()), "panicked: boom 2");
         assert_eq!(said(Box::new(7_u8)), "panicked: no message");
+    }
+
+    #[test]
+    fn a_payload_may_panic_when_it_is_dropped() {
+        struct Bomb(u32);
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                if self.0 > 0 {
+                    std::panic::panic_any(Self(self.0 - 1));
+                }
+            }
+        }
+        let payload = catch_unwind(|| std::panic::panic_any(Bomb(2))).unwrap_err();
+        assert_eq!(ExitReason::from_panic(payload).to_string(), "panicked: no message");
+        assert!(quietly(|| std::panic::panic_any(Bomb(2))).is_none());
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::actor_ref::ActorRef;
-use crate::cell::{CellRef, Cold};
+use crate::cell::{CellRef, Cold, Mutex, MutexGuard};
 
 /// How many messages a mailbox holds, and what it does with more.
 ///
@@ -40,7 +40,7 @@ impl MailboxOptions {
     /// which cannot keep up slows its senders down before memory runs out.
     pub const DEFAULT_CAPACITY: usize = 1024;
 
-    /// At most `capacity` messages, at least one and at most 2^32; those who send more wait.
+    /// At most `capacity` messages, at least one and at most 2^31; those who send more wait.
     pub const fn bounded(capacity: usize) -> Self {
         Self { capacity: Some(capacity), overflow: Overflow::Wait }
     }
@@ -57,12 +57,14 @@ impl MailboxOptions {
     }
 
     pub(crate) fn bounds(self) -> Option<Box<Bounds>> {
-        self.capacity.map(|capacity| Box::new(Bounds::new(capacity.clamp(1, LARGEST_BOUND), self.overflow)))
+        let capacity =
+            self.capacity.map(|capacity| u32::try_from(capacity).unwrap_or(u32::MAX).clamp(1, LARGEST_BOUND));
+        capacity.map(|capacity| Box::new(Bounds::new(capacity, self.overflow)))
     }
 }
 
 /// More than fits into memory.
-const LARGEST_BOUND: usize = 1 << 32;
+const LARGEST_BOUND: u32 = 1 << 31;
 
 impl Default for MailboxOptions {
     fn default() -> Self {
@@ -74,28 +76,39 @@ impl Default for MailboxOptions {
 pub(crate) struct Bounds {
     /// The room that is left, and those who wait for some, in order.
     room: Semaphore,
-    /// Room that the reader has made and not given out yet: senders and reader share no line per message.
-    made: AtomicUsize,
-    /// How much room is given out at a time.
-    batch: usize,
-    overflow: Overflow,
     /// Who takes, where that is not the reader alone.
     reader: Mutex<()>,
+    capacity: u32,
+    /// Room that the reader has made and not given out yet: senders and reader share no line per message.
+    made: AtomicU32,
+    /// How many messages were taken in without room.
+    excess: AtomicU32,
+    /// How much room is given out at a time.
+    batch: u8,
+    overflow: Overflow,
 }
 
 impl Bounds {
-    fn new(capacity: usize, overflow: Overflow) -> Self {
+    fn new(capacity: u32, overflow: Overflow) -> Self {
         Self {
-            room: Semaphore::new(capacity),
-            made: AtomicUsize::new(0),
-            batch: (capacity / 8).clamp(1, 64),
-            overflow,
+            room: Semaphore::new(capacity as usize),
             reader: Mutex::new(()),
+            capacity,
+            made: AtomicU32::new(0),
+            excess: AtomicU32::new(0),
+            batch: (capacity / 8).clamp(1, 64) as u8,
+            overflow,
         }
     }
 
     pub(crate) fn overflow(&self) -> Overflow {
         self.overflow
+    }
+
+    /// The number of messages that wait, or are about to be queued.
+    pub(crate) fn depth(&self) -> usize {
+        let free = self.room.available_permits() + self.made.load(Ordering::Relaxed) as usize;
+        (self.capacity as usize).saturating_sub(free)
     }
 
     /// Takes room for one message, if there is some and nobody waits for it.
@@ -112,7 +125,7 @@ impl Bounds {
     pub(crate) fn taken(&self) {
         let made = self.made.load(Ordering::Relaxed) + 1;
         self.made.store(made, Ordering::Relaxed);
-        if made >= self.batch {
+        if made >= u32::from(self.batch) {
             self.settle();
         }
     }
@@ -122,8 +135,24 @@ impl Bounds {
         let made = self.made.load(Ordering::Relaxed);
         if made > 0 {
             self.made.store(0, Ordering::Relaxed);
-            self.room.add_permits(made);
+            let paid = self.pay(made);
+            self.room.add_permits((made - paid) as usize);
         }
+    }
+
+    /// Notes that a message was taken in without room. The next that is taken out makes none.
+    pub(crate) fn exceed(&self) {
+        self.excess.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How much of the room that was `made` there was none of before.
+    fn pay(&self, made: u32) -> u32 {
+        if self.excess.load(Ordering::Relaxed) == 0 {
+            return 0;
+        }
+        let pay = |excess: u32| Some(excess.saturating_sub(made));
+        let excess = self.excess.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay);
+        excess.unwrap_or_else(|excess| excess).min(made)
     }
 
     /// No more room, for ever: those who wait for some are told.

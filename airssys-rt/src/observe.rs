@@ -1,10 +1,9 @@
 //! What happens to actors, told to whoever wants to know. Nothing here decides anything.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::actor_ref::ActorId;
-use crate::exit::ExitReason;
+use crate::exit::{ExitReason, quietly};
 
 /// Is told of each event in the life of the actors and supervisors of a system.
 ///
@@ -84,7 +83,7 @@ impl Reporter {
         let Some(observer) = &self.observer else { return };
         let path = self.path.clone().unwrap_or_else(|| self.id.to_string().into());
         let event = Event { path, id: self.id, kind };
-        // An observer is a guest in the actor's task. The panic hook has printed what there is to say.
-        drop(catch_unwind(AssertUnwindSafe(|| observer.event(&event))));
+        // An observer is a guest in the actor's task.
+        quietly(|| observer.event(&event));
     }
 }

@@ -3,10 +3,9 @@
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::actor::{Actor, Context};
-use crate::exit::ExitReason;
+use crate::exit::{ExitReason, quietly};
 use crate::observe::{EventKind, Reporter};
 use crate::timer::TimerRef;
 
@@ -243,7 +242,7 @@ impl<M> Drop for Front<M> {
         bury(&self.reporter, self.messages.len());
         let messages = std::mem::take(&mut self.messages);
         // Their code may panic, and the news of the actor's end must go out.
-        drop(catch_unwind(AssertUnwindSafe(|| drop(messages))));
+        quietly(|| drop(messages));
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 
 use crate::actor::Actor;
 use crate::actor_ref::{ActorId, ActorRef};
-use crate::cell::{self, Cold, Runnable};
+use crate::cell::{self, Cold, Loan, Runnable};
 use crate::group::Groups;
 use crate::mailbox::{Mailbox, MailboxInUse, MailboxOptions};
 use crate::observe::{Observer, Reporter};
@@ -27,6 +27,8 @@ pub struct System {
 
 /// A system, as its cells see it.
 pub(crate) struct Inner {
+    /// The system itself, for contexts to lend out.
+    loan: Loan<System>,
     scheduler: Arc<Scheduler>,
     timers: Owner,
     runtime: Handle,
@@ -145,6 +147,10 @@ impl System {
 }
 
 impl Inner {
+    pub(crate) fn loan(&self) -> &Loan<System> {
+        &self.loan
+    }
+
     pub(crate) fn enqueue(&self, runnable: Runnable) {
         self.scheduler.enqueue(runnable);
     }
@@ -165,7 +171,8 @@ impl Inner {
     /// is next.
     pub(crate) fn runs_here(&self) -> bool {
         self.scheduler.seeded().is_none()
-            && Handle::try_current().is_ok_and(|here| here.id() == self.runtime.id())
+            && (self.scheduler.is_at_home()
+                || Handle::try_current().is_ok_and(|here| here.id() == self.runtime.id()))
     }
 }
 
@@ -216,8 +223,9 @@ impl SystemBuilder {
     pub fn build(self) -> System {
         let runtime = Handle::current();
         let scheduler = Scheduler::start(&runtime, self.seeded());
-        System {
+        let system = System {
             inner: Arc::new(Inner {
+                loan: Loan::new(),
                 scheduler,
                 timers: Owner::new(runtime.clone()),
                 runtime,
@@ -226,6 +234,8 @@ impl SystemBuilder {
                 groups: Arc::new(Groups::new()),
                 blocking: Blocking::new(self.blocking_limit),
             }),
-        }
+        };
+        cell::lend_system(&system);
+        system
     }
 }

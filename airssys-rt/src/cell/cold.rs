@@ -2,18 +2,17 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::core::{AnyCell, Core};
 use super::state::LANE;
+use super::sync::Ordering;
 use super::{Door, Notify};
 use crate::actor_ref::ActorId;
-use crate::exit::ExitReason;
+use crate::exit::{ExitReason, quietly};
 use crate::link::{Hook, MonitorRef, Until, Watcher};
 use crate::observe::{EventKind, Reporter};
 use crate::system;
-use std::sync::atomic::Ordering;
 
 /// The rare part of a cell, under its lock.
 #[derive(Default)]
@@ -51,13 +50,21 @@ pub(super) struct Legacy {
     pub(super) notify: Option<Notify>,
     /// Whether the mailbox stays.
     pub(super) retained: bool,
+    /// The order that the incarnation did not live to follow. What it drops is the user's: not under the lock.
+    order: Option<ExitReason>,
 }
 
 impl Legacy {
     /// Tells those who watch, and those who are linked.
     pub(super) fn tell(self, id: ActorId, reason: &ExitReason) {
-        self.watchers.into_iter().for_each(|watcher| watcher.tell(id, reason));
-        self.links.into_values().for_each(|other| other.exit_signal(Some(id), reason, true));
+        // Wakers of anybody's run here. Should one panic, the others are told.
+        for watcher in self.watchers {
+            quietly(|| watcher.tell(id, reason));
+        }
+        for other in self.links.into_values() {
+            quietly(|| other.exit_signal(Some(id), reason, true));
+        }
+        quietly(|| drop(self.order));
     }
 }
 
@@ -82,8 +89,8 @@ impl Cold {
     }
 
     fn legacy(&mut self, retained: bool) -> Legacy {
-        self.order = None;
         Legacy {
+            order: self.order.take(),
             watchers: std::mem::take(&mut self.watchers),
             links: std::mem::take(&mut self.links),
             notify: self.notify.take(),
@@ -115,9 +122,9 @@ impl Lane {
         let mut count = 0;
         loop {
             // As in the queue: a message may panic.
-            match catch_unwind(AssertUnwindSafe(|| (self.drop_first)(&mut *self.queue))) {
-                Ok(false) => return count,
-                Ok(true) | Err(_) => count += 1,
+            match quietly(|| (self.drop_first)(&mut *self.queue)) {
+                Some(false) => return count,
+                Some(true) | None => count += 1,
             }
         }
     }
@@ -161,18 +168,22 @@ impl Core {
         }
     }
 
-    /// Notes how the incarnation ended; the common ways cost no memory.
-    pub(super) fn note_exit(&self, cold: &mut Option<Box<Cold>>, reason: &ExitReason) {
+    /// Notes how the incarnation ended; the common ways cost no memory. Returns how the one before did, to be dropped
+    /// without the lock.
+    fn note_exit(&self, cold: &mut Option<Box<Cold>>, reason: &ExitReason) -> Option<ExitReason> {
         let code = match reason {
             ExitReason::Normal => NORMAL,
             ExitReason::Shutdown => SHUTDOWN,
             ExitReason::Killed => KILLED,
             _ => IN_COLD,
         };
-        if code == IN_COLD {
-            cold.get_or_insert_default().exit = Some(reason.clone());
-        }
+        let former = if code == IN_COLD {
+            cold.get_or_insert_default().exit.replace(reason.clone())
+        } else {
+            cold.as_mut().and_then(|cold| cold.exit.take())
+        };
         self.exit.store(code, Ordering::Release);
+        former
     }
 
     /// How the last incarnation ended; `NoProc` where there was none.
@@ -226,10 +237,16 @@ impl Core {
     pub(super) fn conclude(&self, reason: Option<&ExitReason>) -> Legacy {
         let mut cold = self.cold();
         let mut hooks = Vec::new();
+        let mut former = None;
         if let Some(reason) = reason {
-            self.note_exit(&mut cold, reason);
+            former = self.note_exit(&mut cold, reason);
             hooks =
                 cold.as_mut().map(|cold| cold.take_hooks(|until| until == Until::Exit)).unwrap_or_default();
+        }
+        if former.is_some() {
+            drop(cold);
+            quietly(|| drop(former));
+            cold = self.cold();
         }
         loop {
             if !hooks.is_empty() {
@@ -237,7 +254,7 @@ impl Core {
                 let said = reason.cloned().unwrap_or_else(|| self.last_exit());
                 for (_, _, hook) in std::mem::take(&mut hooks) {
                     // Hooks are the runtime's own, but what they drop may not be.
-                    drop(catch_unwind(AssertUnwindSafe(|| hook(&said))));
+                    quietly(|| hook(&said));
                 }
                 cold = self.cold();
             }

@@ -2,16 +2,17 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{self, Poll};
 
 use super::core::{AnyCell, CellRef, Core};
 use super::queue::Pop;
-use super::state::{DRAIN, LANE, STOP};
+use super::state::{DRAIN, LANE, ORDERS, STOP};
 use super::{Cold, Door, Entry, Notify, Outcome, Stage};
 use crate::actor::{Actor, Context, Info, Init};
 use crate::actor_ref::{ActorId, ActorRef};
-use crate::exit::ExitReason;
+use crate::exit::{ExitReason, quietly};
 use crate::mailbox::{Bounds, Mailbox, MailboxInUse};
 use crate::observe::EventKind;
 use crate::stash::Early;
@@ -36,7 +37,7 @@ pub(crate) fn spawn_by<A: Actor>(
     actor: impl FnOnce(ActorRef<A::Msg>) -> A,
 ) -> CellRef<A::Msg> {
     CellRef::spawn(system.inner(), bounds, cold, |cell, lent| {
-        live(actor(ActorRef::new(cell.clone())), Context::new(lent, system.clone()))
+        live(actor(ActorRef::new(cell.clone())), Context::new(lent))
     })
 }
 
@@ -62,11 +63,15 @@ pub(crate) fn spawn_on<A: Actor>(
     if cell.door() == Door::Draining {
         cell.set_door(Door::Open);
     }
+    // What was said to nobody, or to the one before, is not meant for this one.
+    cell.state.clear(ORDERS);
+    let order = known.order.take();
     drop(cold);
+    quietly(|| drop(order));
     cell.join(system.inner());
     // SAFETY: only `Mailbox::new` makes the cells of mailboxes, vacant; and we have just taken this one. What is lent
     // becomes part of its body.
-    unsafe { cell.install(Box::pin(live(actor, Context::new(cell.lend(), system.clone())))) };
+    unsafe { cell.install(Box::pin(live(actor, Context::new(cell.lend())))) };
     Ok(())
 }
 
@@ -88,29 +93,8 @@ fn live<A: Actor>(mut actor: A, mut cx: Context<A>) -> impl Future<Output = Exit
             Err(reason) => return reason,
         }
         let reason = loop {
-            let done = match next(&mut cx).await {
-                Next::Message(message) => {
-                    cx.stir();
-                    actor.handle(message, &mut cx).await
-                }
-                Next::Timer(timer) => match cx.take_timer(timer) {
-                    Some(Ring::Message(message)) => {
-                        cx.stir();
-                        actor.handle(message, &mut cx).await
-                    }
-                    Some(Ring::Silence) => actor.handle_info(Info::Timeout, &mut cx).await,
-                    None => Ok(()),
-                },
-                Next::Info(info) => match cx.take_info(info) {
-                    Some(info) => {
-                        cx.stir();
-                        actor.handle_info(info, &mut cx).await
-                    }
-                    None => Ok(()),
-                },
-                Next::Stop => break cx.cell().stopped_by(),
-            };
-            if let Err(reason) = done {
+            let Some(next) = next(&mut cx).await else { break cx.cell().stopped_by() };
+            if let Err(reason) = step(&mut actor, &mut cx, next).await {
                 break reason;
             }
         };
@@ -124,50 +108,105 @@ enum Next<M> {
     Message(M),
     Timer(TimerRef),
     Info(Box<Info>),
-    Stop,
 }
 
-/// Waits for what is next. Only the body of a cell calls it.
-fn next<A: Actor>(cx: &mut Context<A>) -> impl Future<Output = Next<A::Msg>> + '_ {
+/// Begins to handle what is next. No `async` block, which would keep a copy of all that passes through it.
+fn step<'a, A: Actor>(
+    actor: &'a mut A,
+    cx: &'a mut Context<A>,
+    next: Next<A::Msg>,
+) -> Step<impl Future<Output = Result<(), ExitReason>> + 'a, impl Future<Output = Result<(), ExitReason>> + 'a>
+{
+    let (message, info) = match next {
+        Next::Message(message) => (Some(message), None),
+        Next::Timer(timer) => match cx.take_timer(timer) {
+            Some(Ring::Message(message)) => (Some(message), None),
+            Some(Ring::Silence) => return Step::Info(actor.handle_info(Info::Timeout, cx)),
+            None => (None, None),
+        },
+        Next::Info(info) => (None, cx.take_info(info)),
+    };
+    match (message, info) {
+        (Some(message), _) => {
+            cx.stir();
+            Step::Message(actor.handle(message, cx))
+        }
+        (None, Some(info)) => {
+            cx.stir();
+            Step::Info(actor.handle_info(info, cx))
+        }
+        (None, None) => Step::Nothing,
+    }
+}
+
+/// Either of the two ways to handle something.
+enum Step<H, I> {
+    Message(H),
+    Info(I),
+    Nothing,
+}
+
+impl<H, I> Future for Step<H, I>
+where
+    H: Future<Output = Result<(), ExitReason>>,
+    I: Future<Output = Result<(), ExitReason>>,
+{
+    type Output = Result<(), ExitReason>;
+
+    fn poll(self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<Self::Output> {
+        // SAFETY: what is inside is never moved while it is pinned, and there is no `Drop` that could.
+        unsafe {
+            match self.get_unchecked_mut() {
+                Self::Message(handle) => Pin::new_unchecked(handle).poll(task),
+                Self::Info(handle) => Pin::new_unchecked(handle).poll(task),
+                Self::Nothing => Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+/// Waits for what is next; `None` where the actor is to stop. Only the body of a cell calls it.
+fn next<A: Actor>(cx: &mut Context<A>) -> impl Future<Output = Option<Next<A::Msg>>> + '_ {
     poll_fn(|_| {
         let cell = cx.cell();
+        // No message is in hand. What is handled next may be none, and then nobody waits for it.
+        cell.until.set(None);
         let state = cell.state.load();
         if state & (STOP | LANE) != 0 {
             if state & STOP != 0 {
-                return Poll::Ready(Next::Stop);
+                return Poll::Ready(None);
             }
             if let Some(message) = cell.pop_urgent() {
-                cell.until.set(None);
-                return Poll::Ready(Next::Message(message));
+                return Poll::Ready(Some(Next::Message(message)));
             }
         }
         let Some(budget) = cell.budget.get().checked_sub(1) else {
             // It goes to the end of the run queue.
-            cell.signal(0);
+            cell.state.again();
             return Poll::Pending;
         };
         cell.budget.set(budget);
         match cx.take_front() {
-            Some(Early::Message(message)) => return Poll::Ready(Next::Message(message)),
-            Some(Early::Continue) => return Poll::Ready(Next::Info(Box::new(Info::Continue))),
+            Some(Early::Message(message)) => return Poll::Ready(Some(Next::Message(message))),
+            Some(Early::Continue) => return Poll::Ready(Some(Next::Info(Box::new(Info::Continue)))),
             None => {}
         }
         let cell = cx.cell();
         match cell.take() {
             Pop::Item(Entry::Message(message, until)) => {
                 cell.until.set(until);
-                Poll::Ready(Next::Message(message))
+                Poll::Ready(Some(Next::Message(message)))
             }
-            Pop::Item(Entry::Timer(timer)) => Poll::Ready(Next::Timer(timer)),
-            Pop::Item(Entry::Info(info)) => Poll::Ready(Next::Info(info)),
-            Pop::Empty if state & DRAIN != 0 => Poll::Ready(Next::Stop),
+            Pop::Item(Entry::Timer(timer)) => Poll::Ready(Some(Next::Timer(timer))),
+            Pop::Item(Entry::Info(info)) => Poll::Ready(Some(Next::Info(info))),
+            Pop::Empty if state & DRAIN != 0 => Poll::Ready(None),
             Pop::Empty => {
                 cx.rest();
                 Poll::Pending
             }
             Pop::Busy => {
                 // The sender has to run to finish its push.
-                cell.signal(0);
+                cell.state.again();
                 Poll::Pending
             }
         }
@@ -178,7 +217,7 @@ impl<M: Send + 'static> CellRef<M> {
     /// Takes the oldest entry, for the body of this cell.
     fn take(&self) -> Pop<Entry<M>> {
         let Some(bounds) = &self.bounds else {
-            // SAFETY: a body is only polled by who holds `RUNNING`, and without a bound nobody else takes.
+            // SAFETY: a body is only polled by who holds `SCHEDULED`, and without a bound nobody else takes.
             return unsafe { self.pop() };
         };
         let reader = bounds.reader();
@@ -214,10 +253,12 @@ impl Core {
 }
 
 impl AnyCell {
-    /// Leaves the mailbox to the next incarnation. Nothing of the runner's is touched afterwards.
-    pub(super) fn vacate(&self) {
-        if let Some(cold) = self.cold().as_mut() {
-            cold.taken = false;
-        }
+    /// Leaves the mailbox to the next incarnation; nothing of the runner's is touched afterwards. False where its last
+    /// owner has left meanwhile, trusting that there was an incarnation to close it: then it is the caller's to do.
+    pub(super) fn vacate(&self) -> bool {
+        let mut cold = self.cold();
+        let Some(cold) = cold.as_mut() else { return true };
+        cold.taken = false;
+        cold.owners > 0
     }
 }

@@ -11,11 +11,12 @@
 //! * `run`: a turn, and the end. `life`: the future of an actor.
 //! * `send`, `cold`: what others do to a cell: messages, signals, monitors, links.
 //!
-//! INVARIANT: whoever sets `NOTIFIED` in a resting cell owns the one [`Runnable`] of it, until it is run; whoever has
-//! set `RUNNING` owns the runner's part of the cell (its body, the reading end of its queue, its `Cell`s), until it
+//! INVARIANT: whoever sets `SCHEDULED` in a resting cell owns the one [`Runnable`] of it, until it is run; whoever has
+//! set `SCHEDULED` owns the runner's part of the cell (its body, the reading end of its queue, its `Cell`s), until it
 //! clears it. A vacant cell belongs to whoever has taken its mailbox.
 #![expect(unsafe_code, reason = "see ADR 0007: a safe cell costs three times as much")]
 
+#[cfg_attr(airssys_loom, allow(dead_code, reason = "loom watches nodes in memory of their own"))]
 mod arena;
 mod cold;
 mod core;
@@ -37,10 +38,11 @@ use tokio::time::Instant;
 
 pub(crate) use arena::settle;
 pub(crate) use cold::Cold;
-pub(crate) use core::{AnyCell, CellRef, Lent};
+pub(crate) use core::{AnyCell, CellRef, Lent, Loan, lend_system};
 pub(crate) use life::{make, spawn, spawn_by, spawn_on};
 pub(crate) use run::{Runnable, current, deadline};
 pub(crate) use send::Refused;
+pub(crate) use sync::{Mutex, MutexGuard};
 #[cfg(feature = "testing")]
 pub(crate) use table::Births;
 pub(crate) use table::page;

@@ -4,16 +4,17 @@ use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::cold::Lane;
 use super::core::{AnyCell, Core};
+use super::queue::Pop;
 use super::state::{DEAD, DRAIN, KILL, Notified, ORDERS, STOP};
+use super::sync::Ordering;
 use super::{Deadline, Notify, Outcome, Stage, TURN, table, waker};
 use crate::actor_ref::ActorId;
-use crate::exit::ExitReason;
+use crate::exit::{ExitReason, quietly};
 use crate::observe::EventKind;
 
 /// How deep actors may run each other on one stack.
@@ -23,11 +24,14 @@ const DEEPEST: u32 = 4;
 /// given up or gone on meanwhile.
 const QUICK: Duration = Duration::from_micros(2);
 
+/// How many turns a caller runs an actor, one after the other, that others keep asking.
+const LONGEST_VISIT: u32 = 16;
+
 /// The pace of an actor that was never called: its turns are not timed.
 pub(super) const UNKNOWN: u8 = u8::MAX;
 
 /// How many quick turns in a row make an actor one that callers run themselves.
-const PROVEN: u8 = 16;
+pub(super) const PROVEN: u8 = 16;
 
 /// Of a proven actor's turns, one in so many is timed.
 const TIMED: u8 = 32;
@@ -76,8 +80,7 @@ impl Runnable {
     /// As [`run`](Self::run), for a turn of at most `budget` entries of its queue.
     pub(crate) fn run_for(self, budget: u32) -> Ran {
         // SAFETY: whoever has the `Runnable` of a cell may look at it; see the type.
-        let begun = unsafe { self.0.as_ref() }.state.begin();
-        if begun & DEAD != 0 {
+        if unsafe { self.0.as_ref() }.state.load() & DEAD != 0 {
             // SAFETY: the reference that it was queued with.
             let cell = unsafe { AnyCell::take_over(self.0) };
             return Ran { again: cell.bury(), handled: 1 };
@@ -111,7 +114,7 @@ impl AnyCell {
         }
     }
 
-    /// Puts a cell into the run queue of its system. For whoever has just taken it from rest to `NOTIFIED`.
+    /// Puts a cell into the run queue of its system. For whoever has just taken it from rest to `SCHEDULED`.
     pub(super) fn queue_up(&self) {
         if let Some(system) = self.system() {
             system.enqueue(Runnable(self.ptr()));
@@ -148,8 +151,16 @@ impl AnyCell {
         if !self.state.begin_at_rest() {
             return false;
         }
-        if let Some(again) = turn(self, TURN / 4).again {
-            system.enqueue(again);
+        let mut ran = turn(self, TURN / 4);
+        let mut turns = 1;
+        while let Some(again) = ran.again {
+            // Others ask meanwhile. To hand the actor over would cost more than to go on for a while.
+            if turns == LONGEST_VISIT {
+                system.enqueue(again);
+                break;
+            }
+            turns += 1;
+            ran = again.run();
         }
         true
     }
@@ -174,17 +185,16 @@ impl AnyCell {
         let mut count = 0;
         loop {
             // Code of the messages' own runs here. One that panics is dropped like the others.
-            // SAFETY: only those who hold `RUNNING` call this.
-            match catch_unwind(AssertUnwindSafe(|| unsafe { self.discard() })) {
-                Ok(Some(message)) => count += usize::from(message),
-                Ok(None) => {
-                    // Where someone is in the middle of a push, it is looked at again.
-                    if self.depth() > 0 {
-                        self.signal(0);
-                    }
+            // SAFETY: only those who hold `SCHEDULED` call this.
+            match quietly(|| unsafe { self.discard() }) {
+                Some(Pop::Item(message)) => count += usize::from(message),
+                Some(Pop::Empty) => return count,
+                Some(Pop::Busy) => {
+                    // Someone is in the middle of a push: looked at again.
+                    self.state.again();
                     return count;
                 }
-                Err(_) => count += 1,
+                None => count += 1,
             }
         }
     }
@@ -209,7 +219,7 @@ impl Drop for Here {
     }
 }
 
-/// Runs a cell, for whoever has set `RUNNING`, and lets go of it. Where it has more to do, it is the caller's to
+/// Runs a cell, for whoever has set `SCHEDULED`, and lets go of it. Where it has more to do, it is the caller's to
 /// queue.
 fn turn(cell: &AnyCell, budget: u32) -> Ran {
     cell.budget.set(budget);
@@ -239,7 +249,7 @@ fn step(cell: &AnyCell, budget: u32) -> Option<ExitReason> {
     let waker = waker::borrowed(cell);
     let mut cx = Context::from_waker(&waker);
     // A body that has panicked is not polled again, only dropped.
-    // SAFETY: we hold `RUNNING`; and there is a body, since whoever ends one ends the cell or leaves it vacant.
+    // SAFETY: we hold `SCHEDULED`; and there is a body, since whoever ends one ends the cell or leaves it vacant.
     let polled = catch_unwind(AssertUnwindSafe(|| unsafe { cell.poll_body(&mut cx) }));
     if let Some(since) = timed {
         let handled = budget.saturating_sub(cell.budget.get()).max(1);
@@ -277,9 +287,9 @@ impl Core {
     }
 }
 
-/// Ends an incarnation: drops its body and tells everybody, in OTP's order. Its caller holds `RUNNING`.
+/// Ends an incarnation: drops its body and tells everybody, in OTP's order. Its caller holds `SCHEDULED`.
 fn finish(cell: &AnyCell, mut reason: ExitReason) -> Option<Runnable> {
-    // SAFETY: there is a body, and we hold `RUNNING`.
+    // SAFETY: there is a body, and we hold `SCHEDULED`.
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| unsafe { cell.drop_body() })) {
         reason = ExitReason::from_panic(panic);
     }
@@ -291,16 +301,21 @@ fn finish(cell: &AnyCell, mut reason: ExitReason) -> Option<Runnable> {
     cell.until.set(None);
 
     let mut legacy = cell.conclude(Some(&reason));
-    let again = if legacy.retained {
+    let mut orphaned = false;
+    let mut again = None;
+    if legacy.retained {
         cell.state.clear(ORDERS);
-        cell.vacate();
-        None
+        orphaned = !cell.vacate();
     } else {
-        cell.clone().die()
-    };
+        again = cell.clone().die();
+    }
     let notify = legacy.notify.take();
     legacy.tell(cell.id(), &reason);
-    tell(&cell, stage, stopped, notify, reason);
+    // What the reason drops is the user's.
+    quietly(|| tell(&cell, stage, stopped, notify, reason));
+    if orphaned {
+        again = cell.close();
+    }
     again
 }
 
@@ -335,14 +350,20 @@ impl AnyCell {
         }
         drop(cold);
         // An incarnation would be an owner. So there is none, and nobody is left to start one: the cell is ours.
+        let again = self.close();
+        self.clone().run_late(again);
+    }
+
+    /// Closes a vacant cell, for whoever it belongs to.
+    fn close(&self) -> Option<Runnable> {
         let legacy = self.conclude(None);
         let reason = self.last_exit();
         let again = self.clone().die();
         legacy.tell(self.id(), &reason);
-        self.clone().run_late(again);
+        again
     }
 
-    /// The end of a cell that holds `RUNNING`: nothing is taken any more, and what waits is dropped.
+    /// The end of a cell that holds `SCHEDULED`: nothing is taken any more, and what waits is dropped.
     pub(super) fn die(self) -> Option<Runnable> {
         self.state.set(DEAD);
         table::leave(self.id());

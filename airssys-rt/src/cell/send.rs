@@ -6,7 +6,7 @@ use super::state::{DRAIN, KILL, STOP, TRACE, TRAP};
 use super::{Deadline, Door, Entry};
 use crate::actor::Info;
 use crate::actor_ref::ActorId;
-use crate::exit::ExitReason;
+use crate::exit::{ExitReason, quietly};
 use crate::link::Exit;
 use crate::mailbox::Overflow;
 use crate::observe::EventKind;
@@ -61,7 +61,11 @@ impl<M: Send + 'static> CellRef<M> {
                 let woken = self.push(Entry::Message(message, until));
                 if oldest.is_some() {
                     self.report(|| EventKind::DeadLetters { count: 1 });
+                } else {
+                    bounds.exceed();
                 }
+                // Should it panic, the actor must be woken all the same.
+                quietly(|| drop(oldest));
                 Ok(woken)
             }
         }
@@ -187,14 +191,16 @@ impl AnyCell {
         if self.door() == Door::Closed {
             return;
         }
+        let mut former = None;
         // The first order stands, unless a stronger one follows.
         if std::mem::discriminant(&reason) != std::mem::discriminant(&plain) && self.state.load() & bit == 0 {
-            self.with_cold(|cold| cold.order = Some(reason));
+            former = self.with_cold(|cold| cold.order.replace(reason));
         } else if bit == KILL && self.state.load() & KILL == 0 {
-            let order = self.cold().as_mut().and_then(|cold| cold.order.take());
-            drop(order);
+            former = self.cold().as_mut().and_then(|cold| cold.order.take());
         }
         self.signal(bit);
+        // What it drops is anybody's.
+        quietly(|| drop(former));
     }
 
     /// Takes an exit signal, as OTP's `exit/2` and, `linked`, its links send them.

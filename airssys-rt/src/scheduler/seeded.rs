@@ -67,13 +67,14 @@ impl Seeded {
 
     /// Adds one that is to run.
     pub(super) fn push(&self, runnable: Runnable) {
-        let mut state = self.state();
-        state.waiting.push(runnable);
-        let parked = state.parked.take();
-        drop(state);
-        if let Some(waker) = parked {
-            waker.wake();
-        }
+        self.state().waiting.push(runnable);
+        self.wake();
+    }
+
+    /// Has the drainer look again.
+    pub(super) fn wake(&self) {
+        let parked = self.state().parked.take();
+        parked.into_iter().for_each(Waker::wake);
     }
 
     /// Takes the one whose turn it is.
@@ -124,7 +125,8 @@ impl Drainer {
         for _ in 0..1_u64 << seeded.below(MOST_TURNS_LOG2 + 1) {
             let Some((runnable, budget)) = seeded.draw(cx) else {
                 cell::settle();
-                return Poll::Pending;
+                // Whoever closes it from now on wakes the drainer.
+                return if self.0.is_closed() { Poll::Ready(()) } else { Poll::Pending };
             };
             seeded.steps.step();
             if let Some(again) = runnable.run_for(budget).again {

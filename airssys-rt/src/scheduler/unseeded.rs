@@ -18,6 +18,10 @@ impl Seeded {
         match *self {}
     }
 
+    pub(super) fn wake(&self) {
+        match *self {}
+    }
+
     pub(super) fn pop(&self) -> Option<Runnable> {
         match *self {}
     }

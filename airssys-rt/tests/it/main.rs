@@ -9,6 +9,7 @@
 
 mod actor;
 mod call;
+mod cell;
 mod compile_fail;
 mod examples;
 mod group;
@@ -25,6 +26,7 @@ mod stash;
 mod statem;
 mod storm;
 mod stream;
+mod stress;
 mod supervisor;
 mod supervisor_adm;
 mod supervisor_auto;

@@ -1,18 +1,18 @@
 //! Ids in the order of birth, for simulations.
 //!
-//! A slot that was freed last is used again first, and what else the program does frees slots in between. So which of
-//! two actors has the smaller id, and comes first where ids are an order, would be left to chance.
+//! A row that was freed last is used again first, and what else the program does frees rows in between. So which of
+//! two actors has the smaller id, and comes first where ids are an order, would be left to chance. A thread has all of
+//! its actors in one table, so there the order of rows is that of ids.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
 
-use super::Table;
-use crate::actor_ref::ActorId;
+use super::{Table, own_table, table};
 
-/// How many slots are reserved at a time: more actors than most simulations have.
+/// How many rows are reserved at a time: more actors than most simulations have.
 const RESERVE: usize = 128;
 
-/// How many of the free slots are looked at to find some that come after the last one.
+/// How many of the free rows are looked at to find some that come after the last one.
 const SEARCH: usize = 1024;
 
 thread_local! {
@@ -21,8 +21,8 @@ thread_local! {
 
 #[derive(Default)]
 struct Reserved {
-    /// Free slots after all that were claimed, the first one last.
-    slots: Vec<u32>,
+    /// Free rows after all that were claimed, the first one last.
+    rows: Vec<u32>,
     last: Option<u32>,
 }
 
@@ -41,22 +41,22 @@ impl Births {
 impl Drop for Births {
     fn drop(&mut self) {
         let Some(reserved) = RESERVED.replace(self.outer.take()) else { return };
-        let mut table = super::table();
-        reserved.slots.into_iter().for_each(|slot| table.free(slot));
+        let mut table = table(own_table());
+        reserved.rows.into_iter().for_each(|index| table.free(index));
     }
 }
 
 impl Table {
-    /// Claims the next slot, on a thread where ids are in the order of birth.
-    pub(super) fn claim_in_order(&mut self) -> Option<ActorId> {
+    /// Claims the next row of this thread's own table, where its ids are in the order of birth.
+    pub(super) fn claim_in_order(&mut self) -> Option<(u32, u32)> {
         let mut claim = |reserved: &mut Option<Reserved>| {
             let reserved = reserved.as_mut()?;
-            if reserved.slots.is_empty() {
-                reserved.slots = self.reserve(reserved.last);
+            if reserved.rows.is_empty() {
+                reserved.rows = self.reserve(reserved.last);
             }
-            reserved.last = reserved.slots.pop();
-            let slot = reserved.last?;
-            Some(ActorId::new(slot, self.slot(slot)?.generation))
+            reserved.last = reserved.rows.pop();
+            let index = reserved.last?;
+            Some((index, self.row(index)?.generation))
         };
         RESERVED.try_with(|reserved| claim(&mut reserved.borrow_mut())).ok().flatten()
     }
@@ -64,24 +64,24 @@ impl Table {
     fn reserve(&mut self, last: Option<u32>) -> Vec<u32> {
         let found = (0..SEARCH).map_while(|_| {
             let free = self.free;
-            self.free = self.slot(free)?.next_free;
+            self.free = self.row(free)?.next_free;
             Some(free)
         });
         let found: Vec<u32> = found.collect();
-        let (mut slots, before): (Vec<u32>, Vec<u32>) =
-            found.into_iter().partition(|slot| last.is_none_or(|last| *slot > last));
-        before.into_iter().for_each(|slot| self.free(slot));
-        slots.sort_unstable();
-        slots.split_off(slots.len().min(RESERVE)).into_iter().for_each(|slot| self.free(slot));
-        // A slot that was never used comes after all others.
-        slots.extend((slots.len()..RESERVE).map(|_| self.unused()));
-        slots.reverse();
-        slots
+        let (mut rows, before): (Vec<u32>, Vec<u32>) =
+            found.into_iter().partition(|index| last.is_none_or(|last| *index > last));
+        before.into_iter().for_each(|index| self.free(index));
+        rows.sort_unstable();
+        rows.split_off(rows.len().min(RESERVE)).into_iter().for_each(|index| self.free(index));
+        // A row that was never used comes after all others.
+        rows.extend((rows.len()..RESERVE).map(|_| self.unused()));
+        rows.reverse();
+        rows
     }
 
-    fn free(&mut self, slot: u32) {
-        let next_free = std::mem::replace(&mut self.free, slot);
-        if let Some(row) = self.slot(slot) {
+    fn free(&mut self, index: u32) {
+        let next_free = std::mem::replace(&mut self.free, index);
+        if let Some(row) = self.row(index) {
             row.next_free = next_free;
         }
     }
@@ -89,8 +89,16 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{claim, leave};
+    use super::super::{TABLES, leave};
     use super::*;
+    use crate::actor_ref::ActorId;
+
+    fn claim() -> ActorId {
+        let number = own_table();
+        let claimed = table(number).claim_in_order();
+        let (index, generation) = claimed.expect("in order");
+        ActorId::new(index * TABLES + number, generation)
+    }
 
     #[test]
     fn ids_are_in_the_order_of_birth() {
