@@ -48,6 +48,7 @@
 //! * [`Pool`]: workers of one kind under a supervisor, behind one address.
 //! * [`System`]: where actors and supervision trees are started.
 //! * [`Observer`]: is told of every event in their lives.
+//! * `testing::sim` (feature `testing`): runs a test in as many orders as it has seeds; a failing seed replays.
 //!
 //! The words are those of Erlang, and so is what they mean; where this documentation is silent, OTP's applies.
 //!
@@ -58,7 +59,8 @@
 //! None is on by default.
 //!
 //! * `stream`: `stream`, for actors fed by streams, actors as sinks, and streams out of actors.
-//! * `testing`: `testing`, for tests: a probe, faults at chosen messages, virtual time.
+//! * `testing`: `testing`, for tests: a probe, faults at chosen messages, virtual time, and simulations whose order a seed
+//!   decides.
 //!
 //! # What it does not do
 //!
@@ -70,6 +72,7 @@ mod actor;
 mod actor_ref;
 mod call;
 mod cell;
+mod chance;
 mod exit;
 mod fanout;
 mod group;
