@@ -17,6 +17,8 @@ pub enum ExitReason {
     Normal,
     /// Its supervisor stopped it.
     Shutdown,
+    /// It was shut down for this cause, or did so itself. Orderly, as OTP's `{shutdown, Term}` is.
+    ShutdownFor(Arc<str>),
     /// A supervisor stopped because its children failed more often than its intensity allows.
     /// Orderly, as OTP's `shutdown` is: what follows is for the parent's restart type to say.
     GaveUp,
@@ -33,9 +35,9 @@ pub enum ExitReason {
 impl ExitReason {
     /// Whether a [`Transient`](crate::Restart::Transient) actor is restarted after it.
     ///
-    /// As in OTP, only a normal end and a shutdown are orderly.
+    /// As in OTP, only a normal end and a shutdown, for whatever cause, are orderly.
     pub fn is_abnormal(&self) -> bool {
-        !matches!(self, Self::Normal | Self::Shutdown | Self::GaveUp)
+        !matches!(self, Self::Normal | Self::Shutdown | Self::ShutdownFor(_) | Self::GaveUp)
     }
 
     /// The error, where one was the reason. Its `source()` leads to the causes.
@@ -82,6 +84,7 @@ impl fmt::Display for ExitReason {
         match self {
             Self::Normal => f.write_str("normal"),
             Self::Shutdown => f.write_str("shutdown"),
+            Self::ShutdownFor(cause) => write!(f, "shutdown: {cause}"),
             Self::GaveUp => f.write_str("restart intensity reached"),
             Self::Killed => f.write_str("killed"),
             Self::NoProc => f.write_str("no such actor"),
@@ -107,6 +110,7 @@ mod tests {
         let abnormal = |reason: ExitReason| reason.is_abnormal();
         assert!(!abnormal(ExitReason::Normal));
         assert!(!abnormal(ExitReason::Shutdown));
+        assert!(!abnormal(ExitReason::ShutdownFor("upgrade".into())));
         assert!(!abnormal(ExitReason::GaveUp));
         assert!(abnormal(ExitReason::Killed));
         assert!(abnormal(ExitReason::NoProc));

@@ -1,5 +1,6 @@
 //! The queue of messages before an actor: how long it may be, and how long it lives.
 
+use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
 use std::sync::PoisonError;
@@ -8,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::actor_ref::ActorRef;
-use crate::cell::{CellRef, Cold, Mutex, MutexGuard};
+use crate::cell::{CellRef, Cold, Mutex, MutexGuard, Own};
 
 /// How many messages a mailbox holds, and what it does with more.
 ///
@@ -76,13 +77,12 @@ impl Default for MailboxOptions {
 pub(crate) struct Bounds {
     /// The room that is left, and those who wait for some, in order.
     room: Semaphore,
-    /// Who takes, where that is not the reader alone.
-    reader: Mutex<()>,
+    /// Who takes, where that is not the reader alone; and what senders had to take out on their way to the oldest
+    /// message, which comes before all that is queued.
+    reader: Option<Box<Mutex<VecDeque<Own>>>>,
     capacity: u32,
     /// Room that the reader has made and not given out yet: senders and reader share no line per message.
     made: AtomicU32,
-    /// How many messages were taken in without room.
-    excess: AtomicU32,
     /// How much room is given out at a time.
     batch: u8,
     overflow: Overflow,
@@ -92,10 +92,9 @@ impl Bounds {
     fn new(capacity: u32, overflow: Overflow) -> Self {
         Self {
             room: Semaphore::new(capacity as usize),
-            reader: Mutex::new(()),
+            reader: (overflow == Overflow::DropOldest).then(Box::default),
             capacity,
             made: AtomicU32::new(0),
-            excess: AtomicU32::new(0),
             batch: (capacity / 8).clamp(1, 64) as u8,
             overflow,
         }
@@ -135,24 +134,8 @@ impl Bounds {
         let made = self.made.load(Ordering::Relaxed);
         if made > 0 {
             self.made.store(0, Ordering::Relaxed);
-            let paid = self.pay(made);
-            self.room.add_permits((made - paid) as usize);
+            self.room.add_permits(made as usize);
         }
-    }
-
-    /// Notes that a message was taken in without room. The next that is taken out makes none.
-    pub(crate) fn exceed(&self) {
-        self.excess.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// How much of the room that was `made` there was none of before.
-    fn pay(&self, made: u32) -> u32 {
-        if self.excess.load(Ordering::Relaxed) == 0 {
-            return 0;
-        }
-        let pay = |excess: u32| Some(excess.saturating_sub(made));
-        let excess = self.excess.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay);
-        excess.unwrap_or_else(|excess| excess).min(made)
     }
 
     /// No more room, for ever: those who wait for some are told.
@@ -160,10 +143,9 @@ impl Bounds {
         self.room.close();
     }
 
-    /// Has to be held by who takes messages.
-    pub(crate) fn reader(&self) -> Option<MutexGuard<'_, ()>> {
-        (self.overflow == Overflow::DropOldest)
-            .then(|| self.reader.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Has to be held by whoever takes out of the queue, or accounts for it.
+    pub(crate) fn reader(&self) -> Option<MutexGuard<'_, VecDeque<Own>>> {
+        self.reader.as_ref().map(|reader| reader.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

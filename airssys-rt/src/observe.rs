@@ -54,7 +54,7 @@ pub enum EventKind {
     },
     /// The supervisor reached its restart intensity; it stops its children, then itself.
     GaveUp,
-    /// Its mailbox closed with messages in it that nobody will handle.
+    /// Messages that nobody will handle: its mailbox closed with them in it, or had no room.
     DeadLetters {
         /// How many.
         count: usize,

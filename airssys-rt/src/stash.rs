@@ -227,6 +227,12 @@ impl<M> Front<M> {
         Some(Early::Message(message))
     }
 
+    /// Whether a message may overtake all that is here. It is not one of them then.
+    pub(crate) fn give_way(&mut self) -> bool {
+        (self.in_hand, self.due) = (None, None);
+        !self.continues
+    }
+
     /// The number under which the message in hand is stashed.
     fn arrival(&mut self) -> u64 {
         self.in_hand.unwrap_or_else(|| {

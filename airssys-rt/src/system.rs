@@ -1,6 +1,7 @@
 //! Where actors and supervision trees are started.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
@@ -36,6 +37,7 @@ pub(crate) struct Inner {
     names: Arc<Names>,
     groups: Arc<Groups>,
     blocking: Arc<Blocking>,
+    quick: Duration,
 }
 
 /// Builds a [`System`].
@@ -43,6 +45,7 @@ pub(crate) struct Inner {
 pub struct SystemBuilder {
     observer: Option<Arc<dyn Observer>>,
     blocking_limit: Option<usize>,
+    quick: Option<Duration>,
     #[cfg(feature = "testing")]
     seed: Option<u64>,
 }
@@ -159,6 +162,11 @@ impl Inner {
         &self.scheduler
     }
 
+    /// How long a turn takes at most, for each message in it, that counts as quick.
+    pub(crate) fn quick(&self) -> Duration {
+        self.quick
+    }
+
     pub(crate) fn observer(&self) -> Option<&Arc<dyn Observer>> {
         self.observer.as_ref()
     }
@@ -193,6 +201,13 @@ impl SystemBuilder {
     /// set.
     pub fn blocking_limit(mut self, limit: usize) -> Self {
         self.blocking_limit = Some(limit);
+        self
+    }
+
+    /// Sets how quickly an actor has to handle a message, many times in a row, for its callers to
+    /// [run it on their own stacks](Actor::RUNS_ON_CALLERS); two microseconds, unless set. With zero, no caller does.
+    pub fn quick(mut self, limit: Duration) -> Self {
+        self.quick = Some(limit);
         self
     }
 
@@ -233,6 +248,7 @@ impl SystemBuilder {
                 names: Arc::new(Names::new()),
                 groups: Arc::new(Groups::new()),
                 blocking: Blocking::new(self.blocking_limit),
+                quick: self.quick.unwrap_or(cell::QUICK),
             }),
         };
         cell::lend_system(&system);

@@ -10,7 +10,7 @@ use super::sync::Ordering;
 use super::{Door, Notify};
 use crate::actor_ref::ActorId;
 use crate::exit::{ExitReason, quietly};
-use crate::link::{Hook, MonitorRef, Until, Watcher};
+use crate::link::{Exit, Exits, Hook, MonitorRef, Until, Watcher};
 use crate::observe::{EventKind, Reporter};
 use crate::system;
 
@@ -27,7 +27,10 @@ pub(crate) struct Cold {
     pub(super) watchers: Vec<Watcher>,
     /// What is done at an end before anyone is told.
     pub(super) hooks: Vec<(MonitorRef, Until, Hook)>,
+    /// Those with whom it shares its end.
     pub(super) links: BTreeMap<ActorId, AnyCell>,
+    /// The exit signals that it trapped and has not seen yet.
+    pub(super) exits: Exits,
     /// Why it is to end, where that is more than a bit in the state tells.
     pub(super) order: Option<ExitReason>,
     /// How the last incarnation ended, where that is more than a code tells.
@@ -52,6 +55,8 @@ pub(super) struct Legacy {
     pub(super) retained: bool,
     /// The order that the incarnation did not live to follow. What it drops is the user's: not under the lock.
     order: Option<ExitReason>,
+    /// Exits that it has trapped and not looked at; the same goes for them.
+    exits: Exits,
 }
 
 impl Legacy {
@@ -65,6 +70,7 @@ impl Legacy {
             quietly(|| other.exit_signal(Some(id), reason, true));
         }
         quietly(|| drop(self.order));
+        quietly(|| drop(self.exits));
     }
 }
 
@@ -84,6 +90,17 @@ impl Cold {
         Box::new(Self { owners: 1, ..Self::default() })
     }
 
+    /// Of an actor that is linked from the beginning.
+    pub(crate) fn linked(path: Option<Arc<str>>, notify: Option<Notify>, other: &AnyCell) -> Box<Self> {
+        let links = BTreeMap::from([(other.id(), other.clone())]);
+        Box::new(Self { path, notify, links, ..Self::default() })
+    }
+
+    /// Whether this is a mailbox that outlives incarnations and has none.
+    pub(super) fn is_vacant(&self) -> bool {
+        self.owners > 0 && !self.taken
+    }
+
     fn take_hooks(&mut self, which: impl Fn(Until) -> bool) -> Vec<(MonitorRef, Until, Hook)> {
         self.hooks.extract_if(.., |(_, until, _)| which(*until)).collect()
     }
@@ -91,6 +108,7 @@ impl Cold {
     fn legacy(&mut self, retained: bool) -> Legacy {
         Legacy {
             order: self.order.take(),
+            exits: std::mem::take(&mut self.exits),
             watchers: std::mem::take(&mut self.watchers),
             links: std::mem::take(&mut self.links),
             notify: self.notify.take(),
@@ -292,7 +310,7 @@ impl Core {
     }
 
     /// Takes a message that overtakes the queue.
-    pub(super) fn pop_urgent<M: Send + 'static>(&self) -> Option<M> {
+    pub(crate) fn pop_urgent<M: Send + 'static>(&self) -> Option<M> {
         let mut cold = self.cold();
         let messages = cold.as_mut()?.lane.as_mut()?.messages()?;
         let message = messages.pop_front();
@@ -313,8 +331,18 @@ impl Core {
         true
     }
 
-    pub(crate) fn remove_link(&self, other: ActorId) -> bool {
-        let removed = self.cold().as_mut().and_then(|cold| cold.links.remove(&other));
-        removed.is_some()
+    /// Takes a link back; what came over it and still waits is not wanted any more.
+    pub(crate) fn remove_link(&self, other: ActorId) {
+        let removed = self.cold().as_mut().and_then(|cold| {
+            cold.exits.flush(other);
+            cold.links.remove(&other)
+        });
+        // It may be the last of another cell, with its messages: not under the lock.
+        drop(removed);
+    }
+
+    /// Whether a trapped exit signal that was queued is still wanted, by this incarnation.
+    pub(crate) fn take_exit(&self, exit: &Exit) -> bool {
+        self.cold().as_mut().is_some_and(|cold| cold.exits.take(exit))
     }
 }

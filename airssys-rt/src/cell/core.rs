@@ -78,7 +78,7 @@ pub(super) struct VTable {
 }
 
 /// What is queued without knowing the type of the messages.
-pub(super) enum Own {
+pub(crate) enum Own {
     Timer(TimerRef),
     Info(Box<Info>),
 }
@@ -259,13 +259,9 @@ impl VTable {
             drop_body: drop_body::<F>,
             free: free::<M, F>,
             push_own: |core, own| {
-                let entry = match own {
-                    Own::Timer(timer) => Entry::<M>::Timer(timer),
-                    Own::Info(info) => Entry::Info(info),
-                };
                 core.count_push();
                 // SAFETY: this table belongs to cells whose queues hold `Entry<M>`s.
-                unsafe { core.queue.push(entry) }
+                unsafe { core.queue.push(Entry::<M>::from(own)) }
             },
             discard: discard::<M>,
             bytes: size_of::<Whole<F>>(),

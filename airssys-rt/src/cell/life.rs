@@ -8,7 +8,9 @@ use std::task::{self, Poll};
 
 use super::core::{AnyCell, CellRef, Core};
 use super::queue::Pop;
-use super::state::{DRAIN, LANE, ORDERS, STOP};
+use super::run::{NEVER, UNKNOWN};
+use super::state::{DRAIN, KILL, LANE, ORDERS, STOP};
+use super::sync::Ordering;
 use super::{Cold, Door, Entry, Notify, Outcome, Stage};
 use crate::actor::{Actor, Context, Info, Init};
 use crate::actor_ref::{ActorId, ActorRef};
@@ -37,6 +39,7 @@ pub(crate) fn spawn_by<A: Actor>(
     actor: impl FnOnce(ActorRef<A::Msg>) -> A,
 ) -> CellRef<A::Msg> {
     CellRef::spawn(system.inner(), bounds, cold, |cell, lent| {
+        cell.set_pace::<A>();
         live(actor(ActorRef::new(cell.clone())), Context::new(lent))
     })
 }
@@ -69,6 +72,7 @@ pub(crate) fn spawn_on<A: Actor>(
     drop(cold);
     quietly(|| drop(order));
     cell.join(system.inner());
+    cell.set_pace::<A>();
     // SAFETY: only `Mailbox::new` makes the cells of mailboxes, vacant; and we have just taken this one. What is lent
     // becomes part of its body.
     unsafe { cell.install(Box::pin(live(actor, Context::new(cell.lend())))) };
@@ -124,7 +128,7 @@ fn step<'a, A: Actor>(
             Some(Ring::Silence) => return Step::Info(actor.handle_info(Info::Timeout, cx)),
             None => (None, None),
         },
-        Next::Info(info) => (None, cx.take_info(info)),
+        Next::Info(info) => (None, cx.take_info(*info)),
     };
     match (message, info) {
         (Some(message), _) => {
@@ -169,16 +173,12 @@ where
 fn next<A: Actor>(cx: &mut Context<A>) -> impl Future<Output = Option<Next<A::Msg>>> + '_ {
     poll_fn(|_| {
         let cell = cx.cell();
-        // No message is in hand. What is handled next may be none, and then nobody waits for it.
+        // Nobody waits for what comes next, unless it says so.
         cell.until.set(None);
         let state = cell.state.load();
-        if state & (STOP | LANE) != 0 {
-            if state & STOP != 0 {
-                return Poll::Ready(None);
-            }
-            if let Some(message) = cell.pop_urgent() {
-                return Poll::Ready(Some(Next::Message(message)));
-            }
+        if state & (STOP | KILL) != 0 {
+            // Who is to end where it stands ends when its turn does.
+            return if state & KILL != 0 { Poll::Pending } else { Poll::Ready(None) };
         }
         let Some(budget) = cell.budget.get().checked_sub(1) else {
             // It goes to the end of the run queue.
@@ -186,6 +186,11 @@ fn next<A: Actor>(cx: &mut Context<A>) -> impl Future<Output = Option<Next<A::Ms
             return Poll::Pending;
         };
         cell.budget.set(budget);
+        if state & LANE != 0
+            && let Some(message) = cx.take_urgent()
+        {
+            return Poll::Ready(Some(Next::Message(message)));
+        }
         match cx.take_front() {
             Some(Early::Message(message)) => return Poll::Ready(Some(Next::Message(message))),
             Some(Early::Continue) => return Poll::Ready(Some(Next::Info(Box::new(Info::Continue)))),
@@ -220,10 +225,12 @@ impl<M: Send + 'static> CellRef<M> {
             // SAFETY: a body is only polled by who holds `SCHEDULED`, and without a bound nobody else takes.
             return unsafe { self.pop() };
         };
-        let reader = bounds.reader();
+        let mut reader = bounds.reader();
+        if let Some(own) = reader.as_mut().and_then(|passed| passed.pop_front()) {
+            return Pop::Item(own.into());
+        }
         // SAFETY: as above; and where the bound lets senders take as well, we have its lock.
         let popped = unsafe { self.pop() };
-        drop(reader);
         match &popped {
             Pop::Item(Entry::Message(..)) => bounds.taken(),
             Pop::Item(_) => {}
@@ -234,6 +241,11 @@ impl<M: Send + 'static> CellRef<M> {
 }
 
 impl Core {
+    /// Nothing is known of how quick it is, and there may be no need to know.
+    fn set_pace<A: Actor>(&self) {
+        self.pace.store(if A::RUNS_ON_CALLERS { UNKNOWN } else { NEVER }, Ordering::Relaxed);
+    }
+
     fn up(&self) {
         self.stage.set(Stage::Up);
         self.report(|| EventKind::Started);
@@ -257,6 +269,8 @@ impl AnyCell {
     /// owner has left meanwhile, trusting that there was an incarnation to close it: then it is the caller's to do.
     pub(super) fn vacate(&self) -> bool {
         let mut cold = self.cold();
+        // Under the lock, under which they are given.
+        self.state.clear(ORDERS);
         let Some(cold) = cold.as_mut() else { return true };
         cold.taken = false;
         cold.owners > 0

@@ -38,9 +38,9 @@ use tokio::time::Instant;
 
 pub(crate) use arena::settle;
 pub(crate) use cold::Cold;
-pub(crate) use core::{AnyCell, CellRef, Lent, Loan, lend_system};
+pub(crate) use core::{AnyCell, CellRef, Lent, Loan, Own, lend_system};
 pub(crate) use life::{make, spawn, spawn_by, spawn_on};
-pub(crate) use run::{Runnable, current, deadline};
+pub(crate) use run::{QUICK, Runnable, current, deadline};
 pub(crate) use send::Refused;
 pub(crate) use sync::{Mutex, MutexGuard};
 #[cfg(feature = "testing")]
@@ -62,6 +62,15 @@ pub(crate) enum Entry<M> {
     Timer(TimerRef),
     /// The runtime has something to say. Boxed, because it is rare and must not make every entry larger.
     Info(Box<Info>),
+}
+
+impl<M> From<Own> for Entry<M> {
+    fn from(own: Own) -> Self {
+        match own {
+            Own::Timer(timer) => Self::Timer(timer),
+            Own::Info(info) => Self::Info(info),
+        }
+    }
 }
 
 /// Whether messages are taken.

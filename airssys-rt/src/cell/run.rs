@@ -10,25 +10,29 @@ use std::time::Duration;
 use super::cold::Lane;
 use super::core::{AnyCell, Core};
 use super::queue::Pop;
-use super::state::{DEAD, DRAIN, KILL, Notified, ORDERS, STOP};
+use super::state::{DEAD, DRAIN, KILL, Notified, STOP};
 use super::sync::Ordering;
 use super::{Deadline, Notify, Outcome, Stage, TURN, table, waker};
 use crate::actor_ref::ActorId;
 use crate::exit::{ExitReason, quietly};
 use crate::observe::EventKind;
+use crate::system;
 
 /// How deep actors may run each other on one stack.
 const DEEPEST: u32 = 4;
 
 /// An actor whose turns take longer, for each message in them, is not run on the stack of a caller, who could have
-/// given up or gone on meanwhile.
-const QUICK: Duration = Duration::from_micros(2);
+/// given up or gone on meanwhile. Unless the system has another idea of it.
+pub(crate) const QUICK: Duration = Duration::from_micros(2);
 
 /// How many turns a caller runs an actor, one after the other, that others keep asking.
 const LONGEST_VISIT: u32 = 16;
 
 /// The pace of an actor that was never called: its turns are not timed.
 pub(super) const UNKNOWN: u8 = u8::MAX;
+
+/// The pace of an actor that nobody else runs.
+pub(super) const NEVER: u8 = UNKNOWN - 1;
 
 /// How many quick turns in a row make an actor one that callers run themselves.
 pub(super) const PROVEN: u8 = 16;
@@ -143,7 +147,7 @@ impl AnyCell {
         if pace == UNKNOWN {
             self.pace.store(0, Ordering::Relaxed);
         }
-        if !(PROVEN..UNKNOWN).contains(&pace) || DEPTH.get() >= DEEPEST {
+        if !(PROVEN..NEVER).contains(&pace) || DEPTH.get() >= DEEPEST {
             return false;
         }
         // Not on the thread of another runtime, whose timers and sockets the actor would then use.
@@ -176,6 +180,7 @@ impl AnyCell {
 
     fn settle_bounds(&self) {
         if let Some(bounds) = &self.bounds {
+            let _reader = bounds.reader();
             bounds.settle();
         }
     }
@@ -254,7 +259,7 @@ fn step(cell: &AnyCell, budget: u32) -> Option<ExitReason> {
     if let Some(since) = timed {
         let handled = budget.saturating_sub(cell.budget.get()).max(1);
         let pace = match cell.pace.load(Ordering::Relaxed) {
-            _ if since.elapsed() > QUICK * handled => 0,
+            _ if since.elapsed() >= cell.system().map_or(QUICK, system::Inner::quick) * handled => 0,
             pace if pace + 1 >= PROVEN => PROVEN + TIMED,
             pace => pace + 1,
         };
@@ -271,7 +276,7 @@ fn step(cell: &AnyCell, budget: u32) -> Option<ExitReason> {
 fn is_timed(cell: &AnyCell) -> Option<std::time::Instant> {
     let pace = cell.pace.load(Ordering::Relaxed);
     if pace > PROVEN {
-        if pace != UNKNOWN {
+        if pace < NEVER {
             cell.pace.store(pace - 1, Ordering::Relaxed);
         }
         return None;
@@ -304,7 +309,6 @@ fn finish(cell: &AnyCell, mut reason: ExitReason) -> Option<Runnable> {
     let mut orphaned = false;
     let mut again = None;
     if legacy.retained {
-        cell.state.clear(ORDERS);
         orphaned = !cell.vacate();
     } else {
         again = cell.clone().die();
