@@ -57,10 +57,9 @@ pub(super) fn enter(cell: NonNull<Core>, tell: impl FnOnce(ActorId)) -> ActorId 
     let number = own_table();
     let mut table = table(number);
     #[cfg(feature = "testing")]
-    let in_order = table.claim_in_order();
+    let (index, generation) = table.claim_in_order().unwrap_or_else(|| table.claim());
     #[cfg(not(feature = "testing"))]
-    let in_order = None;
-    let (index, generation) = in_order.unwrap_or_else(|| table.claim());
+    let (index, generation) = table.claim();
     let id = ActorId::new(index * TABLES + number, generation);
     tell(id);
     if let Some(row) = table.row(index) {

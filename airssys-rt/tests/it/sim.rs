@@ -351,6 +351,25 @@ fn systems_in_one_simulation() {
     assert!(actors.iter().all(|actor| !actor.is_alive()));
 }
 
+/// A system that nobody has any more leaves no task behind.
+#[test]
+fn systems_end_before_their_simulation() {
+    testing::sim(0..10, |_| async {
+        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let before = tasks();
+        let system = System::new();
+        let actor = system.spawn(Account(0));
+        assert_eq!(actor.call(Order::Read, LONG).await.unwrap(), 0);
+        actor.stop(ExitReason::Normal);
+        actor.exited().await;
+        drop((system, actor));
+        while tasks() > before {
+            // Longer than any of its timers; a task that stays makes this a deadlock.
+            tokio::time::sleep(Duration::from_secs(24 * 3_600)).await;
+        }
+    });
+}
+
 /// What runs on other threads otherwise runs on this one, in the order of the seed, with the same results.
 #[test]
 fn blocking_work_is_part_of_the_simulation() {
