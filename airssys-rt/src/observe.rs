@@ -74,11 +74,6 @@ impl Reporter {
         Self { observer, path, id }
     }
 
-    /// The name of the actor: the last part of its path, empty where it has none.
-    pub(crate) fn name(&self) -> &str {
-        self.path.as_deref().and_then(|path| path.rsplit('/').next()).unwrap_or_default()
-    }
-
     pub(crate) fn tell(&self, kind: EventKind) {
         let Some(observer) = &self.observer else { return };
         let path = self.path.clone().unwrap_or_else(|| self.id.to_string().into());

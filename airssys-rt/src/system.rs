@@ -136,10 +136,6 @@ impl System {
         Reporter::new(self.inner.observer.clone(), path, id)
     }
 
-    pub(crate) fn timers(&self) -> &Timers {
-        self.inner.timers()
-    }
-
     pub(crate) fn blocking_pool(&self) -> &Arc<Blocking> {
         &self.inner.blocking
     }

@@ -55,8 +55,6 @@ pub(super) struct Legacy {
     pub(super) retained: bool,
     /// The order that the incarnation did not live to follow. What it drops is the user's: not under the lock.
     order: Option<ExitReason>,
-    /// Exits that it has trapped and not looked at; the same goes for them.
-    exits: Exits,
 }
 
 impl Legacy {
@@ -70,7 +68,6 @@ impl Legacy {
             quietly(|| other.exit_signal(Some(id), reason, true));
         }
         quietly(|| drop(self.order));
-        quietly(|| drop(self.exits));
     }
 }
 
@@ -106,9 +103,9 @@ impl Cold {
     }
 
     fn legacy(&mut self, retained: bool) -> Legacy {
+        self.exits.clear();
         Legacy {
             order: self.order.take(),
-            exits: std::mem::take(&mut self.exits),
             watchers: std::mem::take(&mut self.watchers),
             links: std::mem::take(&mut self.links),
             notify: self.notify.take(),

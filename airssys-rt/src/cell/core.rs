@@ -73,8 +73,6 @@ pub(super) struct VTable {
     free: unsafe fn(NonNull<Core>),
     push_own: fn(&Core, Own) -> bool,
     discard: unsafe fn(&Core) -> Pop<bool>,
-    bytes: usize,
-    message: fn() -> &'static str,
 }
 
 /// What is queued without knowing the type of the messages.
@@ -264,8 +262,6 @@ impl VTable {
                 unsafe { core.queue.push(Entry::<M>::from(own)) }
             },
             discard: discard::<M>,
-            bytes: size_of::<Whole<F>>(),
-            message: std::any::type_name::<M>,
         }
     }
 }
@@ -399,21 +395,6 @@ impl Core {
         let pushed = self.pushed.load(Ordering::Relaxed);
         let waiting = pushed.wrapping_sub(self.taken.load(Ordering::Relaxed)).cast_signed();
         usize::try_from(waiting).unwrap_or(0)
-    }
-
-    /// The number of entries that were taken out of the queue, modulo 2^32.
-    pub(crate) fn taken(&self) -> u32 {
-        self.taken.load(Ordering::Relaxed)
-    }
-
-    /// The size of the allocation.
-    pub(crate) fn bytes(&self) -> usize {
-        self.vtable.bytes
-    }
-
-    /// The name of the type of its messages.
-    pub(crate) fn message_type(&self) -> &'static str {
-        (self.vtable.message)()
     }
 
     /// Queues what the runtime has to say. True where the cell has to be woken.

@@ -2,7 +2,7 @@
 
 use super::core::{AnyCell, CellRef, Own};
 use super::queue::Pop;
-use super::state::{DRAIN, KILL, STOP, TRACE, TRAP};
+use super::state::{DRAIN, KILL, STOP, TRAP};
 use super::{Deadline, Door, Entry};
 use crate::actor::Info;
 use crate::actor_ref::ActorId;
@@ -261,13 +261,5 @@ impl AnyCell {
     /// Whether it is to stop after what it has in hand.
     pub(crate) fn is_told_to_stop(&self) -> bool {
         self.state.load() & (STOP | KILL) != 0
-    }
-
-    pub(crate) fn is_traced(&self) -> bool {
-        self.state.load() & TRACE != 0
-    }
-
-    pub(crate) fn trace(&self, on: bool) {
-        if on { self.state.set(TRACE) } else { self.state.clear(TRACE) }
     }
 }

@@ -22,8 +22,6 @@ pub(super) const KILL: u32 = 1 << 5;
 pub(super) const LANE: u32 = 1 << 6;
 /// Exit signals become messages.
 pub(super) const TRAP: u32 = 1 << 7;
-/// What it does is traced.
-pub(super) const TRACE: u32 = 1 << 8;
 
 /// The orders that end with an incarnation.
 pub(super) const ORDERS: u32 = DRAIN | STOP | KILL | TRAP;
