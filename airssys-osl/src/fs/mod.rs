@@ -43,15 +43,29 @@
 
 mod access;
 mod change;
+mod copy;
 mod dir;
+mod entries;
 mod file;
+mod ground;
+mod lock;
 mod metadata;
 mod options;
+mod place;
+mod room;
+mod stream;
+mod temporary;
 mod verb;
+mod watch;
 
+pub(crate) use self::room::Room;
 pub use self::{
     dir::{Dir, Node},
+    entries::{Entries, Walk, WalkEntry},
     file::File,
+    lock::{Lock, LockKind},
     metadata::{DirEntry, FileKind, Metadata, SetTime},
     options::{Flush, OpenOptions},
+    temporary::{TempDir, TempFile},
+    watch::{Watch, WatchEvent, WatchKind},
 };

@@ -2,6 +2,13 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the door that the fence sends the others to")]
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use crate::os::Fault;
+
 mod ambient;
 #[cfg(target_os = "linux")]
 mod linux;
@@ -18,16 +25,57 @@ pub(crate) use self::unsupported::*;
 /// An opened root.
 #[derive(Debug)]
 pub(crate) struct Root {
-    pub(crate) handle: Handle,
+    pub(crate) directory: Directory,
     /// Whether the file system is on this machine, so that what is cached can be had without waiting for a server.
     pub(crate) local: bool,
 }
 
 /// An opened regular file or directory.
 #[derive(Debug)]
-pub(crate) struct Opened {
-    pub(crate) handle: Handle,
-    pub(crate) is_directory: bool,
+pub(crate) enum Opened {
+    File(Handle),
+    Directory(Directory),
+}
+
+/// An object that lost a name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Freed {
+    pub(crate) identity: Identity,
+    pub(crate) bytes: u64,
+    /// It has no other name: its bytes are free when nobody has it open.
+    pub(crate) nameless: bool,
+}
+
+/// Whether anybody still waits for a long work, and what is told to the work when nobody does.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stop(Arc<AtomicBool>);
+
+/// Stops the work when it is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct StopOnDrop(pub(crate) Stop);
+
+impl Stop {
+    /// Ends the work where nobody waits for it.
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        if self.0.load(Ordering::Relaxed) { Err(Fault::errno(errno::CANCELED)) } else { Ok(()) }
+    }
+}
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// How paths are resolved beneath a directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resolution {
+    /// By the kernel, in one call (Linux: `openat2(2)`), where it can and a sandbox lets it; else by
+    /// [`Steps`](Self::Steps).
+    #[default]
+    Kernel,
+    /// Name by name, each opened and looked at. It is slower, and needs a thread that may wait.
+    Steps,
 }
 
 /// What the caller wants to have opened.

@@ -1,31 +1,22 @@
-use std::{
-    ffi::{OsStr, OsString},
-    io::IoSliceMut,
-    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
-    path::PathBuf,
-};
+use std::{ffi::OsString, io::IoSliceMut, os::unix::ffi::OsStringExt as _, path::PathBuf};
 
 use rustix::{
     buffer::spare_capacity,
-    fs::{self, AtFlags, FileType, OFlags, RawDir},
+    fs::{self, OFlags},
     io::{self, Errno, ReadWriteFlags, retry_on_intr},
 };
 
 use super::{
-    Handle,
-    open::{in_parent, open, open_beneath},
-    stat::kind,
+    Directory, Handle,
+    open::{open, open_beneath},
 };
 use crate::{
-    fs::{DirEntry, FileKind, OpenOptions},
+    fs::OpenOptions,
     limits::INLINE_READ_BYTES,
     os::Fault,
     path::Beneath,
-    sys::{Expect, Wait},
+    sys::{Expect, Opened, Wait},
 };
-
-/// The buffer of one `getdents64`: some hundred names, and what the C library takes.
-const LIST_BUFFER_BYTES: usize = 32 * 1024;
 
 /// Reads what is in the page cache, on the caller's thread.
 ///
@@ -50,12 +41,14 @@ pub(crate) fn read_at(file: &Handle, len: usize, offset: u64) -> Result<Vec<u8>,
 
 /// Reads a whole file of at most `limit_bytes` bytes.
 pub(crate) fn read_whole(
-    dir: &Handle,
+    dir: &Directory,
     path: Beneath<'_>,
     limit_bytes: u64,
     wait: Wait,
 ) -> Result<Vec<u8>, Fault> {
-    let file = open(dir, path, OpenOptions::new().read(true), Expect::File, wait)?.handle;
+    let Opened::File(file) = open(dir, path, OpenOptions::new().read(true), Expect::File, wait)? else {
+        return Err(Fault::Bug);
+    };
     let len = fs::fstat(&file)?.st_size as u64;
     if len > limit_bytes {
         return Err(Fault::TooLarge);
@@ -76,39 +69,24 @@ pub(crate) fn read_whole(
     }
 }
 
-/// Lists a directory of at most `limit` names.
-pub(crate) fn list(dir: &Handle, limit: usize) -> Result<Vec<DirEntry>, Fault> {
-    // A handle of its own: the position in a directory belongs to the open object, which clones share.
-    let here = Beneath::parse(".".as_ref()).map_err(|_| Fault::Bug)?;
-    let dir = open_beneath(dir, here, OFlags::RDONLY | OFlags::DIRECTORY, Wait::Allowed)?;
-    let mut buffer = Vec::with_capacity(LIST_BUFFER_BYTES);
-    let mut entries = RawDir::new(&dir, buffer.spare_capacity_mut());
-    let mut list = Vec::new();
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        let name = entry.file_name();
-        if name == c"." || name == c".." {
-            continue;
-        }
-        if list.len() == limit {
-            return Err(Fault::TooLarge);
-        }
-        let kind = match entry.file_type() {
-            FileType::Unknown => fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)
-                .map_or(FileKind::Unknown, |stat| kind(FileType::from_raw_mode(stat.st_mode))),
-            known => kind(known),
-        };
-        list.push(DirEntry { name: OsStr::from_bytes(name.to_bytes()).to_owned(), kind, inode: entry.ino() });
+/// Reads where a symbolic link points.
+pub(crate) fn read_link(dir: &Directory, path: Beneath<'_>) -> Result<PathBuf, Fault> {
+    path.leaf().ok_or(Errno::INVAL)?;
+    let link = open_beneath(dir, path, OFlags::PATH | OFlags::NOFOLLOW, Wait::Allowed)?;
+    match fs::readlinkat(&link, c"", Vec::new()) {
+        // It is no link: the kernel has another word for that where the place is open already.
+        Err(Errno::NOENT) => Err(Errno::INVAL.into()),
+        target => Ok(OsString::from_vec(target?.into_bytes()).into()),
     }
-    Ok(list)
 }
 
-/// Reads where a symbolic link points.
-pub(crate) fn read_link(dir: &Handle, path: Beneath<'_>) -> Result<PathBuf, Fault> {
-    in_parent(dir, path, |parent, leaf| {
-        let target = fs::readlinkat(parent, leaf.name, Vec::new())?;
-        Ok(OsString::from_vec(target.into_bytes()).into())
-    })
+/// Reads a whole open file of at most `limit_bytes` bytes.
+pub(crate) fn read_open(file: &Handle, limit_bytes: u64) -> Result<Vec<u8>, Fault> {
+    let len = fs::fstat(file)?.st_size as u64;
+    if len > limit_bytes {
+        return Err(Fault::TooLarge);
+    }
+    read_to_end(file, usize::try_from(len).map_err(|_| Fault::TooLarge)?, limit_bytes)
 }
 
 fn read_to_end(file: &Handle, expected: usize, limit_bytes: u64) -> Result<Vec<u8>, Fault> {
