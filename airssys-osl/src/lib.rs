@@ -67,3 +67,4 @@ pub mod testing;
 pub use error::{Error, ErrorKind};
 pub use os::{Milestone, Os, Principal};
 pub use request::{Action, Verdict};
+pub use sys::Resolution;

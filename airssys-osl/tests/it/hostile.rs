@@ -19,7 +19,7 @@ use airssys_osl::{
     testing::MemorySink,
 };
 
-use crate::fixture::{Fixture, assert_denied, assert_fails, assert_recorded_denial, last};
+use crate::fixture::{Fixture, assert_denied, assert_fails, assert_recorded_denial, last, step_by_step};
 
 const READ: OpenOptions = OpenOptions::new().read(true);
 const CREATE: OpenOptions = OpenOptions::new().write(true).create(true);
@@ -320,4 +320,21 @@ async fn what_is_mounted_beneath_is_not_inside() {
         assert_denied(dir.metadata(path, true).await, "mount-point", path);
     }
     assert_eq!(last(&sink.take()).resource, b"/sys/kernel/notes");
+}
+
+#[test]
+fn all_of_it_step_by_step() {
+    step_by_step(&[
+        no_path_leaves,
+        the_directory_above_is_not_a_name,
+        spelling_that_stays_inside_is_fine,
+        malformed_paths_reach_no_file,
+        names_are_bytes,
+        links_into_proc_lead_nowhere,
+        a_loop_of_links_ends,
+        no_link_to_an_absolute_place_is_made,
+        a_hard_link_to_an_outside_file_changes_nothing_there,
+        what_is_no_file_is_not_opened,
+        a_file_is_not_a_directory_nor_the_other_way,
+    ]);
 }

@@ -14,9 +14,9 @@ use std::{
 use airssys_osl::{ErrorKind, fs::Flush, policy::Rights};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, step_by_step};
 
-const READS: usize = 20_000;
+const READS: usize = 100_000;
 const WRITES: usize = 2_000;
 
 /// Exchanges two names as fast as it can, until it is dropped.
@@ -100,4 +100,12 @@ async fn a_swapped_directory_never_takes_a_write_outside() {
         fs::read_dir(fixture.outside("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["secret"], "something was written outside");
     assert!(done > 0, "no write came through at all");
+}
+
+#[test]
+fn all_of_it_step_by_step() {
+    step_by_step(&[
+        a_swapped_directory_never_shows_what_is_outside,
+        a_swapped_directory_never_takes_a_write_outside,
+    ]);
 }

@@ -8,7 +8,7 @@ use airssys_osl::{
     policy::Rights,
 };
 
-use crate::fixture::{Fixture, assert_denied};
+use crate::fixture::{Fixture, assert_denied, step_by_step};
 
 const READ: OpenOptions = OpenOptions::new().read(true);
 const WRITE: OpenOptions = OpenOptions::new().write(true);
@@ -244,4 +244,14 @@ async fn options_that_mean_nothing() {
         assert_eq!(error.kind(), ErrorKind::Invalid, "{options:?}");
     }
     assert_eq!(fs::read(fixture.inside("file")).unwrap(), b"content");
+}
+
+#[test]
+fn all_of_it_step_by_step() {
+    step_by_step(&[
+        as_granted,
+        a_file_does_what_it_was_opened_for,
+        narrowing_never_widens,
+        options_that_mean_nothing,
+    ]);
 }
