@@ -18,7 +18,7 @@ use crate::{
     os::{Done, Fault, Name, Slot, pool},
     path::{Beneath, Malformed},
     policy::{FsGrant, Resource, Rights, rule},
-    sys::{self, Expect, Wait},
+    sys::{self, Expect, Wait, Whole},
 };
 
 /// An open directory beneath a granted root, or that root.
@@ -189,9 +189,16 @@ impl Dir {
     /// Dropping the future closes the file; the record then says `cancelled`.
     pub async fn read(&self, path: impl AsRef<Path>, limit_bytes: u64) -> Result<Vec<u8>, Error> {
         let path = path.as_ref();
-        let execute = self.on(path, move |dir, path, wait| sys::read_whole(dir, path, limit_bytes, wait));
+        let opened = self.on(path, move |dir, path, wait| sys::open_whole(dir, path, limit_bytes, wait));
         let execute = async {
-            let bytes = execute.await?;
+            let bytes = match opened.await? {
+                Whole::Read(bytes) => bytes,
+                Whole::Opened(file, len) => {
+                    // The memory is this thread's, which frees it too: allocators like that better.
+                    let buffer = sys::buffer(len)?;
+                    pool(move || sys::read_whole(&file, buffer, limit_bytes)).await?
+                }
+            };
             let len = bytes.len();
             Ok(Done::with_bytes(bytes, len))
         };

@@ -37,6 +37,14 @@ pub(crate) enum Opened {
     Directory(Directory),
 }
 
+/// A whole file: what is in it, or what it takes to read it.
+#[derive(Debug)]
+pub(crate) enum Whole {
+    Read(Vec<u8>),
+    /// It should have this many bytes.
+    Opened(Handle, usize),
+}
+
 /// An object that lost a name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Freed {

@@ -27,7 +27,7 @@ pub(crate) use self::{
     list::{Listing, list},
     open::{open, open_root},
     process::{raise_file_limit, user},
-    read::{read_at, read_cached, read_link, read_open, read_whole},
+    read::{buffer, open_whole, read_at, read_cached, read_link, read_open, read_whole},
     replace::{Install, create_drawn_dir, create_unnamed, name_unnamed, replace},
     size::size,
     stat::{metadata, own_metadata},

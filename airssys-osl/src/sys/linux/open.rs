@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
-    fs::{self, CWD, FileType, Mode, OFlags, ResolveFlags},
+    fs::{self, CWD, FileType, Mode, OFlags, ResolveFlags, Stat},
     io::{self, Errno},
 };
 
@@ -86,6 +86,17 @@ pub(crate) fn open(
     expect: Expect,
     wait: Wait,
 ) -> Result<Opened, Fault> {
+    open_sized(dir, path, options, expect, wait).map(|(opened, _)| opened)
+}
+
+/// As [`open`], with what is known of it anyway.
+pub(super) fn open_sized(
+    dir: &Directory,
+    path: Beneath<'_>,
+    options: OpenOptions,
+    expect: Expect,
+    wait: Wait,
+) -> Result<(Opened, Stat), Fault> {
     if wait == Wait::Never && options.changes() {
         return Err(Fault::WouldBlock);
     }
@@ -97,9 +108,11 @@ pub(crate) fn open(
             if options.truncate {
                 io::retry_on_intr(|| fs::ftruncate(&handle, 0))?;
             }
-            Ok(Opened::File(handle))
+            Ok((Opened::File(handle), stat))
         }
-        (FileType::Directory, Expect::Directory | Expect::Any) => Ok(Opened::Directory(dir.beneath(handle))),
+        (FileType::Directory, Expect::Directory | Expect::Any) => {
+            Ok((Opened::Directory(dir.beneath(handle)), stat))
+        }
         (FileType::Directory, Expect::File) => Err(Errno::ISDIR.into()),
         _ => Err(Fault::Forbidden(rule::PLAIN_FILES)),
     }

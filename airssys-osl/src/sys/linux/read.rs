@@ -8,14 +8,14 @@ use rustix::{
 
 use super::{
     Directory, Handle,
-    open::{open, open_beneath},
+    open::{open_beneath, open_sized},
 };
 use crate::{
     fs::OpenOptions,
     limits::INLINE_READ_BYTES,
     os::Fault,
     path::Beneath,
-    sys::{Expect, Opened, Wait},
+    sys::{Expect, Opened, Wait, Whole},
 };
 
 /// Reads what is in the page cache, on the caller's thread.
@@ -39,34 +39,40 @@ pub(crate) fn read_at(file: &Handle, len: usize, offset: u64) -> Result<Vec<u8>,
     Ok(bytes)
 }
 
-/// Reads a whole file of at most `limit_bytes` bytes.
-pub(crate) fn read_whole(
+/// Opens a whole file of at most `limit_bytes` bytes, and reads it where that need not wait.
+pub(crate) fn open_whole(
     dir: &Directory,
     path: Beneath<'_>,
     limit_bytes: u64,
     wait: Wait,
-) -> Result<Vec<u8>, Fault> {
-    let Opened::File(file) = open(dir, path, OpenOptions::new().read(true), Expect::File, wait)? else {
-        return Err(Fault::Bug);
-    };
-    let len = fs::fstat(&file)?.st_size as u64;
+) -> Result<Whole, Fault> {
+    let (opened, stat) = open_sized(dir, path, OpenOptions::new().read(true), Expect::File, wait)?;
+    let Opened::File(file) = opened else { return Err(Fault::Bug) };
+    let len = stat.st_size as u64;
     if len > limit_bytes {
         return Err(Fault::TooLarge);
     }
     let len = usize::try_from(len).map_err(|_| Fault::TooLarge)?;
-    match wait {
-        Wait::Never if len > INLINE_READ_BYTES => Err(Fault::WouldBlock),
-        Wait::Never => {
-            // One byte more than there should be: where it stays empty, this was the end.
-            let mut bytes = vec![0; len + 1];
-            if read_cached(&file, &mut bytes, 0)? != len {
-                return Err(Fault::WouldBlock);
+    if wait == Wait::Never && len <= INLINE_READ_BYTES {
+        // One byte more than there should be: where it stays empty, this was the end.
+        let mut bytes = vec![0; len + 1];
+        match read_cached(&file, &mut bytes, 0) {
+            Ok(read) if read == len => {
+                bytes.truncate(len);
+                return Ok(Whole::Read(bytes));
             }
-            bytes.truncate(len);
-            Ok(bytes)
+            Ok(_) | Err(Fault::WouldBlock) => {}
+            Err(fault) => return Err(fault),
         }
-        Wait::Allowed => read_to_end(&file, len, limit_bytes),
     }
+    Ok(Whole::Opened(file, len))
+}
+
+/// The memory for a file of `len` bytes, and one more to see its end.
+pub(crate) fn buffer(len: usize) -> Result<Vec<u8>, Fault> {
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(len.saturating_add(1)).map_err(|_| Fault::TooLarge)?;
+    Ok(buffer)
 }
 
 /// Reads where a symbolic link points.
@@ -86,12 +92,11 @@ pub(crate) fn read_open(file: &Handle, limit_bytes: u64) -> Result<Vec<u8>, Faul
     if len > limit_bytes {
         return Err(Fault::TooLarge);
     }
-    read_to_end(file, usize::try_from(len).map_err(|_| Fault::TooLarge)?, limit_bytes)
+    read_whole(file, buffer(usize::try_from(len).map_err(|_| Fault::TooLarge)?)?, limit_bytes)
 }
 
-fn read_to_end(file: &Handle, expected: usize, limit_bytes: u64) -> Result<Vec<u8>, Fault> {
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(expected + 1).map_err(|_| Fault::TooLarge)?;
+/// Reads a whole open file into `bytes`, which is empty and should have room for it.
+pub(crate) fn read_whole(file: &Handle, mut bytes: Vec<u8>, limit_bytes: u64) -> Result<Vec<u8>, Fault> {
     loop {
         let offset = bytes.len() as u64;
         if retry_on_intr(|| io::pread(file, spare_capacity(&mut bytes), offset))? == 0 {
