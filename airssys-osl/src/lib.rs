@@ -45,7 +45,7 @@
 //!
 //! It does not confine the program that it is linked into: code that calls the operating system itself goes past it.
 //! For guests in WebAssembly there is no such way; for the rest of this workspace a lint closes it. It runs on Linux
-//! 5.12 and later; elsewhere it compiles, and every operation on files fails as
+//! (at its best on 5.12 and later); elsewhere it compiles, and every operation on files fails as
 //! [`Unsupported`](ErrorKind::Unsupported).
 
 pub mod audit;

@@ -87,14 +87,14 @@ fn open_root(principal: &Principal, grant: &FsGrant) -> Result<(Place, bool), Fa
     let slot = Slot::take(principal, count, principal.descriptors())?;
     let os = principal.os();
     let opened = sys::open_root(&grant.root, &grant.terms, os.resolution())?;
-    let room = if grant.terms.has_quota() {
-        os.room(principal.name(), &grant.root, || {
-            let (bytes, files) = sys::measure(&opened.directory, MEASURED_NAMES)?;
-            Ok(Room::counted(bytes, files))
-        })?
-    } else {
-        Arc::default()
-    };
+    let counted = grant.terms.has_quota();
+    let room = os.room(principal.name(), &grant.root, counted, || {
+        if !counted {
+            return Ok(Room::default());
+        }
+        let (bytes, files) = sys::measure(&opened.directory, MEASURED_NAMES)?;
+        Ok(Room::counted(bytes, files))
+    })?;
     Ok((Place::new(opened.directory, room, slot), opened.local))
 }
 

@@ -14,10 +14,11 @@ pub struct OpenOptions {
 }
 
 /// What [`Dir::replace`](super::Dir::replace) waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Flush {
     /// The new content is in place for everyone who opens the file. It survives the death of the program, and after
     /// a power cut the file has its old content or the new one, or, on file systems that reorder, none.
+    #[default]
     Later,
     /// The new content and its name are on the device.
     Now,

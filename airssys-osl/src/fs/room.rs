@@ -51,7 +51,7 @@ impl Room {
         Self { counted: true, ledger: Mutex::new(Ledger { bytes, files, open: HashMap::new() }) }
     }
 
-    pub(super) fn is_counted(&self) -> bool {
+    pub(crate) fn is_counted(&self) -> bool {
         self.counted
     }
 

@@ -51,7 +51,7 @@ pub enum WatchKind {
     Metadata,
     /// More happened than was taken: look at the directory anew. What was not yet taken is gone.
     Overflow,
-    /// The directory itself was removed or moved.
+    /// The directory itself was removed or moved. It is the last event.
     Gone,
 }
 
@@ -113,7 +113,7 @@ impl Watch {
             return None;
         }
         let next = self.wait().await;
-        self.done = next.is_err();
+        self.done = !next.as_ref().is_ok_and(|event| event.kind != WatchKind::Gone);
         Some(next)
     }
 

@@ -167,21 +167,25 @@ impl Os {
         self.0.changed.subscribe()
     }
 
-    /// What is counted for `principal` beneath `root`: where nobody counts yet, as `measure` finds it.
+    /// What is held for `principal` beneath `root`: what `make` makes, where nothing is held yet or where it is not
+    /// counted and should be.
     pub(crate) fn room(
         &self,
         principal: &str,
         root: &Path,
-        measure: impl FnOnce() -> Result<Room, Fault>,
+        counted: bool,
+        make: impl FnOnce() -> Result<Room, Fault>,
     ) -> Result<Arc<Room>, Fault> {
         // The lock is held while it is measured, so that two who open at once count in one place.
         let mut rooms = self.0.rooms.lock().unwrap_or_else(PoisonError::into_inner);
         rooms.retain(|_, room| room.strong_count() > 0);
         let key: RoomKey = (principal.into(), root.into());
-        if let Some(room) = rooms.get(&key).and_then(Weak::upgrade) {
+        if let Some(room) =
+            rooms.get(&key).and_then(Weak::upgrade).filter(|room| room.is_counted() || !counted)
+        {
             return Ok(room);
         }
-        let room = Arc::new(measure()?);
+        let room = Arc::new(make()?);
         rooms.insert(key, Arc::downgrade(&room));
         Ok(room)
     }

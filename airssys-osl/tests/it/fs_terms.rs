@@ -367,6 +367,22 @@ async fn a_file_has_a_greatest_length() {
 }
 
 #[tokio::test]
+async fn a_new_policy_changes_what_is_counted() {
+    let fixture = Fixture::new(Rights::all());
+    let old = fixture.dir().await;
+    let dir = held_to(&fixture, FsTerms::new().quota_bytes(20)).await;
+    assert_denied(old.read("a/b", 10).await, "changed-terms", "opened when nothing was counted");
+    assert_full(dir.replace("f", [1; 15], Flush::Later).await, "what was there counts");
+    dir.replace("f", [1; 14], Flush::Later).await.unwrap();
+    let second = held_to(&fixture, FsTerms::new().quota_bytes(30)).await;
+    dir.replace("g", [1; 6], Flush::Later).await.unwrap();
+    assert_full(second.replace("h", [1; 5], Flush::Later).await, "two handles count in one place");
+    let free = held_to(&fixture, FsTerms::new()).await;
+    free.replace("h", [1; 100], Flush::Later).await.unwrap();
+    dir.replace("i", [1; 100], Flush::Later).await.unwrap();
+}
+
+#[tokio::test]
 async fn between_two_roots_what_is_counted_is_counted_on_both_sides() {
     let fixture = Fixture::new(Rights::all());
     fs::create_dir(fixture.inside("one")).unwrap();

@@ -342,6 +342,37 @@ async fn changes_are_told() {
 }
 
 #[tokio::test]
+async fn a_watch_ends_with_its_directory() {
+    let fixture = Fixture::new(Rights::all());
+    let dir = fixture.dir().await;
+    dir.create_dir("w").await.unwrap();
+    let mut watch = dir.open_dir("w").await.unwrap().watch(Duration::ZERO).await.unwrap();
+    dir.rename("w", &dir, "v").await.unwrap();
+    assert_eq!(watch.next().await.unwrap().unwrap().kind, WatchKind::Gone);
+    assert!(watch.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_gathers_what_belongs_together() {
+    let fixture = Fixture::new(Rights::all());
+    let mut watch = fixture.dir().await.watch(Duration::from_secs(60)).await.unwrap();
+    let writer = tokio::spawn({
+        let path = fixture.inside("new");
+        async move {
+            for part in 0..10 {
+                fs::write(&path, part.to_string()).unwrap();
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    });
+    let event = watch.next().await.unwrap().unwrap();
+    assert_eq!((event.kind, event.name.to_str()), (WatchKind::Appeared, Some("new")));
+    assert!(writer.is_finished());
+    fs::remove_file(fixture.inside("new")).unwrap();
+    assert_eq!(watch.next().await.unwrap().unwrap().kind, WatchKind::Vanished, "one event for ten writes");
+}
+
+#[tokio::test]
 async fn a_watch_ends_with_the_right_to_it() {
     let fixture = Fixture::new(Rights::all());
     let principal = fixture.principal();
