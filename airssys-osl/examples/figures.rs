@@ -26,7 +26,8 @@ const CALLS: usize = 2_000;
 const LEN: usize = 4096;
 const LARGE: usize = 1024 * 1024;
 const LARGE_CALLS: usize = 50;
-const WRITE_CALLS: usize = 100;
+/// Few: a file system that does not use an inode again for some seconds gets slow in a loop of new ones.
+const WRITE_CALLS: usize = 10;
 
 /// Takes records for nothing, to tell the door from the log.
 struct Discard;

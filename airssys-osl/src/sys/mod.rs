@@ -13,42 +13,43 @@ mod ambient;
 #[cfg(target_os = "linux")]
 mod linux;
 pub(crate) mod log_file;
-#[cfg(not(target_os = "linux"))]
-mod unsupported;
+#[cfg(any(not(target_os = "linux"), test))]
+#[cfg_attr(target_os = "linux", allow(dead_code, unused_imports, reason = "Linux only tests it"))]
+mod portable;
 
 pub(crate) use self::ambient::{read_ambient, variable};
 #[cfg(target_os = "linux")]
 pub(crate) use self::linux::*;
 #[cfg(not(target_os = "linux"))]
-pub(crate) use self::unsupported::*;
+pub(crate) use self::portable::*;
 
 /// An opened root.
 #[derive(Debug)]
-pub(crate) struct Root {
-    pub(crate) directory: Directory,
+pub(crate) struct Root<D = Directory> {
+    pub(crate) directory: D,
     /// Whether the file system is on this machine, so that what is cached can be had without waiting for a server.
     pub(crate) local: bool,
 }
 
 /// An opened regular file or directory.
 #[derive(Debug)]
-pub(crate) enum Opened {
-    File(Handle),
-    Directory(Directory),
+pub(crate) enum Opened<F = Handle, D = Directory> {
+    File(F),
+    Directory(D),
 }
 
 /// A whole file: what is in it, or what it takes to read it.
 #[derive(Debug)]
-pub(crate) enum Whole {
+pub(crate) enum Whole<F = Handle> {
     Read(Vec<u8>),
     /// It should have this many bytes.
-    Opened(Handle, usize),
+    Opened(F, usize),
 }
 
 /// An object that lost a name.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Freed {
-    pub(crate) identity: Identity,
+pub(crate) struct Freed<I = Identity> {
+    pub(crate) identity: I,
     pub(crate) bytes: u64,
     /// It has no other name: its bytes are free when nobody has it open.
     pub(crate) nameless: bool,

@@ -13,6 +13,8 @@ mod audit_log;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod fs_steps;
+#[cfg(test)]
 mod fs_stream;
 #[cfg(test)]
 mod fs_terms;

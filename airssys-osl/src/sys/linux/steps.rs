@@ -99,6 +99,9 @@ impl<'a> Steps<'a> {
                 continue;
             }
             let last = self.rest.is_empty();
+            if last && self.slash && flags.contains(OFlags::CREATE) {
+                return Err(Errno::ISDIR.into());
+            }
             let place = match self.step(&name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
                 Err(Fault::Os(error)) if last && error.kind() == std::io::ErrorKind::NotFound => {
                     return Ok(Some((name, None)));
@@ -151,7 +154,10 @@ impl<'a> Steps<'a> {
         if flags.contains(OFlags::EXCL) {
             return Err(Errno::EXIST.into());
         }
-        Ok(retry_on_intr(|| fs::openat(self.here(), c".", flags - OFlags::CREATE, Mode::empty()))?)
+        if flags.contains(OFlags::CREATE) {
+            return Err(Errno::ISDIR.into());
+        }
+        Ok(retry_on_intr(|| fs::openat(self.here(), c".", flags, Mode::empty()))?)
     }
 
     /// Opens what was found; `None` where it is not there any more.
@@ -190,9 +196,6 @@ impl<'a> Steps<'a> {
         if !flags.contains(OFlags::CREATE) {
             self.missing = Some(name.clone());
             return Err(Errno::NOENT.into());
-        }
-        if self.slash {
-            return Err(Errno::ISDIR.into());
         }
         self.guard.check_new(Identity::of(&fs::fstat(self.here())?), name)?;
         match self.step(name, flags | OFlags::EXCL, mode) {
