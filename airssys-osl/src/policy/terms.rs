@@ -43,7 +43,8 @@ impl FsTerms {
     /// It is the object that counts, not its spelling: another name of the same file, a case that the file system
     /// does not tell apart, and a symbolic link to it are all denied, by the rule
     /// [`carve-out`](super::rule::CARVE_OUT). What leads to it can be neither renamed nor removed. It need not exist;
-    /// then nothing of this name can be made. At most [`CARVE_OUTS`] in one grant.
+    /// then nothing of this name can be made. At most [`CARVE_OUTS`] in one grant. Another grant that covers the object
+    /// stays as it is.
     pub fn deny(mut self, path: impl Into<PathBuf>) -> Self {
         self.denied.push(path.into());
         self
@@ -58,7 +59,8 @@ impl FsTerms {
     /// Lets the files beneath hold `bytes` bytes together, counted by their lengths, holes included.
     ///
     /// What is there counts from the start; it is measured when the directory is opened and no other handle of the
-    /// principal counts already. What others change there meanwhile is seen at the next measuring.
+    /// principal counts already. What others change there meanwhile is seen at the next measuring. What changes sizes
+    /// or names is done one after the other there.
     pub fn quota_bytes(mut self, bytes: u64) -> Self {
         self.quota_bytes = Some(bytes);
         self

@@ -465,3 +465,27 @@ async fn across_file_systems_a_rename_says_so() {
     assert_eq!(there.read("b", 10).await.unwrap(), b"inside");
     assert!(here.open("a/b", &READ).await.is_ok());
 }
+
+#[test]
+fn everything_crosses_threads() {
+    fn check<T: Send>() {}
+    check::<airssys_osl::fs::Entries>();
+    check::<airssys_osl::fs::Walk>();
+    check::<airssys_osl::fs::Watch>();
+    check::<airssys_osl::fs::Lock>();
+    check::<airssys_osl::fs::TempFile>();
+    check::<airssys_osl::fs::TempDir>();
+    // It is enough that this compiles.
+    let _ = || {
+        tokio::spawn(async {
+            let fixture = Fixture::new(Rights::all());
+            let dir = fixture.dir().await;
+            dir.entries().await.unwrap().next().await;
+            dir.walk(1).await.unwrap().next().await;
+            dir.watch(Duration::ZERO).await.unwrap().next().await;
+            dir.copy("a", &dir, "b").await.unwrap();
+            dir.temp_dir().await.unwrap().close().await.unwrap();
+            dir.open("a", &READ).await.unwrap().lock(airssys_osl::fs::LockKind::Shared, Duration::ZERO).await
+        })
+    };
+}

@@ -70,7 +70,8 @@ pub(crate) fn open(
     if !options.follow && dir.dir.symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) {
         return Err(Fault::errno(super::errno::INVALID));
     }
-    // What is there is looked at first, for opening a FIFO would wait; and at what was opened once more.
+    // What is there is looked at first, for opening a FIFO would wait; and at what was opened once more. A FIFO that is
+    // put there in between holds up this thread of the pool.
     match dir.dir.metadata(path) {
         Ok(metadata) if metadata.is_dir() && expect != Expect::File && !options.write => {
             return Ok(Opened::Directory(dir.beneath(dir.dir.open_dir(path).map_err(fault)?)));
@@ -81,9 +82,11 @@ pub(crate) fn open(
             return Err(Fault::Os(std::io::ErrorKind::NotADirectory.into()));
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        found => drop(found.map_err(fault)?),
+        Err(error) => return Err(fault(error)),
+        Ok(_) => {}
     }
     let mut how = CapOptions::new();
+    how.append(options.append);
     how.read(options.read).write(options.write).create(options.create).create_new(options.create_new);
     let file = dir.dir.open_with(path, &how).map_err(fault)?.into_std();
     let metadata = file.metadata().map_err(Fault::Os)?;
