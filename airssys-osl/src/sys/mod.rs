@@ -41,6 +41,7 @@ pub(crate) enum Opened<F = Handle, D = Directory> {
 /// A whole file: what is in it, or what it takes to read it.
 #[derive(Debug)]
 pub(crate) enum Whole<F = Handle> {
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "nothing else reads without waiting"))]
     Read(Vec<u8>),
     /// It should have this many bytes.
     Opened(F, usize),

@@ -36,7 +36,15 @@ pub(crate) struct Fixture {
 impl Fixture {
     /// `inside/a/b` says "inside", `outside/secret` says "outside"; principal `p` has `rights` on `inside`.
     pub(crate) fn new(rights: Rights) -> Self {
-        let tmp = tempfile::tempdir().unwrap();
+        Self::of(tempfile::tempdir().unwrap(), rights)
+    }
+
+    /// As [`new`](Self::new), in memory where there is such a place: for tests that make very many files.
+    pub(crate) fn light(rights: Rights) -> Self {
+        Self::of(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap(), rights)
+    }
+
+    fn of(tmp: tempfile::TempDir, rights: Rights) -> Self {
         fs::create_dir_all(tmp.path().join("inside/a")).unwrap();
         fs::create_dir_all(tmp.path().join("outside")).unwrap();
         fs::write(tmp.path().join("inside/a/b"), "inside").unwrap();

@@ -38,7 +38,7 @@ async fn walk(dir: &Dir, depth: usize) -> Vec<WalkEntry> {
 
 #[tokio::test]
 async fn a_hundred_thousand_names_are_streamed() {
-    let fixture = Fixture::new(Rights::all());
+    let fixture = Fixture::light(Rights::all());
     let many = rustix::fs::open(fixture.inside("a"), OFlags::PATH, Mode::empty()).unwrap();
     for number in 0..100_000 {
         rustix::fs::symlinkat(c"x", &many, format!("{number:06}")).unwrap();
@@ -118,7 +118,7 @@ fn dig(fixture: &Fixture, depth: usize) {
 
 #[tokio::test]
 async fn a_deep_tree_is_walked_and_removed() {
-    let fixture = Fixture::new(Rights::all());
+    let fixture = Fixture::light(Rights::all());
     dig(&fixture, 3_000);
     let dir = fixture.dir().await;
     let seen = walk(&dir, 10_000).await;
@@ -174,7 +174,7 @@ impl Drop for Swapper {
 
 #[tokio::test]
 async fn swapped_directories_lead_no_walk_and_no_removal_outside() {
-    let fixture = Fixture::new(Rights::all());
+    let fixture = Fixture::light(Rights::all());
     fs::create_dir_all(fixture.outside("deep/er")).unwrap();
     fs::write(fixture.outside("deep/er/treasure"), "").unwrap();
     symlink(fixture.outside(""), fixture.inside("trap")).unwrap();
@@ -311,7 +311,7 @@ async fn temporary_things_go_by_themselves() {
 
 #[tokio::test]
 async fn changes_are_told() {
-    let fixture = Fixture::new(Rights::all());
+    let fixture = Fixture::light(Rights::all());
     let dir = fixture.dir().await;
     let mut watch = dir.watch(Duration::ZERO).await.unwrap();
     assert_eq!(last(&fixture.sink.take()).action, Action::FsWatch);

@@ -148,7 +148,7 @@ fn stream(result: std::io::Result<()>) -> Result<(), Error> {
 }
 
 fn fixture(rights: Rights) -> Fixture {
-    let fixture = Fixture::new(rights);
+    let fixture = Fixture::light(rights);
     fs::write(fixture.inside("file"), "content").unwrap();
     fs::write(fixture.inside("other"), "other").unwrap();
     fs::create_dir(fixture.inside("full")).unwrap();

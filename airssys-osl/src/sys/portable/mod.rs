@@ -20,8 +20,7 @@ pub(crate) use self::{
     },
     open::{Directory, open, open_root, open_source},
     read::{
-        Described, buffer, metadata, open_whole, own_metadata, read_at, read_cached, read_link, read_open,
-        read_whole,
+        buffer, metadata, open_whole, own_metadata, read_at, read_cached, read_link, read_open, read_whole,
     },
     time::{monotonic_ns, monotonic_resolution, raise_file_limit, random, user, wall_now, wall_resolution},
     tree::{Listing, Walk, Watch, list, measure, remove_tree},
