@@ -10,7 +10,7 @@ use airssys_osl::{
 };
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 
-use crate::fixture::{Fixture, assert_fails, last};
+use crate::fixture::{Fixture, assert_fails, last, step_by_step};
 
 const READ: OpenOptions = OpenOptions::new().read(true);
 const CREATE: OpenOptions = OpenOptions::new().write(true).create(true);
@@ -213,4 +213,17 @@ async fn locks() {
     one.lock(LockKind::Exclusive, Duration::ZERO).await.unwrap();
     let reader = dir.open("a/b", &READ).await.unwrap();
     assert_fails(reader.lock(LockKind::Exclusive, Duration::ZERO).await, ErrorKind::Denied, "to read");
+}
+
+#[test]
+fn all_of_it_step_by_step() {
+    step_by_step(&[
+        a_file_is_a_stream,
+        what_is_cold_is_streamed_too,
+        each_part_of_a_stream_is_decided_and_recorded,
+        what_fails_behind_the_back_is_told_at_the_flush,
+        appending_is_at_the_end_whatever_the_position,
+        a_whole_open_file_has_a_limit,
+        locks,
+    ]);
 }

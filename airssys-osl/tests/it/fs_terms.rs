@@ -13,7 +13,7 @@ use airssys_osl::{
     policy::{FsTerms, Grant, Policy, Rights},
 };
 
-use crate::fixture::{Fixture, assert_denied, assert_fails};
+use crate::fixture::{Fixture, assert_denied, assert_fails, step_by_step};
 
 const READ: OpenOptions = OpenOptions::new().read(true);
 const WRITE: OpenOptions = OpenOptions::new().write(true);
@@ -433,4 +433,23 @@ async fn a_principal_has_so_much_open_and_no_more() {
     let again = dir.open("a/b", &READ).await.unwrap();
     drop((entries, again));
     assert!(fixture.principal().dir(fixture.inside("")).await.is_ok(), "another life has its own");
+}
+
+#[test]
+fn all_of_it_step_by_step() {
+    step_by_step(&[
+        a_carve_out_is_an_object_and_not_a_spelling,
+        a_carved_directory_is_closed_with_all_that_is_in_it,
+        nothing_that_leads_to_a_carve_out_is_moved_away,
+        a_carve_out_that_is_not_there_yet_is_not_made,
+        other_names_of_a_carve_out_are_closed_too,
+        a_quota_of_bytes_holds_for_every_way_to_write,
+        what_is_removed_while_it_is_open_is_not_free,
+        a_quota_of_names_holds_for_every_way_to_make_one,
+        tasks_that_race_do_not_pass_a_quota,
+        a_file_has_a_greatest_length,
+        a_new_policy_changes_what_is_counted,
+        between_two_roots_what_is_counted_is_counted_on_both_sides,
+        a_principal_has_so_much_open_and_no_more,
+    ]);
 }

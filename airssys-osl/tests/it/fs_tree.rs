@@ -21,7 +21,7 @@ use airssys_osl::{
 };
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags, renameat_with};
 
-use crate::fixture::{Fixture, assert_denied, assert_fails, last};
+use crate::fixture::{Fixture, assert_denied, assert_fails, last, step_by_step};
 
 const READ: OpenOptions = OpenOptions::new().read(true);
 const WRITE: OpenOptions = OpenOptions::new().write(true);
@@ -488,4 +488,25 @@ fn everything_crosses_threads() {
             dir.open("a", &READ).await.unwrap().lock(airssys_osl::fs::LockKind::Shared, Duration::ZERO).await
         })
     };
+}
+
+#[test]
+fn all_of_it_step_by_step() {
+    step_by_step(&[
+        names_end_with_the_right_to_them,
+        a_walk_sees_all_and_follows_nothing,
+        a_deep_tree_is_walked_and_removed,
+        removing_a_tree_follows_nothing,
+        swapped_directories_lead_no_walk_and_no_removal_outside,
+        copies,
+        directories_and_permissions,
+        temporary_things_go_by_themselves,
+        changes_are_told,
+        a_watch_ends_with_its_directory,
+        a_window_gathers_what_belongs_together,
+        a_watch_ends_with_the_right_to_it,
+        a_root_that_is_replaced_stays_what_it_was,
+        a_full_disk_leaves_the_old_content_and_nothing_else,
+        across_file_systems_a_rename_says_so,
+    ]);
 }
