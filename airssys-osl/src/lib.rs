@@ -44,9 +44,9 @@
 //! # What it does not do
 //!
 //! It does not confine the program that it is linked into: code that calls the operating system itself goes past it.
-//! For guests in WebAssembly there is no such way; for the rest of this workspace a lint closes it. It runs on Linux
-//! 5.12 and later; elsewhere it compiles, and every operation on files fails as
-//! [`Unsupported`](ErrorKind::Unsupported).
+//! For guests in WebAssembly there is no such way; for the rest of this workspace a lint closes it. It is made for Linux,
+//! 5.12 and later at its best. Elsewhere files go through `cap-std`: slower, and what that cannot hold to is refused as
+//! [`Unsupported`](ErrorKind::Unsupported), such as carve-outs, quotas and watching.
 
 pub mod audit;
 pub mod bootstrap;
@@ -67,3 +67,4 @@ pub mod testing;
 pub use error::{Error, ErrorKind};
 pub use os::{Milestone, Os, Principal};
 pub use request::{Action, Verdict};
+pub use sys::Resolution;

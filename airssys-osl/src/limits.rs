@@ -43,3 +43,37 @@ pub const TEMPORARY_NAME_TRIES: u32 = 8;
 
 /// The most random bytes that one call takes: some milliseconds of work, done on the caller's thread.
 pub const RANDOM_BYTES: usize = 1024 * 1024;
+
+/// The most carve-outs of one granted directory. Each is looked up again for every path that is opened there.
+pub const CARVE_OUTS: usize = 64;
+
+/// How many files and directories a principal may have open at a time, where no
+/// [`Grant::descriptors`](crate::policy::Grant::descriptors) says otherwise. It is what most systems give to a
+/// process; a host of many principals raises its own limit by
+/// [`bootstrap::raise_file_limit`](crate::bootstrap::raise_file_limit).
+pub const DESCRIPTORS: usize = 1024;
+
+/// The most symbolic links in one path, as the kernel has it.
+pub const SYMLINKS: u32 = 40;
+
+/// The deepest tree that is walked or removed, in directories. Each level is some tens of bytes of memory.
+pub const TREE_DEPTH: usize = 100_000;
+
+/// The most directories that a walk has seen and not yet gone into. Each is a name in memory.
+pub const TREE_PENDING: usize = 1_000_000;
+
+/// How often a directory is emptied again, where somebody fills it while it is removed.
+pub const TREE_TRIES: u32 = 64;
+
+/// The most names that are counted beneath a directory with a quota: what opening it may take.
+pub const MEASURED_NAMES: u64 = 10_000_000;
+
+/// The most bytes that one read or write of a file as a stream takes, in bytes: a write is copied, so that it can go
+/// on without its caller.
+pub const STREAM_BYTES: usize = 2 * 1024 * 1024;
+
+/// How many events of a watched directory wait to be taken; the next one makes all of them one overflow.
+pub const WATCH_EVENTS: usize = 1024;
+
+/// How often a lock is tried for that somebody else holds.
+pub const LOCK_RETRY: std::time::Duration = std::time::Duration::from_millis(10);

@@ -49,6 +49,16 @@ pub enum Action {
     FsReadLink = 31,
     /// Create a hard link.
     FsHardLink = 32,
+    /// Remove a directory and all beneath it.
+    FsRemoveTree = 33,
+    /// Copy a file.
+    FsCopy = 34,
+    /// Set the permission bits of an object.
+    FsSetPermissions = 35,
+    /// Lock a file.
+    FsLock = 36,
+    /// Watch a directory for changes.
+    FsWatch = 37,
     /// Connect to an address.
     NetConnect = 48,
     /// Bind or listen on an address.
@@ -92,6 +102,11 @@ impl Action {
         Self::FsSymlink,
         Self::FsReadLink,
         Self::FsHardLink,
+        Self::FsRemoveTree,
+        Self::FsCopy,
+        Self::FsSetPermissions,
+        Self::FsLock,
+        Self::FsWatch,
         Self::NetConnect,
         Self::NetListen,
         Self::NetSend,
@@ -126,6 +141,11 @@ impl Action {
             Self::FsSymlink => "fs.symlink",
             Self::FsReadLink => "fs.read_link",
             Self::FsHardLink => "fs.hard_link",
+            Self::FsRemoveTree => "fs.remove_tree",
+            Self::FsCopy => "fs.copy",
+            Self::FsSetPermissions => "fs.set_permissions",
+            Self::FsLock => "fs.lock",
+            Self::FsWatch => "fs.watch",
             Self::NetConnect => "net.connect",
             Self::NetListen => "net.listen",
             Self::NetSend => "net.send",
@@ -161,6 +181,11 @@ impl Action {
             Self::FsSymlink => "link symbolically",
             Self::FsReadLink => "read the link",
             Self::FsHardLink => "link",
+            Self::FsRemoveTree => "remove the tree",
+            Self::FsCopy => "copy",
+            Self::FsSetPermissions => "set the permissions of",
+            Self::FsLock => "lock",
+            Self::FsWatch => "watch",
             Self::NetConnect => "connect to",
             Self::NetListen => "listen on",
             Self::NetSend => "send a datagram to",

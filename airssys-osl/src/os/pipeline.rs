@@ -57,8 +57,10 @@ pub(crate) enum Fault {
     WouldBlock,
     /// A built-in rule forbids what the kernel found.
     Forbidden(&'static str),
-    /// There is more than the caller's limit.
+    /// There is more than the caller's limit, or a file would be longer than it may.
     TooLarge,
+    /// The principal's quota of the directory is used up.
+    Quota,
     /// This platform, or this kernel, cannot do it.
     Unsupported,
     /// The operating system refused.
@@ -133,11 +135,13 @@ impl<'a> Operation<'a> {
         }
     }
 
-    fn error(&self, fault: Fault) -> Error {
+    /// The error of a fault.
+    pub(crate) fn error(&self, fault: Fault) -> Error {
         let what = self.describe();
         match fault {
             Fault::Forbidden(rule) => Error::denied(what, rule),
             Fault::TooLarge => Error::new(ErrorKind::LimitExceeded, what),
+            Fault::Quota => Error::io(what, io::Error::from_raw_os_error(sys::errno::QUOTA)),
             Fault::Unsupported => Error::new(ErrorKind::Unsupported, what),
             Fault::Os(source) => Error::io(what, source),
             Fault::WouldBlock | Fault::Bug => Error::new(ErrorKind::Bug, what),
@@ -146,6 +150,11 @@ impl<'a> Operation<'a> {
 }
 
 impl Running<'_> {
+    /// Forgets an operation that has not begun, so that it can be begun in another way.
+    pub(crate) fn abandon(mut self) {
+        self.ended = true;
+    }
+
     /// Records what came of the operation.
     ///
     /// A change that was made and whose end cannot be recorded is still a success: its intent is on record, and an
@@ -231,10 +240,16 @@ impl Fault {
         match self {
             Self::Forbidden(_) => Outcome::Denied,
             Self::TooLarge => Outcome::Failed(sys::errno::TOO_LARGE),
+            Self::Quota => Outcome::Failed(sys::errno::QUOTA),
             Self::Unsupported => Outcome::Failed(sys::errno::UNSUPPORTED),
             Self::Os(source) => Outcome::Failed(source.raw_os_error().unwrap_or(sys::errno::IO)),
             Self::WouldBlock | Self::Bug => Outcome::Failed(sys::errno::IO),
         }
+    }
+
+    /// Whether the operating system refused for this reason.
+    pub(crate) fn is(&self, kind: io::ErrorKind) -> bool {
+        matches!(self, Self::Os(error) if error.kind() == kind)
     }
 
     /// The fault of an error number in [`sys::errno`].

@@ -3,13 +3,14 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
 use super::{Name, Operation, Os};
 use crate::{
     Action, Error, Verdict,
+    limits::DESCRIPTORS,
     policy::{Decision, Grants, Resource, rule},
 };
 
@@ -31,6 +32,8 @@ struct Life {
     epoch: u32,
     grants: Arc<Grants>,
     revoked: AtomicBool,
+    /// How many files and directories are open.
+    open: AtomicUsize,
 }
 
 /// What holds at this moment for a principal.
@@ -42,7 +45,14 @@ pub(crate) struct Standing {
 
 impl Principal {
     pub(super) fn new(os: Os, name: &str, epoch: u32, grants: Arc<Grants>) -> Self {
-        Self(Arc::new(Life { os, name: name.into(), epoch, grants, revoked: AtomicBool::new(false) }))
+        Self(Arc::new(Life {
+            os,
+            name: name.into(),
+            epoch,
+            grants,
+            revoked: AtomicBool::new(false),
+            open: AtomicUsize::new(0),
+        }))
     }
 
     /// The name, as in the policy and in the records.
@@ -93,6 +103,15 @@ impl Principal {
 
     pub(crate) fn is_revoked(&self) -> bool {
         self.0.revoked.load(Ordering::Acquire)
+    }
+
+    /// How many files and directories may be open at a time.
+    pub(crate) fn descriptors(&self) -> usize {
+        self.standing().grants.map_or(DESCRIPTORS, |grants| grants.descriptors())
+    }
+
+    pub(super) fn open_count(&self) -> &AtomicUsize {
+        &self.0.open
     }
 
     /// Looks up what holds now: what was granted at birth where the policy is still the same, else what the

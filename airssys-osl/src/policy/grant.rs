@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::Rights;
+use super::{FsTerms, Rights};
 
 /// One thing that a principal may do.
 ///
@@ -13,17 +13,29 @@ pub struct Grant {
 
 #[derive(Clone, Debug)]
 pub(super) enum Form {
-    Fs { root: PathBuf, rights: Rights },
+    Fs { root: PathBuf, rights: Rights, terms: FsTerms },
     Env(Box<str>),
     Send(Box<str>),
     Clock,
     Random,
+    Descriptors(usize),
 }
 
 impl Grant {
     /// Permits `rights` beneath the directory `root`, an absolute path without `..`.
     pub fn fs(root: impl Into<PathBuf>, rights: Rights) -> Self {
-        Self::of(Form::Fs { root: root.into(), rights })
+        Self::fs_with(root, rights, FsTerms::new())
+    }
+
+    /// As [`fs`](Self::fs), with exceptions and limits.
+    pub fn fs_with(root: impl Into<PathBuf>, rights: Rights, terms: FsTerms) -> Self {
+        Self::of(Form::Fs { root: root.into(), rights, terms })
+    }
+
+    /// Lets the principal have `count` files and directories open at a time, in place of
+    /// [`DESCRIPTORS`](crate::limits::DESCRIPTORS).
+    pub fn descriptors(count: usize) -> Self {
+        Self::of(Form::Descriptors(count))
     }
 
     /// Permits to read the environment variable `name`.
@@ -70,6 +82,7 @@ impl Form {
             Self::Send(_) => "send",
             Self::Clock => "clock",
             Self::Random => "random",
+            Self::Descriptors(_) => "descriptors",
         }
     }
 }

@@ -15,6 +15,7 @@ mod hash;
 mod rights;
 pub mod rule;
 mod table;
+mod terms;
 
 use std::{
     collections::hash_map::Entry,
@@ -24,7 +25,11 @@ use std::{
 
 pub(crate) use self::table::{FsGrant, Grants};
 use self::{grant::Form, hash::Table};
-pub use self::{grant::Grant, rights::Rights};
+pub use self::{
+    grant::Grant,
+    rights::Rights,
+    terms::{FsTerms, HardLinks},
+};
 use crate::{
     Action, Error, ErrorKind, Verdict,
     limits::{GRANT_RULE_BYTES, GRANTS_PER_PRINCIPAL, PATH_BYTES, PRINCIPAL_BYTES, VARIABLE_BYTES},
@@ -168,12 +173,13 @@ fn compile(principal: &str, grants: Vec<Grant>) -> Result<Grants, Error> {
 fn insert(table: &mut Grants, form: Form, rule: &str) -> Result<(), &'static str> {
     check_name(rule, GRANT_RULE_BYTES)?;
     let twice = match form {
-        Form::Fs { root, rights } => {
+        Form::Fs { root, rights, terms } => {
             check_root(&root)?;
+            terms.check()?;
             if rights.is_empty() {
                 return Err("it grants no right");
             }
-            let grant = FsGrant::new(root.clone(), rights, rule.into());
+            let grant = FsGrant::new(root.clone(), rights, terms, rule.into());
             table.fs.insert(root, Arc::new(grant)).is_some()
         }
         Form::Env(name) => {
@@ -189,6 +195,8 @@ fn insert(table: &mut Grants, form: Form, rule: &str) -> Result<(), &'static str
         }
         Form::Clock => table.clock.replace(rule.into()).is_some(),
         Form::Random => table.random.replace(rule.into()).is_some(),
+        Form::Descriptors(0) => return Err("it lets nothing be opened"),
+        Form::Descriptors(count) => table.descriptors.replace(count).is_some(),
     };
     if twice { Err("the same is granted twice") } else { Ok(()) }
 }

@@ -13,6 +13,14 @@ mod audit_log;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod fs_steps;
+#[cfg(test)]
+mod fs_stream;
+#[cfg(test)]
+mod fs_terms;
+#[cfg(test)]
+mod fs_tree;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod lifetime;
