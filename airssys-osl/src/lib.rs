@@ -55,6 +55,7 @@ mod env;
 mod error;
 pub mod fs;
 pub mod limits;
+pub mod net;
 mod os;
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only an implementation takes paths apart"))]
 mod path;

@@ -43,3 +43,12 @@ pub const TEMPORARY_NAME_TRIES: u32 = 8;
 
 /// The most random bytes that one call takes: some milliseconds of work, done on the caller's thread.
 pub const RANDOM_BYTES: usize = 1024 * 1024;
+
+/// The longest name of a host, in bytes: 255 on the wire (RFC 1035, 3.1), which leaves 253 for the text.
+pub const HOST_BYTES: usize = 253;
+
+/// The longest label of a host's name, in bytes (RFC 1035, 3.1).
+pub const LABEL_BYTES: usize = 63;
+
+/// The longest name of a socket in the abstract namespace, in bytes: Linux' `sun_path` without its leading NUL.
+pub const ABSTRACT_NAME_BYTES: usize = 107;

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::Rights;
+use super::{Rights, net};
 
 /// One thing that a principal may do.
 ///
@@ -18,6 +18,7 @@ pub(super) enum Form {
     Send(Box<str>),
     Clock,
     Random,
+    Net(net::Form),
 }
 
 impl Grant {
@@ -57,7 +58,7 @@ impl Grant {
         self
     }
 
-    fn of(form: Form) -> Self {
+    pub(super) fn of(form: Form) -> Self {
         Self { form, rule: None }
     }
 }
@@ -65,6 +66,7 @@ impl Grant {
 impl Form {
     pub(super) fn name(&self) -> &'static str {
         match self {
+            Self::Net(form) => form.name(),
             Self::Fs { .. } => "fs",
             Self::Env(_) => "env",
             Self::Send(_) => "send",

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Decision, Resource, Rights, hash::Table, rule};
+use super::{Decision, Resource, Rights, hash::Table, net::NetGrants, rule};
 use crate::{Action, Verdict};
 
 /// All grants of one principal, indexed by what is asked for.
@@ -17,6 +17,7 @@ pub(crate) struct Grants {
     pub(super) send: Table<Box<str>, Box<str>>,
     pub(super) clock: Option<Box<str>>,
     pub(super) random: Option<Box<str>>,
+    pub(super) net: NetGrants,
 }
 
 /// The grant of one directory.
@@ -37,6 +38,10 @@ impl Grants {
             (_, Resource::Beneath { root, needs }) => {
                 return self.fs.get(root).map_or(Decision::DEFAULT, |grant| grant.decide(needs));
             }
+            (
+                _,
+                Resource::Endpoint(_) | Resource::Host(_) | Resource::Unix(_) | Resource::AbstractUnix(_),
+            ) => return self.net.decide(action, resource),
             (Action::EnvRead, Resource::Name(name)) => self.env.get(name),
             (Action::ActorSend, Resource::Name(name)) => self.send.get(name),
             (Action::ClockRead, _) => self.clock.as_ref(),
