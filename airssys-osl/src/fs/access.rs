@@ -37,6 +37,15 @@ impl Access {
         self.rights
     }
 
+    pub(super) fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The directory of the grant.
+    pub(super) fn root(&self) -> &Path {
+        &self.grant.root
+    }
+
     pub(super) fn narrowed(&self, rights: Rights) -> Self {
         Self { rights: self.rights & rights, ..self.clone() }
     }

@@ -40,6 +40,17 @@ pub enum Node {
     Dir(Dir),
 }
 
+/// A directory, as sockets see it.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux has sockets beneath directories"))]
+pub(crate) struct Anchor<'a> {
+    pub(crate) handle: &'a Arc<sys::Handle>,
+    pub(crate) principal: &'a Principal,
+    /// The directory of the grant.
+    pub(crate) root: &'a Path,
+    /// The full path of the directory itself.
+    pub(crate) name: &'a [u8],
+}
+
 impl Principal {
     /// Opens a directory that the policy grants, under the path that the grant names.
     ///
@@ -231,6 +242,12 @@ impl Dir {
         self.access.run(verb::READ_LINK, self.named(path), execute).await
     }
 
+    /// What a socket beneath this directory is made and decided with.
+    pub(crate) fn anchor(&self) -> Anchor<'_> {
+        let (principal, root) = (self.access.principal(), self.access.root());
+        Anchor { handle: &self.handle, principal, root, name: &self.name }
+    }
+
     async fn open_node(
         &self,
         path: &Path,
@@ -318,7 +335,7 @@ pub(super) async fn own_metadata(handle: &Arc<sys::Handle>, inline: bool) -> Res
 }
 
 /// Checks the form of a path; what is wrong with it becomes what the kernel would say.
-pub(super) fn parse(path: &Path) -> Result<Beneath<'_>, Fault> {
+pub(crate) fn parse(path: &Path) -> Result<Beneath<'_>, Fault> {
     Beneath::parse(path).map_err(|malformed| match malformed {
         Malformed::Absolute => Fault::Forbidden(rule::BENEATH_ROOT),
         Malformed::Empty => Fault::errno(sys::errno::NOT_FOUND),

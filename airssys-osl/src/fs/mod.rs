@@ -49,6 +49,8 @@ mod metadata;
 mod options;
 mod verb;
 
+#[cfg(target_os = "linux")]
+pub(crate) use self::dir::parse;
 pub use self::{
     dir::{Dir, Node},
     file::File,

@@ -18,10 +18,12 @@ pub(crate) use self::{
     lease::Lease,
     pipeline::{Done, Fault, Name, Operation},
     pool::pool,
+    principal::Standing,
 };
 use crate::{
     Action, Error, ErrorKind,
     audit::Sink,
+    net::{Accounts, Resolve, SystemResolver},
     policy::{Decision, Policy, rule},
     sys,
 };
@@ -47,6 +49,9 @@ struct Shared {
     /// A copy of `current.epoch`, so that a handle can see without the lock that nothing has changed.
     epoch: AtomicU32,
     sink: Box<dyn Sink>,
+    resolver: Box<dyn Resolve>,
+    /// Who has something open on the network.
+    accounts: Accounts,
     /// The zero of [`Clock::monotonic_now`](crate::clock::Clock::monotonic_now).
     started_ns: u64,
 }
@@ -59,10 +64,17 @@ pub(crate) struct Current {
 impl Os {
     /// Puts a door in front of the operating system: `policy` decides, `sink` takes the records.
     pub fn new(policy: Policy, sink: impl Sink) -> Self {
+        Self::with_resolver(policy, sink, SystemResolver)
+    }
+
+    /// As [`new`](Self::new), where `resolver` looks hosts up instead of the system.
+    pub fn with_resolver(policy: Policy, sink: impl Sink, resolver: impl Resolve) -> Self {
         Self(Arc::new(Shared {
             current: RwLock::new(Current { epoch: 1, policy }),
             epoch: AtomicU32::new(1),
             sink: Box::new(sink),
+            resolver: Box::new(resolver),
+            accounts: Accounts::default(),
             started_ns: sys::monotonic_ns(),
         }))
     }
@@ -83,16 +95,19 @@ impl Os {
     }
 
     /// Puts another policy in place. From here on every use of every handle is decided by it; nothing has to be
-    /// opened again. An operation that was permitted before goes on to its end.
+    /// opened again. An operation that was permitted before goes on to its end; connections and sockets that it does
+    /// not permit are cut at once.
     pub fn reload(&self, policy: Policy) {
         let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
         let epoch = current.epoch + 1;
         *current = Current { epoch, policy };
         self.0.epoch.store(epoch, Ordering::Release);
+        drop(current);
+        self.0.accounts.recheck();
     }
 
     /// Ends the life of a principal: whatever it does from here on, with any of its handles, is denied by the rule
-    /// `revoked`. Call it when the actor dies that the principal was minted for.
+    /// `revoked`, and its connections are cut. Call it when the actor dies that the principal was minted for.
     pub fn revoke(&self, principal: &Principal) {
         principal.revoke();
     }
@@ -130,6 +145,14 @@ impl Os {
 
     pub(crate) fn sink(&self) -> &dyn Sink {
         &*self.0.sink
+    }
+
+    pub(crate) fn resolver(&self) -> &dyn Resolve {
+        &*self.0.resolver
+    }
+
+    pub(crate) fn accounts(&self) -> &Accounts {
+        &self.0.accounts
     }
 
     pub(crate) fn started_ns(&self) -> u64 {

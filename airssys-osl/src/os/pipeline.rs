@@ -59,6 +59,8 @@ pub(crate) enum Fault {
     Forbidden(&'static str),
     /// There is more than the caller's limit.
     TooLarge,
+    /// The principal has as many open as it may.
+    TooMany,
     /// This platform, or this kernel, cannot do it.
     Unsupported,
     /// The operating system refused.
@@ -115,6 +117,20 @@ impl<'a> Operation<'a> {
         Error::denied(self.describe(), rule)
     }
 
+    /// Records the end of something that was open since `opened_ns`: how it ended, and what went through.
+    pub(crate) fn record_end(
+        self,
+        decision: Decision<'_>,
+        epoch: u32,
+        outcome: Outcome,
+        bytes: u64,
+        opened_ns: u64,
+    ) {
+        let ended =
+            Running { operation: self, decision, epoch, intent: 0, started_ns: opened_ns, ended: true };
+        drop(ended.record(Phase::Done, decision, outcome, bytes));
+    }
+
     /// Begins to count its time. It leaves no record when it is dropped, until it is under way.
     fn running<'d>(self, decision: Decision<'d>, epoch: u32) -> Running<'d>
     where
@@ -127,7 +143,10 @@ impl<'a> Operation<'a> {
         let verb = self.action.verb();
         let resource = self.resource.escaped();
         match self.other {
-            Some(other) => format!("{verb} `{}` to `{resource}`", other.escaped()),
+            Some(other) => match self.action.before_peer() {
+                Some(at) => format!("{verb} `{resource}` {at} `{}`", other.escaped()),
+                None => format!("{verb} `{}` to `{resource}`", other.escaped()),
+            },
             None if resource.is_empty() => verb.to_owned(),
             None => format!("{verb} `{resource}`"),
         }
@@ -137,7 +156,7 @@ impl<'a> Operation<'a> {
         let what = self.describe();
         match fault {
             Fault::Forbidden(rule) => Error::denied(what, rule),
-            Fault::TooLarge => Error::new(ErrorKind::LimitExceeded, what),
+            Fault::TooLarge | Fault::TooMany => Error::new(ErrorKind::LimitExceeded, what),
             Fault::Unsupported => Error::new(ErrorKind::Unsupported, what),
             Fault::Os(source) => Error::io(what, source),
             Fault::WouldBlock | Fault::Bug => Error::new(ErrorKind::Bug, what),
@@ -231,6 +250,7 @@ impl Fault {
         match self {
             Self::Forbidden(_) => Outcome::Denied,
             Self::TooLarge => Outcome::Failed(sys::errno::TOO_LARGE),
+            Self::TooMany => Outcome::Failed(sys::errno::TOO_MANY),
             Self::Unsupported => Outcome::Failed(sys::errno::UNSUPPORTED),
             Self::Os(source) => Outcome::Failed(source.raw_os_error().unwrap_or(sys::errno::IO)),
             Self::WouldBlock | Self::Bug => Outcome::Failed(sys::errno::IO),

@@ -10,6 +10,7 @@ use std::{
 use super::{Name, Operation, Os};
 use crate::{
     Action, Error, Verdict,
+    net::{Account, Limits},
     policy::{Decision, Grants, Resource, rule},
 };
 
@@ -31,6 +32,8 @@ struct Life {
     epoch: u32,
     grants: Arc<Grants>,
     revoked: AtomicBool,
+    /// What it has open on the network.
+    account: Arc<Account>,
 }
 
 /// What holds at this moment for a principal.
@@ -42,7 +45,15 @@ pub(crate) struct Standing {
 
 impl Principal {
     pub(super) fn new(os: Os, name: &str, epoch: u32, grants: Arc<Grants>) -> Self {
-        Self(Arc::new(Life { os, name: name.into(), epoch, grants, revoked: AtomicBool::new(false) }))
+        let account = Arc::new(Account::new());
+        Self(Arc::new(Life {
+            os,
+            name: name.into(),
+            epoch,
+            grants,
+            revoked: AtomicBool::new(false),
+            account,
+        }))
     }
 
     /// The name, as in the policy and in the records.
@@ -67,8 +78,8 @@ impl Principal {
         Err(self.operation(Action::ActorSend, to.as_bytes()).deny(decision.rule, standing.epoch))
     }
 
-    /// Asks for an operation that no grant can permit yet, such as [`NetConnect`](Action::NetConnect) or
-    /// [`ProcessSpawn`](Action::ProcessSpawn). The attempt is recorded; nothing is executed, as the type says.
+    /// Asks for an operation that no grant can permit yet, such as [`ProcessSpawn`](Action::ProcessSpawn), or that
+    /// the caller does not offer. The attempt is recorded; nothing is executed, as the type says.
     ///
     /// # Errors
     ///
@@ -89,6 +100,11 @@ impl Principal {
 
     pub(super) fn revoke(&self) {
         self.0.revoked.store(true, Ordering::Release);
+        self.0.account.recheck();
+    }
+
+    pub(crate) fn account(&self) -> &Arc<Account> {
+        &self.0.account
     }
 
     pub(crate) fn is_revoked(&self) -> bool {
@@ -128,6 +144,11 @@ impl Standing {
             Ok(grants) => grants.decide(action, resource),
             Err(rule) => Decision::deny(rule),
         }
+    }
+
+    /// How much of the network may be used.
+    pub(crate) fn limits(&self) -> Limits {
+        self.grants.as_ref().map(|grants| grants.net_limits().clone()).unwrap_or_default()
     }
 }
 

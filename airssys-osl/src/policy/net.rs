@@ -10,7 +10,7 @@ use crate::{
     Action, Verdict,
     limits::ABSTRACT_NAME_BYTES,
     net::{
-        Cidr, Host,
+        Cidr, Host, Limits,
         address::{embedded, special},
         parents,
     },
@@ -87,6 +87,11 @@ impl Grant {
         Self::of(grant::Form::Net(Form::Resolve(host.into())))
     }
 
+    /// Bounds what the principal uses of the network. It permits nothing by itself.
+    pub fn net_limits(limits: Limits) -> Self {
+        Self::of(grant::Form::Net(Form::Limits(limits)))
+    }
+
     /// Permits UNIX sockets beneath `root`, a directory that is granted as well ([`Grant::fs`]): connecting needs its
     /// right WRITE, listening CREATE.
     pub fn unix(direction: Direction, root: impl Into<PathBuf>) -> Self {
@@ -136,6 +141,7 @@ pub(super) enum Form {
     Resolve(Box<str>),
     Unix { direction: Direction, root: PathBuf },
     AbstractUnix { direction: Direction, name: Box<[u8]> },
+    Limits(Limits),
 }
 
 impl Form {
@@ -146,6 +152,7 @@ impl Form {
             Self::Resolve(_) => "resolve",
             Self::Unix { .. } => "unix",
             Self::AbstractUnix { .. } => "abstract_unix",
+            Self::Limits(_) => "net_limits",
         }
     }
 }
@@ -168,6 +175,8 @@ pub(super) struct NetGrants {
     resolve: Names<Option<Box<str>>>,
     unix: Table<(u8, PathBuf), Box<str>>,
     abstract_unix: Table<(u8, Box<[u8]>), Box<str>>,
+    pub(super) limits: Limits,
+    limited: bool,
 }
 
 #[derive(Debug, Default)]
@@ -227,6 +236,10 @@ impl NetGrants {
                     return Err("the name is empty or too long");
                 }
                 Ok(self.abstract_unix.insert((direction as u8, name), rule.into()).is_some())
+            }
+            Form::Limits(limits) => {
+                self.limits = limits;
+                Ok(std::mem::replace(&mut self.limited, true))
             }
         }
     }

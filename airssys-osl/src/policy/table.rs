@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Decision, Resource, Rights, hash::Table, net::NetGrants, rule};
-use crate::{Action, Verdict};
+use crate::{Action, Verdict, net::Limits};
 
 /// All grants of one principal, indexed by what is asked for.
 #[derive(Debug, Default)]
@@ -53,6 +53,10 @@ impl Grants {
 
     pub(crate) fn fs(&self, root: &Path) -> Option<&Arc<FsGrant>> {
         self.fs.get(root)
+    }
+
+    pub(crate) fn net_limits(&self) -> &Limits {
+        &self.net.limits
     }
 
     /// The variables that are granted and their rules, sorted by name.

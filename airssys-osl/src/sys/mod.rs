@@ -6,12 +6,19 @@ mod ambient;
 #[cfg(target_os = "linux")]
 mod linux;
 pub(crate) mod log_file;
+#[cfg(unix)]
+mod net;
 #[cfg(not(target_os = "linux"))]
 mod unsupported;
 
 pub(crate) use self::ambient::{read_ambient, variable};
 #[cfg(target_os = "linux")]
 pub(crate) use self::linux::*;
+#[cfg(unix)]
+pub(crate) use self::net::{
+    Shut, bind_udp, connect, connect_unix, connect_unix_datagram, listen, listen_abstract, lookup,
+    set_keep_alive, set_nodelay,
+};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use self::unsupported::*;
 

@@ -26,6 +26,8 @@ pub(crate) mod errno {
     pub(crate) const IO: i32 = 5;
     pub(crate) const NAME_TOO_LONG: i32 = 36;
     pub(crate) const NOT_FOUND: i32 = 2;
+    pub(crate) const TIMED_OUT: i32 = 110;
+    pub(crate) const TOO_MANY: i32 = 24;
     pub(crate) const TOO_LARGE: i32 = 27;
     pub(crate) const UNSUPPORTED: i32 = 38;
 }

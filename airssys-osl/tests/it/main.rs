@@ -17,6 +17,16 @@ mod hostile;
 #[cfg(test)]
 mod lifetime;
 #[cfg(test)]
+mod net_connect;
+#[cfg(test)]
+mod net_fixture;
+#[cfg(test)]
+mod net_limits;
+#[cfg(test)]
+mod net_listen;
+#[cfg(test)]
+mod net_unix;
+#[cfg(test)]
 mod race;
 #[cfg(test)]
 mod rights;

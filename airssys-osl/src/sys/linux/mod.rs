@@ -6,6 +6,7 @@ mod process;
 mod read;
 mod stat;
 mod time;
+mod unix;
 
 use rustix::{fd::OwnedFd, io::Errno};
 
@@ -19,6 +20,7 @@ pub(crate) use self::{
     read::{list, read_at, read_cached, read_link, read_whole},
     stat::{metadata, own_metadata},
     time::{monotonic_ns, monotonic_resolution, random, wall_now, wall_resolution},
+    unix::{bind_unix_datagram, listen_unix, unix_socket},
 };
 use crate::os::Fault;
 
@@ -34,6 +36,8 @@ pub(crate) mod errno {
     pub(crate) const IO: i32 = Errno::IO.raw_os_error();
     pub(crate) const NAME_TOO_LONG: i32 = Errno::NAMETOOLONG.raw_os_error();
     pub(crate) const NOT_FOUND: i32 = Errno::NOENT.raw_os_error();
+    pub(crate) const TIMED_OUT: i32 = Errno::TIMEDOUT.raw_os_error();
+    pub(crate) const TOO_MANY: i32 = Errno::MFILE.raw_os_error();
     pub(crate) const TOO_LARGE: i32 = Errno::FBIG.raw_os_error();
     pub(crate) const UNSUPPORTED: i32 = Errno::NOSYS.raw_os_error();
 }

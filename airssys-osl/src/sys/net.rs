@@ -1,0 +1,142 @@
+//! Sockets, by tokio and `rustix`.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, ToSocketAddrs as _},
+    path::Path,
+};
+
+use rustix::{
+    io::Errno,
+    net::{self, AddressFamily, Shutdown, SocketFlags, SocketType, sockopt},
+};
+use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
+
+use crate::net::KeepAlive;
+
+/// How many connections wait to be accepted. The kernel cuts it to its own limit.
+const BACKLOG: i32 = 1024;
+
+/// What can be ended without being owned.
+pub(crate) trait Shut {
+    /// Ends both directions: whoever waits for it wakes up.
+    fn shut(&self);
+
+    /// Ends the direction of sending.
+    fn finish(&self) -> io::Result<()>;
+}
+
+macro_rules! shut {
+    ($($socket:ty),*) => {
+        $(impl Shut for $socket {
+            fn shut(&self) {
+                // A socket without a peer refuses, and wakes those who wait for it all the same.
+                let _ = net::shutdown(self, Shutdown::Both);
+            }
+
+            fn finish(&self) -> io::Result<()> {
+                match net::shutdown(self, Shutdown::Write) {
+                    // The peer was faster.
+                    Err(Errno::NOTCONN) => Ok(()),
+                    result => Ok(result?),
+                }
+            }
+        })*
+    };
+}
+
+shut!(TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream);
+
+/// Asks the system for the addresses of a host, on the caller's thread.
+pub(crate) fn lookup(host: &str) -> io::Result<Vec<IpAddr>> {
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for address in (host, 0).to_socket_addrs()?.map(|found| found.ip()) {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    Ok(addresses)
+}
+
+pub(crate) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    TcpStream::connect(address).await
+}
+
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket(address, SocketType::STREAM)?;
+    // A server that starts again shall not wait for what its last life left behind.
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    net::bind(&socket, &address)?;
+    net::listen(&socket, BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+pub(crate) fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = socket(address, SocketType::DGRAM)?;
+    net::bind(&socket, &address)?;
+    UdpSocket::from_std(socket.into())
+}
+
+pub(crate) async fn connect_unix(address: &Path) -> io::Result<UnixStream> {
+    UnixStream::connect(address).await
+}
+
+pub(crate) fn connect_unix_datagram(address: &Path) -> io::Result<UnixDatagram> {
+    let socket = UnixDatagram::unbound()?;
+    socket.connect(address)?;
+    Ok(socket)
+}
+
+/// `address` begins with a NUL.
+pub(crate) fn listen_abstract(address: &Path) -> io::Result<UnixListener> {
+    UnixListener::bind(address)
+}
+
+pub(crate) fn set_nodelay(stream: &TcpStream, on: bool) -> io::Result<()> {
+    stream.set_nodelay(on)
+}
+
+pub(crate) fn set_keep_alive(stream: &TcpStream, keep_alive: Option<KeepAlive>) -> io::Result<()> {
+    sockopt::set_socket_keepalive(stream, keep_alive.is_some())?;
+    if let Some(KeepAlive { idle, interval, probes }) = keep_alive {
+        sockopt::set_tcp_keepidle(stream, idle)?;
+        sockopt::set_tcp_keepintvl(stream, interval)?;
+        sockopt::set_tcp_keepcnt(stream, probes)?;
+    }
+    Ok(())
+}
+
+fn socket(address: SocketAddr, kind: SocketType) -> io::Result<rustix::fd::OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = net::socket_with(family, kind, flags, None)?;
+    if address.is_ipv6() {
+        // `::` shall be what was decided: no IPv4 address, which `0.0.0.0` names.
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn options_reach_the_socket() {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let stream = connect(listener.local_addr().unwrap()).await.unwrap();
+        let keep_alive =
+            KeepAlive { idle: Duration::from_secs(30), interval: Duration::from_secs(5), probes: 3 };
+        set_keep_alive(&stream, Some(keep_alive)).unwrap();
+        assert!(sockopt::socket_keepalive(&stream).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), keep_alive.idle);
+        assert_eq!(sockopt::tcp_keepintvl(&stream).unwrap(), keep_alive.interval);
+        assert_eq!(sockopt::tcp_keepcnt(&stream).unwrap(), keep_alive.probes);
+        set_keep_alive(&stream, None).unwrap();
+        assert!(!sockopt::socket_keepalive(&stream).unwrap());
+        set_nodelay(&stream, true).unwrap();
+        assert!(sockopt::tcp_nodelay(&stream).unwrap());
+    }
+}
