@@ -95,3 +95,6 @@ pub const LOOKUPS_AT_A_TIME: usize = 8;
 
 /// How many peers a datagram socket remembers as permitted. Beyond that it forgets all, and asks again.
 pub const DATAGRAM_PEERS: usize = 256;
+
+/// The longest file with certificates or a key that is read for TLS, in bytes: some hundred roots take half of it.
+pub const TLS_FILE_BYTES: u64 = 1024 * 1024;

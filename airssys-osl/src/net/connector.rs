@@ -195,6 +195,11 @@ impl TcpConnector {
         self.connect_checked(&checked).await
     }
 
+    #[cfg(feature = "tls")]
+    pub(super) fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
     /// Takes one address through the pipeline. Without room for a connection, it ends there.
     async fn attempt(&self, checked: &Checked, ip: Option<IpAddr>, has_room: bool) -> Result<Won, Error> {
         let ip = ip.ok_or_else(|| nowhere(checked))?;

@@ -161,6 +161,11 @@ impl Held {
         &self.resource
     }
 
+    #[cfg(feature = "tls")]
+    pub(super) fn rule(&self) -> &str {
+        &self.rule
+    }
+
     pub(super) fn action(&self) -> Action {
         self.action
     }

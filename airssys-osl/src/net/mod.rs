@@ -14,6 +14,8 @@ mod race;
 mod resolve;
 mod stream;
 mod subject;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod udp;
 #[cfg(target_os = "linux")]
 mod unix;

@@ -68,6 +68,16 @@ impl TcpStream {
         self.stream.socket.held.bytes()
     }
 
+    #[cfg(feature = "tls")]
+    pub(super) fn principal(&self) -> &crate::Principal {
+        self.stream.socket.held.principal()
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn rule(&self) -> &str {
+        self.stream.socket.held.rule()
+    }
+
     /// Whether it may be used, and nothing has come: neither bytes nor the end.
     pub(super) fn is_quiet(&self) -> bool {
         let quiet = || matches!(self.stream.socket.io.read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);

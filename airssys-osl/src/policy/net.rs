@@ -87,6 +87,16 @@ impl Grant {
         Self::of(grant::Form::Net(Form::Resolve(host.into())))
     }
 
+    /// Permits to trust the root certificates of the web.
+    pub fn trust_web() -> Self {
+        Self::of(grant::Form::Net(Form::TrustWeb))
+    }
+
+    /// Permits to trust certificates in files beneath `root`, a directory that is granted as well ([`Grant::fs`]).
+    pub fn trust(root: impl Into<PathBuf>) -> Self {
+        Self::of(grant::Form::Net(Form::Trust(root.into())))
+    }
+
     /// Bounds what the principal uses of the network. It permits nothing by itself.
     pub fn net_limits(limits: Limits) -> Self {
         Self::of(grant::Form::Net(Form::Limits(limits)))
@@ -141,6 +151,8 @@ pub(super) enum Form {
     Resolve(Box<str>),
     Unix { direction: Direction, root: PathBuf },
     AbstractUnix { direction: Direction, name: Box<[u8]> },
+    TrustWeb,
+    Trust(PathBuf),
     Limits(Limits),
 }
 
@@ -152,6 +164,7 @@ impl Form {
             Self::Resolve(_) => "resolve",
             Self::Unix { .. } => "unix",
             Self::AbstractUnix { .. } => "abstract_unix",
+            Self::TrustWeb | Self::Trust(_) => "trust",
             Self::Limits(_) => "net_limits",
         }
     }
@@ -175,6 +188,8 @@ pub(super) struct NetGrants {
     resolve: Names<Option<Box<str>>>,
     unix: Table<(u8, PathBuf), Box<str>>,
     abstract_unix: Table<(u8, Box<[u8]>), Box<str>>,
+    trust_web: Option<Box<str>>,
+    trust: Table<PathBuf, Box<str>>,
     pub(super) limits: Limits,
     limited: bool,
 }
@@ -237,6 +252,11 @@ impl NetGrants {
                 }
                 Ok(self.abstract_unix.insert((direction as u8, name), rule.into()).is_some())
             }
+            Form::TrustWeb => Ok(self.trust_web.replace(rule.into()).is_some()),
+            Form::Trust(root) => {
+                check_root(&root)?;
+                Ok(self.trust.insert(root, rule.into()).is_some())
+            }
             Form::Limits(limits) => {
                 self.limits = limits;
                 Ok(std::mem::replace(&mut self.limited, true))
@@ -249,6 +269,7 @@ impl NetGrants {
             Action::NetConnect | Action::NetSend => Direction::Connect,
             Action::NetListen => Direction::Listen,
             Action::NetResolve => return self.decide_lookup(resource),
+            Action::NetTrust => return self.decide_trust(resource),
             _ => return Decision::DEFAULT,
         };
         let rule = match resource {
@@ -267,6 +288,15 @@ impl NetGrants {
             _ => None,
         };
         rule.map_or(Decision::DEFAULT, Decision::allow)
+    }
+
+    fn decide_trust(&self, resource: Resource<'_>) -> Decision<'_> {
+        let rule = match resource {
+            Resource::Name("web") => self.trust_web.as_ref(),
+            Resource::Root(root) => self.trust.get(root),
+            _ => None,
+        };
+        rule.map_or(Decision::DEFAULT, |rule| Decision::allow(rule))
     }
 
     fn decide_lookup(&self, resource: Resource<'_>) -> Decision<'_> {

@@ -41,7 +41,8 @@ impl Grants {
             (
                 _,
                 Resource::Endpoint(_) | Resource::Host(_) | Resource::Unix(_) | Resource::AbstractUnix(_),
-            ) => return self.net.decide(action, resource),
+            )
+            | (Action::NetTrust, _) => return self.net.decide(action, resource),
             (Action::EnvRead, Resource::Name(name)) => self.env.get(name),
             (Action::ActorSend, Resource::Name(name)) => self.send.get(name),
             (Action::ClockRead, _) => self.clock.as_ref(),

@@ -25,6 +25,9 @@ mod net_limits;
 #[cfg(test)]
 mod net_listen;
 #[cfg(test)]
+#[cfg(feature = "tls")]
+mod net_tls;
+#[cfg(test)]
 mod net_unix;
 #[cfg(test)]
 mod race;
