@@ -1,4 +1,4 @@
-//! Measures what the door costs: a decision, and a read beside the same read without a door.
+//! Measures what the door costs: a decision, and a read and a connection beside the same without a door.
 //!
 //! `cargo run --release -p airssys-osl --example figures`. Each figure is the median of rounds that take turns, so
 //! that what else the machine does falls on all alike.
@@ -21,6 +21,9 @@ use airssys_osl::{
     policy::{Grant, Policy, Request, Resource, Rights},
 };
 
+#[path = "figures/net.rs"]
+mod net;
+
 const ROUNDS: usize = 31;
 const CALLS: usize = 2_000;
 const LEN: usize = 4096;
@@ -40,7 +43,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for principals in [10, 1_000, 10_000] {
         decisions(principals)?;
     }
-    reads().await
+    reads().await?;
+    net::echoes().await
 }
 
 fn decisions(principals: usize) -> Result<(), Box<dyn Error>> {

@@ -187,7 +187,7 @@ impl TcpConnector {
     /// As [`connect`](Self::connect).
     pub async fn connect_address(&self, address: SocketAddr) -> Result<TcpStream, Error> {
         if has_scope(address) {
-            return Err(malformed(&self.principal, &address.to_string()));
+            return Err(scoped(&self.principal, address));
         }
         let names = self.principal.account().hosts_of(address.ip());
         let host = Host::Address(address.ip());
@@ -318,6 +318,12 @@ pub(super) fn malformed(principal: &Principal, host: &str) -> Error {
     Host::parse(host).err().unwrap_or_else(|| {
         Error::new(ErrorKind::Invalid, format!("take `{}` as a host and a port", host.escape_default()))
     })
+}
+
+/// As [`malformed`], for an address with a scope.
+pub(super) fn scoped(principal: &Principal, address: SocketAddr) -> Error {
+    let text = address.to_string();
+    malformed(principal, text.rsplit_once(':').map_or(&*text, |(host, _)| host))
 }
 
 /// Whether an address says on which link it is: what that means is this machine's alone.

@@ -175,8 +175,8 @@ impl Held {
     }
 
     /// Its name, for sentences.
-    pub(super) fn name(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(&self.resource)
+    pub(super) fn name(&self) -> String {
+        Name::plain(&self.resource).escaped()
     }
 
     pub(super) fn principal(&self) -> &Principal {

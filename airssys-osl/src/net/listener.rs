@@ -2,7 +2,7 @@ use std::{fmt, io, net::SocketAddr, sync::Arc};
 
 use super::{
     TcpStream,
-    connector::{has_scope, malformed},
+    connector::{has_scope, scoped},
     held::{Opening, Socket, error},
     subject::{Subject, url},
 };
@@ -40,7 +40,7 @@ impl Principal {
     /// Panics outside of a tokio runtime with I/O and time.
     pub fn listen(&self, local: SocketAddr) -> Result<Listener, Error> {
         if has_scope(local) {
-            return Err(malformed(self, &local.to_string()));
+            return Err(scoped(self, local));
         }
         let standing = self.standing();
         self.account().configure(&standing.limits());

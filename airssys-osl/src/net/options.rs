@@ -79,7 +79,7 @@ impl Limits {
         self
     }
 
-    /// How long a connection may stay open.
+    /// How long a connection may stay open. It is looked at when the connection is used, and under whoever waits for it.
     pub const fn total_timeout(mut self, timeout: Duration) -> Self {
         self.total_timeout = timeout;
         self

@@ -80,8 +80,7 @@ impl TcpStream {
 
     /// Whether it may be used, and nothing has come: neither bytes nor the end.
     pub(super) fn is_quiet(&self) -> bool {
-        let quiet = || matches!(self.stream.socket.io.read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        self.stream.socket.check().is_ok() && quiet()
+        self.stream.socket.check().is_ok() && sys::is_quiet(&self.stream.socket.io)
     }
 
     /// Sends small pieces at once instead of waiting for more.
@@ -155,8 +154,10 @@ pub(super) struct Stream<S: Bytes> {
     /// When it was used last, and when it ends whatever happens.
     used: Instant,
     until: Instant,
-    /// Made when someone waits for the first time.
-    timer: Option<Pin<Box<Sleep>>>,
+    /// Made when someone waits for the first time. Each direction has its own: two tasks may share a connection, and a
+    /// timer wakes only the one that looked last.
+    read_timer: Option<Pin<Box<Sleep>>>,
+    write_timer: Option<Pin<Box<Sleep>>>,
     /// Wait for the rate of the principal to permit more.
     read_wait: Option<Pin<Box<Sleep>>>,
     write_wait: Option<Pin<Box<Sleep>>>,
@@ -170,7 +171,8 @@ impl<S: Bytes> Stream<S> {
             idle: limits.idle_timeout,
             used: now,
             until: after(now, limits.total_timeout),
-            timer: None,
+            read_timer: None,
+            write_timer: None,
             read_wait: None,
             write_wait: None,
         }
@@ -188,7 +190,9 @@ impl<S: Bytes> Stream<S> {
         }
         loop {
             if self.socket.io.poll_readable(cx)?.is_pending() {
-                return self.poll_timer(cx);
+                let deadline = self.deadline();
+                ready!(poll_timer(&mut self.read_timer, deadline, cx));
+                return Poll::Ready(Err(self.socket.time_out()));
             }
             let flow = &self.socket.held.principal().account().received;
             let may = ready!(poll_flow(flow, want, &mut self.read_wait, cx));
@@ -225,7 +229,9 @@ impl<S: Bytes> Stream<S> {
         }
         loop {
             if self.socket.io.poll_writable(cx)?.is_pending() {
-                return self.poll_timer(cx);
+                let deadline = self.deadline();
+                ready!(poll_timer(&mut self.write_timer, deadline, cx));
+                return Poll::Ready(Err(self.socket.time_out()));
             }
             let flow = &self.socket.held.principal().account().sent;
             let may = ready!(poll_flow(flow, want, &mut self.write_wait, cx));
@@ -255,21 +261,23 @@ impl<S: Bytes> Stream<S> {
         self.socket.check()
     }
 
-    /// Waits for the limits of time, beside someone who waits for bytes.
-    ///
-    /// Two tasks may share a connection, and the timer wakes only the one that looked last. That is enough: it cuts the
-    /// connection, which wakes the other.
-    fn poll_timer<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let deadline = after(self.used, self.idle).min(self.until);
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        loop {
-            ready!(timer.as_mut().poll(cx));
-            if Instant::now() >= deadline {
-                return Poll::Ready(Err(self.socket.time_out()));
-            }
+    /// When it ends by itself, as far as is known now.
+    fn deadline(&self) -> Instant {
+        after(self.used, self.idle).min(self.until)
+    }
+}
+
+/// Waits for the limits of time, beside someone who waits for bytes.
+fn poll_timer(timer: &mut Option<Pin<Box<Sleep>>>, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+    // It was set for what was known then; since, something may have gone through.
+    while Instant::now() < deadline {
+        ready!(timer.as_mut().poll(cx));
+        if Instant::now() < deadline {
             timer.as_mut().reset(deadline);
         }
     }
+    Poll::Ready(())
 }
 
 /// Waits until some bytes may go.

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use super::{
     Host,
     account::Flow,
-    connector::{check, has_scope, malformed},
+    connector::{check, has_scope, scoped},
     held::{Opening, Socket, error},
     subject::{Subject, url},
 };
@@ -82,7 +82,7 @@ impl Principal {
     /// Panics outside of a tokio runtime with I/O and time.
     pub async fn udp_bind(&self, local: SocketAddr) -> Result<UdpSocket, Error> {
         if has_scope(local) {
-            return Err(malformed(self, &local.to_string()));
+            return Err(scoped(self, local));
         }
         let subject = Subject::endpoint(Protocol::Udp, [], local);
         let resource = url(Protocol::Udp, Host::Address(local.ip()), local.port());

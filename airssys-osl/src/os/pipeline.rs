@@ -289,7 +289,7 @@ impl<'a> Name<'a> {
 
     /// The whole name for a sentence. It may come from a guest: what would steer a terminal or turn the line around is
     /// escaped.
-    fn escaped(self) -> String {
+    pub(crate) fn escaped(self) -> String {
         let mut bytes = Vec::new();
         self.write(&mut bytes);
         let mut text = String::with_capacity(bytes.len());

@@ -8,7 +8,7 @@ use std::{
 
 use rustix::{
     io::Errno,
-    net::{self, AddressFamily, Shutdown, SocketFlags, SocketType, sockopt},
+    net::{self, AddressFamily, RecvFlags, Shutdown, SocketFlags, SocketType, sockopt},
 };
 use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
 
@@ -90,6 +90,12 @@ pub(crate) fn connect_unix_datagram(address: &Path) -> io::Result<UnixDatagram> 
 /// `address` begins with a NUL.
 pub(crate) fn listen_abstract(address: &Path) -> io::Result<UnixListener> {
     UnixListener::bind(address)
+}
+
+/// Whether nothing has come on a connection, neither bytes nor the end. It asks the kernel, not what tokio has heard.
+pub(crate) fn is_quiet(stream: &TcpStream) -> bool {
+    let mut byte = [0_u8];
+    matches!(net::recv(stream, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT), Err(Errno::AGAIN))
 }
 
 pub(crate) fn set_nodelay(stream: &TcpStream, on: bool) -> io::Result<()> {

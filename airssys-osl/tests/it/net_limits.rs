@@ -218,6 +218,31 @@ async fn one_half_that_times_out_ends_the_other() {
     assert_eq!(writing.await.unwrap().kind(), io::ErrorKind::TimedOut);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_half_that_waited_once_does_not_take_the_timer_with_it() {
+    let (server, accepted) = silent_server().await;
+    let limits = Limits::new().idle_timeout(Duration::from_secs(5));
+    let net = Net::new([loopback(), Grant::net_limits(limits)]);
+    let stream = net.principal().tcp_connector().connect("127.0.0.1", server.port()).await.unwrap();
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let start = Instant::now();
+    let reading = tokio::spawn(async move { reader.read(&mut [0]).await });
+    settle().await;
+    // It waits for room in the buffers, and is given up: whoever reads still hears of the silence.
+    let writing = tokio::spawn(async move {
+        let block = vec![0; 1 << 20];
+        let waits = async { while writer.write_all(&block).await.is_ok() {} };
+        tokio::time::timeout(Duration::from_secs(1), waits).await.unwrap_err();
+        std::future::pending::<()>().await;
+    });
+    let read =
+        tokio::time::timeout(Duration::from_secs(60), reading).await.expect("the silence ends").unwrap();
+    assert_eq!(read.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    assert_eq!(start.elapsed().as_secs(), 5);
+    writing.abort();
+    accepted.abort();
+}
+
 async fn timed_transfer(limits: Limits, bytes: usize, send: bool) -> Duration {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
