@@ -43,8 +43,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for principals in [10, 1_000, 10_000] {
         decisions(principals)?;
     }
+    for grants in [10, 100, 1_000] {
+        net::decisions(grants)?;
+    }
     reads().await?;
-    net::echoes().await
+    // On a runtime of one thread: that of this one would hand each wake-up from core to core, and the figures would be
+    // those of the scheduler.
+    tokio::task::block_in_place(net::run)
 }
 
 fn decisions(principals: usize) -> Result<(), Box<dyn Error>> {

@@ -8,24 +8,59 @@ use std::{
 };
 
 use airssys_osl::{
-    Os,
+    Action, Os,
     audit::{Log, LogOptions, Sink},
     net::TcpConnector,
-    policy::{Grant, Policy, Ports, Protocol},
+    policy::{Endpoint, Grant, Policy, Ports, Protocol, Request, Resource},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
 
-use super::{Discard, ROUNDS, median, report};
+use super::{Discard, ROUNDS, median, report, time_each};
 
 /// Few enough that the closed ones do not use up the ports of the machine.
 const CONNECTIONS: usize = 100;
 const EXCHANGES: usize = 1_000;
 const LEN: usize = 1024;
 
-pub(super) async fn echoes() -> Result<(), Box<dyn Error>> {
+/// How long a decision takes for one principal with many grants on the network.
+pub(super) fn decisions(grants: usize) -> Result<(), Box<dyn Error>> {
+    let hosts =
+        (0..grants / 2).map(|number| Grant::connect(Protocol::Tcp, format!("h{number}.example.com"), 443));
+    let blocks = (0..grants / 2).map(|number| {
+        let block = format!("10.{}.{}.0/{}", number / 256, number % 256, 24 + number % 4);
+        Grant::connect(Protocol::Tcp, block, 5432)
+    });
+    let policy = Policy::builder().principal("p", hosts.chain(blocks)).build()?;
+    let by_name =
+        |host| Endpoint { protocol: Protocol::Tcp, host, address: [93, 184, 215, 14].into(), port: 443 };
+    let by_block =
+        Endpoint { protocol: Protocol::Tcp, host: None, address: [10, 0, 2, 1].into(), port: 5432 };
+    let decide = |endpoint| {
+        let resource = Resource::Endpoint(endpoint);
+        policy.decide(&Request { principal: "p", action: Action::NetConnect, resource }).verdict
+    };
+    let calls = [(); 2_000];
+    let named = time_each(&calls, |()| decide(by_name(Some("h3.example.com"))));
+    let blocked = time_each(&calls, |()| decide(by_block));
+    let denied = time_each(&calls, |()| decide(by_name(Some("a.b.c.example.org"))));
+    println!("{grants:>6} grants on the network: by host {named:?}, by block {blocked:?}, denied {denied:?}");
+    Ok(())
+}
+
+pub(super) fn run() -> Result<(), Box<dyn Error>> {
+    let measure = || -> Result<(), String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| error.to_string())?;
+        runtime.block_on(echoes()).map_err(|error| error.to_string())
+    };
+    thread::scope(|scope| scope.spawn(measure).join()).map_err(|_| "the measuring thread panicked")??;
+    Ok(())
+}
+
+async fn echoes() -> Result<(), Box<dyn Error>> {
     let server = serve()?;
     let tmp = tempfile::tempdir()?;
     let plain = connector(Discard)?;
@@ -87,11 +122,13 @@ async fn echo(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> std::io::Re
 
 /// A server by tokio, on a thread of its own.
 fn serve() -> Result<SocketAddr, Box<dyn Error>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     thread::spawn(move || {
         runtime.block_on(async {
+            let Ok(listener) = TcpListener::from_std(listener) else { return };
             while let Ok((mut stream, _)) = listener.accept().await {
                 tokio::spawn(async move { while echo_back(&mut stream).await.is_ok() {} });
             }

@@ -171,8 +171,42 @@ impl fmt::Display for Class {
 
 /// The class and the block of an address that is not global.
 pub(crate) fn special(address: IpAddr) -> Option<(Class, &'static Cidr)> {
-    let rows = if address.is_ipv4() { V4 } else { V6 };
+    let (rows, touched, first) = match address {
+        IpAddr::V4(address) => (V4, &TOUCHED_V4, address.octets()[0]),
+        IpAddr::V6(address) => (V6, &TOUCHED_V6, address.octets()[0]),
+    };
+    // Most addresses are global, and their first byte tells.
+    if !touched.get(usize::from(first)).copied().unwrap_or(true) {
+        return None;
+    }
     rows.iter().find(|row| row.block.contains(address)).map(|row| (row.class, &row.block))
+}
+
+/// By the first byte of an address: whether there is a row for any that begins like this.
+static TOUCHED_V4: [bool; 256] = touched(V4);
+static TOUCHED_V6: [bool; 256] = touched(V6);
+
+#[expect(clippy::indexing_slicing, reason = "it runs when the crate is compiled")]
+const fn touched(rows: &[Row]) -> [bool; 256] {
+    let mut touched = [false; 256];
+    let mut row = 0;
+    while row < rows.len() {
+        let block = rows[row].block;
+        let mut byte = 0;
+        while byte < 256 {
+            let first = match block.network() {
+                IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(byte as u8, 0, 0, 0)),
+                IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::new((byte as u16) << 8, 0, 0, 0, 0, 0, 0, 0)),
+            };
+            let bits = if block.prefix() < 8 { block.prefix() } else { 8 };
+            if Cidr::around(block.network(), bits).contains(first) {
+                touched[byte] = true;
+            }
+            byte += 1;
+        }
+        row += 1;
+    }
+    touched
 }
 
 /// The IPv4 addresses that an IPv6 address carries: where a packet to it may come out.
@@ -318,6 +352,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_first_byte_hides_nothing(address in any::<IpAddr>()) {
+            let rows = if address.is_ipv4() { V4 } else { V6 };
+            let row = rows.iter().find(|row| row.block.contains(address));
+            prop_assert_eq!(special(address).map(|(_, block)| block), row.map(|row| &row.block));
+        }
+
         /// Written a second time, from what the standard library knows.
         #[test]
         fn what_the_standard_library_calls_special_is_special(bits in any::<u32>()) {

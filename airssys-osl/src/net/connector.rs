@@ -3,12 +3,13 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use tokio::time::timeout;
 
 use super::{
-    Host, HostName, KeepAlive, TcpStream,
+    Host, HostName, KeepAlive, Limits, TcpStream,
     account::Slot,
     held::Opening,
     race::{interleave, race},
@@ -43,6 +44,8 @@ pub struct Checked {
     pub(super) names: Box<[HostName]>,
     port: u16,
     pub(super) addresses: Box<[IpAddr]>,
+    /// How it is called in records.
+    pub(super) resource: Arc<str>,
 }
 
 /// A connection that an attempt won.
@@ -51,6 +54,7 @@ struct Won {
     address: SocketAddr,
     rule: Box<str>,
     epoch: u32,
+    peer: Box<str>,
 }
 
 impl Principal {
@@ -148,22 +152,25 @@ impl TcpConnector {
         let limits = self.principal.standing().limits();
         self.principal.account().configure(&limits);
         let slot = self.principal.account().try_slot();
-        let v6_first = checked.addresses.first().is_some_and(IpAddr::is_ipv6);
-        let addresses = interleave(checked.addresses.iter().copied(), |ip| ip.is_ipv6() == v6_first);
         let Some(slot) = slot else {
-            let first = addresses.first().copied();
+            let first = checked.addresses.first().copied();
             return Err(self.attempt(checked, first, false).await.err().unwrap_or_else(|| nowhere(checked)));
         };
-        let attempts = addresses.into_iter().map(|address| self.attempt(checked, Some(address), true));
-        let won = match timeout(limits.connect_timeout, race(attempts, NET_ATTEMPT_DELAY)).await {
+        let won = match &*checked.addresses {
+            // Most hosts have one address that is permitted, and there is nothing to race.
+            [only] => {
+                timeout(limits.connect_timeout, self.attempt(checked, Some(*only), true)).await.map(Some)
+            }
+            several => timeout(limits.connect_timeout, self.race(checked, several)).await,
+        };
+        let won = match won {
             Ok(Some(won)) => won?,
             Ok(None) => return Err(nowhere(checked)),
             Err(_late) => {
-                let late = io::Error::from_raw_os_error(sys::errno::TIMED_OUT);
-                return Err(Error::io(format!("connect to `{}`", checked.url(Protocol::Tcp)), late));
+                return Err(Error::io(format!("connect to `{}`", checked.resource), timed_out()));
             }
         };
-        let stream = self.open(checked, won, slot)?;
+        let stream = self.open(checked, won, slot, &limits);
         if self.nodelay {
             stream.set_nodelay(true)?;
         }
@@ -191,13 +198,23 @@ impl TcpConnector {
         }
         let names = self.principal.account().hosts_of(address.ip());
         let host = Host::Address(address.ip());
-        let checked = Checked { host, names, port: address.port(), addresses: [address.ip()].into() };
+        let (port, addresses) = (address.port(), [address.ip()].into());
+        let resource = url(Protocol::Tcp, &host, port).into();
+        let checked = Checked { host, names, port, addresses, resource };
         self.connect_checked(&checked).await
     }
 
     #[cfg(feature = "tls")]
     pub(super) fn principal(&self) -> &Principal {
         &self.principal
+    }
+
+    /// Tries all addresses, the families in turns.
+    async fn race(&self, checked: &Checked, addresses: &[IpAddr]) -> Option<Result<Won, Error>> {
+        let v6_first = addresses.first().is_some_and(IpAddr::is_ipv6);
+        let addresses = interleave(addresses.iter().copied(), |ip| ip.is_ipv6() == v6_first);
+        let attempts = addresses.into_iter().map(|address| self.attempt(checked, Some(address), true));
+        race(attempts, NET_ATTEMPT_DELAY).await
     }
 
     /// Takes one address through the pipeline. Without room for a connection, it ends there.
@@ -207,39 +224,41 @@ impl TcpConnector {
         let standing = self.principal.standing();
         let subject = Subject::endpoint(Protocol::Tcp, &*checked.names, address);
         let decision = subject.decide(&standing, Action::NetConnect);
-        let (resource, peer) = (checked.url(Protocol::Tcp), address.to_string());
+        let peer = address.to_string();
         let operation = Operation {
             other: Some(Name::plain(peer.as_bytes())),
             mutates: has_room,
-            ..self.principal.operation(Action::NetConnect, resource.as_bytes())
+            ..self.principal.operation(Action::NetConnect, checked.resource.as_bytes())
         };
         let execute = async {
             if !has_room {
                 return Err(Fault::TooMany);
             }
-            let connected = timeout(NET_ATTEMPT_TIMEOUT, sys::connect(address)).await;
-            let io = connected.map_err(|_| Fault::errno(sys::errno::TIMED_OUT))?.map_err(Fault::Os)?;
-            Ok(Done::new(io))
+            let connecting = sys::connect(address);
+            let connected = match &*checked.addresses {
+                // The limit of all is the limit of the only one.
+                [_] => connecting.await,
+                _ => timeout(NET_ATTEMPT_TIMEOUT, connecting).await.unwrap_or_else(|_| Err(timed_out())),
+            };
+            connected.map(Done::new).map_err(Fault::Os)
         };
         let io = operation.run(decision, standing.epoch, execute).await?;
-        Ok(Won { io, address, rule: decision.rule.into(), epoch: standing.epoch })
+        Ok(Won { io, address, rule: decision.rule.into(), epoch: standing.epoch, peer: peer.into() })
     }
 
-    fn open(&self, checked: &Checked, won: Won, slot: Slot) -> Result<TcpStream, Error> {
-        let Won { io, address, rule, epoch } = won;
+    fn open(&self, checked: &Checked, won: Won, slot: Slot, limits: &Limits) -> TcpStream {
+        let Won { io, address, rule, epoch, peer } = won;
         let opening = Opening {
             principal: &self.principal,
             action: Action::NetConnect,
             subject: Subject::endpoint(Protocol::Tcp, &*checked.names, address),
-            resource: checked.url(Protocol::Tcp).into_bytes().into(),
-            peer: address.to_string().into(),
-            rule: &rule,
+            resource: Arc::<str>::clone(&checked.resource).into(),
+            peer,
+            rule,
             epoch,
             slot,
         };
-        let limits = self.principal.standing().limits();
-        let opened = TcpStream::new(io, address, &limits, opening);
-        opened.map_err(|error| Error::io(format!("connect to `{}`", checked.url(Protocol::Tcp)), error))
+        TcpStream::new(io, address, limits, opening)
     }
 }
 
@@ -257,10 +276,6 @@ impl Checked {
     /// The addresses that are permitted, the best first; never empty.
     pub fn addresses(&self) -> &[IpAddr] {
         &self.addresses
-    }
-
-    pub(super) fn url(&self, protocol: Protocol) -> String {
-        url(protocol, &self.host, self.port)
     }
 }
 
@@ -287,7 +302,7 @@ pub(super) async fn check(
         Protocol::Udp => Action::NetSend,
     };
     let standing = principal.standing();
-    let resource = url(protocol, &host, port);
+    let resource: Arc<str> = url(protocol, &host, port).into();
     let (mut permitted, mut denied) = (Vec::new(), None);
     for ip in addresses {
         let address = SocketAddr::new(ip, port);
@@ -304,7 +319,7 @@ pub(super) async fn check(
         let error = operation.deny(decision.rule, standing.epoch);
         denied.get_or_insert(error);
     }
-    let checked = Checked { host, names, port, addresses: permitted.into() };
+    let checked = Checked { host, names, port, addresses: permitted.into(), resource };
     match denied {
         Some(denied) if checked.addresses.is_empty() => Err(denied),
         _ => Ok(checked),
@@ -331,8 +346,12 @@ pub(super) fn has_scope(address: SocketAddr) -> bool {
     matches!(address, SocketAddr::V6(address) if address.scope_id() != 0)
 }
 
+fn timed_out() -> io::Error {
+    io::Error::from_raw_os_error(sys::errno::TIMED_OUT)
+}
+
 fn nowhere(checked: &Checked) -> Error {
-    Error::new(ErrorKind::NotFound, format!("connect to `{}`", checked.url(Protocol::Tcp)))
+    Error::new(ErrorKind::NotFound, format!("connect to `{}`", checked.resource))
 }
 
 fn split_authority(authority: &str, default_port: u16) -> Option<(&str, u16)> {

@@ -32,7 +32,7 @@ pub(super) struct Held {
     action: Action,
     subject: Subject,
     /// Its name in records, and that of its peer.
-    resource: Box<[u8]>,
+    resource: Arc<[u8]>,
     peer: Box<str>,
     /// The rule that permitted it.
     rule: Box<str>,
@@ -57,9 +57,9 @@ pub(super) struct Opening<'a> {
     pub(super) principal: &'a Principal,
     pub(super) action: Action,
     pub(super) subject: Subject,
-    pub(super) resource: Box<[u8]>,
+    pub(super) resource: Arc<[u8]>,
     pub(super) peer: Box<str>,
-    pub(super) rule: &'a str,
+    pub(super) rule: Box<str>,
     pub(super) epoch: u32,
     pub(super) slot: Slot,
 }
@@ -74,7 +74,7 @@ impl<S: Shut + Send + Sync + 'static> Socket<S> {
             subject,
             resource,
             peer,
-            rule: rule.into(),
+            rule,
             epoch: AtomicU32::new(epoch),
             opened_ns: sys::monotonic_ns(),
             received: AtomicU64::new(0),
@@ -157,7 +157,7 @@ pub(super) fn error(what: impl Into<Box<str>>, error: io::Error) -> Error {
 }
 
 impl Held {
-    pub(super) fn resource(&self) -> &[u8] {
+    pub(super) fn resource(&self) -> &Arc<[u8]> {
         &self.resource
     }
 

@@ -60,7 +60,7 @@ impl Principal {
             subject,
             resource: url(Protocol::Tcp, super::Host::Address(bound.ip()), bound.port()).into_bytes().into(),
             peer: "".into(),
-            rule: decision.rule,
+            rule: decision.rule.into(),
             epoch: standing.epoch,
             slot,
         };
@@ -115,13 +115,13 @@ impl Listener {
             principal,
             action: Action::NetListen,
             subject: held.subject().clone(),
-            resource: held.resource().into(),
+            resource: held.resource().clone(),
             peer: from.into(),
-            rule: decision.rule,
+            rule: decision.rule.into(),
             epoch: standing.epoch,
             slot,
         };
-        TcpStream::new(io, peer, &standing.limits(), opening).map_err(|failed| error(accepting(), failed))
+        Ok(TcpStream::new(io, peer, &standing.limits(), opening))
     }
 
     /// A listener that was cut refuses because of that. Other refusals, such as too many descriptors, pass.

@@ -36,7 +36,7 @@ pub(super) async fn race<T, E, F>(
 where
     F: Future<Output = Result<T, E>>,
 {
-    let mut waiting = attempts.into_iter();
+    let mut waiting = attempts.into_iter().peekable();
     let mut running: Vec<(usize, Pin<Box<F>>)> = Vec::new();
     let mut failure: Option<(usize, E)> = None;
     let mut started = 0;
@@ -48,7 +48,8 @@ where
                 return Poll::Ready(Some(Ok(won)));
             }
             let none_failed = !running.is_empty() && running.len() == before;
-            if none_failed && next.as_mut().poll(cx).is_pending() {
+            // A timer costs a wake-up of whoever sleeps on it: none is set where there is nothing to start.
+            if none_failed && (waiting.peek().is_none() || next.as_mut().poll(cx).is_pending()) {
                 return Poll::Pending;
             }
             match waiting.next() {

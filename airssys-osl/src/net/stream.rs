@@ -38,7 +38,6 @@ use crate::{
 /// As tokio's own stream: a read or a write that was dropped moved nothing.
 pub struct TcpStream {
     stream: Stream<tokio::net::TcpStream>,
-    local: SocketAddr,
     peer: SocketAddr,
 }
 
@@ -48,14 +47,17 @@ impl TcpStream {
         peer: SocketAddr,
         limits: &Limits,
         opening: Opening<'_>,
-    ) -> io::Result<Self> {
-        let local = io.local_addr()?;
-        Ok(Self { stream: Stream::new(Socket::hold(io, opening), limits), local, peer })
+    ) -> Self {
+        Self { stream: Stream::new(Socket::hold(io, opening), limits), peer }
     }
 
     /// The address of this end.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.local
+    ///
+    /// # Errors
+    ///
+    /// [`Io`](crate::ErrorKind::Io): the operating system refused.
+    pub fn local_addr(&self) -> Result<SocketAddr, Error> {
+        self.stream.socket.io.local_addr().map_err(|error| self.error("tell the address of", error))
     }
 
     /// The address of the other end: the one that was decided.
@@ -114,6 +116,8 @@ pub(super) trait Bytes: Shut + Send + Sync + 'static {
     fn read_into(&self, buffer: &mut ReadBuf<'_>) -> io::Result<usize>;
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize>;
     fn write(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize>;
+    /// As [`write`](Self::write), of one buffer, without knowing whether the socket is writable.
+    fn write_now(&self, buffer: &[u8]) -> io::Result<usize>;
 }
 
 macro_rules! bytes {
@@ -135,6 +139,10 @@ macro_rules! bytes {
                 self.try_read(buffer)
             }
 
+            fn write_now(&self, buffer: &[u8]) -> io::Result<usize> {
+                sys::send_now(self, buffer)
+            }
+
             fn write(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
                 match buffers {
                     [one] => self.try_write(one),
@@ -151,6 +159,8 @@ bytes!(tokio::net::TcpStream, tokio::net::UnixStream);
 pub(super) struct Stream<S: Bytes> {
     pub(super) socket: Arc<Socket<S>>,
     idle: Duration,
+    /// Whether nothing was written yet.
+    fresh: bool,
     /// When it was used last, and when it ends whatever happens.
     used: Instant,
     until: Instant,
@@ -169,6 +179,7 @@ impl<S: Bytes> Stream<S> {
         Self {
             socket,
             idle: limits.idle_timeout,
+            fresh: true,
             used: now,
             until: after(now, limits.total_timeout),
             read_timer: None,
@@ -228,18 +239,24 @@ impl<S: Bytes> Stream<S> {
             return Poll::Ready(Ok(0));
         }
         loop {
-            if self.socket.io.poll_writable(cx)?.is_pending() {
+            let fresh = std::mem::take(&mut self.fresh);
+            if !fresh && self.socket.io.poll_writable(cx)?.is_pending() {
                 let deadline = self.deadline();
                 ready!(poll_timer(&mut self.write_timer, deadline, cx));
                 return Poll::Ready(Err(self.socket.time_out()));
             }
             let flow = &self.socket.held.principal().account().sent;
             let may = ready!(poll_flow(flow, want, &mut self.write_wait, cx));
-            let written = if may == want {
+            let first = || {
+                let first = buffers.iter().find(|buffer| !buffer.is_empty()).map_or(&[][..], |buffer| buffer);
+                first.get(..may).unwrap_or(first)
+            };
+            let written = if fresh {
+                self.socket.io.write_now(first())
+            } else if may == want {
                 self.socket.io.write(buffers)
             } else {
-                let first = buffers.iter().find(|buffer| !buffer.is_empty()).map_or(&[][..], |buffer| buffer);
-                self.socket.io.write(&[IoSlice::new(first.get(..may).unwrap_or(first))])
+                self.socket.io.write(&[IoSlice::new(first())])
             };
             flow.put_back(may - written.as_ref().map_or(0, |written| *written));
             match written {

@@ -57,7 +57,7 @@ impl Principal {
     /// Panics outside of a tokio runtime with I/O and time.
     pub async fn udp_connect(&self, host: &str, port: u16) -> Result<UdpSocket, Error> {
         let checked = check(self, Protocol::Udp, host, port).await?;
-        let resource = checked.url(Protocol::Udp);
+        let resource = checked.resource.to_string();
         let ip = checked.addresses.first().copied();
         let ip = ip.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("connect to `{resource}`")))?;
         let peer = SocketAddr::new(ip, port);
@@ -126,7 +126,7 @@ impl Principal {
             subject,
             resource: resource.into_bytes().into(),
             peer: to.into(),
-            rule: decision.rule,
+            rule: decision.rule.into(),
             epoch: standing.epoch,
             slot,
         };

@@ -41,7 +41,7 @@ struct Plan<'a> {
     principal: &'a Principal,
     action: Action,
     subject: Subject,
-    resource: Box<[u8]>,
+    resource: Arc<[u8]>,
     /// The handle itself permits no more than this, whatever policy says.
     narrowed: bool,
 }
@@ -245,7 +245,7 @@ impl Plan<'_> {
             subject,
             resource,
             peer: "".into(),
-            rule: decision.rule,
+            rule: decision.rule.into(),
             epoch: standing.epoch,
             slot,
         };
@@ -292,9 +292,9 @@ impl UnixListener {
             principal,
             action: held.action(),
             subject: held.subject().clone(),
-            resource: held.resource().into(),
+            resource: held.resource().clone(),
             peer: peer.into(),
-            rule: decision.rule,
+            rule: decision.rule.into(),
             epoch: standing.epoch,
             slot,
         };

@@ -352,7 +352,17 @@ impl Peers {
     fn decide_one(&self, endpoint: &Endpoint<'_>, address: IpAddr) -> Decision<'_> {
         let fits = |rule: &&Rule| rule.protocol == endpoint.protocol && rule.ports.contains(endpoint.port);
         let special = special(address);
-        let mut names = false;
+        let by_name = || match endpoint.host {
+            Some(host) => self.names.of(host).flatten().find(fits),
+            None => self.names.every.iter().find(fits),
+        };
+        // A name reaches only what is global, and there it is the shorter way.
+        if special.is_none()
+            && let Some(rule) = by_name()
+        {
+            return Decision::allow(&rule.rule);
+        }
+        let mut wider = false;
         for prefix in &self.prefixes {
             let block = Cidr::around(address, *prefix);
             if block.prefix() != *prefix {
@@ -362,19 +372,14 @@ impl Peers {
                 continue;
             };
             match special {
-                Some((_, special)) if !special.covers(&block) => names = true,
+                Some((_, special)) if !special.covers(&block) => wider = true,
                 _ => return Decision::allow(&rule.rule),
             }
         }
-        let by_name = match endpoint.host {
-            Some(host) => self.names.of(host).flatten().find(fits),
-            None => self.names.every.iter().find(fits),
-        };
-        match (by_name, special) {
-            (Some(rule), None) => Decision::allow(&rule.rule),
-            (Some(_), Some((class, _))) => Decision::deny(class.rule()),
-            (None, Some((class, _))) if names => Decision::deny(class.rule()),
-            (None, _) => Decision::DEFAULT,
+        match special {
+            // Something would permit it, if it were global.
+            Some((class, _)) if wider || by_name().is_some() => Decision::deny(class.rule()),
+            _ => Decision::DEFAULT,
         }
     }
 }

@@ -7,8 +7,9 @@ use std::{
 };
 
 use rustix::{
+    fd::AsFd,
     io::Errno,
-    net::{self, AddressFamily, RecvFlags, Shutdown, SocketFlags, SocketType, sockopt},
+    net::{self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, sockopt},
 };
 use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
 
@@ -58,8 +59,28 @@ pub(crate) fn lookup(host: &str) -> io::Result<Vec<IpAddr>> {
     Ok(addresses)
 }
 
+/// Connects. Where the peer is near the kernel is done at once, and nothing waits.
 pub(crate) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    TcpStream::connect(address).await
+    let socket = socket(address, SocketType::STREAM)?;
+    let connected = match net::connect(&socket, &address) {
+        Ok(()) => true,
+        // A signal does not stop it: it goes on in the kernel.
+        Err(Errno::INPROGRESS | Errno::INTR) => false,
+        Err(error) => return Err(error.into()),
+    };
+    let stream = TcpStream::from_std(socket.into())?;
+    if !connected {
+        stream.writable().await?;
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
+    }
+    Ok(stream)
+}
+
+/// Sends without asking tokio whether it can: a new connection is writable before anyone has heard of it.
+pub(crate) fn send_now(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    Ok(net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
 }
 
 pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
