@@ -264,7 +264,7 @@ impl TlsAcceptor {
     /// Dropping the future closes the connection; the record then says `cancelled`.
     pub async fn accept(&self, tcp: TcpStream) -> Result<TlsStream, Error> {
         let (principal, peer, local) =
-            (tcp.principal().clone(), tcp.peer_addr().to_string(), tcp.local_addr());
+            (tcp.principal().clone(), tcp.peer_addr().to_string(), tcp.local_addr()?);
         let (resource, permitted) = (format!("tls://{local}"), tcp.rule().to_owned());
         let operation = Operation {
             other: Some(Name::plain(peer.as_bytes())),
