@@ -63,8 +63,8 @@
 //! # What it does not do
 //!
 //! It does not look into what is said: a host that is permitted can still be asked to fetch something else. It trusts the
-//! system's resolver with names, not with addresses. Sockets work on Unix systems, UNIX sockets on Linux; elsewhere only
-//! what is pure is here.
+//! system's resolver with names, not with addresses. Sockets are for Unix systems, and tried on Linux; UNIX sockets beneath
+//! a directory are for Linux. Elsewhere only what is pure is here.
 //!
 //! [`Dir::connect_unix`]: crate::fs::Dir::connect_unix
 //! [`Dir::connect_unix_datagram`]: crate::fs::Dir::connect_unix_datagram
@@ -88,18 +88,26 @@ mod account;
 pub mod address;
 mod bucket;
 mod cidr;
+#[cfg(unix)]
 mod connector;
+#[cfg(unix)]
 mod held;
 mod host;
+#[cfg(unix)]
 mod listener;
 mod options;
+#[cfg(unix)]
 mod pool;
+#[cfg(unix)]
 mod race;
 mod resolve;
+#[cfg(unix)]
 mod stream;
+#[cfg(unix)]
 mod subject;
-#[cfg(feature = "tls")]
+#[cfg(all(unix, feature = "tls"))]
 pub mod tls;
+#[cfg(unix)]
 mod udp;
 #[cfg(target_os = "linux")]
 mod unix;
@@ -112,12 +120,15 @@ pub(crate) use self::{
 };
 pub use self::{
     cidr::Cidr,
-    connector::{Checked, TcpConnector},
     host::{Host, HostName},
-    listener::Listener,
     options::{KeepAlive, Limits},
-    pool::{Pool, PoolOptions, Pooled},
     resolve::{Answer, Lookup, LookupSlot, Resolve, SystemResolver},
+};
+#[cfg(unix)]
+pub use self::{
+    connector::{Checked, TcpConnector},
+    listener::Listener,
+    pool::{Pool, PoolOptions, Pooled},
     stream::TcpStream,
     udp::UdpSocket,
 };

@@ -11,12 +11,12 @@ mod net;
 #[cfg(not(target_os = "linux"))]
 mod unsupported;
 
-pub(crate) use self::ambient::{read_ambient, variable};
+pub(crate) use self::ambient::{lookup, read_ambient, variable};
 #[cfg(target_os = "linux")]
 pub(crate) use self::linux::*;
 #[cfg(unix)]
 pub(crate) use self::net::{
-    Shut, bind_udp, connect, connect_unix, connect_unix_datagram, is_quiet, listen, listen_abstract, lookup,
+    Shut, bind_udp, connect, connect_unix, connect_unix_datagram, is_quiet, listen, listen_abstract,
     send_now, set_keep_alive, set_nodelay,
 };
 #[cfg(not(target_os = "linux"))]

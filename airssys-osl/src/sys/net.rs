@@ -1,15 +1,11 @@
 //! Sockets, by tokio and `rustix`.
 
-use std::{
-    io,
-    net::{IpAddr, SocketAddr, ToSocketAddrs as _},
-    path::Path,
-};
+use std::{io, net::SocketAddr, path::Path};
 
 use rustix::{
-    fd::AsFd,
+    fd::{AsFd, OwnedFd},
     io::Errno,
-    net::{self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, sockopt},
+    net::{self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketType, sockopt},
 };
 use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
 
@@ -48,17 +44,6 @@ macro_rules! shut {
 
 shut!(TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream);
 
-/// Asks the system for the addresses of a host, on the caller's thread.
-pub(crate) fn lookup(host: &str) -> io::Result<Vec<IpAddr>> {
-    let mut addresses: Vec<IpAddr> = Vec::new();
-    for address in (host, 0).to_socket_addrs()?.map(|found| found.ip()) {
-        if !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    }
-    Ok(addresses)
-}
-
 /// Connects. Where the peer is near the kernel is done at once, and nothing waits.
 pub(crate) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = socket(address, SocketType::STREAM)?;
@@ -80,7 +65,12 @@ pub(crate) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 
 /// Sends without asking tokio whether it can: a new connection is writable before anyone has heard of it.
 pub(crate) fn send_now(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
-    Ok(net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
+    // Elsewhere no flag holds the signal back, and the standard library has the program ignore it.
+    #[cfg(target_os = "linux")]
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    #[cfg(not(target_os = "linux"))]
+    let flags = SendFlags::DONTWAIT;
+    Ok(net::send(socket, bytes, flags)?)
 }
 
 pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -133,14 +123,27 @@ pub(crate) fn set_keep_alive(stream: &TcpStream, keep_alive: Option<KeepAlive>) 
     Ok(())
 }
 
-fn socket(address: SocketAddr, kind: SocketType) -> io::Result<rustix::fd::OwnedFd> {
+fn socket(address: SocketAddr, kind: SocketType) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = net::socket_with(family, kind, flags, None)?;
+    let socket = open_socket(family, kind)?;
     if address.is_ipv6() {
         // `::` shall be what was decided: no IPv4 address, which `0.0.0.0` names.
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
+    Ok(socket)
+}
+
+#[cfg(target_os = "linux")]
+fn open_socket(family: AddressFamily, kind: SocketType) -> io::Result<OwnedFd> {
+    let flags = net::SocketFlags::CLOEXEC | net::SocketFlags::NONBLOCK;
+    Ok(net::socket_with(family, kind, flags, None)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_socket(family: AddressFamily, kind: SocketType) -> io::Result<OwnedFd> {
+    let socket = net::socket(family, kind, None)?;
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&socket, true)?;
     Ok(socket)
 }
 
