@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use airssys_osl::{
     Action, ErrorKind,
-    limits::{ADDRESSES_PER_HOST, LOOKUPS_AT_A_TIME},
+    limits::{ADDRESSES_PER_HOST, LOOKUPS_AT_A_TIME, NET_ATTEMPT_TIMEOUT},
     net::Limits,
     policy::{Grant, Ports},
     testing::ScriptedResolver,
@@ -327,6 +327,47 @@ async fn a_resolver_that_never_answers_is_given_up() {
     assert_eq!(
         net.story(),
         ["net.resolve slow.test by r: intent", "net.resolve slow.test by r: failed timed out"]
+    );
+}
+
+/// A listener that has as many waiting as it takes, so that whoever comes next gets no answer.
+async fn full_listener() -> (SocketAddr, impl Sized) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let at = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    let connect = || tokio::time::timeout(Duration::from_secs(1), tokio::net::TcpStream::connect(at));
+    while let Ok(Ok(stream)) = connect().await {
+        waiting.push(stream);
+        assert!(waiting.len() < 64, "it is never full");
+    }
+    (at, (listener, waiting))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_never_answers_is_given_up() {
+    let (at, _full) = full_listener().await;
+    let limits = Limits::new().connect_timeout(Duration::from_secs(7));
+    let resolver = ScriptedResolver::new().answer("two.test", &["127.0.0.1", "127.0.0.2"]);
+    let net = Net::with(resolver, [loopback(), Grant::resolve("*"), Grant::net_limits(limits)]);
+    let connector = net.principal().tcp_connector();
+    let timed_out = Some(rustix::io::Errno::TIMEDOUT.raw_os_error());
+    let start = tokio::time::Instant::now();
+    let error = connector.connect("127.0.0.1", at.port()).await.unwrap_err();
+    assert_eq!((error.raw_os_error(), start.elapsed().as_secs()), (timed_out, 7));
+    assert!(net.story().last().unwrap().ends_with("by loopback: cancelled"));
+
+    let start = tokio::time::Instant::now();
+    let error = connector.connect("two.test", at.port()).await.unwrap_err();
+    assert_eq!((error.raw_os_error(), start.elapsed()), (timed_out, NET_ATTEMPT_TIMEOUT));
+    let story = net.story();
+    let of = |address: &str, end: &str| {
+        story.iter().any(|line| line.contains(&format!("|{address}:")) && line.ends_with(end))
+    };
+    assert!(
+        of("127.0.0.1", ": failed timed out") && of("127.0.0.2", ": failed connection refused"),
+        "{story:#?}"
     );
 }
 
