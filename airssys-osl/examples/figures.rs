@@ -1,4 +1,4 @@
-//! Measures what the door costs: a decision, and a read beside the same read without a door.
+//! Measures what the door costs: a decision, and a read and a connection beside the same without a door.
 //!
 //! `cargo run --release -p airssys-osl --example figures`. Each figure is the median of rounds that take turns, so
 //! that what else the machine does falls on all alike.
@@ -20,6 +20,9 @@ use airssys_osl::{
     fs::{Dir, Flush, OpenOptions},
     policy::{Grant, Policy, Request, Resource, Rights},
 };
+
+#[path = "figures/net.rs"]
+mod net;
 
 const ROUNDS: usize = 31;
 const CALLS: usize = 2_000;
@@ -44,7 +47,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for principals in [10, 1_000, 10_000] {
         decisions(principals)?;
     }
-    reads().await
+    for grants in [10, 100, 1_000] {
+        net::decisions(grants)?;
+    }
+    reads().await?;
+    // On a runtime of one thread: that of this one would hand each wake-up from core to core, and the figures would be
+    // those of the scheduler.
+    tokio::task::block_in_place(net::run)
 }
 
 fn decisions(principals: usize) -> Result<(), Box<dyn Error>> {

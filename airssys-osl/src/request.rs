@@ -67,6 +67,14 @@ pub enum Action {
     NetSend = 50,
     /// Resolve a host name.
     NetResolve = 51,
+    /// Accept a connection.
+    NetAccept = 52,
+    /// Close a connection or a socket: the record has all bytes that went through it.
+    NetClose = 53,
+    /// Agree with a peer on encryption, and on who it is.
+    NetTls = 54,
+    /// Trust certificates as roots.
+    NetTrust = 55,
     /// Start a program.
     ProcessSpawn = 64,
     /// Read environment variables.
@@ -111,6 +119,10 @@ impl Action {
         Self::NetListen,
         Self::NetSend,
         Self::NetResolve,
+        Self::NetAccept,
+        Self::NetClose,
+        Self::NetTls,
+        Self::NetTrust,
         Self::ProcessSpawn,
         Self::EnvRead,
         Self::ClockRead,
@@ -150,6 +162,10 @@ impl Action {
             Self::NetListen => "net.listen",
             Self::NetSend => "net.send",
             Self::NetResolve => "net.resolve",
+            Self::NetAccept => "net.accept",
+            Self::NetClose => "net.close",
+            Self::NetTls => "net.tls",
+            Self::NetTrust => "net.trust",
             Self::ProcessSpawn => "process.spawn",
             Self::EnvRead => "env.read",
             Self::ClockRead => "clock.read",
@@ -190,11 +206,24 @@ impl Action {
             Self::NetListen => "listen on",
             Self::NetSend => "send a datagram to",
             Self::NetResolve => "resolve",
+            Self::NetAccept => "accept a connection on",
+            Self::NetClose => "close",
+            Self::NetTls => "encrypt the connection to",
+            Self::NetTrust => "trust the certificates of",
             Self::ProcessSpawn => "start the program",
             Self::EnvRead => "read the variables",
             Self::ClockRead => "use the clocks",
             Self::RandomRead => "use random bytes",
             Self::ActorSend => "send a message to",
+        }
+    }
+
+    /// What stands between the resource and its peer, for actions whose second object is one.
+    pub(crate) fn before_peer(self) -> Option<&'static str> {
+        match self {
+            Self::NetConnect | Self::NetListen | Self::NetSend | Self::NetClose | Self::NetTls => Some("at"),
+            Self::NetAccept => Some("from"),
+            _ => None,
         }
     }
 

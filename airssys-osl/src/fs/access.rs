@@ -51,6 +51,15 @@ impl Access {
         &self.principal
     }
 
+    /// The grant that the handle was opened by.
+    pub(super) fn granted(&self) -> &Arc<FsGrant> {
+        &self.grant
+    }
+
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.deadline
+    }
+
     /// The grant that holds now; the one that held where there is none.
     pub(super) fn grant(&self) -> Arc<FsGrant> {
         self.standing().grant.unwrap_or_else(|_| Arc::clone(&self.grant))

@@ -43,6 +43,18 @@ pub enum Node {
     Dir(Dir),
 }
 
+/// A directory, as sockets see it.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux has sockets beneath directories"))]
+pub(crate) struct Anchor<'a> {
+    pub(crate) principal: &'a Principal,
+    /// The grant that the handle was opened by.
+    pub(crate) grant: &'a Arc<FsGrant>,
+    /// The full path of the directory itself.
+    pub(crate) name: &'a [u8],
+    /// How long one operation may take.
+    pub(crate) deadline: Option<Duration>,
+}
+
 impl Principal {
     /// Opens a directory that the policy grants, under the path that the grant names.
     ///
@@ -110,8 +122,9 @@ impl Dir {
         Self { access: self.access.narrowed(rights), ..self.clone() }
     }
 
-    /// Makes a handle to the same directory whose operations, and those of what it opens, fail as
-    /// [`TimedOut`](ErrorKind::TimedOut) after `deadline`. Needs a runtime with time.
+    /// Makes a handle to the same directory whose operations, and those of the files and directories that it opens,
+    /// fail as [`TimedOut`](ErrorKind::TimedOut) after `deadline`. Needs a runtime with time. Of sockets it is the
+    /// opening; how long an open one may wait, [`Limits`](crate::net::Limits) say.
     ///
     /// What is being changed at that moment may be changed all the same.
     #[must_use]
@@ -274,6 +287,37 @@ impl Dir {
             self.on_pool(path, |ground, path| sys::read_link(ground.directory(), path)).await.map(Done::new)
         };
         self.access.run(verb::READ_LINK, self.named(path), execute).await
+    }
+
+    /// What a socket beneath this directory is decided with.
+    pub(crate) fn anchor(&self) -> Anchor<'_> {
+        let (principal, grant) = (self.access.principal(), self.access.granted());
+        Anchor { principal, grant, name: &self.name, deadline: self.access.deadline() }
+    }
+
+    /// Does `work` with the path of a socket that is there.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn find_socket<T: Send + 'static>(
+        &self,
+        path: &Path,
+        work: impl FnOnce(&sys::Directory, Beneath<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.on_pool(path, |ground, path| work(ground.directory(), path)).await
+    }
+
+    /// Does `work`, which makes a socket of the name `path`: it counts as any name does.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn make_socket<T: Send + 'static>(
+        &self,
+        path: &Path,
+        work: impl FnOnce(&sys::Directory, Beneath<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.on_pool(path, |ground, path| {
+            let mut made = None;
+            ground.add_name(|| work(ground.directory(), path).map(|socket| made = Some(socket)))?;
+            made.ok_or(Fault::Bug)
+        })
+        .await
     }
 
     async fn open_node(

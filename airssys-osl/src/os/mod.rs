@@ -23,12 +23,14 @@ pub(crate) use self::{
     lease::Lease,
     pipeline::{Done, Fault, Name, Operation},
     pool::{pool, within},
+    principal::Standing,
     slot::Slot,
 };
 use crate::{
     Action, Error, ErrorKind,
     audit::Sink,
     fs::Room,
+    net::{Accounts, Resolve, SystemResolver},
     policy::{Decision, Policy, rule},
     sys::{self, Resolution},
 };
@@ -62,6 +64,9 @@ struct Shared {
     changed: watch::Sender<()>,
     /// What is counted beneath granted directories, by principal and directory, as long as there is a handle.
     rooms: Mutex<HashMap<RoomKey, Weak<Room>>>,
+    resolver: Box<dyn Resolve>,
+    /// Who has something open on the network.
+    accounts: Accounts,
     /// The zero of [`Clock::monotonic_now`](crate::clock::Clock::monotonic_now).
     started_ns: u64,
 }
@@ -74,11 +79,20 @@ pub(crate) struct Current {
 impl Os {
     /// Puts a door in front of the operating system: `policy` decides, `sink` takes the records.
     pub fn new(policy: Policy, sink: impl Sink) -> Self {
-        Self::with_resolution(policy, sink, Resolution::default())
+        Self::build(policy, sink, SystemResolver, Resolution::default())
     }
 
     /// As [`new`](Self::new), and says how paths are resolved beneath granted directories.
     pub fn with_resolution(policy: Policy, sink: impl Sink, resolution: Resolution) -> Self {
+        Self::build(policy, sink, SystemResolver, resolution)
+    }
+
+    /// As [`new`](Self::new), where `resolver` looks hosts up instead of the system.
+    pub fn with_resolver(policy: Policy, sink: impl Sink, resolver: impl Resolve) -> Self {
+        Self::build(policy, sink, resolver, Resolution::default())
+    }
+
+    fn build(policy: Policy, sink: impl Sink, resolver: impl Resolve, resolution: Resolution) -> Self {
         Self(Arc::new(Shared {
             current: RwLock::new(Current { epoch: 1, policy }),
             epoch: AtomicU32::new(1),
@@ -86,6 +100,8 @@ impl Os {
             resolution,
             changed: watch::Sender::new(()),
             rooms: Mutex::default(),
+            resolver: Box::new(resolver),
+            accounts: Accounts::default(),
             started_ns: sys::monotonic_ns(),
         }))
     }
@@ -106,7 +122,8 @@ impl Os {
     }
 
     /// Puts another policy in place. From here on every use of every handle is decided by it; nothing has to be
-    /// opened again. An operation that was permitted before goes on to its end.
+    /// opened again. An operation that was permitted before goes on to its end; connections and sockets that it does
+    /// not permit are cut at once.
     pub fn reload(&self, policy: Policy) {
         let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
         let epoch = current.epoch + 1;
@@ -114,10 +131,11 @@ impl Os {
         self.0.epoch.store(epoch, Ordering::Release);
         drop(current);
         self.0.changed.send_replace(());
+        self.0.accounts.recheck();
     }
 
     /// Ends the life of a principal: whatever it does from here on, with any of its handles, is denied by the rule
-    /// `revoked`. Call it when the actor dies that the principal was minted for.
+    /// `revoked`, and its connections are cut. Call it when the actor dies that the principal was minted for.
     pub fn revoke(&self, principal: &Principal) {
         principal.revoke();
         self.0.changed.send_replace(());
@@ -188,6 +206,14 @@ impl Os {
         let room = Arc::new(make()?);
         rooms.insert(key, Arc::downgrade(&room));
         Ok(room)
+    }
+
+    pub(crate) fn resolver(&self) -> &dyn Resolve {
+        &*self.0.resolver
+    }
+
+    pub(crate) fn accounts(&self) -> &Accounts {
+        &self.0.accounts
     }
 
     pub(crate) fn started_ns(&self) -> u64 {

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::{FsTerms, Rights};
+use super::{FsTerms, Rights, net};
 
 /// One thing that a principal may do.
 ///
@@ -19,6 +19,7 @@ pub(super) enum Form {
     Clock,
     Random,
     Descriptors(usize),
+    Net(net::Form),
 }
 
 impl Grant {
@@ -69,7 +70,7 @@ impl Grant {
         self
     }
 
-    fn of(form: Form) -> Self {
+    pub(super) fn of(form: Form) -> Self {
         Self { form, rule: None }
     }
 }
@@ -77,6 +78,7 @@ impl Grant {
 impl Form {
     pub(super) fn name(&self) -> &'static str {
         match self {
+            Self::Net(form) => form.name(),
             Self::Fs { .. } => "fs",
             Self::Env(_) => "env",
             Self::Send(_) => "send",

@@ -12,6 +12,7 @@
 
 mod grant;
 mod hash;
+mod net;
 mod rights;
 pub mod rule;
 mod table;
@@ -27,6 +28,7 @@ pub(crate) use self::table::{FsGrant, Grants};
 use self::{grant::Form, hash::Table};
 pub use self::{
     grant::Grant,
+    net::{Direction, Endpoint, Ports, Protocol},
     rights::Rights,
     terms::{FsTerms, HardLinks},
 };
@@ -76,8 +78,16 @@ pub enum Resource<'a> {
         /// The rights that the operation needs, all of them.
         needs: Rights,
     },
-    /// An object with a name: a variable, an actor, an address. Empty where the action has only one object.
+    /// An object with a name: a variable, an actor. Empty where the action has only one object.
     Name(&'a str),
+    /// An address and a port to connect to, to send to, or to listen on.
+    Endpoint(Endpoint<'a>),
+    /// A host whose addresses are looked up, in the spelling of [`HostName`](crate::net::HostName).
+    Host(&'a str),
+    /// UNIX sockets beneath a directory that a grant names.
+    Unix(&'a Path),
+    /// A UNIX socket in the abstract namespace, without the leading NUL.
+    AbstractUnix(&'a [u8]),
 }
 
 /// What policy answers.
@@ -197,6 +207,7 @@ fn insert(table: &mut Grants, form: Form, rule: &str) -> Result<(), &'static str
         Form::Random => table.random.replace(rule.into()).is_some(),
         Form::Descriptors(0) => return Err("it lets nothing be opened"),
         Form::Descriptors(count) => table.descriptors.replace(count).is_some(),
+        Form::Net(form) => table.net.insert(form, rule)?,
     };
     if twice { Err("the same is granted twice") } else { Ok(()) }
 }
@@ -213,7 +224,7 @@ fn check_name(name: &str, limit_bytes: usize) -> Result<(), &'static str> {
     }
 }
 
-fn check_root(root: &Path) -> Result<(), &'static str> {
+pub(super) fn check_root(root: &Path) -> Result<(), &'static str> {
     let bytes = root.as_os_str().as_encoded_bytes();
     if !root.is_absolute() {
         Err("the directory is not an absolute path")

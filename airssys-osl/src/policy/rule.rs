@@ -27,3 +27,8 @@ pub const WIDER_DESTINATION: &str = "wider-destination";
 pub const FOREIGN_HANDLE: &str = "foreign-handle";
 /// The program itself acted, not a principal of the policy.
 pub const HOST: &str = "host";
+/// What a host is spelled like is refused before anything is asked of it.
+pub const MALFORMED_HOST: &str = "malformed-host";
+/// How the rules begin that deny an address which is not global and which no grant names:
+/// `non-global: loopback`. The rest is the [`Class`](crate::net::address::Class).
+pub const NON_GLOBAL: &str = "non-global: ";

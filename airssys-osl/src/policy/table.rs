@@ -5,8 +5,8 @@ use std::{
     sync::Arc,
 };
 
-use super::{Decision, FsTerms, Resource, Rights, hash::Table, rule};
-use crate::{Action, Verdict, limits::DESCRIPTORS};
+use super::{Decision, FsTerms, Resource, Rights, hash::Table, net::NetGrants, rule};
+use crate::{Action, Verdict, limits::DESCRIPTORS, net::Limits};
 
 /// All grants of one principal, indexed by what is asked for.
 #[derive(Debug, Default)]
@@ -19,6 +19,7 @@ pub(crate) struct Grants {
     pub(super) random: Option<Box<str>>,
     /// How many files and directories may be open at a time, where that was said.
     pub(super) descriptors: Option<usize>,
+    pub(super) net: NetGrants,
 }
 
 /// The grant of one directory.
@@ -40,6 +41,11 @@ impl Grants {
             (_, Resource::Beneath { root, needs }) => {
                 return self.fs.get(root).map_or(Decision::DEFAULT, |grant| grant.decide(needs));
             }
+            (
+                _,
+                Resource::Endpoint(_) | Resource::Host(_) | Resource::Unix(_) | Resource::AbstractUnix(_),
+            )
+            | (Action::NetTrust, _) => return self.net.decide(action, resource),
             (Action::EnvRead, Resource::Name(name)) => self.env.get(name),
             (Action::ActorSend, Resource::Name(name)) => self.send.get(name),
             (Action::ClockRead, _) => self.clock.as_ref(),
@@ -55,6 +61,10 @@ impl Grants {
 
     pub(crate) fn descriptors(&self) -> usize {
         self.descriptors.unwrap_or(DESCRIPTORS)
+    }
+
+    pub(crate) fn net_limits(&self) -> &Limits {
+        &self.net.limits
     }
 
     /// The variables that are granted and their rules, sorted by name.

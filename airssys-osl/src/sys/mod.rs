@@ -13,13 +13,20 @@ mod ambient;
 #[cfg(target_os = "linux")]
 mod linux;
 pub(crate) mod log_file;
+#[cfg(unix)]
+mod net;
 #[cfg(any(not(target_os = "linux"), test))]
 #[cfg_attr(target_os = "linux", allow(dead_code, unused_imports, reason = "Linux only tests it"))]
 mod portable;
 
-pub(crate) use self::ambient::{read_ambient, variable};
+pub(crate) use self::ambient::{lookup, read_ambient, variable};
 #[cfg(target_os = "linux")]
 pub(crate) use self::linux::*;
+#[cfg(unix)]
+pub(crate) use self::net::{
+    Shut, bind_udp, connect, connect_unix, connect_unix_datagram, is_quiet, listen, listen_abstract,
+    send_now, set_keep_alive, set_nodelay,
+};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use self::portable::*;
 

@@ -25,6 +25,19 @@ mod hostile;
 #[cfg(test)]
 mod lifetime;
 #[cfg(test)]
+mod net_connect;
+#[cfg(test)]
+mod net_fixture;
+#[cfg(test)]
+mod net_limits;
+#[cfg(test)]
+mod net_listen;
+#[cfg(test)]
+#[cfg(feature = "tls")]
+mod net_tls;
+#[cfg(test)]
+mod net_unix;
+#[cfg(test)]
 mod race;
 #[cfg(test)]
 mod rights;

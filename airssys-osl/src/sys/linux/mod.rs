@@ -13,6 +13,7 @@ mod stat;
 mod steps;
 mod time;
 mod tree;
+mod unix;
 mod watch;
 
 use rustix::{fd::OwnedFd, io::Errno};
@@ -33,6 +34,7 @@ pub(crate) use self::{
     stat::{metadata, own_metadata},
     time::{monotonic_ns, monotonic_resolution, random, wall_now, wall_resolution},
     tree::{Walk, measure, remove_tree},
+    unix::{bind_unix_datagram, listen_unix, unix_socket},
     watch::Watch,
 };
 use crate::os::Fault;
