@@ -93,7 +93,9 @@ impl TcpConnector {
     /// * [`NotFound`](ErrorKind::NotFound): there is no such host.
     /// * [`LimitExceeded`](ErrorKind::LimitExceeded): the principal has as many open as it may, or looks up too many.
     /// * [`AuditUnavailable`](ErrorKind::AuditUnavailable): it cannot be recorded, so nothing was sent.
-    /// * [`Io`](ErrorKind::Io): no address answered, or not in time.
+    /// * [`TimedOut`](ErrorKind::TimedOut): the lookup or the addresses took longer than the principal's
+    ///   [`Limits`](super::Limits) let them.
+    /// * [`Io`](ErrorKind::Io): no address answered.
     ///
     /// # Cancel safety
     ///

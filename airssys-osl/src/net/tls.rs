@@ -158,7 +158,8 @@ impl TlsConnector {
     /// * As [`TcpConnector::connect`].
     /// * [`Denied`](ErrorKind::Denied): the roots are not granted any more.
     /// * [`Invalid`](ErrorKind::Invalid): no certificate can be for a host that is called like this.
-    /// * [`Io`](ErrorKind::Io): the server did not prove that it is the host, or not in time; the cause says why.
+    /// * [`TimedOut`](ErrorKind::TimedOut): the server did not prove in time that it is the host.
+    /// * [`Io`](ErrorKind::Io): the server did not prove that it is the host; the cause says why.
     ///
     /// # Cancel safety
     ///
@@ -257,7 +258,8 @@ impl TlsAcceptor {
     ///
     /// # Errors
     ///
-    /// [`Io`](ErrorKind::Io): the client and the server do not agree, or not in time; the cause says why.
+    /// * [`TimedOut`](ErrorKind::TimedOut): the client did not come to the end in time.
+    /// * [`Io`](ErrorKind::Io): the client and the server do not agree; the cause says why.
     ///
     /// # Cancel safety
     ///

@@ -56,9 +56,11 @@ impl Dir {
     ///
     /// # Errors
     ///
-    /// * [`Denied`](crate::ErrorKind::Denied): policy said no, or the path leaves this directory.
+    /// * [`Denied`](crate::ErrorKind::Denied): policy said no, the path leaves this directory, or the directory's terms
+    ///   ([`FsTerms`](crate::policy::FsTerms)) take the socket out or do not permit its other names.
     /// * [`NotFound`](crate::ErrorKind::NotFound), [`Invalid`](crate::ErrorKind::Invalid): a malformed path.
     /// * [`LimitExceeded`](crate::ErrorKind::LimitExceeded): the principal has as many open as it may.
+    /// * [`TimedOut`](crate::ErrorKind::TimedOut): nobody took the connection in time.
     /// * [`Io`](crate::ErrorKind::Io): it is no socket, or nobody listens.
     ///
     /// # Cancel safety
@@ -83,7 +85,8 @@ impl Dir {
     ///
     /// # Errors
     ///
-    /// As [`connect_unix`](Self::connect_unix), and [`Io`](crate::ErrorKind::Io) where the name is taken.
+    /// As [`connect_unix`](Self::connect_unix), and [`Io`](crate::ErrorKind::Io) where the name is taken, or
+    /// [`LimitExceeded`](crate::ErrorKind::LimitExceeded) where the directory's quota of names is used up.
     ///
     /// # Cancel safety
     ///
@@ -304,8 +307,8 @@ impl UnixDatagram {
     ///
     /// * [`Denied`](crate::ErrorKind::Denied): the principal was revoked, or a new policy does not permit it. The socket
     ///   is closed.
-    /// * [`Io`](crate::ErrorKind::Io): the operating system refused, for instance because it is not connected; or the
-    ///   receiver did not read for as long as a connection may be silent.
+    /// * [`Io`](crate::ErrorKind::Io): the operating system refused, for instance because it is not connected.
+    /// * [`TimedOut`](crate::ErrorKind::TimedOut): the receiver did not read for as long as a connection may be silent.
     ///
     /// # Cancel safety
     ///

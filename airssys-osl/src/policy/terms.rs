@@ -50,7 +50,8 @@ impl FsTerms {
         self
     }
 
-    /// Says what becomes of files with several names. Without it they can be read, and not changed.
+    /// Says what becomes of files with several names. Without it they can be read, and not changed; a socket with
+    /// several names is then not connected to.
     pub fn hard_links(mut self, hard_links: HardLinks) -> Self {
         self.hard_links = hard_links;
         self

@@ -6,16 +6,17 @@ use std::{
         fs::symlink,
         net::{UnixDatagram, UnixListener},
     },
+    time::Duration,
 };
 
 use airssys_osl::{
     ErrorKind,
     fs::Dir,
-    policy::{Direction, Grant, Policy, Rights},
+    policy::{Direction, FsTerms, Grant, HardLinks, Policy, Rights},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::fixture::{Fixture, assert_denied, assert_fails};
+use crate::fixture::{Fixture, assert_denied, assert_fails, step_by_step};
 
 const BOTH: [Direction; 2] = [Direction::Connect, Direction::Listen];
 
@@ -23,6 +24,13 @@ fn policy(fixture: &Fixture, rights: Rights, directions: &[Direction]) -> Policy
     let root = fixture.inside("");
     let sockets = directions.iter().map(|direction| Grant::unix(*direction, root.clone()).rule("unix"));
     let grants = std::iter::once(Grant::fs(root.clone(), rights).rule("r")).chain(sockets);
+    Policy::builder().principal("p", grants).build().unwrap()
+}
+
+fn policy_with(fixture: &Fixture, terms: FsTerms) -> Policy {
+    let root = fixture.inside("");
+    let sockets = BOTH.map(|direction| Grant::unix(direction, root.clone()));
+    let grants = std::iter::once(Grant::fs_with(root.clone(), Rights::all(), terms)).chain(sockets);
     Policy::builder().principal("p", grants).build().unwrap()
 }
 
@@ -88,7 +96,7 @@ async fn datagrams_beneath_a_directory() {
 async fn a_receiver_that_does_not_read_holds_nobody_up_for_ever() {
     let fixture = Fixture::new(Rights::all());
     let root = fixture.inside("");
-    let limits = airssys_osl::net::Limits::new().idle_timeout(std::time::Duration::from_secs(9));
+    let limits = airssys_osl::net::Limits::new().idle_timeout(Duration::from_secs(9));
     let grants =
         [Grant::fs(&root, Rights::all()), Grant::unix(Direction::Connect, &root), Grant::net_limits(limits)];
     fixture.os.reload(Policy::builder().principal("p", grants).build().unwrap());
@@ -100,7 +108,7 @@ async fn a_receiver_that_does_not_read_holds_nobody_up_for_ever() {
             break error;
         }
     };
-    assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::TIMEDOUT.raw_os_error()));
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
     assert_eq!(start.elapsed().as_secs(), 9);
 }
 
@@ -131,6 +139,93 @@ async fn both_grants_are_needed() {
     assert_denied(narrow.connect_unix("there").await, "narrowed-handle", "a narrowed handle");
     assert_denied(narrow.listen_unix("new").await, "narrowed-handle", "a narrowed handle");
     drop(outside);
+}
+
+#[tokio::test]
+async fn sockets_are_held_to_the_terms_of_their_directory() {
+    let fixture = Fixture::new(Rights::all());
+    let _carved = UnixDatagram::bind(fixture.inside("carved")).unwrap();
+    symlink("carved", fixture.inside("link")).unwrap();
+    let terms = || FsTerms::new().deny("carved").deny("vacant");
+    fixture.os.reload(policy_with(&fixture, terms()));
+    let dir = fixture.dir().await;
+    for path in ["carved", "a/../carved", "link"] {
+        assert_denied(dir.connect_unix(path).await, "carve-out", path);
+        assert_denied(dir.connect_unix_datagram(path).await, "carve-out", path);
+    }
+    for path in ["carved", "vacant"] {
+        assert_denied(dir.listen_unix(path).await, "carve-out", path);
+        assert_denied(dir.bind_unix_datagram(path).await, "carve-out", path);
+    }
+    let bound = dir.bind_unix_datagram("bound").await.unwrap();
+    fixture.os.reload(policy_with(&fixture, terms().deny("bound")));
+    assert_denied(bound.recv(&mut [0]).await, "changed-terms", "an open socket");
+    assert_denied(dir.connect_unix_datagram("bound").await, "changed-terms", "a handle of before");
+}
+
+#[tokio::test]
+async fn a_socket_takes_a_name_of_the_quota() {
+    let fixture = Fixture::new(Rights::all());
+    // `a` and `a/b` are there.
+    fixture.os.reload(policy_with(&fixture, FsTerms::new().quota_files(3)));
+    let dir = fixture.dir().await;
+    dir.listen_unix("one").await.unwrap();
+    assert_fails(dir.listen_unix("two").await, ErrorKind::LimitExceeded, "one more");
+    assert_fails(dir.bind_unix_datagram("two").await, ErrorKind::LimitExceeded, "one more");
+    assert!(!fixture.inside("two").exists());
+    dir.remove_file("one").await.unwrap();
+    assert_fails(dir.listen_unix("x/absent").await, ErrorKind::NotFound, "what was not made counts nothing");
+    dir.bind_unix_datagram("two").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_socket_with_a_name_outside() {
+    let fixture = Fixture::new(Rights::all());
+    let _outside = UnixListener::bind(fixture.outside("socket")).unwrap();
+    fs::hard_link(fixture.outside("socket"), fixture.inside("twin")).unwrap();
+    for (hard_links, refused) in
+        [(HardLinks::ReadOnly, true), (HardLinks::Refused, true), (HardLinks::Shared, false)]
+    {
+        fixture.os.reload(policy_with(&fixture, FsTerms::new().hard_links(hard_links)));
+        let connected = fixture.dir().await.connect_unix("twin").await;
+        match refused {
+            true => assert_denied(connected, "hard-linked", "a socket of two names"),
+            false => drop(connected.unwrap()),
+        }
+    }
+}
+
+#[test]
+fn terms_step_by_step() {
+    step_by_step(&[
+        sockets_are_held_to_the_terms_of_their_directory,
+        a_socket_takes_a_name_of_the_quota,
+        a_socket_with_a_name_outside,
+        paths_that_leave,
+    ]);
+}
+
+#[test]
+fn a_deadline_of_the_directory_holds_for_opening_a_socket() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().start_paused(true).max_blocking_threads(1);
+    runtime.build().unwrap().block_on(async {
+        let fixture = Fixture::new(Rights::all());
+        let dir = dir(&fixture, Rights::all(), &BOTH).await.with_deadline(Duration::from_secs(5));
+        let (release, wait) = std::sync::mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || wait.recv());
+        let mut listening = std::pin::pin!(dir.listen_unix("late"));
+        tokio::select! {
+            biased;
+            _ = &mut listening => panic!("nothing can be done yet"),
+            () = tokio::time::advance(Duration::from_secs(4)) => {}
+        }
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_fails(listening.await, ErrorKind::TimedOut, "no thread is free");
+        drop(release);
+        let _ = busy.await;
+        assert!(!fixture.inside("late").exists());
+    });
 }
 
 #[tokio::test]
