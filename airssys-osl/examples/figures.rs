@@ -1,4 +1,4 @@
-//! Measures what the door costs: a decision, and a read beside the same read without a door.
+//! Measures what the door costs: a decision, and a read and a connection beside the same without a door.
 //!
 //! `cargo run --release -p airssys-osl --example figures`. Each figure is the median of rounds that take turns, so
 //! that what else the machine does falls on all alike.
@@ -17,13 +17,20 @@ use std::{
 use airssys_osl::{
     Action, Os, Verdict,
     audit::{Event, Log, LogOptions, Sink},
-    fs::{Dir, OpenOptions},
+    fs::{Dir, Flush, OpenOptions},
     policy::{Grant, Policy, Request, Resource, Rights},
 };
+
+#[path = "figures/net.rs"]
+mod net;
 
 const ROUNDS: usize = 31;
 const CALLS: usize = 2_000;
 const LEN: usize = 4096;
+const LARGE: usize = 1024 * 1024;
+const LARGE_CALLS: usize = 50;
+/// Few: a file system that does not use an inode again for some seconds gets slow in a loop of new ones.
+const WRITE_CALLS: usize = 10;
 
 /// Takes records for nothing, to tell the door from the log.
 struct Discard;
@@ -40,7 +47,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for principals in [10, 1_000, 10_000] {
         decisions(principals)?;
     }
-    reads().await
+    for grants in [10, 100, 1_000] {
+        net::decisions(grants)?;
+    }
+    reads().await?;
+    // On a runtime of one thread: that of this one would hand each wake-up from core to core, and the figures would be
+    // those of the scheduler.
+    tokio::task::block_in_place(net::run)
 }
 
 fn decisions(principals: usize) -> Result<(), Box<dyn Error>> {
@@ -92,6 +105,8 @@ async fn reads() -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(tmp.path().join("one/two"))?;
     fs::write(&path, vec![7; LEN])?;
     let plain = open(tmp.path(), Discard).await?;
+    let large = tmp.path().join("large");
+    fs::write(&large, vec![7; LARGE])?;
     let log = Log::open(&tmp.path().join("log"), "example.org/figures", LogOptions::default())?;
     let logged = open(tmp.path(), log).await?;
     let handle = plain.open("one/two/file", &OpenOptions::new().read(true)).await?;
@@ -133,11 +148,71 @@ async fn reads() -> Result<(), Box<dyn Error>> {
     println!("{LEN} bytes of an open file:");
     report("pread", pread, pread);
     report("File::read_at, records dropped", read_at, pread);
+    large_reads(&plain, &large).await?;
+    writes(tmp.path()).await
+}
+
+async fn large_reads(dir: &Dir, path: &Path) -> Result<(), Box<dyn Error>> {
+    let (mut std, mut mediated) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        for _ in 0..LARGE_CALLS {
+            black_box(fs::read(path)?);
+        }
+        std.push(start.elapsed() / LARGE_CALLS as u32);
+        let start = Instant::now();
+        for _ in 0..LARGE_CALLS {
+            black_box(dir.read("large", 1 << 30).await?);
+        }
+        mediated.push(start.elapsed() / LARGE_CALLS as u32);
+    }
+    let (std, mediated) = (median(std), median(mediated));
+    println!("whole file of {LARGE} bytes:");
+    report("std::fs::read", std, std);
+    report("Dir::read, records dropped", mediated, std);
+    Ok(())
+}
+
+/// The same file again and again, as a whole, and a new one each time.
+async fn writes(root: &Path) -> Result<(), Box<dyn Error>> {
+    let dir = open(root, Discard).await?;
+    let bytes = vec![7; LEN];
+    let mut times = [const { Vec::new() }; 4];
+    let [truncated, replaced, created, new] = &mut times;
+    for round in 0..ROUNDS {
+        let start = Instant::now();
+        for _ in 0..WRITE_CALLS {
+            fs::write(root.join("truncated"), &bytes)?;
+        }
+        truncated.push(start.elapsed() / WRITE_CALLS as u32);
+        let start = Instant::now();
+        for _ in 0..WRITE_CALLS {
+            dir.replace("replaced", bytes.clone(), Flush::Later).await?;
+        }
+        replaced.push(start.elapsed() / WRITE_CALLS as u32);
+        let start = Instant::now();
+        for call in 0..WRITE_CALLS {
+            fs::write(root.join(format!("std-{round}-{call}")), &bytes)?;
+        }
+        created.push(start.elapsed() / WRITE_CALLS as u32);
+        let start = Instant::now();
+        for call in 0..WRITE_CALLS {
+            dir.replace(format!("osl-{round}-{call}"), bytes.clone(), Flush::Later).await?;
+        }
+        new.push(start.elapsed() / WRITE_CALLS as u32);
+    }
+    let [truncated, replaced, created, new] = times.map(median);
+    println!("whole file of {LEN} bytes, written over an old one:");
+    report("create, truncate, write", truncated, truncated);
+    report("Dir::replace, records dropped", replaced, truncated);
+    println!("whole file of {LEN} bytes, with a name that is new:");
+    report("create, write", created, created);
+    report("Dir::replace, records dropped", new, created);
     Ok(())
 }
 
 async fn open(root: &Path, sink: impl Sink) -> Result<Dir, airssys_osl::Error> {
-    let policy = Policy::builder().principal("p", [Grant::fs(root, Rights::READ)]).build()?;
+    let policy = Policy::builder().principal("p", [Grant::fs(root, Rights::all())]).build()?;
     Os::new(policy, sink).principal("p")?.dir(root).await
 }
 

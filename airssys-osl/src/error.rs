@@ -2,6 +2,8 @@
 
 use std::{error, fmt, io};
 
+use crate::sys::errno;
+
 /// What the caller can do about an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -18,6 +20,8 @@ pub enum ErrorKind {
     LimitExceeded,
     /// Somebody else holds it. Retry when they are done.
     Busy,
+    /// It took longer than its deadline. What it would change may be changed all the same.
+    TimedOut,
     /// The operation cannot be recorded, so it was not executed. Retry when the audit log takes records again.
     AuditUnavailable,
     /// The audit log is not what it was when it was written.
@@ -57,7 +61,11 @@ impl Error {
             io::ErrorKind::AlreadyExists => ErrorKind::AlreadyExists,
             io::ErrorKind::InvalidInput | io::ErrorKind::InvalidFilename => ErrorKind::Invalid,
             io::ErrorKind::Unsupported => ErrorKind::Unsupported,
-            io::ErrorKind::ResourceBusy => ErrorKind::Busy,
+            io::ErrorKind::ResourceBusy | io::ErrorKind::WouldBlock => ErrorKind::Busy,
+            io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => ErrorKind::LimitExceeded,
+            io::ErrorKind::CrossesDevices => ErrorKind::Unsupported,
+            io::ErrorKind::TimedOut => ErrorKind::TimedOut,
+            _ if source.raw_os_error() == Some(errno::TOO_MANY_OPEN) => ErrorKind::LimitExceeded,
             _ => ErrorKind::Io,
         };
         Self { kind, what: what.into(), rule: None, source: Some(Box::new(source)) }
@@ -101,6 +109,7 @@ impl fmt::Display for Error {
         match (&self.rule, self.kind) {
             (Some(rule), _) => write!(f, ": denied by {rule}"),
             (None, ErrorKind::LimitExceeded) => f.write_str(": over the limit"),
+            (None, ErrorKind::TimedOut) => f.write_str(": over the deadline"),
             (None, ErrorKind::AuditUnavailable) => f.write_str(": the audit log takes no records"),
             (None, ErrorKind::Unsupported) => f.write_str(": not supported here"),
             (None, _) => Ok(()),

@@ -32,6 +32,8 @@
 //! * [`Principal`]: someone who acts. The host mints it; it cannot be forged, and it ends when it is revoked.
 //! * [`Dir`](fs::Dir), [`File`](fs::File), [`Clock`](clock::Clock), [`Random`](random::Random): handles, which a
 //!   principal acquires. Each use is decided again, and narrower is the only other thing that a handle can become.
+//! * [`TcpConnector`](net::TcpConnector), [`Listener`](net::Listener), [`UdpSocket`](net::UdpSocket) and the UNIX
+//!   sockets of [`net`]: the network, decided address by address.
 //! * [`Sink`](audit::Sink), [`Log`](audit::Log): where records go. What changes something is recorded before it is
 //!   done, and refused where that cannot be.
 //! * [`Action`], [`Verdict`]: the words of records and rules.
@@ -39,14 +41,16 @@
 //!
 //! # Features
 //!
-//! None. Operations that may wait need the tokio runtime that they are called in.
+//! * `tls`: TLS clients and servers over what [`net`] connects, by rustls; whom they trust is a grant.
+//!
+//! Operations that may wait need the tokio runtime that they are called in, those on the network one with I/O and time.
 //!
 //! # What it does not do
 //!
 //! It does not confine the program that it is linked into: code that calls the operating system itself goes past it.
-//! For guests in WebAssembly there is no such way; for the rest of this workspace a lint closes it. It runs on Linux
-//! 5.12 and later; elsewhere it compiles, and every operation on files fails as
-//! [`Unsupported`](ErrorKind::Unsupported).
+//! For guests in WebAssembly there is no such way; for the rest of this workspace a lint closes it. It is made for Linux,
+//! 5.12 and later at its best. Elsewhere files go through `cap-std`: slower, and what that cannot hold to is refused as
+//! [`Unsupported`](ErrorKind::Unsupported), such as carve-outs, quotas and watching.
 
 pub mod audit;
 pub mod bootstrap;
@@ -55,6 +59,7 @@ mod env;
 mod error;
 pub mod fs;
 pub mod limits;
+pub mod net;
 mod os;
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only an implementation takes paths apart"))]
 mod path;
@@ -67,3 +72,4 @@ pub mod testing;
 pub use error::{Error, ErrorKind};
 pub use os::{Milestone, Os, Principal};
 pub use request::{Action, Verdict};
+pub use sys::Resolution;

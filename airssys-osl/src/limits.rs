@@ -1,5 +1,7 @@
 //! Every bound of this crate, by name, with the reason for its size.
 
+use std::time::Duration;
+
 /// The longest name of a principal, in bytes. It stands in every record; a component's name has to fit.
 pub const PRINCIPAL_BYTES: usize = 64;
 
@@ -43,3 +45,90 @@ pub const TEMPORARY_NAME_TRIES: u32 = 8;
 
 /// The most random bytes that one call takes: some milliseconds of work, done on the caller's thread.
 pub const RANDOM_BYTES: usize = 1024 * 1024;
+
+/// The most carve-outs of one granted directory. Each is looked up again for every path that is opened there.
+pub const CARVE_OUTS: usize = 64;
+
+/// How many files and directories a principal may have open at a time, where no
+/// [`Grant::descriptors`](crate::policy::Grant::descriptors) says otherwise. It is what most systems give to a
+/// process; a host of many principals raises its own limit by
+/// [`bootstrap::raise_file_limit`](crate::bootstrap::raise_file_limit).
+pub const DESCRIPTORS: usize = 1024;
+
+/// The most symbolic links in one path, as the kernel has it.
+pub const SYMLINKS: u32 = 40;
+
+/// The deepest tree that is walked or removed, in directories. Each level is some tens of bytes of memory.
+pub const TREE_DEPTH: usize = 100_000;
+
+/// The most directories that a walk has seen and not yet gone into. Each is a name in memory.
+pub const TREE_PENDING: usize = 1_000_000;
+
+/// How often a directory is emptied again, where somebody fills it while it is removed.
+pub const TREE_TRIES: u32 = 64;
+
+/// The most names that are counted beneath a directory with a quota: what opening it may take.
+pub const MEASURED_NAMES: u64 = 10_000_000;
+
+/// The most bytes that one read or write of a file as a stream takes, in bytes: a write is copied, so that it can go
+/// on without its caller.
+pub const STREAM_BYTES: usize = 2 * 1024 * 1024;
+
+/// How many events of a watched directory wait to be taken; the next one makes all of them one overflow.
+pub const WATCH_EVENTS: usize = 1024;
+
+/// How often a lock is tried for that somebody else holds.
+pub const LOCK_RETRY: Duration = Duration::from_millis(10);
+
+/// The longest name of a host, in bytes: 255 on the wire (RFC 1035, 3.1), which leaves 253 for the text.
+pub const HOST_BYTES: usize = 253;
+
+/// The longest label of a host's name, in bytes (RFC 1035, 3.1).
+pub const LABEL_BYTES: usize = 63;
+
+/// The longest name of a socket in the abstract namespace, in bytes: Linux' `sun_path` without its leading NUL.
+pub const ABSTRACT_NAME_BYTES: usize = 107;
+
+/// How many connections, listeners and datagram sockets a principal has open at a time, where its policy says nothing:
+/// a quarter of the descriptors that a program commonly has.
+pub const NET_OPEN_DEFAULT: usize = 256;
+
+/// How long the lookup of a host may take, where the policy says nothing: as long as the C library tries by default.
+pub const NET_RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long connecting may take, over all addresses, where the policy says nothing.
+pub const NET_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long one address may take to answer. Another is tried beside it long before.
+pub const NET_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// After how long without an answer the next address is tried as well (RFC 8305, 5).
+pub const NET_ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// How long a connection may be silent while someone waits for it, where the policy says nothing.
+pub const NET_IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
+/// How long a connection may stay open, where the policy says nothing.
+pub const NET_TOTAL_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many addresses of one host are looked at. The others are left out: a longer answer is a mistake or an attack.
+pub const ADDRESSES_PER_HOST: usize = 16;
+
+/// How many hosts' addresses are remembered for one principal. Beyond that the one that ends soonest is forgotten.
+pub const HOSTS_REMEMBERED: usize = 256;
+
+/// How long a host's addresses are remembered where the resolver does not say, as the system's does not.
+pub const HOST_TTL: Duration = Duration::from_secs(30);
+
+/// How long a host's addresses are remembered at most, whatever the resolver says.
+pub const HOST_TTL_MOST: Duration = Duration::from_secs(10 * 60);
+
+/// How many lookups of one principal go on at a time. Each occupies a thread until the system answers, even when
+/// nobody waits for it any more.
+pub const LOOKUPS_AT_A_TIME: usize = 8;
+
+/// How many peers a datagram socket remembers as permitted. Beyond that it forgets all, and asks again.
+pub const DATAGRAM_PEERS: usize = 256;
+
+/// The longest file with certificates or a key that is read for TLS, in bytes: some hundred roots take half of it.
+pub const TLS_FILE_BYTES: u64 = 1024 * 1024;

@@ -49,6 +49,16 @@ pub enum Action {
     FsReadLink = 31,
     /// Create a hard link.
     FsHardLink = 32,
+    /// Remove a directory and all beneath it.
+    FsRemoveTree = 33,
+    /// Copy a file.
+    FsCopy = 34,
+    /// Set the permission bits of an object.
+    FsSetPermissions = 35,
+    /// Lock a file.
+    FsLock = 36,
+    /// Watch a directory for changes.
+    FsWatch = 37,
     /// Connect to an address.
     NetConnect = 48,
     /// Bind or listen on an address.
@@ -57,6 +67,14 @@ pub enum Action {
     NetSend = 50,
     /// Resolve a host name.
     NetResolve = 51,
+    /// Accept a connection.
+    NetAccept = 52,
+    /// Close a connection or a socket: the record has all bytes that went through it.
+    NetClose = 53,
+    /// Agree with a peer on encryption, and on who it is.
+    NetTls = 54,
+    /// Trust certificates as roots.
+    NetTrust = 55,
     /// Start a program.
     ProcessSpawn = 64,
     /// Read environment variables.
@@ -92,10 +110,19 @@ impl Action {
         Self::FsSymlink,
         Self::FsReadLink,
         Self::FsHardLink,
+        Self::FsRemoveTree,
+        Self::FsCopy,
+        Self::FsSetPermissions,
+        Self::FsLock,
+        Self::FsWatch,
         Self::NetConnect,
         Self::NetListen,
         Self::NetSend,
         Self::NetResolve,
+        Self::NetAccept,
+        Self::NetClose,
+        Self::NetTls,
+        Self::NetTrust,
         Self::ProcessSpawn,
         Self::EnvRead,
         Self::ClockRead,
@@ -126,10 +153,19 @@ impl Action {
             Self::FsSymlink => "fs.symlink",
             Self::FsReadLink => "fs.read_link",
             Self::FsHardLink => "fs.hard_link",
+            Self::FsRemoveTree => "fs.remove_tree",
+            Self::FsCopy => "fs.copy",
+            Self::FsSetPermissions => "fs.set_permissions",
+            Self::FsLock => "fs.lock",
+            Self::FsWatch => "fs.watch",
             Self::NetConnect => "net.connect",
             Self::NetListen => "net.listen",
             Self::NetSend => "net.send",
             Self::NetResolve => "net.resolve",
+            Self::NetAccept => "net.accept",
+            Self::NetClose => "net.close",
+            Self::NetTls => "net.tls",
+            Self::NetTrust => "net.trust",
             Self::ProcessSpawn => "process.spawn",
             Self::EnvRead => "env.read",
             Self::ClockRead => "clock.read",
@@ -161,15 +197,33 @@ impl Action {
             Self::FsSymlink => "link symbolically",
             Self::FsReadLink => "read the link",
             Self::FsHardLink => "link",
+            Self::FsRemoveTree => "remove the tree",
+            Self::FsCopy => "copy",
+            Self::FsSetPermissions => "set the permissions of",
+            Self::FsLock => "lock",
+            Self::FsWatch => "watch",
             Self::NetConnect => "connect to",
             Self::NetListen => "listen on",
             Self::NetSend => "send a datagram to",
             Self::NetResolve => "resolve",
+            Self::NetAccept => "accept a connection on",
+            Self::NetClose => "close",
+            Self::NetTls => "encrypt the connection to",
+            Self::NetTrust => "trust the certificates of",
             Self::ProcessSpawn => "start the program",
             Self::EnvRead => "read the variables",
             Self::ClockRead => "use the clocks",
             Self::RandomRead => "use random bytes",
             Self::ActorSend => "send a message to",
+        }
+    }
+
+    /// What stands between the resource and its peer, for actions whose second object is one.
+    pub(crate) fn before_peer(self) -> Option<&'static str> {
+        match self {
+            Self::NetConnect | Self::NetListen | Self::NetSend | Self::NetClose | Self::NetTls => Some("at"),
+            Self::NetAccept => Some("from"),
+            _ => None,
         }
     }
 

@@ -1,16 +1,20 @@
 //! Stand-ins for tests: what a program that uses this crate needs to test its own side of it.
 
 use std::{
-    fmt,
+    collections::{HashMap, VecDeque},
+    fmt, io,
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use crate::{
     Action, Error, Verdict,
     audit::{Event, Outcome, Phase, Sink},
+    net::{Answer, HostName, Lookup, LookupSlot, Resolve},
 };
 
 /// A sink that keeps every record in memory. Clones share what they keep.
@@ -104,5 +108,99 @@ impl Sink for MemorySink {
 impl fmt::Debug for MemorySink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemorySink").field("records", &self.log().records.len()).finish_non_exhaustive()
+    }
+}
+
+/// A resolver that answers from a script, so that a test can have hosts that change, lie, fail and never answer.
+/// Clones share the script.
+#[derive(Clone, Debug, Default)]
+pub struct ScriptedResolver(Arc<Mutex<Script>>);
+
+#[derive(Debug, Default)]
+struct Script {
+    answers: HashMap<String, VecDeque<Scripted>>,
+    asked: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+enum Scripted {
+    Answer(Answer),
+    Fail(io::ErrorKind),
+    Hang,
+}
+
+impl ScriptedResolver {
+    /// Makes a resolver that knows no host.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Answers the next lookup of `host` with `addresses`, which hold for no time, so that each lookup is asked. The
+    /// last line of the script for a host stays.
+    ///
+    /// # Panics
+    ///
+    /// Panics where one of the addresses is none.
+    #[must_use]
+    pub fn answer(self, host: &str, addresses: &[&str]) -> Self {
+        self.answer_for(host, addresses, Duration::ZERO)
+    }
+
+    /// As [`answer`](Self::answer), with addresses that hold for `ttl`.
+    ///
+    /// # Panics
+    ///
+    /// As [`answer`](Self::answer).
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "the script is a part of the test")]
+    pub fn answer_for(self, host: &str, addresses: &[&str], ttl: Duration) -> Self {
+        let addresses: Result<Vec<IpAddr>, _> = addresses.iter().map(|address| address.parse()).collect();
+        let addresses = addresses.expect("an address in the script");
+        self.then(host, Scripted::Answer(Answer { addresses, ttl: Some(ttl) }))
+    }
+
+    /// Fails the next lookup of `host`.
+    #[must_use]
+    pub fn fail(self, host: &str, error: io::ErrorKind) -> Self {
+        self.then(host, Scripted::Fail(error))
+    }
+
+    /// Never answers the next lookup of `host`.
+    #[must_use]
+    pub fn hang(self, host: &str) -> Self {
+        self.then(host, Scripted::Hang)
+    }
+
+    /// Takes out which hosts were looked up since the last time.
+    pub fn take_asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.script().asked)
+    }
+
+    fn then(self, host: &str, scripted: Scripted) -> Self {
+        self.script().answers.entry(host.to_owned()).or_default().push_back(scripted);
+        self
+    }
+
+    fn script(&self) -> MutexGuard<'_, Script> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Resolve for ScriptedResolver {
+    fn lookup<'a>(&'a self, host: &'a HostName, slot: LookupSlot) -> Lookup<'a> {
+        let mut script = self.script();
+        script.asked.push(host.to_string());
+        let lines = script.answers.get_mut(host.as_str());
+        let line =
+            lines.and_then(|lines| if lines.len() > 1 { lines.pop_front() } else { lines.front().cloned() });
+        Box::pin(async move {
+            let _slot = slot;
+            match line {
+                Some(Scripted::Answer(answer)) => Ok(answer),
+                Some(Scripted::Fail(error)) => Err(error.into()),
+                Some(Scripted::Hang) => std::future::pending().await,
+                None => Err(io::ErrorKind::NotFound.into()),
+            }
+        })
     }
 }

@@ -16,7 +16,7 @@ use super::{
     store::Store,
     writer::{Folder, Medium, Shared, Times, Writer},
 };
-use crate::{Action, Error, ErrorKind, Verdict, policy::rule};
+use crate::{Action, Error, ErrorKind, Verdict, policy::rule, sys::log_file::Lock};
 
 /// How often, and how long apart, the lock is tried: somebody who looks whether the log is open holds it for a moment.
 const LOCK_TRIES: u32 = 10;
@@ -227,7 +227,7 @@ impl Drop for Inner {
     }
 }
 
-fn lock(store: &Store) -> Result<std::fs::File, Error> {
+fn lock(store: &Store) -> Result<Lock, Error> {
     for _ in 0..LOCK_TRIES {
         match store.lock()? {
             Some(lock) => return Ok(lock),

@@ -8,7 +8,6 @@
 //! | `lock` | held by the program that writes the log |
 
 use std::{
-    fs::File,
     io,
     path::{Path, PathBuf},
 };
@@ -61,7 +60,7 @@ impl Store {
         log_file::create_dir(&self.dir).map_err(|error| self.io(error))
     }
 
-    pub(super) fn lock(&self) -> Result<Option<File>, Error> {
+    pub(super) fn lock(&self) -> Result<Option<log_file::Lock>, Error> {
         log_file::lock(&self.dir.join(LOCK)).map_err(|error| self.io(error))
     }
 

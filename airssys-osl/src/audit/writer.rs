@@ -4,7 +4,6 @@
 //! tries again, and the queue takes nothing until that succeeded.
 
 use std::{
-    fs::File,
     io,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
@@ -40,7 +39,7 @@ pub(super) trait Medium: Send + 'static {
 pub(super) struct Folder {
     pub(super) store: Store,
     pub(super) segment: log_file::Segment,
-    pub(super) _lock: File,
+    pub(super) _lock: log_file::Lock,
 }
 
 impl Medium for Folder {

@@ -1,11 +1,11 @@
 //! What a handle may do, now: its grant, what it was narrowed to, and whether either still holds.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use super::verb::Verb;
 use crate::{
     Error, Principal, Verdict,
-    os::{Done, Fault, Name, Operation},
+    os::{Done, Fault, Name, Operation, Slot, within},
     policy::{Decision, FsGrant, Rights, rule},
 };
 
@@ -18,6 +18,8 @@ pub(super) struct Access {
     grant: Arc<FsGrant>,
     /// What the handle may do at most. Never grows, whatever policy comes.
     rights: Rights,
+    /// How long one operation may take.
+    deadline: Option<Duration>,
 }
 
 /// What holds at this moment for a handle.
@@ -30,7 +32,7 @@ struct Standing {
 impl Access {
     pub(super) fn new(principal: Principal, epoch: u32, grant: Arc<FsGrant>) -> Self {
         let rights = grant.rights;
-        Self { principal, epoch, grant, rights }
+        Self { principal, epoch, grant, rights, deadline: None }
     }
 
     pub(super) fn rights(&self) -> Rights {
@@ -39,6 +41,43 @@ impl Access {
 
     pub(super) fn narrowed(&self, rights: Rights) -> Self {
         Self { rights: self.rights & rights, ..self.clone() }
+    }
+
+    pub(super) fn with_deadline(&self, deadline: Duration) -> Self {
+        Self { deadline: Some(deadline), ..self.clone() }
+    }
+
+    pub(super) fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The grant that the handle was opened by.
+    pub(super) fn granted(&self) -> &Arc<FsGrant> {
+        &self.grant
+    }
+
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.deadline
+    }
+
+    /// The grant that holds now; the one that held where there is none.
+    pub(super) fn grant(&self) -> Arc<FsGrant> {
+        self.standing().grant.unwrap_or_else(|_| Arc::clone(&self.grant))
+    }
+
+    /// Takes the right to have one more thing open.
+    pub(super) fn slot(&self) -> Result<Slot, Fault> {
+        Slot::take(&self.principal, 1, self.principal.descriptors())
+    }
+
+    /// Decides, without a record of what is permitted.
+    pub(super) fn check(&self, verb: Verb, resource: Name<'_>) -> Result<(), Error> {
+        let standing = self.standing();
+        let decision = standing.decide(verb);
+        match decision.verdict {
+            Verdict::Allow => Ok(()),
+            Verdict::Deny => Err(self.operation(verb, resource, None).deny(decision.rule, standing.epoch)),
+        }
     }
 
     /// Takes one operation through the pipeline.
@@ -51,6 +90,29 @@ impl Access {
         self.run_two(verb, resource, None, execute).await
     }
 
+    /// Takes one operation that changes nothing through the pipeline on the caller's thread; `None`, and no record,
+    /// where it would have to wait.
+    pub(super) fn run_now<T>(
+        &self,
+        verb: Verb,
+        resource: Name<'_>,
+        execute: impl FnOnce() -> Result<Done<T>, Fault>,
+    ) -> Option<Result<T, Error>> {
+        let standing = self.standing();
+        let decision = standing.decide(verb);
+        let running = match self.operation(verb, resource, None).begin(decision, standing.epoch) {
+            Ok(running) => running,
+            Err(error) => return Some(Err(error)),
+        };
+        match execute() {
+            Err(Fault::WouldBlock) => {
+                running.abandon();
+                None
+            }
+            result => Some(running.finish(result)),
+        }
+    }
+
     /// As [`run`](Self::run), with a second name that is only a text: it is recorded, not decided.
     pub(super) async fn run_two<T>(
         &self,
@@ -61,7 +123,9 @@ impl Access {
     ) -> Result<T, Error> {
         let standing = self.standing();
         let decision = standing.decide(verb);
-        self.operation(verb, resource, other).run(decision, standing.epoch, execute).await
+        self.operation(verb, resource, other)
+            .run(decision, standing.epoch, within(self.deadline, execute))
+            .await
     }
 
     /// Takes an operation through the pipeline that makes an object of this directory, `other`, appear as
@@ -76,7 +140,31 @@ impl Access {
     ) -> Result<T, Error> {
         let (here, there) = (self.standing(), to.standing());
         let decision = self.decide_across(to, verb, &here, &there);
-        self.operation(verb, resource, Some(other)).run(decision, here.epoch, execute).await
+        self.operation(verb, resource, Some(other))
+            .run(decision, here.epoch, within(self.deadline, execute))
+            .await
+    }
+
+    /// Takes an operation through the pipeline that reads `other` here, by `read`, and makes of it `resource` in the
+    /// directory of `to`, by `write`.
+    pub(super) async fn run_copy<T>(
+        &self,
+        to: &Self,
+        read: Verb,
+        write: Verb,
+        resource: Name<'_>,
+        other: Name<'_>,
+        execute: impl Future<Output = Result<Done<T>, Fault>>,
+    ) -> Result<T, Error> {
+        let (here, there) = (self.standing(), to.standing());
+        let mut decision = here.decide(read);
+        if !self.principal.is(&to.principal) {
+            decision = Decision::deny(rule::FOREIGN_HANDLE);
+        } else if decision.verdict == Verdict::Allow {
+            decision = there.decide(write);
+        }
+        let execute = within(self.deadline, execute);
+        to.operation(write, resource, Some(other)).run(decision, there.epoch, execute).await
     }
 
     fn decide_across<'a>(
@@ -123,6 +211,10 @@ impl Access {
             let root: &Path = &self.grant.root;
             let grant =
                 standing.grants.and_then(|grants| grants.fs(root).map(Arc::clone).ok_or(rule::DEFAULT_DENY));
+            let grant = grant.and_then(|grant| match grant.terms.holds_for(&self.grant.terms) {
+                true => Ok(grant),
+                false => Err(rule::CHANGED_TERMS),
+            });
             Standing { epoch: standing.epoch, grant, rights }
         }
     }

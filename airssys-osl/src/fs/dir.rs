@@ -2,20 +2,23 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use super::{
-    DirEntry, File, Metadata, OpenOptions,
+    DirEntry, File, Metadata, OpenOptions, Room,
     access::Access,
+    ground::Ground,
+    place::{Opened, Place},
     verb::{self, Verb},
 };
 use crate::{
     Action, Error, ErrorKind, Principal,
-    limits::HANDLE_NAME_BYTES,
-    os::{Done, Fault, Name, pool},
+    limits::{HANDLE_NAME_BYTES, MEASURED_NAMES},
+    os::{Done, Fault, Name, Slot, pool},
     path::{Beneath, Malformed},
-    policy::{Resource, Rights, rule},
-    sys::{self, Expect, Wait},
+    policy::{FsGrant, Resource, Rights, rule},
+    sys::{self, Expect, Wait, Whole},
 };
 
 /// An open directory beneath a granted root, or that root.
@@ -23,12 +26,12 @@ use crate::{
 /// Clones are the same handle. See [the module](crate::fs) for what each operation needs and records.
 #[derive(Clone)]
 pub struct Dir {
-    pub(super) handle: Arc<sys::Handle>,
+    pub(super) place: Arc<Place>,
     pub(super) access: Access,
     /// The full path, for records.
     pub(super) name: Arc<[u8]>,
     /// Whether operations are tried on the caller's thread first: not where the file system may ask a server.
-    inline: bool,
+    pub(super) inline: bool,
 }
 
 /// What [`Dir::open_any`] opened.
@@ -38,6 +41,18 @@ pub enum Node {
     File(File),
     /// A directory.
     Dir(Dir),
+}
+
+/// A directory, as sockets see it.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux has sockets beneath directories"))]
+pub(crate) struct Anchor<'a> {
+    pub(crate) principal: &'a Principal,
+    /// The grant that the handle was opened by.
+    pub(crate) grant: &'a Arc<FsGrant>,
+    /// The full path of the directory itself.
+    pub(crate) name: &'a [u8],
+    /// How long one operation may take.
+    pub(crate) deadline: Option<Duration>,
 }
 
 impl Principal {
@@ -60,21 +75,39 @@ impl Principal {
         let standing = self.standing();
         let decision = standing.decide(Action::FsOpenRoot, Resource::Root(root));
         let operation = self.operation(Action::FsOpenRoot, root.as_os_str().as_encoded_bytes());
+        let grant = standing.grants.as_ref().ok().and_then(|grants| grants.fs(root).map(Arc::clone));
         let execute = async {
-            let path = root.to_owned();
-            pool(move || sys::open_root(&path)).await.map(Done::new)
+            let grant = grant.ok_or(Fault::Bug)?;
+            let (principal, terms) = (self.clone(), Arc::clone(&grant));
+            let opened = pool(move || open_root(&principal, &terms)).await?;
+            Ok(Done::new((opened, grant)))
         };
-        let opened = operation.run(decision, standing.epoch, execute).await?;
-        let grant = standing.grants.ok().and_then(|grants| grants.fs(root).map(Arc::clone));
-        let grant =
-            grant.ok_or_else(|| Error::new(ErrorKind::Bug, "find the grant that permitted the directory"))?;
+        let ((place, inline), grant) = operation.run(decision, standing.epoch, execute).await?;
         Ok(Dir {
-            handle: Arc::new(opened.handle),
+            place: Arc::new(place),
             name: grant.root.as_os_str().as_encoded_bytes().into(),
             access: Access::new(self.clone(), standing.epoch, grant),
-            inline: opened.local,
+            inline,
         })
     }
+}
+
+/// Opens a granted directory, and begins to count in it where that is asked for.
+fn open_root(principal: &Principal, grant: &FsGrant) -> Result<(Place, bool), Fault> {
+    // What looks after carve-outs holds the root once more.
+    let count = if grant.terms.denied.is_empty() { 1 } else { 2 };
+    let slot = Slot::take(principal, count, principal.descriptors())?;
+    let os = principal.os();
+    let opened = sys::open_root(&grant.root, &grant.terms, os.resolution())?;
+    let counted = grant.terms.has_quota();
+    let room = os.room(principal.name(), &grant.root, counted, || {
+        if !counted {
+            return Ok(Room::default());
+        }
+        let (bytes, files) = sys::measure(&opened.directory, MEASURED_NAMES)?;
+        Ok(Room::counted(bytes, files))
+    })?;
+    Ok((Place::new(opened.directory, room, slot), opened.local))
 }
 
 impl Dir {
@@ -87,6 +120,16 @@ impl Dir {
     #[must_use]
     pub fn narrow(&self, rights: Rights) -> Self {
         Self { access: self.access.narrowed(rights), ..self.clone() }
+    }
+
+    /// Makes a handle to the same directory whose operations, and those of the files and directories that it opens,
+    /// fail as [`TimedOut`](ErrorKind::TimedOut) after `deadline`. Needs a runtime with time. Of sockets it is the
+    /// opening; how long an open one may wait, [`Limits`](crate::net::Limits) say.
+    ///
+    /// What is being changed at that moment may be changed all the same.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Duration) -> Self {
+        Self { access: self.access.with_deadline(deadline), ..self.clone() }
     }
 
     /// Opens a regular file.
@@ -159,9 +202,16 @@ impl Dir {
     /// Dropping the future closes the file; the record then says `cancelled`.
     pub async fn read(&self, path: impl AsRef<Path>, limit_bytes: u64) -> Result<Vec<u8>, Error> {
         let path = path.as_ref();
-        let execute = self.on(path, move |dir, path, wait| sys::read_whole(dir, path, limit_bytes, wait));
+        let opened = self.on(path, move |dir, path, wait| sys::open_whole(dir, path, limit_bytes, wait));
         let execute = async {
-            let bytes = execute.await?;
+            let bytes = match opened.await? {
+                Whole::Read(bytes) => bytes,
+                Whole::Opened(file, len) => {
+                    // The memory is this thread's, which frees it too: allocators like that better.
+                    let buffer = sys::buffer(len)?;
+                    pool(move || sys::read_whole(&file, buffer, limit_bytes)).await?
+                }
+            };
             let len = bytes.len();
             Ok(Done::with_bytes(bytes, len))
         };
@@ -181,8 +231,8 @@ impl Dir {
     /// Nothing is left behind; the record then says `cancelled`.
     pub async fn list(&self, limit: usize) -> Result<Vec<DirEntry>, Error> {
         let execute = async {
-            let handle = Arc::clone(&self.handle);
-            pool(move || sys::list(&handle, limit)).await.map(Done::new)
+            let place = Arc::clone(&self.place);
+            pool(move || sys::list(&place.directory, limit)).await.map(Done::new)
         };
         self.access.run(verb::LIST, self.named(Path::new("")), execute).await
     }
@@ -212,7 +262,13 @@ impl Dir {
     ///
     /// Nothing is left behind; the record then says `cancelled`.
     pub async fn self_metadata(&self) -> Result<Metadata, Error> {
-        let execute = own_metadata(&self.handle, self.inline);
+        let execute = async {
+            if self.inline {
+                return sys::own_metadata(&self.place.directory).map(Done::new);
+            }
+            let place = Arc::clone(&self.place);
+            pool(move || sys::own_metadata(&place.directory)).await.map(Done::new)
+        };
         self.access.run(verb::OWN_METADATA, self.named(Path::new("")), execute).await
     }
 
@@ -227,8 +283,41 @@ impl Dir {
     /// Nothing is left behind; the record then says `cancelled`.
     pub async fn read_link(&self, path: impl AsRef<Path>) -> Result<PathBuf, Error> {
         let path = path.as_ref();
-        let execute = async { self.on_pool(path, sys::read_link).await.map(Done::new) };
+        let execute = async {
+            self.on_pool(path, |ground, path| sys::read_link(ground.directory(), path)).await.map(Done::new)
+        };
         self.access.run(verb::READ_LINK, self.named(path), execute).await
+    }
+
+    /// What a socket beneath this directory is decided with.
+    pub(crate) fn anchor(&self) -> Anchor<'_> {
+        let (principal, grant) = (self.access.principal(), self.access.granted());
+        Anchor { principal, grant, name: &self.name, deadline: self.access.deadline() }
+    }
+
+    /// Does `work` with the path of a socket that is there.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn find_socket<T: Send + 'static>(
+        &self,
+        path: &Path,
+        work: impl FnOnce(&sys::Directory, Beneath<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.on_pool(path, |ground, path| work(ground.directory(), path)).await
+    }
+
+    /// Does `work`, which makes a socket of the name `path`: it counts as any name does.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn make_socket<T: Send + 'static>(
+        &self,
+        path: &Path,
+        work: impl FnOnce(&sys::Directory, Beneath<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.on_pool(path, |ground, path| {
+            let mut made = None;
+            ground.add_name(|| work(ground.directory(), path).map(|socket| made = Some(socket)))?;
+            made.ok_or(Fault::Bug)
+        })
+        .await
     }
 
     async fn open_node(
@@ -243,20 +332,33 @@ impl Dir {
                 return Err(Fault::errno(sys::errno::INVALID));
             }
             let name = self.name_of(path)?;
-            let opened =
-                self.on(path, move |dir, path, wait| sys::open(dir, path, options, expect, wait)).await?;
-            Ok(Done::new((opened, name)))
+            let slot = self.access.slot()?;
+            let opened = match self.place.room.is_counted() && options.changes() {
+                false => {
+                    self.on(path, move |dir, path, wait| sys::open(dir, path, options, expect, wait)).await?
+                }
+                true => self.on_pool(path, move |ground, path| ground.open(path, options, expect)).await?,
+            };
+            Ok(Done::new(match opened {
+                sys::Opened::Directory(directory) => {
+                    let place = Place::new(directory, Arc::clone(&self.place.room), slot);
+                    Node::Dir(Self { place: Arc::new(place), name, ..self.clone() })
+                }
+                sys::Opened::File(handle) => {
+                    let opened = Opened::new(handle, &self.place.room, slot, false)?;
+                    Node::File(self.file(opened, options, name))
+                }
+            }))
         };
-        let (opened, name) = self.access.run(verb, self.named(path), execute).await?;
-        let handle = Arc::new(opened.handle);
-        Ok(if opened.is_directory {
-            Node::Dir(Self { handle, access: self.access.clone(), name, inline: self.inline })
-        } else {
-            let mut rights = Rights::empty();
-            rights.set(Rights::READ, options.read);
-            rights.set(Rights::WRITE, options.write);
-            Node::File(File::new(handle, self.access.narrowed(rights), name, self.inline))
-        })
+        self.access.run(verb, self.named(path), execute).await
+    }
+
+    /// A file that was opened beneath this directory.
+    pub(super) fn file(&self, opened: Opened, options: OpenOptions, name: Arc<[u8]>) -> File {
+        let mut rights = Rights::empty();
+        rights.set(Rights::READ, options.read);
+        rights.set(Rights::WRITE, options.write);
+        File::new(Arc::new(opened), self.access.narrowed(rights), name, self.inline, options.append)
     }
 
     pub(super) fn named<'a>(&'a self, path: &'a Path) -> Name<'a> {
@@ -264,7 +366,7 @@ impl Dir {
     }
 
     /// The full name of what is opened by `path`.
-    fn name_of(&self, path: &Path) -> Result<Arc<[u8]>, Fault> {
+    pub(super) fn name_of(&self, path: &Path) -> Result<Arc<[u8]>, Fault> {
         if path.as_os_str() == "." {
             return Ok(Arc::clone(&self.name));
         }
@@ -278,26 +380,30 @@ impl Dir {
     async fn on<T: Send + 'static>(
         &self,
         path: &Path,
-        work: impl Fn(&sys::Handle, Beneath<'_>, Wait) -> Result<T, Fault> + Send + 'static,
+        work: impl Fn(&sys::Directory, Beneath<'_>, Wait) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
         if self.inline {
-            match work(&self.handle, parse(path)?, Wait::Never) {
+            match work(&self.place.directory, parse(path)?, Wait::Never) {
                 Err(Fault::WouldBlock) => {}
                 done => return done,
             }
         }
-        self.on_pool(path, move |dir, path| work(dir, path, Wait::Allowed)).await
+        self.on_pool(path, move |ground, path| work(ground.directory(), path, Wait::Allowed)).await
     }
 
     /// Does `work` with a path beneath this directory on the blocking pool.
     pub(super) async fn on_pool<T: Send + 'static>(
         &self,
         path: &Path,
-        work: impl FnOnce(&sys::Handle, Beneath<'_>) -> Result<T, Fault> + Send + 'static,
+        work: impl FnOnce(&Ground, Beneath<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
         parse(path)?;
-        let (handle, path) = (Arc::clone(&self.handle), path.to_owned());
-        pool(move || work(&handle, parse(&path)?)).await
+        let (ground, path) = (self.ground(), path.to_owned());
+        pool(move || work(&ground, parse(&path)?)).await
+    }
+
+    pub(super) fn ground(&self) -> Ground {
+        Ground::new(&self.place, &self.access)
     }
 }
 
@@ -306,15 +412,6 @@ impl fmt::Debug for Dir {
         let name = String::from_utf8_lossy(&self.name);
         f.debug_struct("Dir").field("name", &name).field("rights", &self.rights()).finish_non_exhaustive()
     }
-}
-
-/// Reads the metadata of an open object.
-pub(super) async fn own_metadata(handle: &Arc<sys::Handle>, inline: bool) -> Result<Done<Metadata>, Fault> {
-    if inline {
-        return sys::own_metadata(handle).map(Done::new);
-    }
-    let handle = Arc::clone(handle);
-    pool(move || sys::own_metadata(&handle)).await.map(Done::new)
 }
 
 /// Checks the form of a path; what is wrong with it becomes what the kernel would say.

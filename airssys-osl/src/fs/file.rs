@@ -1,6 +1,6 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
-use super::{Metadata, SetTime, access::Access, dir::own_metadata, verb};
+use super::{Metadata, SetTime, access::Access, change::check_mode, place::Opened, stream::Cursor, verb};
 use crate::{
     Error,
     limits::{INLINE_READ_BYTES, POOL_READ_BYTES},
@@ -9,27 +9,46 @@ use crate::{
     sys,
 };
 
-/// An open regular file. It has no position: each read and write says where.
+/// An open regular file.
 ///
-/// Clones are the same handle; the file is closed with the last one. See [the module](crate::fs) for what each
+/// Each read and write says where ([`read_at`](Self::read_at), [`write_at`](Self::write_at)); beside that it has a
+/// position of its own, for [`AsyncRead`](tokio::io::AsyncRead), [`AsyncWrite`](tokio::io::AsyncWrite) and
+/// [`AsyncSeek`](tokio::io::AsyncSeek).
+///
+/// Clones are the same handle, each with a position that begins at 0; the file is closed with the last one. See [the module](crate::fs) for what each
 /// operation needs and records.
-#[derive(Clone)]
 pub struct File {
-    handle: Arc<sys::Handle>,
-    access: Access,
+    pub(super) opened: Arc<Opened>,
+    pub(super) access: Access,
     /// The full path under which it was opened, for records.
     name: Arc<[u8]>,
-    inline: bool,
+    pub(super) inline: bool,
+    /// Whatever is written goes to the end.
+    pub(super) append: bool,
+    pub(super) cursor: Cursor,
 }
 
 impl File {
-    pub(super) fn new(handle: Arc<sys::Handle>, access: Access, name: Arc<[u8]>, inline: bool) -> Self {
-        Self { handle, access, name, inline }
+    pub(super) fn new(
+        opened: Arc<Opened>,
+        access: Access,
+        name: Arc<[u8]>,
+        inline: bool,
+        append: bool,
+    ) -> Self {
+        Self { opened, access, name, inline, append, cursor: Cursor::default() }
     }
 
     /// What the handle may do at most: what it was opened for.
     pub fn rights(&self) -> Rights {
         self.access.rights()
+    }
+
+    /// Makes a handle to the same file whose operations fail as [`TimedOut`](crate::ErrorKind::TimedOut) after
+    /// `deadline`. Needs a runtime with time.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Duration) -> Self {
+        Self { access: self.access.with_deadline(deadline), ..self.clone() }
     }
 
     /// Reads up to `buffer.len()` bytes at `offset`, and returns how many. 0 means the end of the file.
@@ -59,6 +78,26 @@ impl File {
         result
     }
 
+    /// Reads the whole file, which has at most `limit_bytes` bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_at`](Self::read_at), and [`LimitExceeded`](crate::ErrorKind::LimitExceeded): it is longer. Nothing is
+    /// cut.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost, for the position of the file stays; the record then says `cancelled`.
+    pub async fn read_to_limit(&self, limit_bytes: u64) -> Result<Vec<u8>, Error> {
+        let execute = async {
+            let opened = Arc::clone(&self.opened);
+            let bytes = pool(move || sys::read_open(&opened.handle, limit_bytes)).await?;
+            let len = bytes.len();
+            Ok(Done::with_bytes(bytes, len))
+        };
+        self.access.run(verb::READ, self.named(), execute).await
+    }
+
     /// Writes all `bytes` at `offset`. Behind the end, zeros fill the gap.
     ///
     /// # Errors
@@ -75,7 +114,8 @@ impl File {
         B: AsRef<[u8]> + Send + 'static,
     {
         let len = bytes.as_ref().len();
-        let execute = self.blocking(len, move |file| sys::write_at(file, bytes.as_ref(), offset));
+        let reach = move |end: u64| end.max(offset.saturating_add(len as u64));
+        let execute = self.sizing(len, reach, move |file| sys::write_at(file, bytes.as_ref(), offset));
         self.access.run(verb::WRITE, self.named(), execute).await
     }
 
@@ -93,7 +133,8 @@ impl File {
         B: AsRef<[u8]> + Send + 'static,
     {
         let len = bytes.as_ref().len();
-        let execute = self.blocking(len, move |file| sys::append(file, bytes.as_ref()));
+        let reach = move |end: u64| end.saturating_add(len as u64);
+        let execute = self.sizing(len, reach, move |file| sys::append(file, bytes.as_ref()));
         self.access.run(verb::WRITE, self.named(), execute).await
     }
 
@@ -107,7 +148,7 @@ impl File {
     ///
     /// It may be done all the same; the record then says `cancelled`.
     pub async fn set_len(&self, len: u64) -> Result<(), Error> {
-        let execute = self.blocking(0, move |file| sys::set_len(file, len));
+        let execute = self.sizing(0, move |_| len, move |file| sys::set_len(file, len));
         self.access.run(verb::SET_LEN, self.named(), execute).await
     }
 
@@ -136,7 +177,13 @@ impl File {
     ///
     /// Nothing is left behind; the record then says `cancelled`.
     pub async fn metadata(&self) -> Result<Metadata, Error> {
-        let execute = own_metadata(&self.handle, self.inline);
+        let execute = async {
+            if self.inline {
+                return sys::own_metadata(&self.opened.handle).map(Done::new);
+            }
+            let opened = Arc::clone(&self.opened);
+            pool(move || sys::own_metadata(&opened.handle)).await.map(Done::new)
+        };
         self.access.run(verb::OWN_METADATA, self.named(), execute).await
     }
 
@@ -155,18 +202,53 @@ impl File {
         self.access.run(verb::SET_TIMES, self.named(), execute).await
     }
 
+    /// Sets the permission bits, as [`Dir::set_permissions`](super::Dir::set_permissions) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_at`](Self::write_at), and [`Invalid`](crate::ErrorKind::Invalid) for other bits than `0o777`.
+    ///
+    /// # Cancel safety
+    ///
+    /// They may be set all the same; the record then says `cancelled`.
+    pub async fn set_permissions(&self, mode: u32) -> Result<(), Error> {
+        let execute = self.blocking(0, move |file| {
+            check_mode(mode)?;
+            sys::set_own_permissions(file, mode)
+        });
+        self.access.run(verb::SET_PERMISSIONS, self.named(), execute).await
+    }
+
     async fn read(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Fault> {
-        if self.inline && buffer.len() <= INLINE_READ_BYTES {
-            match sys::read_cached(&self.handle, buffer, offset) {
-                Err(Fault::WouldBlock) => {}
-                done => return done,
-            }
+        match self.read_now(buffer, offset) {
+            Err(Fault::WouldBlock) => {}
+            done => return done,
         }
-        let (handle, len) = (Arc::clone(&self.handle), buffer.len().min(POOL_READ_BYTES));
-        let bytes = pool(move || sys::read_at(&handle, len, offset)).await?;
+        let (opened, len) = (Arc::clone(&self.opened), buffer.len().min(POOL_READ_BYTES));
+        let bytes = pool(move || sys::read_at(&opened.handle, len, offset)).await?;
         let part = buffer.get_mut(..bytes.len()).ok_or(Fault::Bug)?;
         part.copy_from_slice(&bytes);
         Ok(bytes.len())
+    }
+
+    /// Reads up to `len` bytes on the blocking pool.
+    pub(super) async fn read_some(&self, len: usize, offset: u64) -> Result<Vec<u8>, Error> {
+        let execute = async {
+            let opened = Arc::clone(&self.opened);
+            let bytes = pool(move || sys::read_at(&opened.handle, len, offset)).await?;
+            let len = bytes.len();
+            Ok(Done::with_bytes(bytes, len))
+        };
+        self.access.run(verb::READ, self.named(), execute).await
+    }
+
+    /// Reads on the caller's thread, where that need not wait.
+    pub(super) fn read_now(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Fault> {
+        if self.inline && buffer.len() <= INLINE_READ_BYTES {
+            sys::read_cached(&self.opened.handle, buffer, offset)
+        } else {
+            Err(Fault::WouldBlock)
+        }
     }
 
     /// Does work on the blocking pool through which `bytes` bytes go.
@@ -175,12 +257,36 @@ impl File {
         bytes: usize,
         work: impl FnOnce(&sys::Handle) -> Result<(), Fault> + Send + 'static,
     ) -> Result<Done<()>, Fault> {
-        let handle = Arc::clone(&self.handle);
-        pool(move || work(&handle)).await.map(|()| Done::with_bytes((), bytes))
+        let opened = Arc::clone(&self.opened);
+        pool(move || work(&opened.handle)).await.map(|()| Done::with_bytes((), bytes))
     }
 
-    fn named(&self) -> Name<'_> {
+    /// As [`blocking`](Self::blocking), for work that moves the end of the file to `reach` of where it is.
+    async fn sizing(
+        &self,
+        bytes: usize,
+        reach: impl FnOnce(u64) -> u64 + Send + 'static,
+        work: impl FnOnce(&sys::Handle) -> Result<(), Fault> + Send + 'static,
+    ) -> Result<Done<()>, Fault> {
+        let (opened, grant) = (Arc::clone(&self.opened), self.access.grant());
+        pool(move || opened.resize(&grant, reach, work)).await.map(|()| Done::with_bytes((), bytes))
+    }
+
+    pub(super) fn named(&self) -> Name<'_> {
         Name::beneath(&self.name, b"")
+    }
+}
+
+impl Clone for File {
+    fn clone(&self) -> Self {
+        Self {
+            opened: Arc::clone(&self.opened),
+            access: self.access.clone(),
+            name: Arc::clone(&self.name),
+            inline: self.inline,
+            append: self.append,
+            cursor: Cursor::default(),
+        }
     }
 }
 

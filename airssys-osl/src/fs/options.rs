@@ -9,14 +9,16 @@ pub struct OpenOptions {
     pub(crate) create: bool,
     pub(crate) create_new: bool,
     pub(crate) truncate: bool,
+    pub(crate) append: bool,
     pub(crate) follow: bool,
 }
 
 /// What [`Dir::replace`](super::Dir::replace) waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Flush {
     /// The new content is in place for everyone who opens the file. It survives the death of the program, and after
     /// a power cut the file has its old content or the new one, or, on file systems that reorder, none.
+    #[default]
     Later,
     /// The new content and its name are on the device.
     Now,
@@ -31,7 +33,15 @@ impl Default for OpenOptions {
 impl OpenOptions {
     /// Starts with nothing set but `follow`.
     pub const fn new() -> Self {
-        Self { read: false, write: false, create: false, create_new: false, truncate: false, follow: true }
+        Self {
+            read: false,
+            write: false,
+            create: false,
+            create_new: false,
+            truncate: false,
+            append: false,
+            follow: true,
+        }
     }
 
     /// Opens for reading.
@@ -65,6 +75,13 @@ impl OpenOptions {
         self
     }
 
+    /// Opens for writing at the end only: whatever is written goes there, wherever that is then.
+    pub const fn append(mut self, append: bool) -> Self {
+        self.append = append;
+        self.write |= append;
+        self
+    }
+
     /// Follows a symbolic link in the last component, as long as it stays inside; on by default.
     pub const fn follow(mut self, follow: bool) -> Self {
         self.follow = follow;
@@ -86,6 +103,10 @@ impl OpenOptions {
 
     /// Whether the combination means anything: something to do with the file, and nothing that reading forbids.
     pub(crate) fn is_valid(self) -> bool {
-        self.write || (self.read && !self.changes())
+        if self.write {
+            !(self.append && self.truncate)
+        } else {
+            self.read && !self.append && !self.changes()
+        }
     }
 }

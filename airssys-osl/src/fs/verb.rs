@@ -33,6 +33,15 @@ pub(super) const SYMLINK: Verb = changes(Action::FsSymlink, Rights::CREATE);
 pub(super) const HARD_LINK: Verb = changes(Action::FsHardLink, Rights::CREATE);
 pub(super) const REPLACE: Verb = changes(Action::FsReplace, Rights::CREATE.union(Rights::WRITE));
 pub(super) const RENAME: Verb = changes(Action::FsRename, Rights::CREATE.union(Rights::WRITE));
+pub(super) const REMOVE_TREE: Verb = changes(Action::FsRemoveTree, Rights::DELETE);
+pub(super) const SET_PERMISSIONS: Verb = changes(Action::FsSetPermissions, Rights::WRITE);
+pub(super) const COPY_FROM: Verb = reads(Action::FsRead, Needs::All(Rights::READ));
+pub(super) const COPY_TO: Verb = changes(Action::FsCopy, Rights::CREATE.union(Rights::WRITE));
+pub(super) const TEMPORARY: Verb = changes(Action::FsOpen, Rights::CREATE.union(Rights::WRITE));
+pub(super) const PERSIST: Verb = changes(Action::FsHardLink, Rights::CREATE);
+pub(super) const LOCK_SHARED: Verb = reads(Action::FsLock, Needs::All(Rights::READ));
+pub(super) const LOCK_ALONE: Verb = reads(Action::FsLock, Needs::All(Rights::WRITE));
+pub(super) const WATCH: Verb = reads(Action::FsWatch, Needs::All(Rights::LIST));
 pub(super) const REMOVE_FILE: Verb = changes(Action::FsRemoveFile, Rights::DELETE);
 pub(super) const REMOVE_DIR: Verb = changes(Action::FsRemoveDir, Rights::DELETE);
 

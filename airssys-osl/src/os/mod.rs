@@ -4,27 +4,39 @@ mod lease;
 mod pipeline;
 mod pool;
 mod principal;
+mod slot;
 
 use std::{
+    collections::HashMap,
     fmt,
+    path::Path,
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard,
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak,
         atomic::{AtomicU32, Ordering},
     },
 };
+
+use tokio::sync::watch;
 
 pub use self::principal::Principal;
 pub(crate) use self::{
     lease::Lease,
     pipeline::{Done, Fault, Name, Operation},
-    pool::pool,
+    pool::{pool, within},
+    principal::Standing,
+    slot::Slot,
 };
 use crate::{
     Action, Error, ErrorKind,
     audit::Sink,
+    fs::Room,
+    net::{Accounts, Resolve, SystemResolver},
     policy::{Decision, Policy, rule},
-    sys,
+    sys::{self, Resolution},
 };
+
+/// A principal's name, and a directory that is granted to it.
+type RoomKey = (Box<str>, Box<Path>);
 
 /// The operating system, as one policy lets it be seen.
 ///
@@ -47,6 +59,14 @@ struct Shared {
     /// A copy of `current.epoch`, so that a handle can see without the lock that nothing has changed.
     epoch: AtomicU32,
     sink: Box<dyn Sink>,
+    resolution: Resolution,
+    /// Wakes those who wait and would not see by themselves that they may not any more.
+    changed: watch::Sender<()>,
+    /// What is counted beneath granted directories, by principal and directory, as long as there is a handle.
+    rooms: Mutex<HashMap<RoomKey, Weak<Room>>>,
+    resolver: Box<dyn Resolve>,
+    /// Who has something open on the network.
+    accounts: Accounts,
     /// The zero of [`Clock::monotonic_now`](crate::clock::Clock::monotonic_now).
     started_ns: u64,
 }
@@ -59,10 +79,29 @@ pub(crate) struct Current {
 impl Os {
     /// Puts a door in front of the operating system: `policy` decides, `sink` takes the records.
     pub fn new(policy: Policy, sink: impl Sink) -> Self {
+        Self::build(policy, sink, SystemResolver, Resolution::default())
+    }
+
+    /// As [`new`](Self::new), and says how paths are resolved beneath granted directories.
+    pub fn with_resolution(policy: Policy, sink: impl Sink, resolution: Resolution) -> Self {
+        Self::build(policy, sink, SystemResolver, resolution)
+    }
+
+    /// As [`new`](Self::new), where `resolver` looks hosts up instead of the system.
+    pub fn with_resolver(policy: Policy, sink: impl Sink, resolver: impl Resolve) -> Self {
+        Self::build(policy, sink, resolver, Resolution::default())
+    }
+
+    fn build(policy: Policy, sink: impl Sink, resolver: impl Resolve, resolution: Resolution) -> Self {
         Self(Arc::new(Shared {
             current: RwLock::new(Current { epoch: 1, policy }),
             epoch: AtomicU32::new(1),
             sink: Box::new(sink),
+            resolution,
+            changed: watch::Sender::new(()),
+            rooms: Mutex::default(),
+            resolver: Box::new(resolver),
+            accounts: Accounts::default(),
             started_ns: sys::monotonic_ns(),
         }))
     }
@@ -83,18 +122,23 @@ impl Os {
     }
 
     /// Puts another policy in place. From here on every use of every handle is decided by it; nothing has to be
-    /// opened again. An operation that was permitted before goes on to its end.
+    /// opened again. An operation that was permitted before goes on to its end; connections and sockets that it does
+    /// not permit are cut at once.
     pub fn reload(&self, policy: Policy) {
         let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
         let epoch = current.epoch + 1;
         *current = Current { epoch, policy };
         self.0.epoch.store(epoch, Ordering::Release);
+        drop(current);
+        self.0.changed.send_replace(());
+        self.0.accounts.recheck();
     }
 
     /// Ends the life of a principal: whatever it does from here on, with any of its handles, is denied by the rule
-    /// `revoked`. Call it when the actor dies that the principal was minted for.
+    /// `revoked`, and its connections are cut. Call it when the actor dies that the principal was minted for.
     pub fn revoke(&self, principal: &Principal) {
         principal.revoke();
+        self.0.changed.send_replace(());
     }
 
     /// How many policies were in place so far, this one included. It stands in each record.
@@ -130,6 +174,46 @@ impl Os {
 
     pub(crate) fn sink(&self) -> &dyn Sink {
         &*self.0.sink
+    }
+
+    pub(crate) fn resolution(&self) -> Resolution {
+        self.0.resolution
+    }
+
+    /// Tells of every reload and every revocation from here on.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.0.changed.subscribe()
+    }
+
+    /// What is held for `principal` beneath `root`: what `make` makes, where nothing is held yet or where it is not
+    /// counted and should be.
+    pub(crate) fn room(
+        &self,
+        principal: &str,
+        root: &Path,
+        counted: bool,
+        make: impl FnOnce() -> Result<Room, Fault>,
+    ) -> Result<Arc<Room>, Fault> {
+        // The lock is held while it is measured, so that two who open at once count in one place.
+        let mut rooms = self.0.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        rooms.retain(|_, room| room.strong_count() > 0);
+        let key: RoomKey = (principal.into(), root.into());
+        if let Some(room) =
+            rooms.get(&key).and_then(Weak::upgrade).filter(|room| room.is_counted() || !counted)
+        {
+            return Ok(room);
+        }
+        let room = Arc::new(make()?);
+        rooms.insert(key, Arc::downgrade(&room));
+        Ok(room)
+    }
+
+    pub(crate) fn resolver(&self) -> &dyn Resolve {
+        &*self.0.resolver
+    }
+
+    pub(crate) fn accounts(&self) -> &Accounts {
+        &self.0.accounts
     }
 
     pub(crate) fn started_ns(&self) -> u64 {

@@ -57,8 +57,12 @@ pub(crate) enum Fault {
     WouldBlock,
     /// A built-in rule forbids what the kernel found.
     Forbidden(&'static str),
-    /// There is more than the caller's limit.
+    /// There is more than the caller's limit, or a file would be longer than it may.
     TooLarge,
+    /// The principal's quota of the directory is used up.
+    Quota,
+    /// The principal has as many open as it may.
+    TooMany,
     /// This platform, or this kernel, cannot do it.
     Unsupported,
     /// The operating system refused.
@@ -115,6 +119,20 @@ impl<'a> Operation<'a> {
         Error::denied(self.describe(), rule)
     }
 
+    /// Records the end of something that was open since `opened_ns`: how it ended, and what went through.
+    pub(crate) fn record_end(
+        self,
+        decision: Decision<'_>,
+        epoch: u32,
+        outcome: Outcome,
+        bytes: u64,
+        opened_ns: u64,
+    ) {
+        let ended =
+            Running { operation: self, decision, epoch, intent: 0, started_ns: opened_ns, ended: true };
+        drop(ended.record(Phase::Done, decision, outcome, bytes));
+    }
+
     /// Begins to count its time. It leaves no record when it is dropped, until it is under way.
     fn running<'d>(self, decision: Decision<'d>, epoch: u32) -> Running<'d>
     where
@@ -127,17 +145,22 @@ impl<'a> Operation<'a> {
         let verb = self.action.verb();
         let resource = self.resource.escaped();
         match self.other {
-            Some(other) => format!("{verb} `{}` to `{resource}`", other.escaped()),
+            Some(other) => match self.action.before_peer() {
+                Some(at) => format!("{verb} `{resource}` {at} `{}`", other.escaped()),
+                None => format!("{verb} `{}` to `{resource}`", other.escaped()),
+            },
             None if resource.is_empty() => verb.to_owned(),
             None => format!("{verb} `{resource}`"),
         }
     }
 
-    fn error(&self, fault: Fault) -> Error {
+    /// The error of a fault.
+    pub(crate) fn error(&self, fault: Fault) -> Error {
         let what = self.describe();
         match fault {
             Fault::Forbidden(rule) => Error::denied(what, rule),
-            Fault::TooLarge => Error::new(ErrorKind::LimitExceeded, what),
+            Fault::TooLarge | Fault::TooMany => Error::new(ErrorKind::LimitExceeded, what),
+            Fault::Quota => Error::io(what, io::Error::from_raw_os_error(sys::errno::QUOTA)),
             Fault::Unsupported => Error::new(ErrorKind::Unsupported, what),
             Fault::Os(source) => Error::io(what, source),
             Fault::WouldBlock | Fault::Bug => Error::new(ErrorKind::Bug, what),
@@ -146,6 +169,11 @@ impl<'a> Operation<'a> {
 }
 
 impl Running<'_> {
+    /// Forgets an operation that has not begun, so that it can be begun in another way.
+    pub(crate) fn abandon(mut self) {
+        self.ended = true;
+    }
+
     /// Records what came of the operation.
     ///
     /// A change that was made and whose end cannot be recorded is still a success: its intent is on record, and an
@@ -231,10 +259,17 @@ impl Fault {
         match self {
             Self::Forbidden(_) => Outcome::Denied,
             Self::TooLarge => Outcome::Failed(sys::errno::TOO_LARGE),
+            Self::Quota => Outcome::Failed(sys::errno::QUOTA),
+            Self::TooMany => Outcome::Failed(sys::errno::TOO_MANY_OPEN),
             Self::Unsupported => Outcome::Failed(sys::errno::UNSUPPORTED),
             Self::Os(source) => Outcome::Failed(source.raw_os_error().unwrap_or(sys::errno::IO)),
             Self::WouldBlock | Self::Bug => Outcome::Failed(sys::errno::IO),
         }
+    }
+
+    /// Whether the operating system refused for this reason.
+    pub(crate) fn is(&self, kind: io::ErrorKind) -> bool {
+        matches!(self, Self::Os(error) if error.kind() == kind)
     }
 
     /// The fault of an error number in [`sys::errno`].
@@ -269,7 +304,7 @@ impl<'a> Name<'a> {
 
     /// The whole name for a sentence. It may come from a guest: what would steer a terminal or turn the line around is
     /// escaped.
-    fn escaped(self) -> String {
+    pub(crate) fn escaped(self) -> String {
         let mut bytes = Vec::new();
         self.write(&mut bytes);
         let mut text = String::with_capacity(bytes.len());

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::Fault;
@@ -18,6 +20,20 @@ pub(crate) async fn pool<T: Send + 'static>(
         Ok(result) => result,
         Err(error) if error.is_panic() => Err(Fault::Bug),
         Err(_shut_down) => Err(Fault::errno(sys::errno::CANCELED)),
+    }
+}
+
+/// Does `work` for at most `deadline`; then it is dropped where it is.
+pub(crate) async fn within<T>(
+    deadline: Option<Duration>,
+    work: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    match deadline {
+        None => work.await,
+        Some(deadline) => match tokio::time::timeout(deadline, work).await {
+            Ok(result) => result,
+            Err(_elapsed) => Err(Fault::errno(sys::errno::TIMED_OUT)),
+        },
     }
 }
 

@@ -3,14 +3,16 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
 use super::{Name, Operation, Os};
 use crate::{
     Action, Error, Verdict,
-    policy::{Decision, Grants, Resource, rule},
+    limits::DESCRIPTORS,
+    net::{Account, Limits},
+    policy::{Decision, FsGrant, Grants, Resource, rule},
 };
 
 /// Someone who acts: the root of all handles.
@@ -31,6 +33,10 @@ struct Life {
     epoch: u32,
     grants: Arc<Grants>,
     revoked: AtomicBool,
+    /// How many files and directories are open.
+    open: AtomicUsize,
+    /// What it has open on the network.
+    account: Arc<Account>,
 }
 
 /// What holds at this moment for a principal.
@@ -42,7 +48,16 @@ pub(crate) struct Standing {
 
 impl Principal {
     pub(super) fn new(os: Os, name: &str, epoch: u32, grants: Arc<Grants>) -> Self {
-        Self(Arc::new(Life { os, name: name.into(), epoch, grants, revoked: AtomicBool::new(false) }))
+        let account = Arc::new(Account::new());
+        Self(Arc::new(Life {
+            os,
+            name: name.into(),
+            epoch,
+            grants,
+            revoked: AtomicBool::new(false),
+            open: AtomicUsize::new(0),
+            account,
+        }))
     }
 
     /// The name, as in the policy and in the records.
@@ -67,8 +82,8 @@ impl Principal {
         Err(self.operation(Action::ActorSend, to.as_bytes()).deny(decision.rule, standing.epoch))
     }
 
-    /// Asks for an operation that no grant can permit yet, such as [`NetConnect`](Action::NetConnect) or
-    /// [`ProcessSpawn`](Action::ProcessSpawn). The attempt is recorded; nothing is executed, as the type says.
+    /// Asks for an operation that no grant can permit yet, such as [`ProcessSpawn`](Action::ProcessSpawn), or that
+    /// the caller does not offer. The attempt is recorded; nothing is executed, as the type says.
     ///
     /// # Errors
     ///
@@ -89,10 +104,24 @@ impl Principal {
 
     pub(super) fn revoke(&self) {
         self.0.revoked.store(true, Ordering::Release);
+        self.0.account.recheck();
+    }
+
+    pub(crate) fn account(&self) -> &Arc<Account> {
+        &self.0.account
     }
 
     pub(crate) fn is_revoked(&self) -> bool {
         self.0.revoked.load(Ordering::Acquire)
+    }
+
+    /// How many files and directories may be open at a time.
+    pub(crate) fn descriptors(&self) -> usize {
+        self.standing().grants.map_or(DESCRIPTORS, |grants| grants.descriptors())
+    }
+
+    pub(super) fn open_count(&self) -> &AtomicUsize {
+        &self.0.open
     }
 
     /// Looks up what holds now: what was granted at birth where the policy is still the same, else what the
@@ -128,6 +157,17 @@ impl Standing {
             Ok(grants) => grants.decide(action, resource),
             Err(rule) => Decision::deny(rule),
         }
+    }
+
+    /// Whether what was opened beneath a directory by the grant `opened` can be held to the terms of its grant now.
+    pub(crate) fn holds_for(&self, opened: &FsGrant) -> bool {
+        let now = self.grants.as_ref().ok().and_then(|grants| grants.fs(&opened.root));
+        now.is_some_and(|now| now.terms.holds_for(&opened.terms))
+    }
+
+    /// How much of the network may be used.
+    pub(crate) fn limits(&self) -> Limits {
+        self.grants.as_ref().map(|grants| grants.net_limits().clone()).unwrap_or_default()
     }
 }
 

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::Rights;
+use super::{FsTerms, Rights, net};
 
 /// One thing that a principal may do.
 ///
@@ -13,17 +13,30 @@ pub struct Grant {
 
 #[derive(Clone, Debug)]
 pub(super) enum Form {
-    Fs { root: PathBuf, rights: Rights },
+    Fs { root: PathBuf, rights: Rights, terms: FsTerms },
     Env(Box<str>),
     Send(Box<str>),
     Clock,
     Random,
+    Descriptors(usize),
+    Net(net::Form),
 }
 
 impl Grant {
     /// Permits `rights` beneath the directory `root`, an absolute path without `..`.
     pub fn fs(root: impl Into<PathBuf>, rights: Rights) -> Self {
-        Self::of(Form::Fs { root: root.into(), rights })
+        Self::fs_with(root, rights, FsTerms::new())
+    }
+
+    /// As [`fs`](Self::fs), with exceptions and limits.
+    pub fn fs_with(root: impl Into<PathBuf>, rights: Rights, terms: FsTerms) -> Self {
+        Self::of(Form::Fs { root: root.into(), rights, terms })
+    }
+
+    /// Lets the principal have `count` files and directories open at a time, in place of
+    /// [`DESCRIPTORS`](crate::limits::DESCRIPTORS).
+    pub fn descriptors(count: usize) -> Self {
+        Self::of(Form::Descriptors(count))
     }
 
     /// Permits to read the environment variable `name`.
@@ -57,7 +70,7 @@ impl Grant {
         self
     }
 
-    fn of(form: Form) -> Self {
+    pub(super) fn of(form: Form) -> Self {
         Self { form, rule: None }
     }
 }
@@ -65,11 +78,13 @@ impl Grant {
 impl Form {
     pub(super) fn name(&self) -> &'static str {
         match self {
+            Self::Net(form) => form.name(),
             Self::Fs { .. } => "fs",
             Self::Env(_) => "env",
             Self::Send(_) => "send",
             Self::Clock => "clock",
             Self::Random => "random",
+            Self::Descriptors(_) => "descriptors",
         }
     }
 }

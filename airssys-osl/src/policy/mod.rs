@@ -12,9 +12,11 @@
 
 mod grant;
 mod hash;
+mod net;
 mod rights;
 pub mod rule;
 mod table;
+mod terms;
 
 use std::{
     collections::hash_map::Entry,
@@ -24,7 +26,12 @@ use std::{
 
 pub(crate) use self::table::{FsGrant, Grants};
 use self::{grant::Form, hash::Table};
-pub use self::{grant::Grant, rights::Rights};
+pub use self::{
+    grant::Grant,
+    net::{Direction, Endpoint, Ports, Protocol},
+    rights::Rights,
+    terms::{FsTerms, HardLinks},
+};
 use crate::{
     Action, Error, ErrorKind, Verdict,
     limits::{GRANT_RULE_BYTES, GRANTS_PER_PRINCIPAL, PATH_BYTES, PRINCIPAL_BYTES, VARIABLE_BYTES},
@@ -71,8 +78,16 @@ pub enum Resource<'a> {
         /// The rights that the operation needs, all of them.
         needs: Rights,
     },
-    /// An object with a name: a variable, an actor, an address. Empty where the action has only one object.
+    /// An object with a name: a variable, an actor. Empty where the action has only one object.
     Name(&'a str),
+    /// An address and a port to connect to, to send to, or to listen on.
+    Endpoint(Endpoint<'a>),
+    /// A host whose addresses are looked up, in the spelling of [`HostName`](crate::net::HostName).
+    Host(&'a str),
+    /// UNIX sockets beneath a directory that a grant names.
+    Unix(&'a Path),
+    /// A UNIX socket in the abstract namespace, without the leading NUL.
+    AbstractUnix(&'a [u8]),
 }
 
 /// What policy answers.
@@ -168,12 +183,13 @@ fn compile(principal: &str, grants: Vec<Grant>) -> Result<Grants, Error> {
 fn insert(table: &mut Grants, form: Form, rule: &str) -> Result<(), &'static str> {
     check_name(rule, GRANT_RULE_BYTES)?;
     let twice = match form {
-        Form::Fs { root, rights } => {
+        Form::Fs { root, rights, terms } => {
             check_root(&root)?;
+            terms.check()?;
             if rights.is_empty() {
                 return Err("it grants no right");
             }
-            let grant = FsGrant::new(root.clone(), rights, rule.into());
+            let grant = FsGrant::new(root.clone(), rights, terms, rule.into());
             table.fs.insert(root, Arc::new(grant)).is_some()
         }
         Form::Env(name) => {
@@ -189,6 +205,9 @@ fn insert(table: &mut Grants, form: Form, rule: &str) -> Result<(), &'static str
         }
         Form::Clock => table.clock.replace(rule.into()).is_some(),
         Form::Random => table.random.replace(rule.into()).is_some(),
+        Form::Descriptors(0) => return Err("it lets nothing be opened"),
+        Form::Descriptors(count) => table.descriptors.replace(count).is_some(),
+        Form::Net(form) => table.net.insert(form, rule)?,
     };
     if twice { Err("the same is granted twice") } else { Ok(()) }
 }
@@ -205,7 +224,7 @@ fn check_name(name: &str, limit_bytes: usize) -> Result<(), &'static str> {
     }
 }
 
-fn check_root(root: &Path) -> Result<(), &'static str> {
+pub(super) fn check_root(root: &Path) -> Result<(), &'static str> {
     let bytes = root.as_os_str().as_encoded_bytes();
     if !root.is_absolute() {
         Err("the directory is not an absolute path")

@@ -4,8 +4,17 @@
 pub const DEFAULT_DENY: &str = "default-deny";
 /// The principal was revoked: its actor died, or the host withdrew it.
 pub const REVOKED: &str = "revoked";
-/// The path leads out of the granted directory, or into another file system that is mounted beneath it.
+/// The path leads out of the granted directory.
 pub const BENEATH_ROOT: &str = "beneath-root";
+/// The path leads into something that is mounted beneath the granted directory: grant that place by itself.
+pub const MOUNT_POINT: &str = "mount-point";
+/// The grant takes this object out, or something that leads to it; see [`FsTerms::deny`](super::FsTerms::deny).
+pub const CARVE_OUT: &str = "carve-out";
+/// The policy changed what it takes out of the directory, or began to count in it, after the handle was opened: open
+/// it again.
+pub const CHANGED_TERMS: &str = "changed-terms";
+/// The file has other names, which may be outside; see [`HardLinks`](super::HardLinks).
+pub const HARD_LINKED: &str = "hard-linked";
 /// The grant would permit it, but the handle was opened, or narrowed, to less.
 pub const NARROWED_HANDLE: &str = "narrowed-handle";
 /// The object is neither a regular file nor a directory: a device, a FIFO, a socket.
@@ -18,3 +27,8 @@ pub const WIDER_DESTINATION: &str = "wider-destination";
 pub const FOREIGN_HANDLE: &str = "foreign-handle";
 /// The program itself acted, not a principal of the policy.
 pub const HOST: &str = "host";
+/// What a host is spelled like is refused before anything is asked of it.
+pub const MALFORMED_HOST: &str = "malformed-host";
+/// How the rules begin that deny an address which is not global and which no grant names:
+/// `non-global: loopback`. The rest is the [`Class`](crate::net::address::Class).
+pub const NON_GLOBAL: &str = "non-global: ";

@@ -5,8 +5,8 @@ use std::{
     sync::Arc,
 };
 
-use super::{Decision, Resource, Rights, hash::Table, rule};
-use crate::{Action, Verdict};
+use super::{Decision, FsTerms, Resource, Rights, hash::Table, net::NetGrants, rule};
+use crate::{Action, Verdict, limits::DESCRIPTORS, net::Limits};
 
 /// All grants of one principal, indexed by what is asked for.
 #[derive(Debug, Default)]
@@ -17,6 +17,9 @@ pub(crate) struct Grants {
     pub(super) send: Table<Box<str>, Box<str>>,
     pub(super) clock: Option<Box<str>>,
     pub(super) random: Option<Box<str>>,
+    /// How many files and directories may be open at a time, where that was said.
+    pub(super) descriptors: Option<usize>,
+    pub(super) net: NetGrants,
 }
 
 /// The grant of one directory.
@@ -24,6 +27,7 @@ pub(crate) struct Grants {
 pub(crate) struct FsGrant {
     pub(crate) root: Box<Path>,
     pub(crate) rights: Rights,
+    pub(crate) terms: FsTerms,
     rule: Box<str>,
     /// What to answer where rights are missing, by their bits: written at compile time, so that a denial allocates
     /// nothing. Empty where the grant has one of them.
@@ -37,6 +41,11 @@ impl Grants {
             (_, Resource::Beneath { root, needs }) => {
                 return self.fs.get(root).map_or(Decision::DEFAULT, |grant| grant.decide(needs));
             }
+            (
+                _,
+                Resource::Endpoint(_) | Resource::Host(_) | Resource::Unix(_) | Resource::AbstractUnix(_),
+            )
+            | (Action::NetTrust, _) => return self.net.decide(action, resource),
             (Action::EnvRead, Resource::Name(name)) => self.env.get(name),
             (Action::ActorSend, Resource::Name(name)) => self.send.get(name),
             (Action::ClockRead, _) => self.clock.as_ref(),
@@ -50,6 +59,14 @@ impl Grants {
         self.fs.get(root)
     }
 
+    pub(crate) fn descriptors(&self) -> usize {
+        self.descriptors.unwrap_or(DESCRIPTORS)
+    }
+
+    pub(crate) fn net_limits(&self) -> &Limits {
+        &self.net.limits
+    }
+
     /// The variables that are granted and their rules, sorted by name.
     pub(crate) fn variables(&self) -> Vec<(&str, &str)> {
         let mut variables: Vec<_> = self.env.iter().map(|(name, rule)| (&**name, &**rule)).collect();
@@ -59,7 +76,7 @@ impl Grants {
 }
 
 impl FsGrant {
-    pub(super) fn new(root: PathBuf, rights: Rights, rule: Box<str>) -> Self {
+    pub(super) fn new(root: PathBuf, rights: Rights, terms: FsTerms, rule: Box<str>) -> Self {
         let lacks = (0..=Rights::all().bits()).map(|bits| {
             let missing = Rights::from_bits_truncate(bits);
             if missing.is_empty() || missing.intersects(rights) {
@@ -67,7 +84,7 @@ impl FsGrant {
             }
             format!("{rule}: lacks {missing}").into_boxed_str()
         });
-        Self { root: root.into(), rights, lacks: lacks.collect(), rule }
+        Self { root: root.into(), rights, terms, lacks: lacks.collect(), rule }
     }
 
     pub(crate) fn decide(&self, needs: Rights) -> Decision<'_> {

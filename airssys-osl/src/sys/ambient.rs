@@ -5,6 +5,7 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io::{self, Read as _},
+    net::{IpAddr, ToSocketAddrs as _},
     path::{Path, PathBuf},
 };
 
@@ -13,6 +14,17 @@ use crate::{os::Fault, policy::rule};
 /// Reads an environment variable.
 pub(crate) fn variable(name: &str) -> Option<OsString> {
     env::var_os(name)
+}
+
+/// Asks the system for the addresses of a host, on the caller's thread.
+pub(crate) fn lookup(host: &str) -> io::Result<Vec<IpAddr>> {
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for address in (host, 0).to_socket_addrs()?.map(|found| found.ip()) {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    Ok(addresses)
 }
 
 /// Reads a whole regular file from wherever it is, and says where that was.

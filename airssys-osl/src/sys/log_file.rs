@@ -17,12 +17,26 @@ pub(crate) fn create_dir(dir: &Path) -> io::Result<()> {
     builder.recursive(true).create(dir)
 }
 
-/// Locks a file, which is created where it does not exist, until the returned handle is dropped; `None` where
-/// somebody else holds it.
-pub(crate) fn lock(path: &Path) -> io::Result<Option<File>> {
+/// A lock that is held.
+///
+/// It is given back in words: a child that was forked a moment ago has the file open too until it runs its program, and
+/// closing it here alone would leave it locked that long.
+#[derive(Debug)]
+pub(crate) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Where that fails, closing the file is what is left.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Locks a file, which is created where it does not exist, until the returned lock is dropped; `None` where somebody
+/// else holds it.
+pub(crate) fn lock(path: &Path) -> io::Result<Option<Lock>> {
     let file = private().create(true).truncate(false).open(path)?;
     match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
+        Ok(()) => Ok(Some(Lock(file))),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error),
     }
@@ -35,7 +49,10 @@ pub(crate) fn is_locked(path: &Path) -> io::Result<bool> {
         file => file?,
     };
     match file.try_lock_shared() {
-        Ok(()) => Ok(false),
+        Ok(()) => {
+            drop(Lock(file));
+            Ok(false)
+        }
         Err(TryLockError::WouldBlock) => Ok(true),
         Err(TryLockError::Error(error)) => Err(error),
     }
@@ -148,4 +165,21 @@ fn private() -> OpenOptions {
     #[cfg(unix)]
     options.mode(0o600);
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_locked, lock};
+
+    #[test]
+    fn a_lock_is_given_back_though_a_child_has_the_file_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = lock(&path).unwrap().unwrap();
+        // What a child has after a fork is such a copy.
+        let _inherited = held.0.try_clone().unwrap();
+        assert!(is_locked(&path).unwrap() && lock(&path).unwrap().is_none());
+        drop(held);
+        assert!(!is_locked(&path).unwrap() && lock(&path).unwrap().is_some());
+    }
 }

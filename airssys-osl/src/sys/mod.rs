@@ -2,32 +2,97 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the door that the fence sends the others to")]
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use crate::os::Fault;
+
 mod ambient;
 #[cfg(target_os = "linux")]
 mod linux;
 pub(crate) mod log_file;
-#[cfg(not(target_os = "linux"))]
-mod unsupported;
+#[cfg(unix)]
+mod net;
+#[cfg(any(not(target_os = "linux"), test))]
+#[cfg_attr(target_os = "linux", allow(dead_code, unused_imports, reason = "Linux only tests it"))]
+mod portable;
 
-pub(crate) use self::ambient::{read_ambient, variable};
+pub(crate) use self::ambient::{lookup, read_ambient, variable};
 #[cfg(target_os = "linux")]
 pub(crate) use self::linux::*;
+#[cfg(unix)]
+pub(crate) use self::net::{
+    Shut, bind_udp, connect, connect_unix, connect_unix_datagram, is_quiet, listen, listen_abstract,
+    send_now, set_keep_alive, set_nodelay,
+};
 #[cfg(not(target_os = "linux"))]
-pub(crate) use self::unsupported::*;
+pub(crate) use self::portable::*;
 
 /// An opened root.
 #[derive(Debug)]
-pub(crate) struct Root {
-    pub(crate) handle: Handle,
+pub(crate) struct Root<D = Directory> {
+    pub(crate) directory: D,
     /// Whether the file system is on this machine, so that what is cached can be had without waiting for a server.
     pub(crate) local: bool,
 }
 
 /// An opened regular file or directory.
 #[derive(Debug)]
-pub(crate) struct Opened {
-    pub(crate) handle: Handle,
-    pub(crate) is_directory: bool,
+pub(crate) enum Opened<F = Handle, D = Directory> {
+    File(F),
+    Directory(D),
+}
+
+/// A whole file: what is in it, or what it takes to read it.
+#[derive(Debug)]
+pub(crate) enum Whole<F = Handle> {
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "nothing else reads without waiting"))]
+    Read(Vec<u8>),
+    /// It should have this many bytes.
+    Opened(F, usize),
+}
+
+/// An object that lost a name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Freed<I = Identity> {
+    pub(crate) identity: I,
+    pub(crate) bytes: u64,
+    /// It has no other name: its bytes are free when nobody has it open.
+    pub(crate) nameless: bool,
+}
+
+/// Whether anybody still waits for a long work, and what is told to the work when nobody does.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stop(Arc<AtomicBool>);
+
+/// Stops the work when it is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct StopOnDrop(pub(crate) Stop);
+
+impl Stop {
+    /// Ends the work where nobody waits for it.
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        if self.0.load(Ordering::Relaxed) { Err(Fault::errno(errno::CANCELED)) } else { Ok(()) }
+    }
+}
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// How paths are resolved beneath a directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resolution {
+    /// By the kernel, in one call (Linux: `openat2(2)`), where it can and a sandbox lets it; else by
+    /// [`Steps`](Self::Steps).
+    #[default]
+    Kernel,
+    /// Name by name, each opened and looked at. It is slower, and needs a thread that may wait.
+    Steps,
 }
 
 /// What the caller wants to have opened.

@@ -10,7 +10,7 @@ use airssys_osl::{
     Action, Error, Os, Verdict,
     audit::{Event, Sink},
     fs::OpenOptions,
-    policy::{Grant, Policy, Request, Resource, Rights},
+    policy::{Endpoint, Grant, Policy, Protocol, Request, Resource, Rights},
 };
 
 struct Counting;
@@ -57,8 +57,18 @@ fn assert_none<T>(what: &str, f: impl FnOnce() -> T) -> T {
 #[test]
 fn a_decision_allocates_nothing() {
     let root = Path::new("/srv/inbox");
-    let grants = [Grant::fs(root, Rights::READ), Grant::env("A"), Grant::send("q"), Grant::clock()];
+    let grants = [
+        Grant::fs(root, Rights::READ),
+        Grant::env("A"),
+        Grant::send("q"),
+        Grant::clock(),
+        Grant::connect(Protocol::Tcp, "*.example.com", 443),
+        Grant::connect(Protocol::Tcp, "10.0.0.0/8", 443),
+    ];
     let policy = Policy::builder().principal("p", grants).build().unwrap();
+    let endpoint = |host, address: [u8; 4]| {
+        Resource::Endpoint(Endpoint { protocol: Protocol::Tcp, host, address: address.into(), port: 443 })
+    };
     let beneath = |needs| Resource::Beneath { root, needs };
     let cases = [
         (Action::FsRead, beneath(Rights::READ), Verdict::Allow),
@@ -67,6 +77,10 @@ fn a_decision_allocates_nothing() {
         (Action::FsOpenRoot, Resource::Root(Path::new("/srv")), Verdict::Deny),
         (Action::EnvRead, Resource::Name("A"), Verdict::Allow),
         (Action::ActorSend, Resource::Name("r"), Verdict::Deny),
+        (Action::NetConnect, endpoint(Some("a.example.com"), [1, 1, 1, 1]), Verdict::Allow),
+        (Action::NetConnect, endpoint(Some("a.example.com"), [127, 0, 0, 1]), Verdict::Deny),
+        (Action::NetConnect, endpoint(None, [10, 0, 0, 1]), Verdict::Allow),
+        (Action::NetResolve, Resource::Host("a.example.com"), Verdict::Allow),
         (Action::NetConnect, Resource::Name("127.0.0.1:80"), Verdict::Deny),
     ];
     for (action, resource, expected) in cases {

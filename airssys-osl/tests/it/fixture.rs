@@ -1,17 +1,30 @@
 //! A granted directory, something outside of it, and a door that keeps its records in memory.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
 use airssys_osl::{
-    Error, ErrorKind, Os, Principal, Verdict,
+    Error, ErrorKind, Os, Principal, Resolution, Verdict,
     fs::Dir,
     policy::{Grant, Policy, Rights},
     testing::{MemorySink, Recorded},
 };
+
+thread_local! {
+    /// How the fixtures of this thread resolve paths.
+    static RESOLUTION: Cell<Resolution> = const { Cell::new(Resolution::Kernel) };
+}
+
+/// Runs tests once more, with paths resolved name by name, as where the kernel has no `openat2`.
+pub(crate) fn step_by_step(tests: &[fn()]) {
+    RESOLUTION.set(Resolution::Steps);
+    tests.iter().for_each(|test| test());
+    RESOLUTION.set(Resolution::Kernel);
+}
 
 pub(crate) struct Fixture {
     /// Holds both directories; removed at the end.
@@ -23,13 +36,22 @@ pub(crate) struct Fixture {
 impl Fixture {
     /// `inside/a/b` says "inside", `outside/secret` says "outside"; principal `p` has `rights` on `inside`.
     pub(crate) fn new(rights: Rights) -> Self {
-        let tmp = tempfile::tempdir().unwrap();
+        Self::of(tempfile::tempdir().unwrap(), rights)
+    }
+
+    /// As [`new`](Self::new), in memory where there is such a place: for tests that make very many files.
+    pub(crate) fn light(rights: Rights) -> Self {
+        Self::of(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap(), rights)
+    }
+
+    fn of(tmp: tempfile::TempDir, rights: Rights) -> Self {
         fs::create_dir_all(tmp.path().join("inside/a")).unwrap();
         fs::create_dir_all(tmp.path().join("outside")).unwrap();
         fs::write(tmp.path().join("inside/a/b"), "inside").unwrap();
         fs::write(tmp.path().join("outside/secret"), "outside").unwrap();
         let sink = MemorySink::new();
-        let os = Os::new(policy(&tmp.path().join("inside"), rights), sink.clone());
+        let policy = policy(&tmp.path().join("inside"), rights);
+        let os = Os::with_resolution(policy, sink.clone(), RESOLUTION.get());
         Self { tmp, sink, os }
     }
 

@@ -15,11 +15,11 @@ use airssys_osl::{
     audit::Outcome,
     fs::{Dir, FileKind, Flush, OpenOptions, SetTime},
     limits::PATH_BYTES,
-    policy::{Grant, Policy, Rights},
+    policy::{FsTerms, Grant, HardLinks, Policy, Rights},
     testing::MemorySink,
 };
 
-use crate::fixture::{Fixture, assert_denied, assert_fails, assert_recorded_denial, last};
+use crate::fixture::{Fixture, assert_denied, assert_fails, assert_recorded_denial, last, step_by_step};
 
 const READ: OpenOptions = OpenOptions::new().read(true);
 const CREATE: OpenOptions = OpenOptions::new().write(true).create(true);
@@ -214,13 +214,35 @@ async fn no_link_to_an_absolute_place_is_made() {
 }
 
 #[tokio::test]
-async fn a_hard_link_shares_the_file() {
-    let fixture = Fixture::new(Rights::READ);
+async fn a_hard_link_to_an_outside_file_changes_nothing_there() {
+    let fixture = Fixture::new(Rights::all());
     fs::hard_link(fixture.outside("secret"), fixture.inside("shared")).unwrap();
+    let before = fixture.snapshot();
     let dir = fixture.dir().await;
     assert_eq!(dir.metadata("shared", true).await.unwrap().links, 2);
-    // The file is as much inside as it is outside; no rule speaks of links yet, and only their count tells.
-    assert_eq!(dir.read("shared", 100).await.unwrap(), b"outside");
+    assert_eq!(dir.read("shared", 100).await.unwrap(), b"outside", "it can be read unless that is refused");
+    let write = OpenOptions::new().write(true);
+    assert_denied(dir.open("shared", &write).await, "hard-linked", "write");
+    assert_denied(dir.open("shared", &write.truncate(true)).await, "hard-linked", "truncate");
+    assert_denied(dir.open("shared", &CREATE.append(true)).await, "hard-linked", "append");
+    assert_denied(dir.set_times("shared", true, SetTime::Now, SetTime::Now).await, "hard-linked", "times");
+    assert_denied(dir.set_permissions("shared", 0o777).await, "hard-linked", "permissions");
+    assert_recorded_denial(&fixture.sink.take(), "hard-linked", "permissions");
+    assert_eq!(fixture.snapshot(), before);
+    dir.replace("shared", b"mine", Flush::Later).await.unwrap();
+    assert_eq!(fs::read(fixture.outside("secret")).unwrap(), b"outside", "the other name keeps its file");
+
+    for (links, read, written) in [(HardLinks::Refused, false, false), (HardLinks::Shared, true, true)] {
+        fs::remove_file(fixture.inside("shared")).unwrap();
+        fs::hard_link(fixture.outside("secret"), fixture.inside("shared")).unwrap();
+        let terms = FsTerms::new().hard_links(links);
+        let grant = Grant::fs_with(fixture.inside(""), Rights::all(), terms);
+        fixture.os.reload(Policy::builder().principal("p", [grant]).build().unwrap());
+        assert_denied(dir.read("shared", 100).await, "changed-terms", "a handle from before");
+        let dir = fixture.dir().await;
+        assert_eq!(dir.read("shared", 100).await.is_ok(), read, "{links:?}");
+        assert_eq!(dir.open("shared", &write).await.is_ok(), written, "{links:?}");
+    }
 }
 
 #[tokio::test]
@@ -294,8 +316,25 @@ async fn what_is_mounted_beneath_is_not_inside() {
     let policy = Policy::builder().principal("p", [Grant::fs("/", Rights::all())]).build().unwrap();
     let dir = Os::new(policy, sink.clone()).principal("p").unwrap().dir("/").await.unwrap();
     for path in ["proc/self/environ", "proc/self/mem", "proc/self/root/etc/passwd", "sys/kernel/notes"] {
-        assert_denied(dir.read(path, 100).await, "beneath-root", path);
-        assert_denied(dir.metadata(path, true).await, "beneath-root", path);
+        assert_denied(dir.read(path, 100).await, "mount-point", path);
+        assert_denied(dir.metadata(path, true).await, "mount-point", path);
     }
     assert_eq!(last(&sink.take()).resource, b"/sys/kernel/notes");
+}
+
+#[test]
+fn all_of_it_step_by_step() {
+    step_by_step(&[
+        no_path_leaves,
+        the_directory_above_is_not_a_name,
+        spelling_that_stays_inside_is_fine,
+        malformed_paths_reach_no_file,
+        names_are_bytes,
+        links_into_proc_lead_nowhere,
+        a_loop_of_links_ends,
+        no_link_to_an_absolute_place_is_made,
+        a_hard_link_to_an_outside_file_changes_nothing_there,
+        what_is_no_file_is_not_opened,
+        a_file_is_not_a_directory_nor_the_other_way,
+    ]);
 }

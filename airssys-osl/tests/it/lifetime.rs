@@ -5,14 +5,16 @@ use std::{
     pin::pin,
     sync::mpsc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use airssys_osl::{
-    Action, ErrorKind, Verdict,
+    Action, Error, ErrorKind, Verdict,
     audit::{Outcome, Phase},
-    fs::{Flush, OpenOptions},
+    fs::{Flush, LockKind, OpenOptions},
     policy::{Grant, Policy, Rights},
 };
+use tokio::io::AsyncReadExt as _;
 
 use crate::fixture::{Fixture, assert_denied, assert_fails, last};
 
@@ -33,9 +35,20 @@ async fn a_revoked_principal_can_do_nothing_with_what_it_holds() {
     let (clock, random) = (principal.clock().unwrap(), principal.random().unwrap());
     principal.may_send("q").unwrap();
 
+    let (mut entries, mut stream) = (dir.entries().await.unwrap(), file.clone());
+
     let clone = principal.clone();
     fixture.os.revoke(&clone);
     fixture.sink.take();
+    assert_denied(entries.next().await.unwrap(), "revoked", "names");
+    let error = stream.read(&mut [0; 4]).await.unwrap_err();
+    assert_denied(Err::<(), Error>(*error.into_inner().unwrap().downcast().unwrap()), "revoked", "stream");
+    assert_denied(dir.walk(1).await, "revoked", "walk");
+    assert_denied(dir.watch(Duration::ZERO).await, "revoked", "watch");
+    assert_denied(dir.copy("a/b", &dir, "c").await, "revoked", "copy");
+    assert_denied(dir.remove_tree("a").await, "revoked", "tree");
+    assert_denied(dir.temp_file().await, "revoked", "temporary file");
+    assert_denied(file.lock(LockKind::Shared, Duration::ZERO).await, "revoked", "lock");
     assert_denied(dir.read("a/b", 100).await, "revoked", "dir");
     assert_denied(dir.replace("a/b", b"x", Flush::Later).await, "revoked", "change");
     assert_denied(dir.open_dir("a").await, "revoked", "open_dir");
@@ -50,7 +63,7 @@ async fn a_revoked_principal_can_do_nothing_with_what_it_holds() {
     assert_denied(principal.may_send("q"), "revoked", "send");
     assert_denied(principal.attempt(Action::NetConnect, "x"), "revoked", "attempt");
     let records = fixture.sink.take();
-    assert_eq!(records.len(), 13);
+    assert_eq!(records.len(), 21);
     assert!(records.iter().all(|record| record.rule == "revoked" && record.outcome == Outcome::Denied));
     assert_eq!(fs::read(fixture.inside("a/b")).unwrap(), b"inside");
 

@@ -13,9 +13,30 @@ mod audit_log;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod fs_steps;
+#[cfg(test)]
+mod fs_stream;
+#[cfg(test)]
+mod fs_terms;
+#[cfg(test)]
+mod fs_tree;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod lifetime;
+#[cfg(test)]
+mod net_connect;
+#[cfg(test)]
+mod net_fixture;
+#[cfg(test)]
+mod net_limits;
+#[cfg(test)]
+mod net_listen;
+#[cfg(test)]
+#[cfg(feature = "tls")]
+mod net_tls;
+#[cfg(test)]
+mod net_unix;
 #[cfg(test)]
 mod race;
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! Every operation with every set of rights, decided in each of the three ways in which a handle can be short of one.
 
-use std::{fs, os::unix::fs::symlink};
+use std::{fs, os::unix::fs::symlink, time::Duration};
 
 use airssys_osl::{
     Error, ErrorKind,
-    fs::{Dir, File, Flush, OpenOptions, SetTime},
+    fs::{Dir, File, Flush, LockKind, OpenOptions, SetTime},
     policy::Rights,
 };
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::fixture::{Fixture, assert_denied};
+use crate::fixture::{Fixture, assert_denied, step_by_step};
 
 const READ: OpenOptions = OpenOptions::new().read(true);
 const WRITE: OpenOptions = OpenOptions::new().write(true);
@@ -18,6 +19,8 @@ const WRITE: OpenOptions = OpenOptions::new().write(true);
 enum Needs {
     All(Rights),
     Any(Rights),
+    /// One decision after the other: at the source, then at the destination.
+    Each([Rights; 2]),
 }
 
 const ANY_GRANT: Needs = Needs::All(Rights::empty());
@@ -50,6 +53,15 @@ const OPERATIONS: &[(&str, Needs)] = &[
     ("remove file", Needs::All(Rights::DELETE)),
     ("remove dir", Needs::All(Rights::DELETE)),
     ("set times", Needs::All(Rights::WRITE)),
+    ("set permissions", Needs::All(Rights::WRITE)),
+    ("create dir all", Needs::All(Rights::CREATE)),
+    ("remove tree", Needs::All(Rights::DELETE)),
+    ("copy", Needs::Each([Rights::READ, Rights::CREATE.union(Rights::WRITE)])),
+    ("entries", Needs::All(Rights::LIST)),
+    ("walk", Needs::All(Rights::LIST)),
+    ("watch", Needs::All(Rights::LIST)),
+    ("temp file", PUT),
+    ("persist", PUT),
 ];
 
 const FILE_OPERATIONS: &[(&str, Needs)] = &[
@@ -60,6 +72,12 @@ const FILE_OPERATIONS: &[(&str, Needs)] = &[
     ("file set times", Needs::All(Rights::WRITE)),
     ("file metadata", ANY_GRANT),
     ("sync", ANY_GRANT),
+    ("read to limit", Needs::All(Rights::READ)),
+    ("stream out", Needs::All(Rights::READ)),
+    ("stream in", Needs::All(Rights::WRITE)),
+    ("file set permissions", Needs::All(Rights::WRITE)),
+    ("lock shared", Needs::All(Rights::READ)),
+    ("lock exclusive", Needs::All(Rights::WRITE)),
 ];
 
 async fn act(dir: &Dir, operation: &str) -> Result<(), Error> {
@@ -89,6 +107,15 @@ async fn act(dir: &Dir, operation: &str) -> Result<(), Error> {
         "remove file" => dir.remove_file("file").await,
         "remove dir" => dir.remove_dir("empty").await,
         "set times" => dir.set_times("file", true, now, now).await,
+        "set permissions" => dir.set_permissions("file", 0o600).await,
+        "create dir all" => dir.create_dir_all("full/new").await,
+        "remove tree" => dir.remove_tree("full").await.map(drop),
+        "copy" => dir.copy("file", dir, "new").await.map(drop),
+        "entries" => dir.entries().await.map(drop),
+        "walk" => dir.walk(1).await.map(drop),
+        "watch" => dir.watch(Duration::ZERO).await.map(drop),
+        "temp file" => dir.temp_file().await.map(drop),
+        "persist" => dir.temp_file().await?.persist("new").await,
         other => panic!("no operation is called {other}"),
     }
 }
@@ -102,12 +129,26 @@ async fn act_on_file(file: &File, operation: &str) -> Result<(), Error> {
         "file set times" => file.set_times(SetTime::Now, SetTime::Keep).await,
         "file metadata" => file.metadata().await.map(drop),
         "sync" => file.sync(true).await,
+        "read to limit" => file.read_to_limit(100).await.map(drop),
+        "stream out" => stream(file.clone().read(&mut [0; 4]).await.map(drop)),
+        "stream in" => {
+            let mut file = file.clone();
+            stream(async { file.write_all(b"x").await.and(file.flush().await) }.await)
+        }
+        "file set permissions" => file.set_permissions(0o600).await,
+        "lock shared" => file.lock(LockKind::Shared, Duration::ZERO).await.map(drop),
+        "lock exclusive" => file.lock(LockKind::Exclusive, Duration::ZERO).await.map(drop),
         other => panic!("no operation is called {other}"),
     }
 }
 
+/// The error of the door in one of a stream.
+fn stream(result: std::io::Result<()>) -> Result<(), Error> {
+    result.map_err(|error| *error.into_inner().unwrap().downcast().unwrap())
+}
+
 fn fixture(rights: Rights) -> Fixture {
-    let fixture = Fixture::new(rights);
+    let fixture = Fixture::light(rights);
     fs::write(fixture.inside("file"), "content").unwrap();
     fs::write(fixture.inside("other"), "other").unwrap();
     fs::create_dir(fixture.inside("full")).unwrap();
@@ -124,6 +165,7 @@ fn allowed(needs: Needs, rights: Rights) -> bool {
     match needs {
         Needs::All(needs) => rights.contains(needs),
         Needs::Any(needs) => rights.intersects(needs),
+        Needs::Each(each) => each.into_iter().all(|needs| rights.contains(needs)),
     }
 }
 
@@ -132,6 +174,8 @@ fn lacks(needs: Needs, rights: Rights) -> String {
     match needs {
         Needs::All(needs) => format!("r: lacks {}", needs - rights),
         Needs::Any(_) => "r: lacks list".to_owned(),
+        Needs::Each([first, second]) if rights.contains(first) => lacks(Needs::All(second), rights),
+        Needs::Each([first, _]) => lacks(Needs::All(first), rights),
     }
 }
 
@@ -244,4 +288,9 @@ async fn options_that_mean_nothing() {
         assert_eq!(error.kind(), ErrorKind::Invalid, "{options:?}");
     }
     assert_eq!(fs::read(fixture.inside("file")).unwrap(), b"content");
+}
+
+#[test]
+fn all_of_it_step_by_step() {
+    step_by_step(&[a_file_does_what_it_was_opened_for, narrowing_never_widens, options_that_mean_nothing]);
 }

@@ -39,6 +39,13 @@ async fn nothing_is_touched() {
         ("hard link", dir.hard_link("a/b", &dir, "c").await),
         ("symlink", dir.symlink("a/b", "c").await),
         ("set times", dir.set_times("a/b", true, SetTime::Now, SetTime::Now).await),
+        ("set permissions", dir.set_permissions("a/b", 0o777).await),
+        ("create dir all", dir.create_dir_all("new/new").await),
+        ("remove tree", dir.remove_tree("a").await.map(drop)),
+        ("copy", dir.copy("a/b", &dir, "new").await.map(drop)),
+        ("temp file", dir.temp_file().await.map(drop)),
+        ("temp dir", dir.temp_dir().await.map(drop)),
+        ("file set permissions", file.set_permissions(0o777).await),
         ("write at", file.write_at(b"x", 0).await),
         ("append", file.append(b"x").await),
         ("set len", file.set_len(0).await),
@@ -66,6 +73,11 @@ async fn nothing_is_handed_out() {
     assert_fails(dir.open("a/b", &read).await, unavailable, "open");
     assert_fails(dir.list(10).await, unavailable, "list");
     assert_fails(dir.metadata("a/b", true).await, unavailable, "metadata");
+    assert_fails(dir.entries().await, unavailable, "entries");
+    assert_fails(dir.watch(std::time::Duration::ZERO).await, unavailable, "watch");
+    assert_fails(file.read_to_limit(100).await, unavailable, "read to limit");
+    let lock = file.lock(airssys_osl::fs::LockKind::Shared, std::time::Duration::ZERO).await;
+    assert_fails(lock, unavailable, "lock");
     let mut buffer = [0; 4];
     assert_fails(file.read_at(&mut buffer, 0).await, unavailable, "read at");
     assert_eq!(buffer, [0; 4], "what cannot be recorded is not handed out");

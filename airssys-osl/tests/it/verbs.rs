@@ -14,7 +14,7 @@ use airssys_osl::{
     policy::Rights,
 };
 
-use crate::fixture::{Fixture, assert_fails, last};
+use crate::fixture::{Fixture, assert_fails, last, step_by_step};
 
 const READ: OpenOptions = OpenOptions::new().read(true);
 const WRITE: OpenOptions = OpenOptions::new().write(true);
@@ -245,4 +245,20 @@ fn futures_and_handles_cross_threads() {
         is_send(file.read_at(&mut [], 0));
         is_send(file.write_at(vec![1], 0));
     };
+}
+
+#[test]
+fn all_of_it_step_by_step() {
+    step_by_step(&[
+        files_are_written_and_read,
+        whole_files_of_every_size,
+        what_is_not_cached_is_read_all_the_same,
+        replacing_is_atomic_and_leaves_nothing_behind,
+        directories,
+        many_names_are_listed,
+        nodes_are_what_is_there,
+        links,
+        times,
+        the_name_of_a_handle_is_bounded,
+    ]);
 }

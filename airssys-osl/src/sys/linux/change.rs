@@ -1,22 +1,22 @@
 use std::{io::IoSlice, path::Path};
 
 use rustix::{
-    fd::{BorrowedFd, OwnedFd},
-    fs::{self, AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT},
+    fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
+    fs::{self, AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT},
     io::{self, Errno, ReadWriteFlags, retry_on_intr},
 };
 
 use super::{
-    Handle,
+    Directory, Handle,
     open::{in_parent, open_beneath},
-    random,
+    size::{Named, Size},
 };
 use crate::{
-    fs::{Flush, SetTime},
-    limits::TEMPORARY_NAME_TRIES,
+    fs::SetTime,
     os::Fault,
     path::{Beneath, Leaf},
-    sys::Wait,
+    policy::rule,
+    sys::{Freed, Wait},
 };
 
 /// Writes all of `bytes`.
@@ -42,7 +42,7 @@ pub(crate) fn set_own_times(file: &Handle, accessed: SetTime, modified: SetTime)
 }
 
 pub(crate) fn set_times(
-    dir: &Handle,
+    dir: &Directory,
     path: Beneath<'_>,
     follow: bool,
     accessed: SetTime,
@@ -52,40 +52,83 @@ pub(crate) fn set_times(
     let mut flags = OFlags::PATH;
     flags.set(OFlags::NOFOLLOW, !follow);
     let object = open_beneath(dir, path, flags, Wait::Allowed)?;
+    check_shared(dir, &object)?;
     Ok(fs::utimensat(&object, c"", &times, AtFlags::EMPTY_PATH)?)
 }
 
-pub(crate) fn create_dir(dir: &Handle, path: Beneath<'_>) -> Result<(), Fault> {
+pub(crate) fn create_dir(dir: &Directory, path: Beneath<'_>) -> Result<(), Fault> {
     in_parent(dir, path, |parent, leaf| Ok(fs::mkdirat(parent, leaf.name, Mode::from_raw_mode(0o777))?))
 }
 
-pub(crate) fn remove_file(dir: &Handle, path: Beneath<'_>) -> Result<(), Fault> {
+/// Removes a file; tells what that freed where somebody counts.
+pub(crate) fn remove_file(dir: &Directory, path: Beneath<'_>, count: bool) -> Result<Option<Freed>, Fault> {
     in_parent(dir, path, |parent, leaf| {
         check_slash(parent, leaf)?;
-        Ok(fs::unlinkat(parent, leaf.name, AtFlags::empty())?)
+        let old = if count { Named::find(parent, leaf.name)? } else { None };
+        fs::unlinkat(parent, leaf.name, AtFlags::empty())?;
+        old.map(Named::freed).transpose().map(Option::flatten)
     })
 }
 
-pub(crate) fn remove_dir(dir: &Handle, path: Beneath<'_>) -> Result<(), Fault> {
-    in_parent(dir, path, |parent, leaf| Ok(fs::unlinkat(parent, leaf.name, AtFlags::REMOVEDIR)?))
+/// As [`remove_file`], for an empty directory.
+pub(crate) fn remove_dir(dir: &Directory, path: Beneath<'_>, count: bool) -> Result<Option<Freed>, Fault> {
+    in_parent(dir, path, |parent, leaf| {
+        let old = if count { Named::find(parent, leaf.name)? } else { None };
+        fs::unlinkat(parent, leaf.name, AtFlags::REMOVEDIR)?;
+        old.map(Named::freed).transpose().map(Option::flatten)
+    })
 }
 
-pub(crate) fn rename(from: &Handle, old: Beneath<'_>, to: &Handle, new: Beneath<'_>) -> Result<(), Fault> {
+/// Renames; tells what the object freed that had the new name.
+pub(crate) fn rename(
+    from: &Directory,
+    old: Beneath<'_>,
+    to: &Directory,
+    new: Beneath<'_>,
+    count: bool,
+) -> Result<Option<Freed>, Fault> {
     in_parent(from, old, |from, old| {
         check_slash(from, old)?;
         in_parent(to, new, |to, new| {
             if new.slash && !is_directory(from, old)? {
                 return Err(Errno::NOTDIR.into());
             }
-            Ok(fs::renameat(from, old.name, to, new.name)?)
+            let replaced = if count { Named::find(to, new.name)? } else { None };
+            fs::renameat(from, old.name, to, new.name)?;
+            replaced.map(Named::freed).transpose().map(Option::flatten)
         })
     })
 }
 
+/// What a name takes up that is about to be moved to where it is counted elsewhere.
+pub(crate) fn named_size(dir: &Directory, path: Beneath<'_>) -> Result<(Size, bool), Fault> {
+    in_parent(dir, path, |parent, leaf| {
+        let stat = fs::statat(parent, leaf.name, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok((Size::of(&stat), FileType::from_raw_mode(stat.st_mode) == FileType::Directory))
+    })
+}
+
+pub(crate) fn set_own_permissions(file: &Handle, mode: u32) -> Result<(), Fault> {
+    Ok(fs::fchmod(file, Mode::from_raw_mode(mode))?)
+}
+
+pub(crate) fn set_permissions(dir: &Directory, path: Beneath<'_>, mode: u32) -> Result<(), Fault> {
+    let object = open_beneath(dir, path, OFlags::PATH, Wait::Allowed)?;
+    check_shared(dir, &object)?;
+    if !matches!(kind_of(&object)?, FileType::RegularFile | FileType::Directory) {
+        return Err(Fault::Forbidden(rule::PLAIN_FILES));
+    }
+    // A mere place takes no `fchmod`, and what may not be read cannot be opened for one.
+    match fs::chmodat(CWD, proc_path(&object), Mode::from_raw_mode(mode), AtFlags::empty()) {
+        Err(Errno::NOENT) => Err(Fault::Unsupported),
+        result => Ok(result?),
+    }
+}
+
 pub(crate) fn hard_link(
-    from: &Handle,
+    from: &Directory,
     existing: Beneath<'_>,
-    to: &Handle,
+    to: &Directory,
     new: Beneath<'_>,
 ) -> Result<(), Fault> {
     in_parent(from, existing, |from, existing| {
@@ -97,69 +140,11 @@ pub(crate) fn hard_link(
     })
 }
 
-pub(crate) fn symlink(target: &Path, dir: &Handle, path: Beneath<'_>) -> Result<(), Fault> {
+pub(crate) fn symlink(target: &Path, dir: &Directory, path: Beneath<'_>) -> Result<(), Fault> {
     in_parent(dir, path, |parent, leaf| {
         check_new(leaf)?;
         Ok(fs::symlinkat(target, parent, leaf.name)?)
     })
-}
-
-/// Writes a temporary file beside `path` and renames it to there.
-pub(crate) fn replace(dir: &Handle, path: Beneath<'_>, bytes: &[u8], flush: Flush) -> Result<(), Fault> {
-    in_parent(dir, path, |parent, leaf| {
-        check_new(leaf)?;
-        let (name, file) = create_temporary(parent)?;
-        let placed = place(parent, leaf, &name, &file, bytes, flush);
-        if placed.is_err() {
-            // The error that matters is the first one; a name that is left behind tells by its look what it is.
-            let _ = fs::unlinkat(parent, &name, AtFlags::empty());
-        }
-        placed?;
-        match flush {
-            Flush::Later => Ok(()),
-            Flush::Now => sync_directory(parent),
-        }
-    })
-}
-
-fn place(
-    parent: BorrowedFd<'_>,
-    leaf: &Leaf<'_>,
-    name: &str,
-    file: &OwnedFd,
-    bytes: &[u8],
-    flush: Flush,
-) -> Result<(), Fault> {
-    if let Ok(old) = fs::statat(parent, leaf.name, AtFlags::SYMLINK_NOFOLLOW)
-        && FileType::from_raw_mode(old.st_mode) == FileType::RegularFile
-    {
-        fs::fchmod(file, Mode::from_raw_mode(old.st_mode & 0o777))?;
-    }
-    write_at(file, bytes, 0)?;
-    if flush == Flush::Now {
-        sync(file, true)?;
-    }
-    Ok(fs::renameat(parent, name, parent, leaf.name)?)
-}
-
-fn create_temporary(parent: BorrowedFd<'_>) -> Result<(String, OwnedFd), Fault> {
-    let flags = OFlags::CLOEXEC | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-    for _ in 0..TEMPORARY_NAME_TRIES {
-        let mut random_bytes = [0; 8];
-        random(&mut random_bytes).map_err(Fault::Os)?;
-        let name = format!(".airssys-{:016x}.tmp", u64::from_ne_bytes(random_bytes));
-        match fs::openat(parent, &name, flags, Mode::from_raw_mode(0o666)) {
-            Err(Errno::EXIST | Errno::INTR) => {}
-            file => return Ok((name, file?)),
-        }
-    }
-    Err(Errno::EXIST.into())
-}
-
-/// The parent may be open as a mere place (`O_PATH`), which cannot be flushed.
-fn sync_directory(parent: BorrowedFd<'_>) -> Result<(), Fault> {
-    let flags = OFlags::CLOEXEC | OFlags::RDONLY | OFlags::DIRECTORY;
-    sync(&fs::openat(parent, c".", flags, Mode::empty())?, false)
 }
 
 fn write_all(bytes: &[u8], mut write: impl FnMut(&[u8], u64) -> io::Result<usize>) -> Result<(), Fault> {
@@ -172,13 +157,31 @@ fn write_all(bytes: &[u8], mut write: impl FnMut(&[u8], u64) -> io::Result<usize
 }
 
 /// A name with a slash behind it means a directory; with anything else the kernel would refuse it, and so do we.
-fn check_slash(parent: BorrowedFd<'_>, leaf: &Leaf<'_>) -> Result<(), Fault> {
+pub(super) fn check_slash(parent: BorrowedFd<'_>, leaf: &Leaf<'_>) -> Result<(), Fault> {
     if leaf.slash && !is_directory(parent, leaf)? { Err(Errno::NOTDIR.into()) } else { Ok(()) }
 }
 
 /// As [`check_slash`], where the name is about to become one of something else than a directory.
-fn check_new(leaf: &Leaf<'_>) -> Result<(), Fault> {
+pub(super) fn check_new(leaf: &Leaf<'_>) -> Result<(), Fault> {
     if leaf.slash { Err(Errno::NOTDIR.into()) } else { Ok(()) }
+}
+
+/// Checks that an object may be changed which may be a file with several names.
+fn check_shared(dir: &Directory, object: &OwnedFd) -> Result<(), Fault> {
+    let stat = fs::fstat(object)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => dir.bounds().check_links(&stat, true),
+        _ => Ok(()),
+    }
+}
+
+/// The name by which procfs has an open object.
+pub(super) fn proc_path(object: impl AsFd) -> String {
+    format!("/proc/self/fd/{}", object.as_fd().as_raw_fd())
+}
+
+fn kind_of(object: &OwnedFd) -> Result<FileType, Fault> {
+    Ok(FileType::from_raw_mode(fs::fstat(object)?.st_mode))
 }
 
 fn is_directory(parent: BorrowedFd<'_>, leaf: &Leaf<'_>) -> Result<bool, Fault> {

@@ -1,24 +1,41 @@
 //! Linux, by `rustix`: no unsafe code.
 
+mod bounds;
 mod change;
+mod copy;
+mod list;
 mod open;
 mod process;
 mod read;
+mod replace;
+mod size;
 mod stat;
+mod steps;
 mod time;
+mod tree;
+mod unix;
+mod watch;
 
 use rustix::{fd::OwnedFd, io::Errno};
 
 pub(crate) use self::{
+    bounds::{Directory, Identity},
     change::{
-        append, create_dir, hard_link, remove_dir, remove_file, rename, replace, set_len, set_own_times,
-        set_times, symlink, sync, write_at,
+        append, create_dir, hard_link, named_size, remove_dir, remove_file, rename, set_len,
+        set_own_permissions, set_own_times, set_permissions, set_times, symlink, sync, write_at,
     },
+    copy::{copy, open_source, try_lock, unlock},
+    list::{Listing, list},
     open::{open, open_root},
     process::{raise_file_limit, user},
-    read::{list, read_at, read_cached, read_link, read_whole},
+    read::{buffer, open_whole, read_at, read_cached, read_link, read_open, read_whole},
+    replace::{Install, create_drawn_dir, create_unnamed, name_unnamed, replace},
+    size::size,
     stat::{metadata, own_metadata},
     time::{monotonic_ns, monotonic_resolution, random, wall_now, wall_resolution},
+    tree::{Walk, measure, remove_tree},
+    unix::{bind_unix_datagram, listen_unix, unix_socket},
+    watch::Watch,
 };
 use crate::os::Fault;
 
@@ -29,12 +46,17 @@ pub(crate) type Handle = OwnedFd;
 pub(crate) mod errno {
     use rustix::io::Errno;
 
+    pub(crate) const BUSY: i32 = Errno::BUSY.raw_os_error();
     pub(crate) const CANCELED: i32 = Errno::CANCELED.raw_os_error();
     pub(crate) const INVALID: i32 = Errno::INVAL.raw_os_error();
+    pub(crate) const CROSSES_DEVICES: i32 = Errno::XDEV.raw_os_error();
     pub(crate) const IO: i32 = Errno::IO.raw_os_error();
     pub(crate) const NAME_TOO_LONG: i32 = Errno::NAMETOOLONG.raw_os_error();
     pub(crate) const NOT_FOUND: i32 = Errno::NOENT.raw_os_error();
+    pub(crate) const QUOTA: i32 = Errno::DQUOT.raw_os_error();
+    pub(crate) const TIMED_OUT: i32 = Errno::TIMEDOUT.raw_os_error();
     pub(crate) const TOO_LARGE: i32 = Errno::FBIG.raw_os_error();
+    pub(crate) const TOO_MANY_OPEN: i32 = Errno::MFILE.raw_os_error();
     pub(crate) const UNSUPPORTED: i32 = Errno::NOSYS.raw_os_error();
 }
 

@@ -1,30 +1,30 @@
-//! The resolution of paths, all of it by `openat2(2)`.
+//! The resolution of paths: by one `openat2(2)` where that can say all, else step by step.
 
 use std::path::Path;
 
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
-    fs::{self, CWD, FileType, Mode, OFlags, ResolveFlags},
+    fs::{self, CWD, FileType, Mode, OFlags, ResolveFlags, Stat},
     io::{self, Errno},
 };
 
-use super::Handle;
+use super::{Directory, steps::Steps};
 use crate::{
     fs::OpenOptions,
     limits::RESOLVE_TRIES,
     os::Fault,
     path::{Beneath, Leaf},
-    policy::rule,
-    sys::{Expect, Opened, Root, Wait},
+    policy::{FsTerms, rule},
+    sys::{Expect, Opened, Resolution, Root, Wait},
 };
 
 /// How every path is resolved: beneath its directory, on its file system, and through no link that procfs makes up.
-const CONFINED: ResolveFlags =
+pub(super) const CONFINED: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS).union(ResolveFlags::NO_XDEV);
 
 /// `NONBLOCK`, so that opening a FIFO does not wait for its other end; `NOCTTY`, so that a terminal does not become
 /// ours. On regular files and directories neither means anything.
-const ALWAYS: OFlags = OFlags::CLOEXEC.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+pub(super) const ALWAYS: OFlags = OFlags::CLOEXEC.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 /// File systems in which names are controls of the kernel, by their magic numbers in `linux/magic.h`.
 const KERNEL_FILESYSTEMS: &[u64] = &[
@@ -59,32 +59,60 @@ const REMOTE_FILESYSTEMS: &[u64] = &[
 ];
 
 /// Opens a directory that a grant names.
-pub(crate) fn open_root(path: &Path) -> Result<Root, Fault> {
+pub(crate) fn open_root(path: &Path, terms: &FsTerms, resolution: Resolution) -> Result<Root, Fault> {
     let flags = ALWAYS | OFlags::RDONLY | OFlags::DIRECTORY;
-    let handle = resolve(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?;
+    let opened = match resolve(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS) {
+        // Without `openat2` a magic link is followed: where it leads is looked at below as any other place is.
+        Err(Errno::NOSYS | Errno::PERM) => fs::open(path, flags, Mode::empty()),
+        opened => opened,
+    };
+    let fd = opened?;
     // The magic number is a word of the machine's size: 32 bits of it count.
-    let magic = u64::from(fs::fstatfs(&handle)?.f_type as u32);
-    if KERNEL_FILESYSTEMS.contains(&magic) || is_devices(&handle)? {
+    let magic = u64::from(fs::fstatfs(&fd)?.f_type as u32);
+    if KERNEL_FILESYSTEMS.contains(&magic) || is_devices(&fd)? {
         return Err(Fault::Forbidden(rule::KERNEL_FILESYSTEM));
     }
-    Ok(Root { handle, local: !REMOTE_FILESYSTEMS.contains(&magic) })
+    let directory = Directory::root(fd, terms, resolution)?;
+    // Only one call of the kernel can say that it would have to wait.
+    let local = !REMOTE_FILESYSTEMS.contains(&magic) && directory.bounds().by_kernel();
+    Ok(Root { directory, local })
 }
 
 /// Opens a regular file or a directory beneath `dir`.
 pub(crate) fn open(
-    dir: &Handle,
+    dir: &Directory,
     path: Beneath<'_>,
     options: OpenOptions,
     expect: Expect,
     wait: Wait,
 ) -> Result<Opened, Fault> {
+    open_sized(dir, path, options, expect, wait).map(|(opened, _)| opened)
+}
+
+/// As [`open`], with what is known of it anyway.
+pub(super) fn open_sized(
+    dir: &Directory,
+    path: Beneath<'_>,
+    options: OpenOptions,
+    expect: Expect,
+    wait: Wait,
+) -> Result<(Opened, Stat), Fault> {
     if wait == Wait::Never && options.changes() {
         return Err(Fault::WouldBlock);
     }
     let handle = open_beneath(dir, path, flags(options, expect), wait)?;
-    match (FileType::from_raw_mode(fs::fstat(&handle)?.st_mode), expect) {
-        (FileType::RegularFile, Expect::File | Expect::Any) => Ok(Opened { handle, is_directory: false }),
-        (FileType::Directory, Expect::Directory | Expect::Any) => Ok(Opened { handle, is_directory: true }),
+    let stat = fs::fstat(&handle)?;
+    match (FileType::from_raw_mode(stat.st_mode), expect) {
+        (FileType::RegularFile, Expect::File | Expect::Any) => {
+            dir.bounds().check_links(&stat, options.write)?;
+            if options.truncate {
+                io::retry_on_intr(|| fs::ftruncate(&handle, 0))?;
+            }
+            Ok((Opened::File(handle), stat))
+        }
+        (FileType::Directory, Expect::Directory | Expect::Any) => {
+            Ok((Opened::Directory(dir.beneath(handle)), stat))
+        }
         (FileType::Directory, Expect::File) => Err(Errno::ISDIR.into()),
         _ => Err(Fault::Forbidden(rule::PLAIN_FILES)),
     }
@@ -92,7 +120,7 @@ pub(crate) fn open(
 
 /// Opens what `path` names beneath `dir`, of whatever kind.
 pub(super) fn open_beneath(
-    dir: &Handle,
+    dir: &Directory,
     path: Beneath<'_>,
     flags: OFlags,
     wait: Wait,
@@ -100,41 +128,65 @@ pub(super) fn open_beneath(
     // A mere place is not opened at all: `openat2` takes no flag with `PATH` that is about opening.
     let flags = if flags.contains(OFlags::PATH) { flags | OFlags::CLOEXEC } else { flags | ALWAYS };
     let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(0o666) } else { Mode::empty() };
-    let how = match wait {
-        Wait::Never => CONFINED | ResolveFlags::CACHED,
-        Wait::Allowed => CONFINED,
+    if !dir.bounds().by_kernel() {
+        if wait == Wait::Never {
+            return Err(Fault::WouldBlock);
+        }
+        let guard = dir.bounds().guard()?;
+        return Steps::new(dir.bounds(), dir.as_fd(), &guard).open(path.as_path(), flags, mode);
+    }
+    let cached = match wait {
+        Wait::Never => ResolveFlags::CACHED,
+        Wait::Allowed => ResolveFlags::empty(),
     };
-    match resolve(dir, path.as_path(), flags, mode, how) {
+    match resolve(dir, path.as_path(), flags, mode, CONFINED | cached) {
         Err(Errno::AGAIN) if wait == Wait::Never => Err(Fault::WouldBlock),
-        Err(Errno::XDEV) => Err(Fault::Forbidden(rule::BENEATH_ROOT)),
+        Err(Errno::XDEV) => why_not(dir, path, cached),
         // A socket, a FIFO that nobody reads, a device without a driver.
         Err(Errno::NXIO) => Err(Fault::Forbidden(rule::PLAIN_FILES)),
-        Err(Errno::NOSYS) => Err(Fault::Unsupported),
         result => Ok(result?),
     }
 }
 
-/// Calls `act` with the directory that holds the last component of `path`, and with that component.
+/// Tells what the kernel's one error means: does the path leave the directory, or pass a mount point in it? The
+/// place is asked for once more with mounts permitted, and closed again.
+fn why_not<T>(dir: &Directory, path: Beneath<'_>, cached: ResolveFlags) -> Result<T, Fault> {
+    let how = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | cached;
+    let place = OFlags::PATH | OFlags::CLOEXEC;
+    Err(match resolve(dir, path.as_path(), place, Mode::empty(), how) {
+        Err(Errno::XDEV) => Fault::Forbidden(rule::BENEATH_ROOT),
+        Err(Errno::AGAIN) if !cached.is_empty() => Fault::WouldBlock,
+        _ => Fault::Forbidden(rule::MOUNT_POINT),
+    })
+}
+
+/// Calls `act` with the directory that holds the last component of `path`, and with that component, which is about to
+/// be made, taken or given to something else.
 ///
 /// The calls that have no `openat2` of their own go through here. Their last component is a plain name, which they
 /// do not follow, so that nothing is left to resolve.
 pub(super) fn in_parent<T>(
-    dir: &Handle,
+    dir: &Directory,
     path: Beneath<'_>,
     act: impl FnOnce(BorrowedFd<'_>, &Leaf<'_>) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
     let leaf = path.leaf().ok_or(Errno::INVAL)?;
-    match leaf.parent {
-        None => act(dir.as_fd(), &leaf),
+    let opened;
+    let parent = match leaf.parent {
+        None => dir.as_fd(),
         Some(parent) => {
-            let parent = open_beneath(dir, parent, OFlags::PATH | OFlags::DIRECTORY, Wait::Allowed)?;
-            act(parent.as_fd(), &leaf)
+            opened = open_beneath(dir, parent, OFlags::PATH | OFlags::DIRECTORY, Wait::Allowed)?;
+            opened.as_fd()
         }
+    };
+    if dir.bounds().has_carve_outs() {
+        dir.bounds().guard()?.check_name(parent, leaf.name)?;
     }
+    act(parent, &leaf)
 }
 
 /// Resolves and opens, again where a signal came between, or a rename that made the kernel unsure about a `..`.
-fn resolve(
+pub(super) fn resolve(
     dir: impl AsFd,
     path: &Path,
     flags: OFlags,
@@ -160,14 +212,14 @@ fn flags(options: OpenOptions, expect: Expect) -> OFlags {
     flags.set(OFlags::DIRECTORY, expect == Expect::Directory);
     flags.set(OFlags::CREATE, options.create || options.create_new);
     flags.set(OFlags::EXCL, options.create_new);
-    flags.set(OFlags::TRUNC, options.truncate);
+    flags.set(OFlags::APPEND, options.append);
     flags.set(OFlags::NOFOLLOW, !options.follow);
     flags
 }
 
 /// Whether it is on the file system of `/dev`. That one cannot be told by its magic number: devtmpfs has that of
 /// tmpfs. Where `/dev` is a part of the root file system, its nodes are still not opened, for they are no files.
-fn is_devices(handle: &Handle) -> io::Result<bool> {
+fn is_devices(handle: &OwnedFd) -> io::Result<bool> {
     let (Ok(devices), Ok(root)) = (fs::stat("/dev"), fs::stat("/")) else { return Ok(false) };
     Ok(devices.st_dev != root.st_dev && fs::fstat(handle)?.st_dev == devices.st_dev)
 }

@@ -1,31 +1,22 @@
-use std::{
-    ffi::{OsStr, OsString},
-    io::IoSliceMut,
-    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
-    path::PathBuf,
-};
+use std::{ffi::OsString, io::IoSliceMut, os::unix::ffi::OsStringExt as _, path::PathBuf};
 
 use rustix::{
     buffer::spare_capacity,
-    fs::{self, AtFlags, FileType, OFlags, RawDir},
+    fs::{self, OFlags},
     io::{self, Errno, ReadWriteFlags, retry_on_intr},
 };
 
 use super::{
-    Handle,
-    open::{in_parent, open, open_beneath},
-    stat::kind,
+    Directory, Handle,
+    open::{open_beneath, open_sized},
 };
 use crate::{
-    fs::{DirEntry, FileKind, OpenOptions},
+    fs::OpenOptions,
     limits::INLINE_READ_BYTES,
     os::Fault,
     path::Beneath,
-    sys::{Expect, Wait},
+    sys::{Expect, Opened, Wait, Whole},
 };
-
-/// The buffer of one `getdents64`: some hundred names, and what the C library takes.
-const LIST_BUFFER_BYTES: usize = 32 * 1024;
 
 /// Reads what is in the page cache, on the caller's thread.
 ///
@@ -48,72 +39,64 @@ pub(crate) fn read_at(file: &Handle, len: usize, offset: u64) -> Result<Vec<u8>,
     Ok(bytes)
 }
 
-/// Reads a whole file of at most `limit_bytes` bytes.
-pub(crate) fn read_whole(
-    dir: &Handle,
+/// Opens a whole file of at most `limit_bytes` bytes, and reads it where that need not wait.
+pub(crate) fn open_whole(
+    dir: &Directory,
     path: Beneath<'_>,
     limit_bytes: u64,
     wait: Wait,
-) -> Result<Vec<u8>, Fault> {
-    let file = open(dir, path, OpenOptions::new().read(true), Expect::File, wait)?.handle;
-    let len = fs::fstat(&file)?.st_size as u64;
+) -> Result<Whole, Fault> {
+    let (opened, stat) = open_sized(dir, path, OpenOptions::new().read(true), Expect::File, wait)?;
+    let Opened::File(file) = opened else { return Err(Fault::Bug) };
+    let len = stat.st_size as u64;
     if len > limit_bytes {
         return Err(Fault::TooLarge);
     }
     let len = usize::try_from(len).map_err(|_| Fault::TooLarge)?;
-    match wait {
-        Wait::Never if len > INLINE_READ_BYTES => Err(Fault::WouldBlock),
-        Wait::Never => {
-            // One byte more than there should be: where it stays empty, this was the end.
-            let mut bytes = vec![0; len + 1];
-            if read_cached(&file, &mut bytes, 0)? != len {
-                return Err(Fault::WouldBlock);
+    if wait == Wait::Never && len <= INLINE_READ_BYTES {
+        // One byte more than there should be: where it stays empty, this was the end.
+        let mut bytes = vec![0; len + 1];
+        match read_cached(&file, &mut bytes, 0) {
+            Ok(read) if read == len => {
+                bytes.truncate(len);
+                return Ok(Whole::Read(bytes));
             }
-            bytes.truncate(len);
-            Ok(bytes)
+            Ok(_) | Err(Fault::WouldBlock) => {}
+            Err(fault) => return Err(fault),
         }
-        Wait::Allowed => read_to_end(&file, len, limit_bytes),
     }
+    Ok(Whole::Opened(file, len))
 }
 
-/// Lists a directory of at most `limit` names.
-pub(crate) fn list(dir: &Handle, limit: usize) -> Result<Vec<DirEntry>, Fault> {
-    // A handle of its own: the position in a directory belongs to the open object, which clones share.
-    let here = Beneath::parse(".".as_ref()).map_err(|_| Fault::Bug)?;
-    let dir = open_beneath(dir, here, OFlags::RDONLY | OFlags::DIRECTORY, Wait::Allowed)?;
-    let mut buffer = Vec::with_capacity(LIST_BUFFER_BYTES);
-    let mut entries = RawDir::new(&dir, buffer.spare_capacity_mut());
-    let mut list = Vec::new();
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        let name = entry.file_name();
-        if name == c"." || name == c".." {
-            continue;
-        }
-        if list.len() == limit {
-            return Err(Fault::TooLarge);
-        }
-        let kind = match entry.file_type() {
-            FileType::Unknown => fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)
-                .map_or(FileKind::Unknown, |stat| kind(FileType::from_raw_mode(stat.st_mode))),
-            known => kind(known),
-        };
-        list.push(DirEntry { name: OsStr::from_bytes(name.to_bytes()).to_owned(), kind, inode: entry.ino() });
-    }
-    Ok(list)
+/// The memory for a file of `len` bytes, and one more to see its end.
+pub(crate) fn buffer(len: usize) -> Result<Vec<u8>, Fault> {
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(len.saturating_add(1)).map_err(|_| Fault::TooLarge)?;
+    Ok(buffer)
 }
 
 /// Reads where a symbolic link points.
-pub(crate) fn read_link(dir: &Handle, path: Beneath<'_>) -> Result<PathBuf, Fault> {
-    in_parent(dir, path, |parent, leaf| {
-        let target = fs::readlinkat(parent, leaf.name, Vec::new())?;
-        Ok(OsString::from_vec(target.into_bytes()).into())
-    })
+pub(crate) fn read_link(dir: &Directory, path: Beneath<'_>) -> Result<PathBuf, Fault> {
+    path.leaf().ok_or(Errno::INVAL)?;
+    let link = open_beneath(dir, path, OFlags::PATH | OFlags::NOFOLLOW, Wait::Allowed)?;
+    match fs::readlinkat(&link, c"", Vec::new()) {
+        // It is no link: the kernel has another word for that where the place is open already.
+        Err(Errno::NOENT) => Err(Errno::INVAL.into()),
+        target => Ok(OsString::from_vec(target?.into_bytes()).into()),
+    }
 }
 
-fn read_to_end(file: &Handle, expected: usize, limit_bytes: u64) -> Result<Vec<u8>, Fault> {
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(expected + 1).map_err(|_| Fault::TooLarge)?;
+/// Reads a whole open file of at most `limit_bytes` bytes.
+pub(crate) fn read_open(file: &Handle, limit_bytes: u64) -> Result<Vec<u8>, Fault> {
+    let len = fs::fstat(file)?.st_size as u64;
+    if len > limit_bytes {
+        return Err(Fault::TooLarge);
+    }
+    read_whole(file, buffer(usize::try_from(len).map_err(|_| Fault::TooLarge)?)?, limit_bytes)
+}
+
+/// Reads a whole open file into `bytes`, which is empty and should have room for it.
+pub(crate) fn read_whole(file: &Handle, mut bytes: Vec<u8>, limit_bytes: u64) -> Result<Vec<u8>, Fault> {
     loop {
         let offset = bytes.len() as u64;
         if retry_on_intr(|| io::pread(file, spare_capacity(&mut bytes), offset))? == 0 {

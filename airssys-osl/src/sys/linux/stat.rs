@@ -1,6 +1,9 @@
-use rustix::fs::{self, FileType, OFlags, Stat};
+use rustix::{
+    fd::AsFd,
+    fs::{self, FileType, OFlags, Stat},
+};
 
-use super::{Handle, open::open_beneath};
+use super::{Directory, open::open_beneath};
 use crate::{
     clock::Timestamp,
     fs::{FileKind, Metadata},
@@ -10,14 +13,19 @@ use crate::{
 };
 
 /// Reads the metadata of what `path` names, of whatever kind.
-pub(crate) fn metadata(dir: &Handle, path: Beneath<'_>, follow: bool, wait: Wait) -> Result<Metadata, Fault> {
+pub(crate) fn metadata(
+    dir: &Directory,
+    path: Beneath<'_>,
+    follow: bool,
+    wait: Wait,
+) -> Result<Metadata, Fault> {
     let mut flags = OFlags::PATH;
     flags.set(OFlags::NOFOLLOW, !follow);
     own_metadata(&open_beneath(dir, path, flags, wait)?)
 }
 
 /// Reads the metadata of an open object.
-pub(crate) fn own_metadata(handle: &Handle) -> Result<Metadata, Fault> {
+pub(crate) fn own_metadata(handle: impl AsFd) -> Result<Metadata, Fault> {
     Ok(from_stat(&fs::fstat(handle)?))
 }
 

@@ -1,0 +1,174 @@
+//! What one principal uses of the network at this moment.
+
+use std::{
+    fmt,
+    net::IpAddr,
+    num::NonZeroU64,
+    sync::{
+        Arc, Mutex, MutexGuard, Once, PoisonError, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, Semaphore, futures::Notified},
+    time::Instant,
+};
+
+use super::{HostName, Limits, bucket::Bucket, resolve::Memory};
+use crate::limits::LOOKUPS_AT_A_TIME;
+
+/// What one life of a principal has open, remembers and may still send.
+#[derive(Debug)]
+pub(crate) struct Account {
+    open: AtomicUsize,
+    /// Rung when something closes, or when the limits change.
+    freed: Notify,
+    open_limit: AtomicUsize,
+    sockets: Mutex<Vec<Weak<dyn Recheck>>>,
+    /// Done once it is among the accounts of its door.
+    known: Once,
+    pub(super) lookups: Arc<Semaphore>,
+    memory: Mutex<Memory>,
+    pub(super) received: Flow,
+    pub(super) sent: Flow,
+}
+
+/// All accounts of one door that opened something.
+#[derive(Debug, Default)]
+pub(crate) struct Accounts(Mutex<Vec<Weak<Account>>>);
+
+/// Something open that a new policy may end.
+pub(super) trait Recheck: fmt::Debug + Send + Sync {
+    /// Decides again, and ends it where it is not permitted any more.
+    fn recheck(&self);
+}
+
+/// One direction of all bytes of a principal.
+#[derive(Debug, Default)]
+pub(super) struct Flow {
+    /// Bytes in a second; 0 where there is no bound.
+    rate: AtomicU64,
+    bucket: Mutex<Bucket>,
+}
+
+/// One of the open things that a principal may have. It is free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Slot(Arc<Account>);
+
+impl Accounts {
+    fn add(&self, account: &Arc<Account>) {
+        let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if accounts.len() == accounts.capacity() {
+            accounts.retain(|account| account.strong_count() > 0);
+        }
+        accounts.push(Arc::downgrade(account));
+    }
+
+    /// Decides all again that is open.
+    pub(crate) fn recheck(&self) {
+        let accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        accounts.iter().filter_map(Weak::upgrade).for_each(|account| account.recheck());
+    }
+}
+
+impl Account {
+    pub(crate) fn new() -> Self {
+        Self {
+            open: AtomicUsize::new(0),
+            freed: Notify::new(),
+            open_limit: AtomicUsize::new(0),
+            sockets: Mutex::default(),
+            known: Once::new(),
+            lookups: Arc::new(Semaphore::new(LOOKUPS_AT_A_TIME)),
+            memory: Mutex::default(),
+            received: Flow::default(),
+            sent: Flow::default(),
+        }
+    }
+
+    /// Takes over what a policy says now.
+    pub(super) fn configure(&self, limits: &Limits) {
+        self.received.set(limits.received_per_second);
+        self.sent.set(limits.sent_per_second);
+        if self.open_limit.swap(limits.open, Ordering::Relaxed) < limits.open {
+            self.freed.notify_waiters();
+        }
+    }
+
+    /// Takes a slot, where one is free.
+    pub(super) fn try_slot(self: &Arc<Self>) -> Option<Slot> {
+        let limit = self.open_limit.load(Ordering::Relaxed);
+        let more = |open| Some(open).filter(|open| *open < limit).map(|open| open + 1);
+        let taken = self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        taken.is_ok().then(|| Slot(Arc::clone(self)))
+    }
+
+    /// The hosts that were looked up a short while ago and have this address.
+    pub(super) fn hosts_of(&self, address: IpAddr) -> Box<[HostName]> {
+        self.memory().hosts_of(address, Instant::now())
+    }
+
+    /// What is remembered of hosts.
+    pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until something closes, or a new policy comes. Nothing that happens after the call is missed.
+    pub(super) fn freed(&self) -> Notified<'_> {
+        self.freed.notified()
+    }
+
+    /// Remembers something open, so that a new policy finds it.
+    pub(super) fn add(self: &Arc<Self>, accounts: &Accounts, socket: Weak<dyn Recheck>) {
+        self.known.call_once(|| accounts.add(self));
+        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        // What closed is swept out before the list grows, so that it costs no more than opening does.
+        if sockets.len() == sockets.capacity() {
+            sockets.retain(|socket| socket.strong_count() > 0);
+        }
+        sockets.push(socket);
+    }
+
+    /// Decides all again that is open.
+    pub(crate) fn recheck(&self) {
+        let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for socket in sockets.iter().filter_map(Weak::upgrade) {
+            socket.recheck();
+        }
+        // Whoever waits for a slot looks whether it may still.
+        self.freed.notify_waiters();
+    }
+}
+
+impl Flow {
+    fn set(&self, per_second: Option<NonZeroU64>) {
+        self.rate.store(per_second.map_or(0, NonZeroU64::get), Ordering::Relaxed);
+    }
+
+    /// Takes what may go now of `want` bytes, or says how long to wait.
+    pub(super) fn take(&self, want: usize) -> Result<usize, Duration> {
+        let rate = self.rate.load(Ordering::Relaxed);
+        if rate == 0 {
+            return Ok(want);
+        }
+        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = bucket.take(Instant::now(), rate, want as u64)?;
+        Ok(usize::try_from(taken).unwrap_or(want))
+    }
+
+    /// Gives back what was taken and did not go.
+    pub(super) fn put_back(&self, bytes: usize) {
+        if bytes > 0 && self.rate.load(Ordering::Relaxed) > 0 {
+            self.bucket.lock().unwrap_or_else(PoisonError::into_inner).put_back(bytes as u64);
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.freed.notify_waiters();
+    }
+}

@@ -1,0 +1,134 @@
+//! The network: who may talk to whom, decided by address and not by spelling.
+//!
+//! [`Principal::tcp_connector`] connects, [`Principal::listen`] accepts, [`Principal::udp_connect`] and
+//! [`Principal::udp_bind`] exchange datagrams, [`Dir::connect_unix`] and its like reach UNIX sockets beneath a granted
+//! directory. What a grant can name is written at [`Grant::connect`].
+//!
+//! ```
+//! use airssys_osl::{Os, policy::{Grant, Policy, Protocol}, testing::{MemorySink, ScriptedResolver}};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), airssys_osl::Error> {
+//! // Some host that a stranger gave us. Its owner's name server says where it is.
+//! let resolver = ScriptedResolver::new().answer("evil.example", &["169.254.169.254"]);
+//! let policy = Policy::builder().principal("fetcher", [Grant::connect(Protocol::Tcp, "*", 80)]).build()?;
+//! let os = Os::with_resolver(policy, MemorySink::new(), resolver);
+//!
+//! let connector = os.principal("fetcher")?.tcp_connector();
+//! let denied = connector.connect("evil.example", 80).await.unwrap_err();
+//! assert_eq!(denied.rule(), Some("non-global: metadata"));
+//! let denied = connector.connect("[::ffff:10.0.0.1]", 80).await.unwrap_err();
+//! assert_eq!(denied.rule(), Some("non-global: mapped-v4"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How a connection comes about
+//!
+//! 1. The host is read ([`Host`]). What different programs would read differently is refused, and on record.
+//! 2. It is looked up, once, as an operation of its own: a lookup tells the outside what is asked for. The answer is
+//!    remembered for its time, for this principal alone.
+//! 3. Each address is decided, together with the name, the port and the protocol, and so is each IPv4 address that an
+//!    IPv6 address carries. What is not global ([`address::Class`]) needs a grant that names it.
+//! 4. Only an address that was decided is connected to. Nothing looks the host up again: an answer that changes in
+//!    between changes nothing.
+//! 5. Each use of the connection looks whether it still may. A new policy or a revocation cuts what it does not permit, at
+//!    once and under whoever waits.
+//!
+//! # What needs which grant
+//!
+//! | operation | grant |
+//! |---|---|
+//! | look up a host | [`Grant::resolve`], or [`Grant::connect`] to it |
+//! | [`TcpConnector::connect`], [`Principal::udp_connect`], [`UdpSocket::send_to`] | [`Grant::connect`] |
+//! | [`Principal::listen`], [`Principal::udp_bind`] | [`Grant::listen`] |
+//! | [`Dir::connect_unix`], [`Dir::connect_unix_datagram`] | [`Grant::unix`] to connect, and the right WRITE |
+//! | [`Dir::listen_unix`], [`Dir::bind_unix_datagram`] | [`Grant::unix`] to listen, and the right CREATE |
+//! | [`Principal::connect_abstract`], [`Principal::listen_abstract`] | [`Grant::abstract_unix`] |
+//! | whom TLS trusts (feature `tls`) | [`Grant::trust_web`], [`Grant::trust`] |
+//!
+//! # What is recorded
+//!
+//! Lookups, connections and listeners before and after, each accepted connection, the first datagram to each
+//! destination, TLS handshakes, and the end of everything that was open: with all bytes that went through it, what ended
+//! it, and how long it was open. The resource is `tcp://host:port`, `udp://…`, `unix:/path`, `unix:@abstract`,
+//! `tls://…` or the host of a lookup; behind a NUL stands the peer's address, and in the last record the bytes in either
+//! direction. Single reads and writes are not recorded.
+//!
+//! # Limits
+//!
+//! [`Limits`] bound, for each principal, how many it has open, how many bytes go in a second in either direction, and how
+//! long lookups, connecting, silence and connections may last. [`limits`](crate::limits) has the rest.
+//!
+//! # What it does not do
+//!
+//! It does not look into what is said: a host that is permitted can still be asked to fetch something else. It trusts the
+//! system's resolver with names, not with addresses. Sockets are for Unix systems, and tried on Linux; UNIX sockets beneath
+//! a directory are for Linux. Elsewhere only what is pure is here.
+//!
+//! [`Dir::connect_unix`]: crate::fs::Dir::connect_unix
+//! [`Dir::connect_unix_datagram`]: crate::fs::Dir::connect_unix_datagram
+//! [`Dir::listen_unix`]: crate::fs::Dir::listen_unix
+//! [`Dir::bind_unix_datagram`]: crate::fs::Dir::bind_unix_datagram
+//! [`Principal::tcp_connector`]: crate::Principal::tcp_connector
+//! [`Principal::listen`]: crate::Principal::listen
+//! [`Principal::udp_connect`]: crate::Principal::udp_connect
+//! [`Principal::udp_bind`]: crate::Principal::udp_bind
+//! [`Principal::connect_abstract`]: crate::Principal::connect_abstract
+//! [`Principal::listen_abstract`]: crate::Principal::listen_abstract
+//! [`Grant::connect`]: crate::policy::Grant::connect
+//! [`Grant::listen`]: crate::policy::Grant::listen
+//! [`Grant::resolve`]: crate::policy::Grant::resolve
+//! [`Grant::unix`]: crate::policy::Grant::unix
+//! [`Grant::abstract_unix`]: crate::policy::Grant::abstract_unix
+//! [`Grant::trust_web`]: crate::policy::Grant::trust_web
+//! [`Grant::trust`]: crate::policy::Grant::trust
+
+mod account;
+pub mod address;
+mod bucket;
+mod cidr;
+#[cfg(unix)]
+mod connector;
+#[cfg(unix)]
+mod held;
+mod host;
+#[cfg(unix)]
+mod listener;
+mod options;
+#[cfg(unix)]
+mod pool;
+#[cfg(unix)]
+mod race;
+mod resolve;
+#[cfg(unix)]
+mod stream;
+#[cfg(unix)]
+mod subject;
+#[cfg(all(unix, feature = "tls"))]
+pub mod tls;
+#[cfg(unix)]
+mod udp;
+#[cfg(target_os = "linux")]
+mod unix;
+
+#[cfg(target_os = "linux")]
+pub use self::unix::{UnixDatagram, UnixListener, UnixStream};
+pub(crate) use self::{
+    account::{Account, Accounts},
+    host::parents,
+};
+pub use self::{
+    cidr::Cidr,
+    host::{Host, HostName},
+    options::{KeepAlive, Limits},
+    resolve::{Answer, Lookup, LookupSlot, Resolve, SystemResolver},
+};
+#[cfg(unix)]
+pub use self::{
+    connector::{Checked, TcpConnector},
+    listener::Listener,
+    pool::{Pool, PoolOptions, Pooled},
+    stream::TcpStream,
+    udp::UdpSocket,
+};

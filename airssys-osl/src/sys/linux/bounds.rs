@@ -1,0 +1,213 @@
+//! What a directory's paths are held to: its grant's terms, as far as they are about resolving.
+
+use std::{
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt as _,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+};
+
+use rustix::{
+    fd::{AsFd, BorrowedFd, OwnedFd},
+    fs::{self, AtFlags, CWD, Mode, OFlags, ResolveFlags, Stat, StatxFlags},
+    io::{self, Errno},
+};
+
+use super::steps::Steps;
+use crate::{
+    os::Fault,
+    policy::{FsTerms, HardLinks, rule},
+    sys::Resolution,
+};
+
+/// An open directory, and what resolving beneath it is held to.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    fd: OwnedFd,
+    bounds: Arc<Bounds>,
+}
+
+/// What holds beneath one granted directory.
+#[derive(Debug)]
+pub(super) struct Bounds {
+    /// The granted directory and what is taken out of it, where anything is.
+    carved: Option<(OwnedFd, Box<[PathBuf]>)>,
+    hard_links: HardLinks,
+    /// The mount that the directory is on, where paths are resolved without `openat2`.
+    stepwise: Option<Mount>,
+}
+
+/// What tells one mount from another: its number, or its device where the kernel gives none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mount(u64);
+
+/// What an object is, whatever it is called: device and inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Identity(u64, u64);
+
+/// The carve-outs as they are at this moment.
+#[derive(Debug, Default)]
+pub(super) struct Guard {
+    denied: Vec<Identity>,
+    /// The directories and links on the way to what is denied.
+    leading: Vec<Identity>,
+    /// Where something would be denied if it existed: a directory, and the name in it.
+    vacant: Vec<(Identity, OsString)>,
+}
+
+impl Directory {
+    pub(super) fn root(fd: OwnedFd, terms: &FsTerms, resolution: Resolution) -> Result<Self, Fault> {
+        let carved = match &*terms.denied {
+            [] => None,
+            denied => Some((fd.try_clone().map_err(Fault::Os)?, denied.into())),
+        };
+        let stepwise = match resolution {
+            Resolution::Kernel if has_openat2() => None,
+            _ => Some(Mount::of(&fd)?),
+        };
+        Ok(Self { fd, bounds: Arc::new(Bounds { carved, hard_links: terms.hard_links, stepwise }) })
+    }
+
+    /// A directory that was found beneath this one.
+    pub(super) fn beneath(&self, fd: OwnedFd) -> Self {
+        Self { fd, bounds: Arc::clone(&self.bounds) }
+    }
+
+    pub(super) fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Bounds {
+    /// Whether one `openat2` says all that there is to say about a path.
+    pub(super) fn by_kernel(&self) -> bool {
+        self.carved.is_none() && self.stepwise.is_none()
+    }
+
+    pub(super) fn has_openat2(&self) -> bool {
+        self.stepwise.is_none()
+    }
+
+    pub(super) fn has_carve_outs(&self) -> bool {
+        self.carved.is_some()
+    }
+
+    /// Checks that what was opened without `openat2` is on the mount of its directory.
+    pub(super) fn check_mount(&self, fd: impl AsFd) -> Result<(), Fault> {
+        match self.stepwise {
+            Some(mount) if Mount::of(fd)? != mount => Err(Fault::Forbidden(rule::MOUNT_POINT)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks what a file with several names may be used for.
+    pub(super) fn check_links(&self, stat: &Stat, change: bool) -> Result<(), Fault> {
+        let refused = match self.hard_links {
+            HardLinks::Shared => false,
+            HardLinks::ReadOnly => change,
+            HardLinks::Refused => true,
+        };
+        if refused && stat.st_nlink > 1 { Err(Fault::Forbidden(rule::HARD_LINKED)) } else { Ok(()) }
+    }
+
+    /// Looks up the carve-outs. They are looked up for each path anew, for what has their names changes.
+    pub(super) fn guard(&self) -> Result<Guard, Fault> {
+        let mut guard = Guard::default();
+        let Some((root, denied)) = &self.carved else { return Ok(guard) };
+        let unguarded = Guard::default();
+        for path in denied {
+            let mut steps = Steps::new(self, root.as_fd(), &unguarded);
+            match steps.open(path, OFlags::PATH, Mode::empty()) {
+                Ok(object) => guard.denied.push(Identity::of(&fs::fstat(&object)?)),
+                Err(Fault::Os(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+                    if let Some(name) = steps.missing() {
+                        guard.vacant.push((Identity::of(&fs::fstat(steps.here())?), name));
+                    }
+                }
+                // It leads out of the directory, or through something that is none: no path here reaches it.
+                Err(Fault::Forbidden(_)) => {}
+                Err(Fault::Os(error)) if error.kind() == std::io::ErrorKind::NotADirectory => {}
+                Err(fault) => return Err(fault),
+            }
+            guard.leading.append(&mut steps.trail);
+        }
+        Ok(guard)
+    }
+}
+
+impl Guard {
+    /// Checks an object that was found.
+    pub(super) fn check(&self, object: Identity) -> Result<(), Fault> {
+        if self.denied.contains(&object) { Err(Fault::Forbidden(rule::CARVE_OUT)) } else { Ok(()) }
+    }
+
+    /// Checks an object that loses its name.
+    pub(super) fn check_move(&self, object: Identity) -> Result<(), Fault> {
+        let leads = self.leading.contains(&object);
+        if leads { Err(Fault::Forbidden(rule::CARVE_OUT)) } else { self.check(object) }
+    }
+
+    /// Checks a name that is made in `parent`.
+    pub(super) fn check_new(&self, parent: Identity, name: &OsStr) -> Result<(), Fault> {
+        let denied = self.vacant.iter().any(|(place, vacant)| *place == parent && vacant == name);
+        if denied { Err(Fault::Forbidden(rule::CARVE_OUT)) } else { Ok(()) }
+    }
+
+    /// Checks a name in `parent` that is about to be made, taken or given to something else.
+    pub(super) fn check_name(&self, parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), Fault> {
+        match fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => self.check_move(Identity::of(&stat)),
+            Err(Errno::NOENT) => self.check_new(Identity::of(&fs::fstat(parent)?), name),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Identity {
+    #[allow(clippy::unnecessary_cast, reason = "it is necessary on other processors")]
+    pub(super) fn of(stat: &Stat) -> Self {
+        Self(stat.st_dev as u64, stat.st_ino as u64)
+    }
+}
+
+impl Mount {
+    fn of(fd: impl AsFd) -> Result<Self, Errno> {
+        let statx = fs::statx(&fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID);
+        match statx {
+            Ok(statx) if StatxFlags::from_bits_retain(statx.stx_mask).contains(StatxFlags::MNT_ID) => {
+                Ok(Self(statx.stx_mnt_id))
+            }
+            _ => Ok(Self(fs::fstat(fd)?.st_dev)),
+        }
+    }
+}
+
+/// Splits a path into its names, last one first.
+pub(super) fn names_reversed(path: &OsStr) -> impl Iterator<Item = OsString> {
+    let names = path.as_bytes().rsplit(|byte| *byte == b'/').filter(|name| !name.is_empty());
+    names.map(|name| OsStr::from_bytes(name).to_owned())
+}
+
+/// Whether the kernel has `openat2`, with all that is asked of it, and lets us call it: a sandbox may refuse.
+fn has_openat2() -> bool {
+    static KNOWN: AtomicU8 = AtomicU8::new(0);
+    match KNOWN.load(Ordering::Relaxed) {
+        0 => {
+            let how = ResolveFlags::BENEATH | ResolveFlags::CACHED;
+            let tried: io::Result<OwnedFd> = fs::openat2(CWD, c".", OFlags::PATH, Mode::empty(), how);
+            let has = !matches!(tried, Err(Errno::NOSYS | Errno::PERM | Errno::INVAL));
+            KNOWN.store(if has { 1 } else { 2 }, Ordering::Relaxed);
+            has
+        }
+        known => known == 1,
+    }
+}

@@ -1,0 +1,176 @@
+//! Files that appear as a whole: written where nobody sees them, then given their name.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::{
+    fd::{AsFd, BorrowedFd, OwnedFd},
+    fs::{self, AtFlags, CWD, FileType, Mode, OFlags},
+    io::{Errno, retry_on_intr},
+};
+
+use super::{
+    Directory, Handle,
+    change::{check_new, proc_path, sync},
+    open::in_parent,
+    random,
+    size::Named,
+};
+use crate::{
+    fs::Flush,
+    limits::TEMPORARY_NAME_TRIES,
+    os::Fault,
+    path::{Beneath, Leaf},
+    sys::Freed,
+};
+
+/// What somebody who counts is asked before a name is given: whether it may be, where it `exists` already or not.
+pub(crate) type Admit<'a> = &'a mut dyn FnMut(bool) -> Result<(), Fault>;
+
+/// What gives a written file its name. Where somebody counts, it tells what that freed.
+pub(crate) type Install<'a> = &'a mut dyn FnMut(Option<Admit<'_>>) -> Result<Option<Freed>, Fault>;
+
+/// A file that has not got its name yet.
+struct Draft<'a> {
+    parent: BorrowedFd<'a>,
+    file: OwnedFd,
+    /// Its name until then, where the file system has no files without one.
+    temporary: Option<String>,
+}
+
+/// Puts what `fill` writes in the place of `path`. `install` is called with what does that, once all is written.
+pub(crate) fn replace(
+    dir: &Directory,
+    path: Beneath<'_>,
+    flush: Flush,
+    fill: impl FnOnce(&Handle) -> Result<(), Fault>,
+    install: impl FnOnce(Install<'_>) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    in_parent(dir, path, |parent, leaf| {
+        check_new(leaf)?;
+        let mut draft = Draft::new(parent)?;
+        if let Ok(old) = fs::statat(parent, leaf.name, AtFlags::SYMLINK_NOFOLLOW)
+            && FileType::from_raw_mode(old.st_mode) == FileType::RegularFile
+        {
+            fs::fchmod(&draft.file, Mode::from_raw_mode(old.st_mode & 0o777))?;
+        }
+        fill(&draft.file)?;
+        if flush == Flush::Now {
+            sync(&draft.file, true)?;
+        }
+        install(&mut |admit| draft.install(leaf, admit))?;
+        match flush {
+            Flush::Later => Ok(()),
+            Flush::Now => sync_directory(parent),
+        }
+    })
+}
+
+/// Makes a file without a name in `dir`.
+pub(crate) fn create_unnamed(dir: &Directory) -> Result<Handle, Fault> {
+    let flags = OFlags::CLOEXEC | OFlags::TMPFILE | OFlags::RDWR;
+    match retry_on_intr(|| fs::openat(dir, c".", flags, Mode::from_raw_mode(0o666))) {
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Err(Fault::Unsupported),
+        file => Ok(file?),
+    }
+}
+
+/// Gives a file without a name the name `path`, which nothing may have.
+pub(crate) fn name_unnamed(file: &Handle, dir: &Directory, path: Beneath<'_>) -> Result<(), Fault> {
+    in_parent(dir, path, |parent, leaf| {
+        check_new(leaf)?;
+        Ok(link(file, parent, leaf.name.as_encoded_bytes())?)
+    })
+}
+
+/// Makes a directory with a name that is drawn, and tells the name.
+pub(crate) fn create_drawn_dir(dir: &Directory) -> Result<String, Fault> {
+    draw(|name| fs::mkdirat(dir, name, Mode::from_raw_mode(0o700))).map(|(name, ())| name)
+}
+
+impl<'a> Draft<'a> {
+    fn new(parent: BorrowedFd<'a>) -> Result<Self, Fault> {
+        if can_name() {
+            let flags = OFlags::CLOEXEC | OFlags::TMPFILE | OFlags::WRONLY;
+            match retry_on_intr(|| fs::openat(parent, c".", flags, Mode::from_raw_mode(0o666))) {
+                Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {}
+                file => return Ok(Self { parent, file: file?, temporary: None }),
+            }
+        }
+        let flags = OFlags::CLOEXEC | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let (name, file) = draw(|name| fs::openat(parent, name, flags, Mode::from_raw_mode(0o666)))?;
+        Ok(Self { parent, file, temporary: Some(name) })
+    }
+
+    fn install(&mut self, leaf: &Leaf<'_>, admit: Option<Admit<'_>>) -> Result<Option<Freed>, Fault> {
+        let mut old = None;
+        if let Some(admit) = admit {
+            old = Named::find(self.parent, leaf.name)?;
+            admit(old.is_some())?;
+        }
+        if self.temporary.is_none() {
+            match link(&self.file, self.parent, leaf.name.as_encoded_bytes()) {
+                // A name can only be taken over by a file that has one: it gets one for that moment.
+                Err(Errno::EXIST) => {
+                    let file = &self.file;
+                    self.temporary = Some(draw(|name| link(file, self.parent, name.as_bytes()))?.0);
+                }
+                result => return Ok(result.map(|()| None)?),
+            }
+        }
+        if let Some(name) = &self.temporary {
+            fs::renameat(self.parent, name, self.parent, leaf.name)?;
+            self.temporary = None;
+        }
+        old.map(Named::freed).transpose().map(Option::flatten)
+    }
+}
+
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        if let Some(name) = &self.temporary {
+            // The error that matters is the one that led here; a name that is left tells by its look what it is.
+            let _ = fs::unlinkat(self.parent, name, AtFlags::empty());
+        }
+    }
+}
+
+/// Whether files without a name can be given one: by the kernel itself, or by procfs.
+fn can_name() -> bool {
+    static CANNOT: AtomicBool = AtomicBool::new(false);
+    if CANNOT.load(Ordering::Relaxed) {
+        return false;
+    }
+    let can = fs::access("/proc/self/fd", fs::Access::EXISTS).is_ok();
+    CANNOT.store(!can, Ordering::Relaxed);
+    can
+}
+
+fn link(file: &OwnedFd, parent: impl AsFd, name: &[u8]) -> Result<(), Errno> {
+    match fs::linkat(file, c"", &parent, name, AtFlags::EMPTY_PATH) {
+        // An older kernel, which wants a privilege for it.
+        Err(Errno::NOENT | Errno::PERM) => {
+            fs::linkat(CWD, proc_path(file), parent, name, AtFlags::SYMLINK_FOLLOW)
+        }
+        result => result,
+    }
+}
+
+/// Draws names until `make` makes something of one.
+fn draw<T>(make: impl Fn(&str) -> Result<T, Errno>) -> Result<(String, T), Fault> {
+    for _ in 0..TEMPORARY_NAME_TRIES {
+        let mut random_bytes = [0; 8];
+        random(&mut random_bytes).map_err(Fault::Os)?;
+        let name = format!(".airssys-{:016x}.tmp", u64::from_ne_bytes(random_bytes));
+        match make(&name) {
+            Err(Errno::EXIST | Errno::INTR) => {}
+            made => return Ok((name, made?)),
+        }
+    }
+    Err(Errno::EXIST.into())
+}
+
+/// The parent may be open as a mere place (`O_PATH`), which cannot be flushed.
+fn sync_directory(parent: BorrowedFd<'_>) -> Result<(), Fault> {
+    let flags = OFlags::CLOEXEC | OFlags::RDONLY | OFlags::DIRECTORY;
+    sync(&fs::openat(parent, c".", flags, Mode::empty())?, false)
+}

@@ -1,0 +1,61 @@
+//! What objects take up, for those who count it.
+
+use rustix::{
+    fd::{AsFd, BorrowedFd, OwnedFd},
+    fs::{self, Mode, OFlags, Stat},
+    io::Errno,
+};
+
+use super::bounds::Identity;
+use crate::{os::Fault, sys::Freed};
+
+/// What an object is and takes up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    pub(crate) identity: Identity,
+    /// Of a regular file; nothing else has bytes that count.
+    pub(crate) bytes: u64,
+    pub(crate) links: u64,
+}
+
+/// What had a name, held to see what becomes of it without.
+pub(super) struct Named {
+    object: OwnedFd,
+    links: u64,
+}
+
+/// What an open object takes up.
+pub(crate) fn size(object: impl AsFd) -> Result<Size, Fault> {
+    Ok(Size::of(&fs::fstat(object)?))
+}
+
+impl Size {
+    #[allow(clippy::unnecessary_cast, reason = "it is necessary on other processors")]
+    pub(super) fn of(stat: &Stat) -> Self {
+        let regular = fs::FileType::from_raw_mode(stat.st_mode) == fs::FileType::RegularFile;
+        Self {
+            identity: Identity::of(stat),
+            bytes: if regular { stat.st_size as u64 } else { 0 },
+            links: stat.st_nlink as u64,
+        }
+    }
+}
+
+impl Named {
+    /// Takes hold of what has a name now; `None` where nothing has it.
+    pub(super) fn find(parent: BorrowedFd<'_>, name: &std::ffi::OsStr) -> Result<Option<Self>, Fault> {
+        let place = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match fs::openat(parent, name, place, Mode::empty()) {
+            Ok(object) => Ok(Some(Self { links: size(&object)?.links, object })),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What it freed by losing its name: nothing, where the name went to the same file.
+    pub(super) fn freed(self) -> Result<Option<Freed>, Fault> {
+        let now = size(&self.object)?;
+        let freed = Freed { identity: now.identity, bytes: now.bytes, nameless: now.links == 0 };
+        Ok((now.links < self.links).then_some(freed))
+    }
+}

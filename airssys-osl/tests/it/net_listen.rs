@@ -1,0 +1,280 @@
+//! Listening, datagrams, and connections that wait to be used again.
+
+use std::{net::SocketAddr, time::Duration};
+
+use airssys_osl::{
+    ErrorKind,
+    limits::DATAGRAM_PEERS,
+    net::{Pool, PoolOptions},
+    policy::{Grant, Ports},
+    testing::ScriptedResolver,
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::{
+    fixture::{assert_denied, assert_fails},
+    net_fixture::{Net, TCP, UDP, echo_server, loopback},
+};
+
+fn local(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn listen() -> Grant {
+    Grant::listen(TCP, "127.0.0.1", Ports::PICKED).rule("listen")
+}
+
+#[tokio::test]
+async fn both_ends_are_on_record() {
+    let net = Net::new([listen(), loopback()]);
+    let principal = net.principal();
+    let listener = principal.listen(local("127.0.0.1:0")).unwrap();
+    let at = listener.local_addr();
+    let mut client = principal.tcp_connector().connect("127.0.0.1", at.port()).await.unwrap();
+    let mut server = listener.accept().await.unwrap();
+    assert_eq!(server.peer_addr(), client.local_addr().unwrap());
+    client.write_all(b"hello").await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut heard = String::new();
+    server.read_to_string(&mut heard).await.unwrap();
+    assert_eq!(heard, "hello");
+    let from = client.local_addr().unwrap();
+    drop((client, server, listener));
+    assert_eq!(
+        net.story(),
+        [
+            "net.listen tcp://127.0.0.1:0 by listen: intent".to_owned(),
+            "net.listen tcp://127.0.0.1:0 by listen: done".to_owned(),
+            format!("net.connect tcp://{at}|{at} by loopback: intent"),
+            format!("net.connect tcp://{at}|{at} by loopback: done"),
+            format!("net.accept tcp://{at}|{from} by listen: done"),
+            format!("net.close tcp://{at}|{at} received 0 sent 5 by loopback: done"),
+            format!("net.close tcp://{at}|{from} received 5 sent 0 by listen: done"),
+            format!("net.close tcp://{at}|received 0 sent 0 by listen: done"),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_named_is_not_listened_on() {
+    let net = Net::new([listen(), Grant::listen(TCP, "0.0.0.0/0", Ports::ALL), loopback()]);
+    let principal = net.principal();
+    assert_denied(principal.listen(local("0.0.0.0:0")), "default-deny", "all addresses");
+    assert_denied(principal.listen(local("0.0.0.0:8080")), "non-global: unspecified", "all addresses");
+    assert_denied(principal.listen(local("[::]:8080")), "default-deny", "all addresses");
+    assert_denied(principal.listen(local("127.0.0.1:8080")), "non-global: loopback", "another port");
+    assert_denied(principal.listen(local("127.0.0.2:0")), "default-deny", "another address");
+    assert_fails(principal.listen(local("[fe80::1%1]:0")), ErrorKind::Invalid, "a scope");
+    assert_denied(principal.udp_bind(local("127.0.0.1:0")).await, "default-deny", "another protocol");
+    net.sink.refuse(true);
+    assert_fails(principal.listen(local("127.0.0.1:0")), ErrorKind::AuditUnavailable, "unrecorded");
+}
+
+#[tokio::test]
+async fn all_of_ipv6_is_not_all_of_ipv4() {
+    let net = Net::new([Grant::listen(TCP, "::", Ports::PICKED)]);
+    let Ok(listener) = net.principal().listen(local("[::]:0")) else {
+        eprintln!("skipped: this machine has no IPv6");
+        return;
+    };
+    let port = listener.local_addr().port();
+    let refused = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn a_listener_is_cut_under_whoever_waits_for_it() {
+    let net = Net::new([listen(), loopback()]);
+    let principal = net.principal();
+    let listener = principal.listen(local("127.0.0.1:0")).unwrap();
+    let at = listener.local_addr();
+    let mut client = tokio::net::TcpStream::connect(at).await.unwrap();
+    let mut accepted = listener.accept().await.unwrap();
+    let waiting = tokio::spawn(async move { listener.accept().await });
+    tokio::task::yield_now().await;
+    net.reload([loopback()]);
+    assert_denied(waiting.await.unwrap(), "default-deny", "accept");
+    assert!(tokio::net::TcpStream::connect(at).await.is_err(), "nobody listens any more");
+    let error = accepted.read(&mut [0]).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied, "what it accepted is cut with it");
+    assert!(matches!(client.read(&mut [0]).await, Ok(0) | Err(_)), "and the peer sees it");
+}
+
+#[tokio::test]
+async fn an_accepted_connection_that_cannot_be_recorded_is_closed() {
+    let net = Net::new([listen()]);
+    let listener = net.principal().listen(local("127.0.0.1:0")).unwrap();
+    let mut client = tokio::net::TcpStream::connect(listener.local_addr()).await.unwrap();
+    net.sink.refuse(true);
+    assert_fails(listener.accept().await, ErrorKind::AuditUnavailable, "accept");
+    assert!(matches!(client.read(&mut [0]).await, Ok(0) | Err(_)));
+}
+
+#[tokio::test]
+async fn datagrams_to_one_peer() {
+    let net = Net::with(
+        ScriptedResolver::new().answer("dns.test", &["10.0.0.1", "127.0.0.1"]),
+        [
+            Grant::listen(UDP, "127.0.0.1", Ports::PICKED).rule("bind"),
+            Grant::connect(UDP, "127.0.0.0/8", Ports::ALL).rule("send"),
+            Grant::resolve("dns.test").rule("name"),
+        ],
+    );
+    let principal = net.principal();
+    let server = principal.udp_bind(local("127.0.0.1:0")).await.unwrap();
+    let at = server.local_addr();
+    net.sink.take();
+    let client = principal.udp_connect("dns.test", at.port()).await.unwrap();
+    client.send(b"ping").await.unwrap();
+    let mut buffer = [0; 16];
+    let (len, from) = server.recv_from(&mut buffer).await.unwrap();
+    assert_eq!(&buffer[..len], b"ping");
+    assert_eq!(from.port(), client.local_addr().port());
+    server.send_to(b"pong", from).await.unwrap();
+    server.send_to(b"pong", from).await.unwrap();
+    assert_eq!(client.recv_from(&mut buffer).await.unwrap(), (4, at));
+    let port = at.port();
+    drop((client, server));
+    assert_eq!(
+        net.story(),
+        [
+            "net.resolve dns.test by name: intent".to_owned(),
+            "net.resolve dns.test by name: done".to_owned(),
+            format!("net.send udp://dns.test:{port}|10.0.0.1:{port} by default-deny: denied"),
+            format!("net.send udp://dns.test:{port}|127.0.0.1:{port} by send: intent"),
+            format!("net.send udp://dns.test:{port}|127.0.0.1:{port} by send: done"),
+            format!("net.send udp://{from} by send: intent"),
+            format!("net.send udp://{from} by send: done"),
+            format!("net.close udp://dns.test:{port}|127.0.0.1:{port} received 4 sent 4 by send: done"),
+            format!("net.close udp://{at}|received 4 sent 8 by bind: done"),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn each_destination_of_a_datagram_is_decided() {
+    let grants = || {
+        [
+            Grant::listen(UDP, "127.0.0.1", Ports::PICKED),
+            Grant::connect(UDP, "127.0.0.0/8", Ports::ALL),
+            Grant::connect(UDP, "*", Ports::ALL),
+        ]
+    };
+    let net = Net::new(grants());
+    let socket = net.principal().udp_bind(local("127.0.0.1:0")).await.unwrap();
+    socket.send_to(b"x", socket.local_addr()).await.unwrap();
+    for (to, class) in [
+        ("169.254.169.254:53", "metadata"),
+        ("10.0.0.1:53", "private"),
+        ("224.0.0.251:5353", "multicast"),
+        ("255.255.255.255:67", "broadcast"),
+        ("[::ffff:127.0.0.1]:53", "mapped-v4"),
+    ] {
+        assert_denied(socket.send_to(b"x", local(to)).await, &format!("non-global: {class}"), to);
+    }
+    assert_fails(socket.send_to(b"x", local("[fe80::1%3]:53")).await, ErrorKind::Invalid, "a scope");
+    assert_fails(socket.send(b"x").await, ErrorKind::Invalid, "it has no one peer");
+    for port in 1..=2 * DATAGRAM_PEERS as u16 {
+        socket.send_to(b"x", SocketAddr::from(([127, 0, 0, 9], port))).await.unwrap();
+    }
+    net.reload([Grant::listen(UDP, "127.0.0.1", Ports::PICKED)]);
+    let again = socket.send_to(b"x", socket.local_addr()).await;
+    assert_denied(again, "default-deny", "what was permitted is decided again");
+    net.reload(grants());
+    socket.send_to(b"x", socket.local_addr()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_datagram_socket_is_cut_under_whoever_waits_for_it() {
+    let net = Net::new([Grant::listen(UDP, "127.0.0.1", Ports::PICKED)]);
+    let principal = net.principal();
+    let socket = principal.udp_bind(local("127.0.0.1:0")).await.unwrap();
+    let waiting = tokio::spawn(async move { socket.recv_from(&mut [0; 8]).await });
+    tokio::task::yield_now().await;
+    net.os.revoke(&principal);
+    assert_denied(waiting.await.unwrap(), "revoked", "receive");
+}
+
+#[tokio::test(start_paused = true)]
+async fn datagrams_go_at_their_rate() {
+    let rate = std::num::NonZeroU64::new(1_000);
+    let limits = airssys_osl::net::Limits::new().sent_per_second(rate).received_per_second(rate);
+    let net = Net::new([
+        Grant::listen(UDP, "127.0.0.1", Ports::PICKED),
+        Grant::connect(UDP, "127.0.0.1", Ports::ALL),
+        Grant::net_limits(limits),
+    ]);
+    let socket = net.principal().udp_bind(local("127.0.0.1:0")).await.unwrap();
+    let start = tokio::time::Instant::now();
+    for _ in 0..3 {
+        socket.send_to(&[7; 1_000], socket.local_addr()).await.unwrap();
+        socket.recv_from(&mut [0; 2_000]).await.unwrap();
+    }
+    let took = start.elapsed().as_secs_f64();
+    assert!((2.0..2.2).contains(&took), "{took}");
+}
+
+#[tokio::test]
+async fn a_pool_hands_out_what_was_given_back() {
+    let server = echo_server().await;
+    let net = Net::new([loopback(), Grant::connect(TCP, "127.0.0.1", server.port()).rule("port")]);
+    let pool = Pool::new(net.principal().tcp_connector(), PoolOptions::default());
+    let mut first = pool.take("127.0.0.1", server.port()).await.unwrap();
+    assert!(!first.is_reused());
+    first.write_all(b"x").await.unwrap();
+    first.read_u8().await.unwrap();
+    let from = first.local_addr().unwrap();
+    first.give_back();
+    assert_eq!(pool.idle(), 1);
+    let mut second = pool.take("127.0.0.1", server.port()).await.unwrap();
+    assert!(second.is_reused() && second.local_addr().unwrap() == from);
+    second.write_all(b"y").await.unwrap();
+    assert_eq!(second.read_u8().await.unwrap(), b'y');
+    second.give_back();
+    net.reload([]);
+    assert_denied(pool.take("127.0.0.1", server.port()).await, "default-deny", "a new policy");
+    assert_eq!(pool.idle(), 0, "what was cut is not kept");
+}
+
+#[tokio::test]
+async fn a_pool_does_not_hand_out_what_its_peer_ended_or_spoke_on() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let net = Net::new([loopback()]);
+    let pool = Pool::new(net.principal().tcp_connector(), PoolOptions::default());
+    for speak in [true, false] {
+        let pooled = pool.take("127.0.0.1", port).await.unwrap();
+        let (mut peer, _) = listener.accept().await.unwrap();
+        pooled.give_back();
+        if speak {
+            peer.write_all(b"unasked").await.unwrap();
+        } else {
+            drop(peer);
+        }
+        let next = pool.take("127.0.0.1", port).await.unwrap();
+        assert!(!next.is_reused(), "spoke: {speak}");
+        let _ = listener.accept().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_keeps_few_and_not_for_long() {
+    let server = echo_server().await;
+    let net = Net::new([loopback()]);
+    let options = PoolOptions { per_host: 2, total: 3, keep: Duration::from_secs(60) };
+    let pool = Pool::new(net.principal().tcp_connector(), options);
+    let mut taken = Vec::new();
+    for host in ["127.0.0.1", "127.0.0.1", "127.0.0.1", "127.0.0.1"] {
+        taken.push(pool.take(host, server.port()).await.unwrap());
+    }
+    taken.into_iter().for_each(|pooled| pooled.give_back());
+    assert_eq!(pool.idle(), 2);
+    tokio::time::advance(Duration::from_secs(59)).await;
+    let pooled = pool.take("127.0.0.1", server.port()).await.unwrap();
+    assert!(pooled.is_reused());
+    pooled.give_back();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let pooled = pool.take("127.0.0.1", server.port()).await.unwrap();
+    assert!(pooled.is_reused(), "the one that was given back just now");
+    assert_eq!(pool.idle(), 0, "the other has waited too long");
+}
