@@ -14,7 +14,7 @@
 //! INVARIANT: whoever sets `SCHEDULED` in a resting cell owns the one [`Runnable`] of it, until it is run; whoever has
 //! set `SCHEDULED` owns the runner's part of the cell (its body, the reading end of its queue, its `Cell`s), until it
 //! clears it. A vacant cell belongs to whoever has taken its mailbox.
-#![expect(unsafe_code, reason = "see ADR 0007: a safe cell costs three times as much")]
+#![expect(unsafe_code, reason = "one allocation for mailbox, state and future: see ADR 0007")]
 
 #[cfg_attr(airssys_loom, allow(dead_code, reason = "loom watches nodes in memory of their own"))]
 mod arena;

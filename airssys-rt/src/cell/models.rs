@@ -256,7 +256,8 @@ fn models_a_caller_runs_an_actor_that_others_wake() {
     explore_cells(3, |play| {
         let cell = play.spawn();
         play.run(1);
-        cell.pace.store(PROVEN + 2, super::sync::Ordering::Relaxed);
+        // Far from its next turn that is timed: no model has a clock.
+        cell.pace.store(PROVEN + 30, super::sync::Ordering::Relaxed);
         let threads = [play.thread(&cell, offer), play.runner(2)];
         {
             let mut ask = pin!(cell.ask(play.word(), None));

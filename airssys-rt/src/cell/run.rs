@@ -84,7 +84,9 @@ impl Runnable {
     /// As [`run`](Self::run), for a turn of at most `budget` entries of its queue.
     pub(crate) fn run_for(self, budget: u32) -> Ran {
         // SAFETY: whoever has the `Runnable` of a cell may look at it; see the type.
-        if unsafe { self.0.as_ref() }.state.load() & DEAD != 0 {
+        let state = &unsafe { self.0.as_ref() }.state;
+        state.hand_over();
+        if state.load() & DEAD != 0 {
             // SAFETY: the reference that it was queued with.
             let cell = unsafe { AnyCell::take_over(self.0) };
             return Ran { again: cell.bury(), handled: 1 };
@@ -120,6 +122,7 @@ impl AnyCell {
 
     /// Puts a cell into the run queue of its system. For whoever has just taken it from rest to `SCHEDULED`.
     pub(super) fn queue_up(&self) {
+        self.state.hand_over();
         if let Some(system) = self.system() {
             system.enqueue(Runnable(self.ptr()));
         }

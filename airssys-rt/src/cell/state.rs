@@ -68,6 +68,14 @@ impl State {
         self.0.fetch_or(AGAIN, Ordering::AcqRel);
     }
 
+    /// What the run queue does for whoever puts a cell into it and whoever takes it out: the one sees what the other
+    /// did. loom does not see the queue, so its models have this instead.
+    pub(super) fn hand_over(&self) {
+        if cfg!(airssys_loom) {
+            self.0.fetch_or(0, Ordering::AcqRel);
+        }
+    }
+
     /// Takes a resting cell to run it here and now.
     pub(super) fn begin_at_rest(&self) -> bool {
         let state = self.0.load(Ordering::Relaxed);

@@ -112,8 +112,9 @@ fn own_table() -> u32 {
 }
 
 fn table(number: u32) -> MutexGuard<'static, Table> {
-    let [first, ..] = &ALL;
-    ALL.get(number as usize).unwrap_or(first).0.lock().unwrap_or_else(PoisonError::into_inner)
+    let all: &[Padded; TABLES as usize] = &ALL;
+    let [first, ..] = all;
+    all.get(number as usize).unwrap_or(first).0.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Table {
