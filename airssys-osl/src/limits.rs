@@ -36,8 +36,8 @@ pub const INLINE_READ_BYTES: usize = 256 * 1024;
 /// reading on in such steps costs next to nothing.
 pub const POOL_READ_BYTES: usize = 4 * 1024 * 1024;
 
-/// How often the resolution of a path is tried again, where a rename elsewhere made the kernel unsure whether `..`
-/// still leads inside. An attacker who renames in a loop wins no more than this many tries.
+/// How often the kernel is asked to resolve a path, where renames elsewhere on the machine keep it from being sure that
+/// a `..` still leads inside. After that the path is resolved name by name, so that nobody's renames refuse a path.
 pub const RESOLVE_TRIES: u32 = 64;
 
 /// How often a name is drawn for the temporary file of an atomic replace. A second draw is already improbable.

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
 };
@@ -22,27 +22,32 @@ const WRITES: usize = 2_000;
 /// Exchanges two names as fast as it can, until it is dropped.
 struct Attacker {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<u64>>,
+    rounds: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Attacker {
     fn start(one: PathBuf, other: PathBuf) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&stop);
+        let rounds = Arc::new(AtomicU64::new(0));
+        let (seen, done) = (Arc::clone(&stop), Arc::clone(&rounds));
         let thread = thread::spawn(move || {
-            let mut rounds = 0;
             while !seen.load(Ordering::Relaxed) {
                 renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE).unwrap();
-                rounds += 1;
+                done.fetch_add(1, Ordering::Relaxed);
             }
-            rounds
         });
-        Self { stop, thread: Some(thread) }
+        Self { stop, rounds, thread: Some(thread) }
+    }
+
+    fn rounds(&self) -> u64 {
+        self.rounds.load(Ordering::Relaxed)
     }
 
     fn stop(mut self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.take().unwrap().join().unwrap()
+        self.thread.take().unwrap().join().unwrap();
+        self.rounds()
     }
 }
 
@@ -110,6 +115,19 @@ async fn a_swapped_directory_never_takes_a_write_outside() {
         fs::read_dir(fixture.outside("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["secret"], "something was written outside");
     assert!(done > 0, "no write came through at all");
+}
+
+#[tokio::test]
+async fn renames_elsewhere_refuse_no_path() {
+    let field = battlefield();
+    let dir = field.dir().await;
+    let long = "a/../".repeat(800) + "a/b";
+    fs::write(field.outside("swap"), "").unwrap();
+    fs::write(field.outside("trap"), "").unwrap();
+    let attacker = Attacker::start(field.outside("swap"), field.outside("trap"));
+    while attacker.rounds() < 20_000 {
+        dir.read(&long, 1_000).await.unwrap();
+    }
 }
 
 #[test]

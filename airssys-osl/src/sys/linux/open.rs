@@ -128,36 +128,25 @@ pub(super) fn open_beneath(
     // A mere place is not opened at all: `openat2` takes no flag with `PATH` that is about opening.
     let flags = if flags.contains(OFlags::PATH) { flags | OFlags::CLOEXEC } else { flags | ALWAYS };
     let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(0o666) } else { Mode::empty() };
-    if !dir.bounds().by_kernel() {
-        if wait == Wait::Never {
-            return Err(Fault::WouldBlock);
+    if dir.bounds().by_kernel() {
+        let cached = match wait {
+            Wait::Never => ResolveFlags::CACHED,
+            Wait::Allowed => ResolveFlags::empty(),
+        };
+        match resolve(dir, path.as_path(), flags, mode, CONFINED | cached) {
+            // A socket, a FIFO that nobody reads, a device without a driver.
+            Err(Errno::NXIO) => return Err(Fault::Forbidden(rule::PLAIN_FILES)),
+            // Renames elsewhere keep the kernel from being sure of a `..`; or the path leaves the directory, or passes
+            // a mount point, and the one error does not say which. Name by name, all of that is told apart.
+            Err(Errno::AGAIN | Errno::XDEV) => {}
+            result => return Ok(result?),
         }
-        let guard = dir.bounds().guard()?;
-        return Steps::new(dir.bounds(), dir.as_fd(), &guard).open(path.as_path(), flags, mode);
     }
-    let cached = match wait {
-        Wait::Never => ResolveFlags::CACHED,
-        Wait::Allowed => ResolveFlags::empty(),
-    };
-    match resolve(dir, path.as_path(), flags, mode, CONFINED | cached) {
-        Err(Errno::AGAIN) if wait == Wait::Never => Err(Fault::WouldBlock),
-        Err(Errno::XDEV) => why_not(dir, path, cached),
-        // A socket, a FIFO that nobody reads, a device without a driver.
-        Err(Errno::NXIO) => Err(Fault::Forbidden(rule::PLAIN_FILES)),
-        result => Ok(result?),
+    if wait == Wait::Never {
+        return Err(Fault::WouldBlock);
     }
-}
-
-/// Tells what the kernel's one error means: does the path leave the directory, or pass a mount point in it? The
-/// place is asked for once more with mounts permitted, and closed again.
-fn why_not<T>(dir: &Directory, path: Beneath<'_>, cached: ResolveFlags) -> Result<T, Fault> {
-    let how = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | cached;
-    let place = OFlags::PATH | OFlags::CLOEXEC;
-    Err(match resolve(dir, path.as_path(), place, Mode::empty(), how) {
-        Err(Errno::XDEV) => Fault::Forbidden(rule::BENEATH_ROOT),
-        Err(Errno::AGAIN) if !cached.is_empty() => Fault::WouldBlock,
-        _ => Fault::Forbidden(rule::MOUNT_POINT),
-    })
+    let guard = dir.bounds().guard()?;
+    Steps::new(dir.bounds(), dir.as_fd(), &guard).open(path.as_path(), flags, mode)
 }
 
 /// Calls `act` with the directory that holds the last component of `path`, and with that component, which is about to
@@ -185,7 +174,7 @@ pub(super) fn in_parent<T>(
     act(parent, &leaf)
 }
 
-/// Resolves and opens, again where a signal came between, or a rename that made the kernel unsure about a `..`.
+/// Resolves and opens, again where a signal came between, or a rename that made the kernel unsure of a `..`.
 pub(super) fn resolve(
     dir: impl AsFd,
     path: &Path,
