@@ -154,7 +154,8 @@ impl<M: Send + 'static> ActorRef<M> {
                 Refused::Full(_) => CallError::Full,
                 Refused::Closed(_) => CallError::NoProc,
             })?;
-            answer.await.map_err(|_| CallError::Dropped)
+            self.cell.await_visitor(|| answer.is_there());
+            answer.await.ok_or(CallError::Dropped)
         });
         let moment = deadline.map(Deadline::instant);
         timer::until(self.cell.timers(), moment, exchange).await.unwrap_or(Err(CallError::Timeout))

@@ -3,24 +3,24 @@
 use std::error::Error;
 use std::fmt;
 
-use tokio::sync::oneshot;
+use crate::cell::{self, Answer, Answerer};
 
 /// The right to answer one call, once.
 ///
 /// It travels inside the message. The actor may answer at once, keep it and answer later, or pass it on to
 /// another actor. Dropped unused, it ends the call with [`CallError::Dropped`] at once, not at its timeout.
-pub struct Reply<T>(oneshot::Sender<T>);
+pub struct Reply<T>(Answerer<T>);
 
 impl<T> Reply<T> {
-    pub(crate) fn channel() -> (Self, oneshot::Receiver<T>) {
-        let (sender, receiver) = oneshot::channel();
-        (Self(sender), receiver)
+    pub(crate) fn channel() -> (Self, Answer<T>) {
+        let (answerer, answer) = cell::channel();
+        (Self(answerer), answer)
     }
 
     /// Answers the call. An answer that comes after the caller stopped waiting is discarded.
     pub fn send(self, answer: T) {
         // The caller's timeout is the caller's to report; the answerer can do nothing about it.
-        drop(self.0.send(answer));
+        self.0.send(answer);
     }
 }
 

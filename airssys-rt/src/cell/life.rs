@@ -9,7 +9,7 @@ use std::task::{self, Poll};
 use super::core::{AnyCell, CellRef, Core};
 use super::queue::Pop;
 use super::run::{NEVER, UNKNOWN};
-use super::state::{DRAIN, KILL, LANE, ORDERS, STOP};
+use super::state::{DRAIN, KILL, LANE, ORDERS, STOP, VISITED};
 use super::sync::Ordering;
 use super::{Cold, Door, Entry, Notify, Outcome, Stage};
 use crate::actor::{Actor, Context, Info, Init};
@@ -270,7 +270,7 @@ impl AnyCell {
     pub(super) fn vacate(&self) -> bool {
         let mut cold = self.cold();
         // Under the lock, under which they are given.
-        self.state.clear(ORDERS);
+        self.state.clear(ORDERS | VISITED);
         let Some(cold) = cold.as_mut() else { return true };
         cold.taken = false;
         cold.owners > 0

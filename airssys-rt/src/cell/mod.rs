@@ -7,6 +7,7 @@
 //! * `arena`, `queue`: memory of messages, and the queue of them.
 //! * `state`: who runs a cell, and what it has been told past its mailbox.
 //! * `core`: the allocation itself and references to it. `waker`: references that futures keep.
+//! * `reply`: the place of the answer to a call.
 //! * `table`: which actors there are.
 //! * `run`: a turn, and the end. `life`: the future of an actor.
 //! * `send`, `cold`: what others do to a cell: messages, signals, monitors, links.
@@ -22,6 +23,7 @@ mod cold;
 mod core;
 mod life;
 mod queue;
+mod reply;
 mod run;
 mod send;
 mod state;
@@ -40,6 +42,7 @@ pub(crate) use arena::settle;
 pub(crate) use cold::Cold;
 pub(crate) use core::{AnyCell, CellRef, Lent, Loan, Own, lend_system};
 pub(crate) use life::{make, spawn, spawn_by, spawn_on};
+pub(crate) use reply::{Answer, Answerer, channel};
 pub(crate) use run::{QUICK, Runnable, current, deadline};
 pub(crate) use send::Refused;
 pub(crate) use sync::{Mutex, MutexGuard};

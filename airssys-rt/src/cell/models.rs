@@ -4,17 +4,17 @@
 //! taken as given: each of their operations happens at once. No drainer is polled; the models run what is queued.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context as Task, Poll, Waker};
+use std::task::{Context as Task, Poll, Wake, Waker};
 
 use loom::thread;
 
 use super::core::CellRef;
 use super::queue::{Pop, Queue, Reader};
 use super::run::PROVEN;
-use super::{Cold, Door, life, page};
+use super::{Answer, Cold, Door, channel, life, page};
 use crate::actor::{Actor, Context, Init};
 use crate::exit::ExitReason;
 use crate::mailbox::{Mailbox, MailboxOptions, Overflow};
@@ -84,6 +84,80 @@ fn models_push_and_pop() {
         assert!(matches!(pair.pop(), Pop::Empty));
         let of = |base: u32| seen.iter().copied().filter(|value| value / 10 == base).collect::<Vec<u32>>();
         assert_eq!((of(1), of(2)), (vec![10, 11], vec![20, 21]));
+    });
+}
+
+/// A waker that counts how often it was woken.
+#[derive(Default)]
+struct Bell(AtomicUsize);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Looks for an answer, with a waker of its own.
+fn look(answer: &mut Answer<Word>) -> (Poll<Option<Word>>, Arc<Bell>) {
+    let bell = Arc::new(Bell::default());
+    let waker = Waker::from(Arc::clone(&bell));
+    (Pin::new(answer).poll(&mut Task::from_waker(&waker)), bell)
+}
+
+/// Runs a model of one answer. Where there was a word, it is dropped in the end, once.
+fn explore_answers(model: impl Fn(&Arc<Tally>) + Sync + Send + 'static) {
+    explore(3, move || {
+        let tally = Arc::default();
+        model(&tally);
+        assert_eq!(tally.made.load(Ordering::Relaxed), tally.dropped.load(Ordering::Relaxed));
+    });
+}
+
+#[test]
+fn models_an_answer_meets_a_caller_who_looks_twice() {
+    explore_answers(|tally| {
+        let (answerer, mut answer) = channel();
+        let word = Word::new(tally);
+        let thread = thread::spawn(move || answerer.send(word));
+        let mut last = Arc::default();
+        for _ in 0..2 {
+            let looked;
+            (looked, last) = look(&mut answer);
+            if let Poll::Ready(word) = looked {
+                assert!(word.is_some());
+                return join([thread]);
+            }
+        }
+        join([thread]);
+        assert_eq!(last.0.load(Ordering::Relaxed), 1, "the waker that it was given last");
+        assert!(matches!(look(&mut answer).0, Poll::Ready(Some(_))));
+    });
+}
+
+#[test]
+fn models_an_answer_meets_a_caller_who_gives_up() {
+    explore_answers(|tally| {
+        let (answerer, mut answer) = channel();
+        let word = Word::new(tally);
+        let thread = thread::spawn(move || answerer.send(word));
+        drop(look(&mut answer));
+        drop(answer);
+        join([thread]);
+    });
+}
+
+#[test]
+fn models_nobody_answers_a_caller() {
+    explore_answers(|_| {
+        let (answerer, mut answer) = channel();
+        let thread = thread::spawn(move || drop(answerer));
+        let (looked, bell) = look(&mut answer);
+        join([thread]);
+        if looked.is_pending() {
+            assert_eq!(bell.0.load(Ordering::Relaxed), 1);
+            assert!(matches!(look(&mut answer).0, Poll::Ready(None)));
+        }
+        assert!(answer.is_there());
     });
 }
 

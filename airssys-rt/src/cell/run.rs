@@ -5,12 +5,12 @@ use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::cold::Lane;
 use super::core::{AnyCell, Core};
 use super::queue::Pop;
-use super::state::{DEAD, DRAIN, KILL, Notified, STOP};
+use super::state::{DEAD, DRAIN, KILL, Notified, STOP, VISITED};
 use super::sync::Ordering;
 use super::{Deadline, Notify, Outcome, Stage, TURN, table, waker};
 use crate::actor_ref::ActorId;
@@ -26,7 +26,16 @@ const DEEPEST: u32 = 4;
 pub(crate) const QUICK: Duration = Duration::from_micros(2);
 
 /// How many turns a caller runs an actor, one after the other, that others keep asking.
-const LONGEST_VISIT: u32 = 16;
+const LONGEST_VISIT: u32 = 64;
+
+/// How long a caller looks away who finds that another one runs the actor; then twice as long,
+const FIRST_LOOK: Duration = Duration::from_micros(2);
+
+/// and so on, so many times in all.
+const LOOKS: u32 = 2;
+
+/// How long a caller waits for its answer, without going to sleep, while another one runs the actor.
+const LONGEST_SPIN: Duration = Duration::from_micros(1);
 
 /// The pace of an actor that was never called: its turns are not timed.
 pub(super) const UNKNOWN: u8 = u8::MAX;
@@ -143,33 +152,73 @@ impl AnyCell {
         }
     }
 
-    /// Runs the cell here and now, where it rests and its turns have been short: a caller who is going to wait for
-    /// its answer has nothing better to do. False where it did not run.
-    pub(super) fn run_here(&self) -> bool {
+    /// As [`signal`](Self::signal), for a caller who is going to wait for the answer: it has nothing better to do than
+    /// to run the cell here and now, where that rests and its turns have been short.
+    pub(super) fn signal_and_visit(&self) {
+        let Some(system) = self.may_visit() else { return self.signal(0) };
+        match self.state.visit() {
+            Notified::Known => {}
+            Notified::Queue => self.visit(system),
+            Notified::QueueDead => self.clone().queue_dead(),
+        }
+    }
+
+    /// Where whoever runs this code may run the cell: the cell's system.
+    fn may_visit(&self) -> Option<&system::Inner> {
         let pace = self.pace.load(Ordering::Relaxed);
         if pace == UNKNOWN {
             self.pace.store(0, Ordering::Relaxed);
         }
         if !(PROVEN..NEVER).contains(&pace) || DEPTH.get() >= DEEPEST {
-            return false;
+            return None;
         }
         // Not on the thread of another runtime, whose timers and sockets the actor would then use.
-        let Some(system) = self.system().filter(|system| system.runs_here()) else { return false };
-        if !self.state.begin_at_rest() {
-            return false;
-        }
+        self.system().filter(|system| system.runs_here())
+    }
+
+    /// Runs the cell, whose turn it is by [`State::visit`](super::state::State::visit).
+    fn visit(&self, system: &system::Inner) {
         let mut ran = turn(self, TURN / 4);
         let mut turns = 1;
         while let Some(again) = ran.again {
             // Others ask meanwhile. To hand the actor over would cost more than to go on for a while.
             if turns == LONGEST_VISIT {
-                system.enqueue(again);
-                break;
+                self.state.clear(VISITED);
+                return system.enqueue(again);
             }
             turns += 1;
             ran = again.run();
         }
-        true
+    }
+
+    /// For a caller who is about to ask: where another one runs the cell now, lets it go on for a while. They would
+    /// else take turns at it, and most of their time would go into moving its memory from processor to processor.
+    #[inline]
+    pub(super) fn let_others_go_on(&self) {
+        if self.state.is_visited() {
+            self.look_away();
+        }
+    }
+
+    #[cold]
+    fn look_away(&self) {
+        let mut time = FIRST_LOOK;
+        for _ in 0..LOOKS {
+            spin(time, || false);
+            if !self.state.is_visited() {
+                return;
+            }
+            time *= 2;
+        }
+    }
+
+    /// For a caller who has asked: where another one runs the cell now, that is about to answer, before it would pay
+    /// to sleep.
+    #[inline]
+    pub(crate) fn await_visitor(&self, answered: impl Fn() -> bool) {
+        if self.state.is_visited() {
+            spin(LONGEST_SPIN, answered);
+        }
     }
 
     /// Drops what came too late for a dead cell.
@@ -205,6 +254,18 @@ impl AnyCell {
                 None => count += 1,
             }
         }
+    }
+}
+
+/// Does nothing for so long, or until `done`.
+fn spin(time: Duration, done: impl Fn() -> bool) {
+    if cfg!(airssys_loom) {
+        // No model has a clock.
+        return;
+    }
+    let began = Instant::now();
+    while !done() && began.elapsed() < time {
+        std::hint::spin_loop();
     }
 }
 
@@ -276,7 +337,7 @@ fn step(cell: &AnyCell, budget: u32) -> Option<ExitReason> {
 }
 
 /// Whether this turn is timed: once it is called, each until it has proven to be quick; then some.
-fn is_timed(cell: &AnyCell) -> Option<std::time::Instant> {
+fn is_timed(cell: &AnyCell) -> Option<Instant> {
     let pace = cell.pace.load(Ordering::Relaxed);
     if pace > PROVEN {
         if pace < NEVER {
@@ -284,7 +345,7 @@ fn is_timed(cell: &AnyCell) -> Option<std::time::Instant> {
         }
         return None;
     }
-    Some(std::time::Instant::now())
+    Some(Instant::now())
 }
 
 impl Core {

@@ -122,13 +122,13 @@ impl<M: Send + 'static> CellRef<M> {
     /// As [`send`](Self::send), for a caller who is going to wait for the answer: where the actor rests, it may
     /// handle the message here and now.
     pub(crate) async fn ask(&self, message: M, until: Option<Deadline>) -> Result<(), Refused<M>> {
+        self.let_others_go_on();
         match self.admit(message, until) {
-            Ok(asleep) => {
-                if asleep && !self.run_here() {
-                    self.signal(0);
-                }
+            Ok(true) => {
+                self.signal_and_visit();
                 Ok(())
             }
+            Ok(false) => Ok(()),
             Err(Refused::Full(message)) => self.wait(message, until).await,
             Err(refused) => Err(refused),
         }

@@ -23,6 +23,9 @@ pub(super) const LANE: u32 = 1 << 6;
 /// Exit signals become messages.
 pub(super) const TRAP: u32 = 1 << 7;
 
+/// A caller runs it on its own stack, and so has it but for a moment.
+pub(super) const VISITED: u32 = 1 << 8;
+
 /// The orders that end with an incarnation.
 pub(super) const ORDERS: u32 = DRAIN | STOP | KILL | TRAP;
 
@@ -76,18 +79,32 @@ impl State {
         }
     }
 
-    /// Takes a resting cell to run it here and now.
-    pub(super) fn begin_at_rest(&self) -> bool {
+    /// As [`notify`](Self::notify), for a caller who runs a resting cell instead of queueing it.
+    pub(super) fn visit(&self) -> Notified {
         let state = self.0.load(Ordering::Relaxed);
-        state & (SCHEDULED | AGAIN | DEAD | KILL) == 0
-            && self.0.compare_exchange(state, state | SCHEDULED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        let mine = state | SCHEDULED | VISITED;
+        if state & (SCHEDULED | AGAIN | DEAD) == 0
+            && self.0.compare_exchange(state, mine, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        {
+            return Notified::Queue;
+        }
+        let notified = self.notify(0);
+        if notified == Notified::Queue {
+            self.set(VISITED);
+        }
+        notified
+    }
+
+    /// Whether a caller runs it now.
+    pub(super) fn is_visited(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & VISITED != 0
     }
 
     /// Lets go of a cell. True where it has to run again; then the caller still has it, to queue it.
     pub(super) fn end(&self) -> bool {
         let mut state = self.0.load(Ordering::Relaxed);
         while state & AGAIN == 0 {
-            let rest = state & !SCHEDULED;
+            let rest = state & !(SCHEDULED | VISITED);
             match self.0.compare_exchange_weak(state, rest, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return false,
                 Err(now) => state = now,
