@@ -194,6 +194,9 @@ impl<M: Send + 'static> ActorRef<M> {
     ///
     /// Dropping the future leaves nothing behind.
     pub async fn exited(&self) -> ExitReason {
+        if self.cell.door() == Door::Closed {
+            return self.cell.last_exit();
+        }
         let (tell, told) = oneshot::channel();
         let monitor = MonitorRef::unique();
         if self.cell.watch(Watcher { monitor, tell: Tell::Waiter(tell) }).is_ok() {

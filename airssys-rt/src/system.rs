@@ -154,6 +154,10 @@ impl Inner {
         self.scheduler.enqueue(runnable);
     }
 
+    pub(crate) fn enqueue_newborn(&self, runnable: Runnable) {
+        self.scheduler.enqueue_newborn(runnable);
+    }
+
     pub(crate) fn scheduler(&self) -> &Scheduler {
         &self.scheduler
     }

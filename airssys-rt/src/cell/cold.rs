@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::core::{AnyCell, Core};
-use super::state::LANE;
+use super::state::{LANE, NORMAL};
 use super::sync::Ordering;
 use super::{Door, Notify};
 use crate::actor_ref::ActorId;
@@ -31,7 +31,7 @@ pub(crate) struct Cold {
     pub(super) links: BTreeMap<ActorId, AnyCell>,
     /// The exit signals that it trapped and has not seen yet.
     pub(super) exits: Exits,
-    /// Why it is to end, where that is more than a bit in the state tells.
+    /// Why it is to end, where that is more than the bits in the state tell.
     pub(super) order: Option<ExitReason>,
     /// How the last incarnation ended, where that is more than a code tells.
     pub(super) exit: Option<ExitReason>,
@@ -147,8 +147,8 @@ impl Lane {
 
 /// The values of `Core::exit`. The first is also where there was no end yet.
 const IN_COLD: u8 = 0;
-const NORMAL: u8 = 1;
-const SHUTDOWN: u8 = 2;
+const ENDED: u8 = 1;
+const SHUT_DOWN: u8 = 2;
 const KILLED: u8 = 3;
 
 impl Core {
@@ -187,8 +187,8 @@ impl Core {
     /// without the lock.
     fn note_exit(&self, cold: &mut Option<Box<Cold>>, reason: &ExitReason) -> Option<ExitReason> {
         let code = match reason {
-            ExitReason::Normal => NORMAL,
-            ExitReason::Shutdown => SHUTDOWN,
+            ExitReason::Normal => ENDED,
+            ExitReason::Shutdown => SHUT_DOWN,
             ExitReason::Killed => KILLED,
             _ => IN_COLD,
         };
@@ -201,11 +201,19 @@ impl Core {
         former
     }
 
+    /// Takes the reason for which it was told to end, unless that is the usual one.
+    pub(super) fn ordered(&self) -> Option<ExitReason> {
+        if self.state.load() & NORMAL != 0 {
+            return Some(ExitReason::Normal);
+        }
+        self.cold().as_mut().and_then(|cold| cold.order.take())
+    }
+
     /// How the last incarnation ended; `NoProc` where there was none.
     pub(crate) fn last_exit(&self) -> ExitReason {
         match self.exit.load(Ordering::Acquire) {
-            NORMAL => ExitReason::Normal,
-            SHUTDOWN => ExitReason::Shutdown,
+            ENDED => ExitReason::Normal,
+            SHUT_DOWN => ExitReason::Shutdown,
             KILLED => ExitReason::Killed,
             _ => self.cold().as_ref().and_then(|cold| cold.exit.clone()).unwrap_or(ExitReason::NoProc),
         }

@@ -224,7 +224,7 @@ impl<M: Send + 'static> CellRef<M> {
         self.stage.set(Stage::Starting);
         self.has_body.set(true);
         // It is `SCHEDULED` from before: all that it needs is to be queued.
-        self.cell.queue_up();
+        self.cell.queue_newborn();
     }
 
     /// Adds an entry at the end of the queue. True where the cell has to be woken.

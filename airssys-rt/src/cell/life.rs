@@ -259,8 +259,7 @@ impl Core {
 
     /// Why an actor stops that was told to.
     fn stopped_by(&self) -> ExitReason {
-        let order = self.cold().as_mut().and_then(|cold| cold.order.take());
-        order.unwrap_or(ExitReason::Shutdown)
+        self.ordered().unwrap_or(ExitReason::Shutdown)
     }
 }
 

@@ -137,6 +137,14 @@ impl AnyCell {
         }
     }
 
+    /// As [`queue_up`](Self::queue_up), for a cell that has just been given a body.
+    pub(super) fn queue_newborn(&self) {
+        self.state.hand_over();
+        if let Some(system) = self.system() {
+            system.enqueue_newborn(Runnable(self.ptr()));
+        }
+    }
+
     fn queue_dead(self) {
         self.clone().run_late(Some(Runnable(self.into_ptr())));
     }
@@ -351,8 +359,7 @@ fn is_timed(cell: &AnyCell) -> Option<Instant> {
 impl Core {
     /// Why a cell ends that was told to end where it stands.
     fn killed_by(&self) -> ExitReason {
-        let mut cold = self.cold();
-        cold.as_mut().and_then(|cold| cold.order.take()).unwrap_or(ExitReason::Killed)
+        self.ordered().unwrap_or(ExitReason::Killed)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::core::{AnyCell, CellRef, Own};
 use super::queue::Pop;
-use super::state::{DRAIN, KILL, STOP, TRAP};
+use super::state::{DRAIN, KILL, NORMAL, STOP, TRAP};
 use super::{Deadline, Door, Entry};
 use crate::actor::Info;
 use crate::actor_ref::ActorId;
@@ -214,12 +214,15 @@ impl AnyCell {
         }
         // The first order stands, unless a stronger one follows.
         if self.state.load() & (bit | KILL) == 0 {
-            replaced = if std::mem::discriminant(&reason) == std::mem::discriminant(&plain) {
+            // The common reasons cost no memory.
+            let is_plain = std::mem::discriminant(&reason) == std::mem::discriminant(&plain);
+            let is_normal = matches!(reason, ExitReason::Normal);
+            replaced = if is_plain || is_normal {
                 cold.as_mut().and_then(|cold| cold.order.take())
             } else {
                 cold.get_or_insert_default().order.replace(reason)
             };
-            self.state.set(bit);
+            self.state.replace(NORMAL, if is_normal { bit | NORMAL } else { bit });
             drop(cold);
             self.signal(0);
             // What it drops is anybody's.

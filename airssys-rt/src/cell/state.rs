@@ -26,8 +26,11 @@ pub(super) const TRAP: u32 = 1 << 7;
 /// A caller runs it on its own stack, and so has it but for a moment.
 pub(super) const VISITED: u32 = 1 << 8;
 
+/// What it is ordered to end for is `ExitReason::Normal`.
+pub(super) const NORMAL: u32 = 1 << 9;
+
 /// The orders that end with an incarnation.
-pub(super) const ORDERS: u32 = DRAIN | STOP | KILL | TRAP;
+pub(super) const ORDERS: u32 = DRAIN | STOP | KILL | TRAP | NORMAL;
 
 pub(super) struct State(AtomicU32);
 
@@ -116,6 +119,12 @@ impl State {
 
     pub(super) fn set(&self, bits: u32) {
         self.0.fetch_or(bits, Ordering::AcqRel);
+    }
+
+    /// Clears `former` and sets `bits`, at once.
+    pub(super) fn replace(&self, former: u32, bits: u32) {
+        let replace = |state: u32| Some((state & !former) | bits);
+        let _always_some = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, replace);
     }
 
     pub(super) fn clear(&self, bits: u32) {

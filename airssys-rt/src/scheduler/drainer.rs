@@ -10,7 +10,7 @@ use crossbeam_deque::{Steal, Worker};
 use tokio::runtime::Handle;
 use tokio::task::coop;
 
-use super::{HOME, LOCAL, Scheduler};
+use super::{HOME, LOCAL, Scheduler, Stealers};
 use crate::cell::{self, Runnable};
 
 /// After so many turns the other tasks of the thread run,
@@ -28,18 +28,42 @@ const LOOK: u32 = 16;
 /// After so many in a row that woke each other, those that wait in the queue come.
 const IN_A_ROW: u32 = 64;
 
-/// Every so many turns, what came from outside goes first.
+/// Every so many turns, what came from outside goes first; and half-way between, the eldest of the newborn, which
+/// would else wait for all that are born after it.
 const FROM_OUTSIDE: u32 = 61;
+const HALF_WAY: u32 = FROM_OUTSIDE / 2;
 
 /// What a drainer has for itself. It lies in a thread-local while the drainer is polled.
 pub(super) struct Local {
     scheduler: Arc<Scheduler>,
     index: usize,
-    queue: Worker<Runnable>,
+    queues: Queues,
     /// The one that was woken last: it runs next.
     next: Option<Runnable>,
     in_a_row: u32,
     turns: u32,
+}
+
+/// What waits at a drainer.
+pub(super) struct Queues {
+    /// The first one that came is the first to run.
+    woken: Worker<Runnable>,
+    /// The last one that came is the first to run.
+    newborn: Worker<Runnable>,
+}
+
+impl Queues {
+    pub(super) fn new() -> Self {
+        Self { woken: Worker::new_fifo(), newborn: Worker::new_lifo() }
+    }
+
+    pub(super) fn stealers(&self) -> Stealers {
+        Stealers { woken: self.woken.stealer(), newborn: self.newborn.stealer() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.woken.is_empty() && self.newborn.is_empty()
+    }
 }
 
 impl Local {
@@ -50,32 +74,46 @@ impl Local {
     /// Adds one that was woken by the one that runs. True where there is now something to steal.
     pub(super) fn push(&mut self, runnable: Runnable) -> bool {
         let Some(displaced) = self.next.replace(runnable) else { return false };
-        self.queue.push(displaced);
+        self.queues.woken.push(displaced);
+        true
+    }
+
+    /// As [`push`](Self::push), for one that is to run for the first time.
+    pub(super) fn push_newborn(&mut self, runnable: Runnable) -> bool {
+        self.queues.newborn.push(runnable);
         true
     }
 
     fn take(&mut self) -> Option<Runnable> {
         self.turns = self.turns.wrapping_add(1);
-        if self.turns.is_multiple_of(FROM_OUTSIDE)
-            && let Some(outside) = self.steal_from_outside()
-        {
-            return Some(outside);
+        let first = match self.turns % FROM_OUTSIDE {
+            0 => self.steal_from_outside(),
+            HALF_WAY => self.eldest(),
+            _ => None,
+        };
+        if first.is_some() {
+            return first;
         }
         if self.in_a_row < IN_A_ROW
-            && let Some(next) = self.next.take()
+            && let Some(next) = self.next.take().or_else(|| self.queues.newborn.pop())
         {
             self.in_a_row += 1;
             return Some(next);
         }
         self.in_a_row = 0;
         if let Some(next) = self.next.take() {
-            self.queue.push(next);
+            self.queues.woken.push(next);
         }
-        self.queue.pop().or_else(|| self.steal_from_outside()).or_else(|| self.steal_from_others())
+        let own = self.queues.woken.pop().or_else(|| self.queues.newborn.pop());
+        own.or_else(|| self.steal_from_outside()).or_else(|| self.steal_from_others())
+    }
+
+    fn eldest(&self) -> Option<Runnable> {
+        self.scheduler.stealers.get(self.index).and_then(|own| persist(|| own.newborn.steal()))
     }
 
     fn steal_from_outside(&self) -> Option<Runnable> {
-        persist(|| self.scheduler.injector.steal_batch_with_limit_and_pop(&self.queue, 32))
+        persist(|| self.scheduler.injector.steal_batch_with_limit_and_pop(&self.queues.woken, 32))
     }
 
     fn steal_from_others(&self) -> Option<Runnable> {
@@ -83,11 +121,15 @@ impl Local {
         let others = (1..stealers.len()).map(|step| (self.index + step) % stealers.len());
         others
             .filter_map(|other| stealers.get(other))
-            .find_map(|other| persist(|| other.steal_batch_and_pop(&self.queue)))
+            // Of the newborn one is enough: the eldest has the most to do.
+            .find_map(|other| {
+                persist(|| other.woken.steal_batch_and_pop(&self.queues.woken))
+                    .or_else(|| persist(|| other.newborn.steal()))
+            })
     }
 
     fn has_work(&self) -> bool {
-        self.next.is_some() || !self.queue.is_empty()
+        self.next.is_some() || !self.queues.is_empty()
     }
 }
 
@@ -102,8 +144,8 @@ pub(super) fn persist(mut attempt: impl FnMut() -> Steal<Runnable>) -> Option<Ru
 }
 
 /// Starts the drainer with this index.
-pub(super) fn start(runtime: &Handle, scheduler: &Arc<Scheduler>, index: usize, queue: Worker<Runnable>) {
-    let local = Local { scheduler: Arc::clone(scheduler), index, queue, next: None, in_a_row: 0, turns: 0 };
+pub(super) fn start(runtime: &Handle, scheduler: &Arc<Scheduler>, index: usize, queues: Queues) {
+    let local = Local { scheduler: Arc::clone(scheduler), index, queues, next: None, in_a_row: 0, turns: 0 };
     let mut drainer = Drainer { local: Some(local), parked: false, called: false };
     runtime.spawn(poll_fn(move |cx| drainer.poll(cx)));
 }
@@ -187,7 +229,7 @@ impl Drainer {
     fn found(&mut self, scheduler: &Scheduler) {
         if std::mem::take(&mut self.called) && scheduler.searching.fetch_sub(1, Ordering::Relaxed) == 1 {
             let more =
-                !scheduler.injector.is_empty() || with(|local| local.is_some_and(|l| !l.queue.is_empty()));
+                !scheduler.injector.is_empty() || with(|local| local.is_some_and(|l| !l.queues.is_empty()));
             if more {
                 scheduler.call_for_help();
             }
@@ -205,8 +247,7 @@ impl Drainer {
         scheduler.idle.store(parked.len(), Ordering::Relaxed);
         drop(parked);
         std::sync::atomic::fence(Ordering::SeqCst);
-        let nothing =
-            scheduler.injector.is_empty() && scheduler.stealers.iter().all(|queue| queue.is_empty());
+        let nothing = scheduler.injector.is_empty() && scheduler.stealers.iter().all(Stealers::is_empty);
         if nothing && !scheduler.is_closed() {
             self.parked = true;
             return true;

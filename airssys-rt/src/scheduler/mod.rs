@@ -1,8 +1,10 @@
 //! Who runs next, and where: actors are run by a few tasks of the tokio runtime, the drainers.
 //!
 //! An actor that another one wakes runs on the same thread, right after it: that is where its message is warm. Those
-//! that pile up wait in the drainer's queue, where idle drainers steal them. What is woken from outside goes through
-//! the injector. In a simulation all of this is replaced by one list and a generator: see `seeded`.
+//! that pile up wait in the drainer's queue, where idle drainers steal them. Those that are born there wait on a stack
+//! beside it: so a tree of actors that end soon is never there as a whole, only one branch of it. What is woken from
+//! outside goes through the injector. In a simulation all of this is replaced by one list and a generator: see
+//! `seeded`.
 
 mod drainer;
 #[cfg(feature = "testing")]
@@ -16,11 +18,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
-use crossbeam_deque::{Injector, Stealer, Worker};
+use crossbeam_deque::{Injector, Stealer};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::cell::{self, AnyCell, Runnable};
-use drainer::{Local, persist};
+use drainer::{Local, Queues, persist};
 
 #[cfg(feature = "testing")]
 pub(crate) use seeded::{Seeded, Steps};
@@ -31,7 +33,7 @@ pub(crate) struct Scheduler {
     /// Not zero, and no other's.
     number: u64,
     injector: Injector<Runnable>,
-    stealers: Vec<Stealer<Runnable>>,
+    stealers: Vec<Stealers>,
     /// The drainers that have nothing to do, with what wakes them.
     parked: Mutex<Vec<(usize, Waker)>>,
     /// How many there are in `parked`.
@@ -45,6 +47,22 @@ pub(crate) struct Scheduler {
     closed: AtomicBool,
     /// Where a seed decides the order: then this has all that can run.
     seeded: Option<Seeded>,
+}
+
+/// What waits at a drainer, for the others to take.
+struct Stealers {
+    woken: Stealer<Runnable>,
+    newborn: Stealer<Runnable>,
+}
+
+impl Stealers {
+    fn is_empty(&self) -> bool {
+        self.woken.is_empty() && self.newborn.is_empty()
+    }
+
+    fn steal(&self) -> Option<Runnable> {
+        persist(|| self.woken.steal()).or_else(|| persist(|| self.newborn.steal()))
+    }
 }
 
 thread_local! {
@@ -64,12 +82,12 @@ impl Scheduler {
             RuntimeFlavor::CurrentThread => 1,
             _ => runtime.metrics().num_workers(),
         };
-        let queues: Vec<Worker<Runnable>> = (0..count).map(|_| Worker::new_fifo()).collect();
+        let queues: Vec<Queues> = (0..count).map(|_| Queues::new()).collect();
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let scheduler = Arc::new(Self {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             injector: Injector::new(),
-            stealers: queues.iter().map(Worker::stealer).collect(),
+            stealers: queues.iter().map(Queues::stealers).collect(),
             parked: Mutex::new(Vec::with_capacity(count)),
             idle: AtomicUsize::new(0),
             searching: AtomicUsize::new(0),
@@ -81,8 +99,8 @@ impl Scheduler {
         if let Some(seeded) = &scheduler.seeded {
             seeded.start(runtime, &scheduler);
         }
-        for (index, queue) in queues.into_iter().enumerate() {
-            drainer::start(runtime, &scheduler, index, queue);
+        for (index, queues) in queues.into_iter().enumerate() {
+            drainer::start(runtime, &scheduler, index, queues);
         }
         if count > 1 {
             drainer::start_nudge(runtime, &scheduler);
@@ -92,6 +110,15 @@ impl Scheduler {
 
     /// Adds one that is to run.
     pub(crate) fn enqueue(&self, runnable: Runnable) {
+        self.add(runnable, Local::push);
+    }
+
+    /// Adds one that is to run for the first time.
+    pub(crate) fn enqueue_newborn(&self, runnable: Runnable) {
+        self.add(runnable, Local::push_newborn);
+    }
+
+    fn add(&self, runnable: Runnable, push: impl FnOnce(&mut Local, Runnable) -> bool) {
         if let Some(seeded) = &self.seeded {
             seeded.push(runnable);
             if self.is_closed() {
@@ -104,7 +131,7 @@ impl Scheduler {
         let known = LOCAL.try_with(|local| {
             let mut local = local.try_borrow_mut().ok()?;
             let local = local.as_mut().filter(|local| local.belongs_to(self))?;
-            runnable.take().map(|runnable| local.push(runnable))
+            runnable.take().map(|runnable| push(local, runnable))
         });
         match known.ok().flatten() {
             Some(false) => {}
@@ -214,7 +241,7 @@ impl Scheduler {
         }
         loop {
             let next = persist(|| self.injector.steal())
-                .or_else(|| self.stealers.iter().find_map(|stealer| persist(|| stealer.steal())))
+                .or_else(|| self.stealers.iter().find_map(Stealers::steal))
                 .or_else(|| self.seeded.as_ref().and_then(Seeded::pop));
             let Some(mut runnable) = next else { break };
             runnable.condemn();
