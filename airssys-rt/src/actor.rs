@@ -8,7 +8,7 @@ use crate::actor_ref::{ActorId, ActorRef};
 use crate::cell::{AnyCell, CellRef, Lent};
 use crate::exit::ExitReason;
 use crate::link::{Down, Exit, MonitorRef, Monitors, Tell, Watcher};
-use crate::observe::Reporter;
+use crate::observe::{Input, Reporter, Trace};
 use crate::stash::{Early, Front};
 use crate::system::System;
 use crate::timer::{self, Clockwork, Ring, TimerRef};
@@ -112,17 +112,20 @@ struct Own<M> {
     monitors: Monitors,
     /// What comes before the mailbox.
     front: Option<Box<Front<M>>>,
+    /// There once it was traced.
+    trace: Option<Box<Trace>>,
 }
 
 impl<M> Default for Own<M> {
     fn default() -> Self {
-        Self { timers: timer::Own::new(), monitors: Monitors::default(), front: None }
+        Self { timers: timer::Own::new(), monitors: Monitors::default(), front: None, trace: None }
     }
 }
 
 /// The timers end with the incarnation.
 impl<A: Actor> Drop for Context<A> {
     fn drop(&mut self) {
+        self.trace_done();
         if let Some(own) = &mut self.own {
             own.timers.end(self.system.timers());
         }
@@ -339,10 +342,33 @@ impl<A: Actor> Context<A> {
     }
 
     /// Notes that there is something to handle.
-    pub(crate) fn stir(&mut self) {
+    pub(crate) fn stir(&mut self, input: impl FnOnce() -> Input) {
         if let Some(own) = &mut self.own {
             own.timers.stir();
+            if let Some(trace) = &mut own.trace {
+                trace.begin(&self.cell, input());
+            }
         }
+    }
+
+    /// Notes what is handled, and that it is nothing that makes the actor less idle.
+    pub(crate) fn trace(&mut self, input: impl FnOnce() -> Input) {
+        if let Some(trace) = self.own.as_mut().and_then(|own| own.trace.as_mut()) {
+            trace.begin(&self.cell, input());
+        }
+    }
+
+    /// Notes that what was in hand is done, where that is traced.
+    pub(crate) fn trace_done(&mut self) {
+        if let Some(trace) = self.own.as_mut().and_then(|own| own.trace.as_mut()) {
+            trace.done(&self.cell);
+        }
+    }
+
+    /// As [`trace_done`](Self::trace_done); and what comes next is traced.
+    pub(crate) fn trace_next(&mut self) {
+        self.own.get_or_insert_default().trace.get_or_insert_default();
+        self.trace_done();
     }
 
     /// Notes that there is nothing to handle.
@@ -360,12 +386,12 @@ impl<A: Actor> Context<A> {
     }
 
     /// Gives out what the runtime says, unless this incarnation does not want to know any more.
-    pub(crate) fn take_info(&mut self, info: Box<Info>) -> Option<Info> {
-        let wanted = match &*info {
+    pub(crate) fn take_info(&mut self, info: Info) -> Option<Info> {
+        let wanted = match &info {
             Info::Down(down) => self.own.as_mut().is_some_and(|own| own.monitors.take(down.monitor)),
             Info::Exit(Exit { linked: true, from: Some(from), .. }) => self.cell.remove_link(*from),
             Info::Exit(_) | Info::Timeout | Info::Continue => true,
         };
-        wanted.then_some(*info)
+        wanted.then_some(info)
     }
 }

@@ -26,6 +26,14 @@ impl ActorId {
         Self(u64::from(slot) << 32 | u64::from(generation))
     }
 
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    pub(crate) fn to_bits(self) -> u64 {
+        self.0
+    }
+
     pub(crate) fn slot(self) -> u32 {
         (self.0 >> 32) as u32
     }
@@ -96,6 +104,24 @@ impl<M: Send + 'static> ActorRef<M> {
     /// The mailbox is full (or others wait for room), or the actor takes no messages; the error holds the message.
     pub fn try_cast(&self, message: M) -> Result<(), SendError<M>> {
         self.cell.offer(message, None).map_err(SendError::from)
+    }
+
+    /// Sends a message that is of no use to the actor later than `ttl` from now, and waits for room where the mailbox
+    /// is full; that counts, too.
+    ///
+    /// Where its turn comes later, it is dropped instead of handled: a dead letter that has
+    /// [expired](crate::DeadLetterCause::Expired). Where the mailbox has a [`ttl`](crate::MailboxOptions::ttl) of its
+    /// own, the shorter one counts.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`cast`](Self::cast). That it has expired is no error: nobody knows yet.
+    ///
+    /// # Cancel safety
+    ///
+    /// As that of [`cast`](Self::cast).
+    pub async fn cast_for(&self, message: M, ttl: Duration) -> Result<(), SendError<M>> {
+        self.cell.send_perishable(message, Deadline::after(ttl)).await.map_err(SendError::from)
     }
 
     /// Sends a message that overtakes all that wait, in the order of those sent in this way.

@@ -1,17 +1,19 @@
 //! Where actors and supervision trees are started.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
 use crate::actor::Actor;
 use crate::actor_ref::{ActorId, ActorRef};
 use crate::cell::{self, Cold, Runnable};
+use crate::counters::Counters;
 use crate::group::Groups;
 use crate::mailbox::{Mailbox, MailboxInUse, MailboxOptions};
-use crate::observe::{Observer, Reporter};
+use crate::observe::{self, Observer, Reporter};
 use crate::registry::Names;
-use crate::scheduler::Scheduler;
+use crate::scheduler::{self, Scheduler};
 use crate::supervisor::{StartError, Supervisor, SupervisorRef};
 use crate::task::Blocking;
 use crate::timer::{Owner, Timers};
@@ -34,13 +36,20 @@ pub(crate) struct Inner {
     names: Arc<Names>,
     groups: Arc<Groups>,
     blocking: Arc<Blocking>,
+    counters: Arc<Counters>,
 }
 
 /// Builds a [`System`].
-#[derive(Default)]
 pub struct SystemBuilder {
     observer: Option<Arc<dyn Observer>>,
     blocking_limit: Option<usize>,
+    watchdog: Option<Duration>,
+}
+
+impl Default for SystemBuilder {
+    fn default() -> Self {
+        Self { observer: None, blocking_limit: None, watchdog: Some(scheduler::DEFAULT_LIMIT) }
+    }
 }
 
 /// How an actor outside of a supervision tree is started.
@@ -120,7 +129,7 @@ impl System {
     }
 
     pub(crate) fn reporter(&self, path: Option<Arc<str>>, id: ActorId) -> Reporter {
-        Reporter::new(self.inner.observer.clone(), path, id)
+        Reporter::new(&self.inner, path, id)
     }
 
     pub(crate) fn timers(&self) -> &Timers {
@@ -147,6 +156,15 @@ impl Inner {
 
     pub(crate) fn observer(&self) -> Option<&Arc<dyn Observer>> {
         self.observer.as_ref()
+    }
+
+    /// Whether anybody hears of what happens to its actors.
+    pub(crate) fn is_observed(&self) -> bool {
+        self.observer.is_some() || observe::log::is_on()
+    }
+
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
+        &self.counters
     }
 
     pub(crate) fn timers(&self) -> &Timers {
@@ -179,6 +197,22 @@ impl SystemBuilder {
         self
     }
 
+    /// Sets how long a turn of an actor may last before the watchdog reports the actor as
+    /// [`Blocked`](crate::EventKind::Blocked): at least a millisecond, 100 unless set; `None` does without a watchdog.
+    ///
+    /// A turn is what an actor does from one `.await` at which it has to wait to the next. While it lasts nothing else
+    /// runs on its thread, and neither a kill nor a timeout gets through: what blocks belongs into
+    /// [`blocking`](crate::Context::blocking).
+    ///
+    /// The watchdog is a thread that looks at the clock of the machine, whatever time the runtime pretends. It sleeps
+    /// while no actor runs, and ends with the system. An actor that runs on the stack of its caller is not told apart
+    /// from an actor that calls it, and not seen where the caller is none; but only such actors are run there as have
+    /// always been quick.
+    pub fn watchdog(mut self, limit: Option<Duration>) -> Self {
+        self.watchdog = limit;
+        self
+    }
+
     /// Makes the system.
     ///
     /// # Panics
@@ -186,7 +220,8 @@ impl SystemBuilder {
     /// Outside of a tokio runtime.
     pub fn build(self) -> System {
         let runtime = Handle::current();
-        let scheduler = Scheduler::start(&runtime);
+        let workers = runtime.metrics().num_workers();
+        let scheduler = Scheduler::start(&runtime, self.watchdog);
         System {
             inner: Arc::new(Inner {
                 scheduler,
@@ -196,6 +231,7 @@ impl SystemBuilder {
                 names: Arc::new(Names::new()),
                 groups: Arc::new(Groups::new()),
                 blocking: Blocking::new(self.blocking_limit),
+                counters: Arc::new(Counters::new(workers)),
             }),
         }
     }

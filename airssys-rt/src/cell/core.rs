@@ -12,14 +12,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use super::cold::Cold;
-use super::queue::{Pop, Queue, Reader};
+use super::queue::{Pop, Queue, Reader, node_bytes};
 use super::state::{self, State};
 use super::table;
-use super::{Deadline, Door, Entry, Stage};
+use super::{Deadline, Door, Entry, Stage, StageCell};
 use crate::actor::Info;
 use crate::actor_ref::ActorId;
+use crate::counters::Count;
 use crate::exit::ExitReason;
-
 use crate::mailbox::Bounds;
 use crate::system;
 use crate::timer::{TimerRef, Timers};
@@ -44,7 +44,7 @@ pub(crate) struct Core {
     pub(super) state: State,
     /// Whether it has a body. The runner's.
     pub(super) has_body: Cell<bool>,
-    pub(super) stage: Cell<Stage>,
+    pub(super) stage: StageCell,
     /// How it ended; see [`super::cold`].
     pub(super) exit: AtomicU8,
     /// How quick its turns are; see [`super::run`].
@@ -71,6 +71,8 @@ pub(super) struct VTable {
     push_own: fn(&Core, Own) -> bool,
     discard: unsafe fn(&Core) -> Option<bool>,
     bytes: usize,
+    /// The size of an entry, as it is queued.
+    entry_bytes: usize,
     message: fn() -> &'static str,
 }
 
@@ -153,7 +155,7 @@ impl<M: Send + 'static> CellRef<M> {
             system: AtomicPtr::default(),
             state: State::vacant(),
             has_body: Cell::new(false),
-            stage: Cell::new(Stage::Starting),
+            stage: StageCell::new(Stage::Starting),
             exit: AtomicU8::new(0),
             pace: AtomicU8::new(super::run::UNKNOWN),
             budget: Cell::new(0),
@@ -186,6 +188,9 @@ impl<M: Send + 'static> CellRef<M> {
         // SAFETY: by the caller's word the layout is right and nobody else uses this place.
         unsafe { (*whole.as_ref().body.get()).write(body) };
         self.stage.set(Stage::Starting);
+        if let Some(system) = self.system() {
+            system.counters().add(Count::Started, 1);
+        }
         self.has_body.set(true);
         self.state.notify(0);
         if self.state.end() {
@@ -229,6 +234,7 @@ impl VTable {
             },
             discard: discard::<M>,
             bytes: size_of::<Whole<F>>(),
+            entry_bytes: node_bytes::<Entry<M>>(),
             message: std::any::type_name::<M>,
         }
     }
@@ -275,7 +281,7 @@ unsafe fn free<M, F>(core: NonNull<Core>) {
 unsafe fn discard<M>(core: &Core) -> Option<bool> {
     // SAFETY: the type is right, and the rest is the caller's word.
     match unsafe { core.queue.pop::<Entry<M>>(&core.reader) } {
-        Pop::Item(entry) => Some(matches!(entry, Entry::Message(..))),
+        Pop::Item(entry) => Some(entry.is_message()),
         Pop::Empty | Pop::Busy => None,
     }
 }
@@ -334,13 +340,23 @@ impl Core {
     }
 
     /// The number of entries that were taken out of the queue.
-    pub(crate) fn taken(&self) -> u32 {
+    pub(crate) fn taken(&self) -> u64 {
         self.reader.taken()
+    }
+
+    /// Whether the actor has found its queue empty, and nothing has come since.
+    pub(super) fn has_gone_to_sleep(&self) -> bool {
+        self.queue.is_asleep()
     }
 
     /// The size of the allocation.
     pub(crate) fn bytes(&self) -> usize {
         self.vtable.bytes
+    }
+
+    /// The size of an entry, as it is queued.
+    pub(super) fn entry_bytes(&self) -> usize {
+        self.vtable.entry_bytes
     }
 
     /// The name of the type of its messages.

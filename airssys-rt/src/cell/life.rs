@@ -7,13 +7,13 @@ use std::task::Poll;
 
 use super::core::{AnyCell, CellRef, Core};
 use super::queue::Pop;
-use super::state::{DRAIN, LANE, STOP};
-use super::{Cold, Door, Entry, Notify, Outcome, Stage};
+use super::state::{ASIDE, DRAIN, LANE, STOP, SUSPEND, TRACE};
+use super::{Cold, Door, Entry, Notify, Outcome, Perishable, Stage};
 use crate::actor::{Actor, Context, Info, Init};
 use crate::actor_ref::{ActorId, ActorRef};
 use crate::exit::ExitReason;
 use crate::mailbox::{Bounds, Mailbox, MailboxInUse};
-use crate::observe::EventKind;
+use crate::observe::{DeadLetterCause, EventKind, Input};
 use crate::stash::Early;
 use crate::system::System;
 use crate::timer::{Ring, TimerRef};
@@ -90,20 +90,23 @@ fn live<A: Actor>(mut actor: A, mut cx: Context<A>) -> impl Future<Output = Exit
         let reason = loop {
             let done = match next(&mut cx).await {
                 Next::Message(message) => {
-                    cx.stir();
+                    cx.stir(|| Input::Message);
                     actor.handle(message, &mut cx).await
                 }
                 Next::Timer(timer) => match cx.take_timer(timer) {
                     Some(Ring::Message(message)) => {
-                        cx.stir();
+                        cx.stir(|| Input::Timer);
                         actor.handle(message, &mut cx).await
                     }
-                    Some(Ring::Silence) => actor.handle_info(Info::Timeout, &mut cx).await,
+                    Some(Ring::Silence) => {
+                        cx.trace(|| Input::Timeout);
+                        actor.handle_info(Info::Timeout, &mut cx).await
+                    }
                     None => Ok(()),
                 },
-                Next::Info(info) => match cx.take_info(info) {
+                Next::Info(info) => match cx.take_info(*info) {
                     Some(info) => {
-                        cx.stir();
+                        cx.stir(|| Input::of(&info));
                         actor.handle_info(info, &mut cx).await
                     }
                     None => Ok(()),
@@ -114,6 +117,8 @@ fn live<A: Actor>(mut actor: A, mut cx: Context<A>) -> impl Future<Output = Exit
                 break reason;
             }
         };
+        cx.trace_done();
+        cx.cell().stage.set(Stage::Ending);
         actor.terminate(&reason, &mut cx).await;
         reason
     }
@@ -130,31 +135,34 @@ enum Next<M> {
 /// Waits for what is next. Only the body of a cell calls it.
 fn next<A: Actor>(cx: &mut Context<A>) -> impl Future<Output = Next<A::Msg>> + '_ {
     poll_fn(|_| {
-        let cell = cx.cell();
-        let state = cell.state.load();
-        if state & (STOP | LANE) != 0 {
-            if state & STOP != 0 {
-                return Poll::Ready(Next::Stop);
-            }
-            if let Some(message) = cell.pop_urgent() {
-                cell.until.set(None);
-                return Poll::Ready(Next::Message(message));
-            }
+        let state = cx.cell().state.load();
+        if state & (STOP | LANE | SUSPEND | ASIDE | TRACE) != 0
+            && let Some(now) = out_of_turn(cx, state)
+        {
+            return now;
         }
+        let cell = cx.cell();
         let Some(budget) = cell.budget.get().checked_sub(1) else {
             // It goes to the end of the run queue.
             cell.signal(0);
             return Poll::Pending;
         };
         cell.budget.set(budget);
-        match cx.take_front() {
-            Some(Early::Message(message)) => return Poll::Ready(Next::Message(message)),
-            Some(Early::Continue) => return Poll::Ready(Next::Info(Box::new(Info::Continue))),
-            None => {}
+        if let Some(early) = cx.take_front() {
+            cx.cell().state.set(ASIDE);
+            return Poll::Ready(match early {
+                Early::Message(message) => Next::Message(message),
+                Early::Continue => Next::Info(Box::new(Info::Continue)),
+            });
         }
         let cell = cx.cell();
         match cell.take() {
             Pop::Item(Entry::Message(message, until)) => {
+                cell.until.set(until);
+                Poll::Ready(Next::Message(message))
+            }
+            Pop::Item(Entry::Perishable(fresh)) => {
+                let Perishable { message, until, .. } = *fresh;
                 cell.until.set(until);
                 Poll::Ready(Next::Message(message))
             }
@@ -174,9 +182,52 @@ fn next<A: Actor>(cx: &mut Context<A>) -> impl Future<Output = Next<A::Msg>> + '
     })
 }
 
+/// What comes before the queue, or instead of it; and the end of what was traced.
+#[cold]
+fn out_of_turn<A: Actor>(cx: &mut Context<A>, state: u32) -> Option<Poll<Next<A::Msg>>> {
+    if state & TRACE != 0 {
+        cx.trace_next();
+    }
+    let cell = cx.cell();
+    if state & ASIDE != 0 {
+        cell.state.clear(ASIDE);
+    }
+    if state & STOP != 0 {
+        return Some(Poll::Ready(Next::Stop));
+    }
+    if state & SUSPEND != 0 && state & DRAIN == 0 {
+        return Some(Poll::Pending);
+    }
+    let message = if state & LANE != 0 { cell.pop_urgent()? } else { return None };
+    cell.state.set(ASIDE);
+    cell.until.set(None);
+    Some(Poll::Ready(Next::Message(message)))
+}
+
 impl<M: Send + 'static> CellRef<M> {
-    /// Takes the oldest entry, for the body of this cell.
+    /// Takes the oldest entry that has not expired, for the body of this cell.
     fn take(&self) -> Pop<Entry<M>> {
+        let mut expired = 0;
+        let taken = loop {
+            match self.take_any() {
+                Pop::Item(Entry::Perishable(message)) if message.expires.has_passed() => {
+                    expired += 1;
+                    // Code of the message's own runs here, and it is not this actor's.
+                    drop(catch_unwind(AssertUnwindSafe(|| drop(message))));
+                }
+                taken => break taken,
+            }
+            // Others have their turn after as many as if they had been handled.
+            match self.budget.get().checked_sub(1) {
+                Some(budget) => self.budget.set(budget),
+                None => break Pop::Busy,
+            }
+        };
+        self.dead_letters(expired, DeadLetterCause::Expired);
+        taken
+    }
+
+    fn take_any(&self) -> Pop<Entry<M>> {
         let Some(bounds) = &self.bounds else {
             // SAFETY: a body is only polled by who holds `RUNNING`, and without a bound nobody else takes.
             return unsafe { self.pop() };
@@ -186,7 +237,7 @@ impl<M: Send + 'static> CellRef<M> {
         let popped = unsafe { self.pop() };
         drop(reader);
         match &popped {
-            Pop::Item(Entry::Message(..)) => bounds.taken(),
+            Pop::Item(entry) if entry.is_message() => bounds.taken(),
             Pop::Item(_) => {}
             Pop::Empty | Pop::Busy => bounds.settle(),
         }

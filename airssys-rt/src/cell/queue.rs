@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::ptr::{NonNull, null_mut};
 
-use super::sync::{AtomicPtr, AtomicU32, Ordering};
+use super::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// What the senders share.
 pub(super) struct Queue {
@@ -24,7 +24,7 @@ pub(super) struct Reader {
     /// to it. Null while the queue is empty.
     head: Cell<*mut Link>,
     /// How many nodes were taken. Others may look at it.
-    taken: AtomicU32,
+    taken: AtomicU64,
 }
 
 /// What all nodes begin with.
@@ -36,6 +36,11 @@ struct Link {
 struct Node<T> {
     link: Link,
     value: T,
+}
+
+/// The size of a node that holds a `T`.
+pub(super) const fn node_bytes<T>() -> usize {
+    size_of::<Node<T>>()
 }
 
 /// What there was to take.
@@ -126,12 +131,17 @@ impl Queue {
         }
     }
 
+    /// Whether the reader sleeps: it has found nothing, and nothing has come since.
+    pub(super) fn is_asleep(&self) -> bool {
+        self.tail.load(Ordering::Acquire).is_null()
+    }
+
     /// The number of values that wait, with those that are about to.
     pub(super) fn depth(&self, reader: &Reader) -> usize {
         let waiting = self
             .pushed
             .load(Ordering::Relaxed)
-            .wrapping_sub(reader.taken.load(Ordering::Relaxed))
+            .wrapping_sub(reader.taken.load(Ordering::Relaxed) as u32)
             .cast_signed();
         usize::try_from(waiting).unwrap_or(0)
     }
@@ -139,10 +149,10 @@ impl Queue {
 
 impl Reader {
     pub(super) fn new() -> Self {
-        Self { head: Cell::new(null_mut()), taken: AtomicU32::new(0) }
+        Self { head: Cell::new(null_mut()), taken: AtomicU64::new(0) }
     }
 
-    pub(super) fn taken(&self) -> u32 {
+    pub(super) fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
     }
 }

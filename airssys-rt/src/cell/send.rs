@@ -2,14 +2,14 @@
 
 use super::core::{AnyCell, CellRef, Own};
 use super::queue::Pop;
-use super::state::{DRAIN, KILL, STOP, TRACE, TRAP};
+use super::state::{DRAIN, KILL, STOP, SUSPEND, TRACE, TRAP};
 use super::{Deadline, Door, Entry};
 use crate::actor::Info;
 use crate::actor_ref::ActorId;
 use crate::exit::ExitReason;
 use crate::link::Exit;
 use crate::mailbox::Overflow;
-use crate::observe::EventKind;
+use crate::observe::DeadLetterCause;
 use crate::timer::TimerRef;
 
 /// A message that was not queued.
@@ -22,7 +22,7 @@ impl<M: Send + 'static> CellRef<M> {
     /// Queues a message if there is room for it now.
     #[inline]
     pub(crate) fn offer(&self, message: M, until: Option<Deadline>) -> Result<(), Refused<M>> {
-        if self.admit(message, until)? {
+        if self.admit(message, until, None)? {
             self.signal(0);
         }
         Ok(())
@@ -30,21 +30,32 @@ impl<M: Send + 'static> CellRef<M> {
 
     /// Queues a message for which there is room; true where the cell has to be woken.
     #[inline]
-    fn admit(&self, message: M, until: Option<Deadline>) -> Result<bool, Refused<M>> {
+    fn admit(
+        &self,
+        message: M,
+        until: Option<Deadline>,
+        expires: Option<Deadline>,
+    ) -> Result<bool, Refused<M>> {
         if self.door() != Door::Open {
             return Err(Refused::Closed(message));
         }
-        if let Some(bounds) = &self.bounds
-            && !bounds.enter()
-        {
-            return self.at_the_bound(message, until);
+        let Some(bounds) = &self.bounds else {
+            return Ok(self.push(Entry::message(message, until, expires)));
+        };
+        if !bounds.enter() {
+            return self.at_the_bound(message, until, expires);
         }
-        Ok(self.push(Entry::Message(message, until)))
+        Ok(self.push(Entry::message(message, until, bounds.expiry(expires))))
     }
 
     /// There is no room: does what the mailbox does then.
     #[cold]
-    fn at_the_bound(&self, message: M, until: Option<Deadline>) -> Result<bool, Refused<M>> {
+    fn at_the_bound(
+        &self,
+        message: M,
+        until: Option<Deadline>,
+        expires: Option<Deadline>,
+    ) -> Result<bool, Refused<M>> {
         let Some(bounds) = &self.bounds else { return Err(Refused::Full(message)) };
         if self.door() == Door::Closed {
             return Err(Refused::Closed(message));
@@ -53,14 +64,14 @@ impl<M: Send + 'static> CellRef<M> {
             Overflow::Wait | Overflow::Reject => Err(Refused::Full(message)),
             Overflow::DropNewest => {
                 drop(message);
-                self.report(|| EventKind::DeadLetters { count: 1 });
+                self.dead_letters(1, DeadLetterCause::Overflow);
                 Ok(false)
             }
             Overflow::DropOldest => {
                 let oldest = self.oldest();
-                let woken = self.push(Entry::Message(message, until));
+                let woken = self.push(Entry::message(message, until, bounds.expiry(expires)));
                 if oldest.is_some() {
-                    self.report(|| EventKind::DeadLetters { count: 1 });
+                    self.dead_letters(1, DeadLetterCause::Overflow);
                 }
                 Ok(woken)
             }
@@ -68,14 +79,14 @@ impl<M: Send + 'static> CellRef<M> {
     }
 
     /// Takes the oldest message away from the reader; `None` where none is left.
-    fn oldest(&self) -> Option<M> {
+    fn oldest(&self) -> Option<Entry<M>> {
         let bounds = self.bounds.as_ref()?;
         let reader = bounds.reader();
         let mut own = Vec::new();
         let oldest = loop {
             // SAFETY: a mailbox that drops its oldest has a lock for those who take, and we have it.
             match unsafe { self.pop() } {
-                Pop::Item(Entry::Message(message, _)) => break Some(message),
+                Pop::Item(entry) if entry.is_message() => break Some(entry),
                 Pop::Item(entry) => own.push(entry),
                 Pop::Empty | Pop::Busy => break None,
             }
@@ -91,27 +102,50 @@ impl<M: Send + 'static> CellRef<M> {
     /// Queues a message, waiting for room; gives it back where none is taken.
     pub(crate) async fn send(&self, message: M, until: Option<Deadline>) -> Result<(), Refused<M>> {
         match self.offer(message, until) {
-            Err(Refused::Full(message)) => self.wait(message, until).await,
+            Err(Refused::Full(message)) => self.wait(message, until, None).await,
             done => done,
+        }
+    }
+
+    /// As [`send`](Self::send), of a message that is of no use after `expires`.
+    pub(crate) async fn send_perishable(
+        &self,
+        message: M,
+        expires: Option<Deadline>,
+    ) -> Result<(), Refused<M>> {
+        match self.admit(message, None, expires) {
+            Ok(asleep) => {
+                if asleep {
+                    self.signal(0);
+                }
+                Ok(())
+            }
+            Err(Refused::Full(message)) => self.wait(message, None, expires).await,
+            Err(refused) => Err(refused),
         }
     }
 
     /// As [`send`](Self::send), for a caller who is going to wait for the answer: where the actor rests, it may
     /// handle the message here and now.
     pub(crate) async fn ask(&self, message: M, until: Option<Deadline>) -> Result<(), Refused<M>> {
-        match self.admit(message, until) {
+        match self.admit(message, until, None) {
             Ok(asleep) => {
                 if asleep && !self.run_here() {
                     self.signal(0);
                 }
                 Ok(())
             }
-            Err(Refused::Full(message)) => self.wait(message, until).await,
+            Err(Refused::Full(message)) => self.wait(message, until, None).await,
             Err(refused) => Err(refused),
         }
     }
 
-    async fn wait(&self, message: M, until: Option<Deadline>) -> Result<(), Refused<M>> {
+    async fn wait(
+        &self,
+        message: M,
+        until: Option<Deadline>,
+        expires: Option<Deadline>,
+    ) -> Result<(), Refused<M>> {
         let Some(bounds) = self.bounds.as_ref().filter(|bounds| bounds.overflow() == Overflow::Wait) else {
             return Err(Refused::Full(message));
         };
@@ -120,7 +154,7 @@ impl<M: Send + 'static> CellRef<M> {
             return Err(Refused::Closed(message));
         };
         place.forget();
-        if self.push(Entry::Message(message, until)) {
+        if self.push(Entry::message(message, until, bounds.expiry(expires))) {
             self.signal(0);
         }
         Ok(())
@@ -213,6 +247,16 @@ impl AnyCell {
     /// Whether it is to stop after what it has in hand.
     pub(crate) fn is_told_to_stop(&self) -> bool {
         self.state.load() & (STOP | KILL) != 0
+    }
+
+    /// Has it handle nothing from now on, or go on.
+    pub(crate) fn suspend(&self, on: bool) {
+        if on {
+            self.state.set(SUSPEND);
+        } else {
+            self.state.clear(SUSPEND);
+            self.wake();
+        }
     }
 
     pub(crate) fn is_traced(&self) -> bool {

@@ -23,9 +23,13 @@ pub(super) const LANE: u32 = 1 << 6;
 pub(super) const TRAP: u32 = 1 << 7;
 /// What it does is traced.
 pub(super) const TRACE: u32 = 1 << 8;
+/// It handles nothing, until it is resumed or told to end.
+pub(super) const SUSPEND: u32 = 1 << 9;
+/// What it has in hand did not come out of its queue.
+pub(super) const ASIDE: u32 = 1 << 10;
 
 /// The orders that end with an incarnation.
-pub(super) const ORDERS: u32 = DRAIN | STOP | KILL | TRAP;
+pub(super) const ORDERS: u32 = DRAIN | STOP | KILL | TRAP | SUSPEND | ASIDE;
 
 pub(super) struct State(AtomicU32);
 

@@ -86,6 +86,14 @@ pub(crate) fn page(start: u32, limit: u32) -> (Vec<AnyCell>, Option<u32>) {
     (cells.collect(), (end < table.unused).then_some(end))
 }
 
+/// The cell of `id`, where it can be found.
+pub(crate) fn find(id: ActorId) -> Option<AnyCell> {
+    let mut table = table();
+    let row = table.slot(id.slot()).filter(|row| row.generation == id.generation())?;
+    // SAFETY: as in `page`.
+    row.cell.map(|cell| unsafe { AnyCell::from_ptr(cell) })
+}
+
 fn table() -> MutexGuard<'static, Table> {
     TABLE.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,6 +9,7 @@ use crossbeam_deque::{Steal, Worker};
 use tokio::runtime::Handle;
 use tokio::task::coop;
 
+use super::watchdog::Mark;
 use super::{LOCAL, Scheduler};
 use crate::cell::{self, Runnable};
 
@@ -97,7 +98,8 @@ fn persist(mut attempt: impl FnMut() -> Steal<Runnable>) -> Option<Runnable> {
 /// Starts the drainer with this index.
 pub(super) fn start(runtime: &Handle, scheduler: &Arc<Scheduler>, index: usize, queue: Worker<Runnable>) {
     let local = Local { scheduler: Arc::clone(scheduler), index, queue, next: None, in_a_row: 0, turns: 0 };
-    let mut drainer = Drainer { local: Some(local), parked: false, called: false };
+    let mark = scheduler.watch.mark(index);
+    let mut drainer = Drainer { local: Some(local), parked: false, called: false, handled: 0, mark };
     runtime.spawn(poll_fn(move |cx| drainer.poll(cx)));
 }
 
@@ -108,6 +110,9 @@ struct Drainer {
     parked: bool,
     /// Whether it was called and has not found anything yet.
     called: bool,
+    /// How many entries it has handled since it was polled.
+    handled: u32,
+    mark: Arc<Mark>,
 }
 
 impl Drainer {
@@ -116,16 +121,17 @@ impl Drainer {
         let scheduler = Arc::clone(&local.scheduler);
         if std::mem::take(&mut self.parked) {
             self.called = scheduler.unpark(local.index);
+            scheduler.watch.unpark(&self.mark);
         }
         // A drainer of another system may be polled around this one.
         let outer = LOCAL.replace(Some(local));
         let polled = self.drain(&scheduler, cx);
         self.local = LOCAL.replace(outer);
+        self.mark.rest(std::mem::take(&mut self.handled));
         polled
     }
 
     fn drain(&mut self, scheduler: &Scheduler, cx: &mut Context<'_>) -> Poll<()> {
-        let mut handled = 0;
         for _ in 0..TURNS {
             if scheduler.is_closed() {
                 return Poll::Ready(());
@@ -138,14 +144,15 @@ impl Drainer {
                 continue;
             };
             self.found(scheduler);
+            self.mark.begin(runnable.id());
             let ran = runnable.run();
-            handled += ran.handled;
+            self.handled += ran.handled;
             if let Some(again) = ran.again {
                 // To the end of the queue of all: others have waited.
                 scheduler.injector.push(again);
             }
             // What belongs to tokio counts against the budget of the task, and is not ready once that is used up.
-            if handled >= MESSAGES || !coop::has_budget_remaining() {
+            if self.handled >= MESSAGES || !coop::has_budget_remaining() {
                 break;
             }
         }
@@ -183,6 +190,7 @@ impl Drainer {
             scheduler.injector.is_empty() && scheduler.stealers.iter().all(|queue| queue.is_empty());
         if nothing && !scheduler.is_closed() {
             self.parked = true;
+            self.mark.park();
             return true;
         }
         self.called = scheduler.unpark(index);

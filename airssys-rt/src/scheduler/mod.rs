@@ -5,17 +5,21 @@
 //! the injector.
 
 mod drainer;
+mod watchdog;
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use crossbeam_deque::{Injector, Stealer, Worker};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::cell::{self, AnyCell, Runnable};
 use drainer::Local;
+pub(crate) use watchdog::DEFAULT_LIMIT;
+use watchdog::Watch;
 
 pub(crate) struct Scheduler {
     injector: Injector<Runnable>,
@@ -28,7 +32,15 @@ pub(crate) struct Scheduler {
     searching: AtomicUsize,
     /// How many have not ended.
     drainers: AtomicUsize,
+    watch: Arc<Watch>,
     closed: AtomicBool,
+}
+
+/// What the drainers have done and do.
+pub(crate) struct Stats {
+    pub(crate) handled: u64,
+    pub(crate) drainers: usize,
+    pub(crate) parked: usize,
 }
 
 thread_local! {
@@ -38,7 +50,7 @@ thread_local! {
 
 impl Scheduler {
     /// Makes a scheduler and starts its drainers: as many as the runtime has threads.
-    pub(crate) fn start(runtime: &Handle) -> Arc<Self> {
+    pub(crate) fn start(runtime: &Handle, watchdog: Option<Duration>) -> Arc<Self> {
         let count = match runtime.runtime_flavor() {
             RuntimeFlavor::CurrentThread => 1,
             _ => runtime.metrics().num_workers(),
@@ -51,12 +63,21 @@ impl Scheduler {
             idle: AtomicUsize::new(0),
             searching: AtomicUsize::new(0),
             drainers: AtomicUsize::new(count),
+            watch: Watch::start(count, watchdog),
             closed: AtomicBool::new(false),
         });
         for (index, queue) in queues.into_iter().enumerate() {
             drainer::start(runtime, &scheduler, index, queue);
         }
         scheduler
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            handled: self.watch.handled(),
+            drainers: self.drainers.load(Ordering::Relaxed),
+            parked: self.idle.load(Ordering::Relaxed),
+        }
     }
 
     /// Adds one that is to run.
@@ -105,6 +126,7 @@ impl Scheduler {
     /// Nobody needs it any more: its drainers end.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
+        self.watch.close();
         let parked = std::mem::take(&mut *self.parked());
         parked.into_iter().for_each(|(_, waker)| waker.wake());
     }
