@@ -45,7 +45,7 @@ pub struct Metrics {
     pub handled: u64,
     /// Messages that nobody handled, by cause.
     pub dead_letters: DeadLetters,
-    /// How often a turn lasted longer than the [watchdog](crate::SystemBuilder::watchdog) allows.
+    /// How often the [watchdog](crate::SystemBuilder::watchdog) has reported an actor.
     pub blocked: u64,
     /// The tasks that run the actors: one for each thread of the runtime. None once it has shut down.
     pub drainers: usize,

@@ -87,8 +87,8 @@ pub enum EventKind {
         /// Why.
         cause: DeadLetterCause,
     },
-    /// Its turn lasts longer than the [watchdog](crate::SystemBuilder::watchdog) allows. It still does: no other actor
-    /// and no other task runs on its thread meanwhile. What blocks belongs into
+    /// Its turn lasts longer than the [watchdog](crate::SystemBuilder::watchdog) allows, and still does: no other actor
+    /// and no other task runs on its thread meanwhile. Told again whenever it has lasted twice as long. What blocks belongs into
     /// [`blocking`](crate::Context::blocking), what computes for long needs an `.await` now and then.
     Blocked {
         /// For how long, as far as is known.

@@ -46,8 +46,10 @@ unsafe impl Send for Runnable {}
 pub(crate) struct Ran {
     /// The cell, where it has more to do.
     pub(crate) again: Option<Runnable>,
-    /// How many entries of its queue it has handled.
+    /// How many entries of its queue it has handled, or looked for.
     pub(crate) handled: u32,
+    /// How many it has taken out.
+    pub(crate) taken: u64,
 }
 
 thread_local! {
@@ -77,7 +79,7 @@ impl Runnable {
         if begun & DEAD != 0 {
             // SAFETY: the reference that it was queued with.
             let cell = unsafe { AnyCell::take_over(self.0) };
-            return Ran { again: cell.bury(), handled: 1 };
+            return Ran { again: cell.bury(), handled: 1, taken: 0 };
         }
         // SAFETY: a live cell has a reference of its own, until `finish` takes it.
         let cell = ManuallyDrop::new(unsafe { AnyCell::take_over(self.0) });
@@ -151,7 +153,7 @@ impl AnyCell {
             return false;
         }
         let ran = turn(self, TURN / 4);
-        system.counters().add(Count::Handled, ran.handled.into());
+        system.counters().add(Count::Handled, ran.taken);
         if let Some(again) = ran.again {
             system.enqueue(again);
         }
@@ -214,6 +216,7 @@ impl Drop for Here {
 /// queue.
 fn turn(cell: &AnyCell, budget: u32) -> Ran {
     cell.budget.set(budget);
+    let before = cell.taken();
     let here = Here::enter(cell);
     let ended = match step(cell, budget) {
         Some(reason) => Some(reason),
@@ -224,11 +227,12 @@ fn turn(cell: &AnyCell, budget: u32) -> Ran {
     drop(here);
     cell.settle_bounds();
     let handled = budget.saturating_sub(cell.budget.get());
+    let taken = cell.taken().wrapping_sub(before);
     let again = match ended {
         None => cell.state.end().then(|| Runnable(cell.ptr())),
         Some(reason) => finish(cell, reason),
     };
-    Ran { again, handled }
+    Ran { again, handled, taken }
 }
 
 /// Polls the body, unless the cell is told to end; what it returns is why it did.

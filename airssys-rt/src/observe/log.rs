@@ -9,7 +9,7 @@ use crate::cell::AnyCell;
 
 /// Whether anybody listens.
 pub(crate) fn is_on() -> bool {
-    LevelFilter::current() != LevelFilter::OFF && tracing::dispatcher::has_been_set()
+    LevelFilter::current() != LevelFilter::OFF
 }
 
 pub(super) fn write(event: &Event) {
@@ -44,5 +44,5 @@ pub(crate) fn turn(cell: &AnyCell) -> Option<EnteredSpan> {
         let path = cell.path().unwrap_or_default();
         trace_span!(target: "airssys_rt", "actor", path = &*path, id = %cell.id())
     };
-    (LevelFilter::current() >= Level::TRACE && is_on()).then(|| span().entered())
+    (LevelFilter::current() >= Level::TRACE).then(|| span().entered())
 }

@@ -99,7 +99,7 @@ fn persist(mut attempt: impl FnMut() -> Steal<Runnable>) -> Option<Runnable> {
 pub(super) fn start(runtime: &Handle, scheduler: &Arc<Scheduler>, index: usize, queue: Worker<Runnable>) {
     let local = Local { scheduler: Arc::clone(scheduler), index, queue, next: None, in_a_row: 0, turns: 0 };
     let mark = scheduler.watch.mark(index);
-    let mut drainer = Drainer { local: Some(local), parked: false, called: false, handled: 0, mark };
+    let mut drainer = Drainer { local: Some(local), parked: false, called: false, taken: 0, mark };
     runtime.spawn(poll_fn(move |cx| drainer.poll(cx)));
 }
 
@@ -110,8 +110,8 @@ struct Drainer {
     parked: bool,
     /// Whether it was called and has not found anything yet.
     called: bool,
-    /// How many entries it has handled since it was polled.
-    handled: u32,
+    /// How many entries were taken out of mailboxes since it was polled.
+    taken: u64,
     mark: Arc<Mark>,
 }
 
@@ -127,11 +127,12 @@ impl Drainer {
         let outer = LOCAL.replace(Some(local));
         let polled = self.drain(&scheduler, cx);
         self.local = LOCAL.replace(outer);
-        self.mark.rest(std::mem::take(&mut self.handled));
+        self.mark.rest(std::mem::take(&mut self.taken));
         polled
     }
 
     fn drain(&mut self, scheduler: &Scheduler, cx: &mut Context<'_>) -> Poll<()> {
+        let mut handled = 0;
         for _ in 0..TURNS {
             if scheduler.is_closed() {
                 return Poll::Ready(());
@@ -146,13 +147,14 @@ impl Drainer {
             self.found(scheduler);
             self.mark.begin(runnable.id());
             let ran = runnable.run();
-            self.handled += ran.handled;
+            handled += ran.handled;
+            self.taken += ran.taken;
             if let Some(again) = ran.again {
                 // To the end of the queue of all: others have waited.
                 scheduler.injector.push(again);
             }
             // What belongs to tokio counts against the budget of the task, and is not ready once that is used up.
-            if self.handled >= MESSAGES || !coop::has_budget_remaining() {
+            if handled >= MESSAGES || !coop::has_budget_remaining() {
                 break;
             }
         }

@@ -60,10 +60,10 @@ impl Mark {
     }
 
     /// The drainer lets others run, after so many entries.
-    pub(super) fn rest(&self, handled: u32) {
+    pub(super) fn rest(&self, taken: u64) {
         let turn = self.turn.load(Ordering::Relaxed);
         self.turn.store((turn | 1).wrapping_add(1), Ordering::Release);
-        let sum = self.handled.load(Ordering::Relaxed).wrapping_add(handled.into());
+        let sum = self.handled.load(Ordering::Relaxed).wrapping_add(taken);
         self.handled.store(sum, Ordering::Relaxed);
     }
 
@@ -169,21 +169,24 @@ fn report(actor: ActorId, elapsed: Duration) {
 #[derive(Default)]
 struct Seen {
     turn: u64,
-    /// When it saw this turn first; none where it has been told of, or is none.
+    /// When it saw this turn first; none where it is none.
     since: Option<Instant>,
+    /// How long it may last until it is told of, for the first time or again.
+    due: Duration,
 }
 
 impl Seen {
-    /// Who is in a turn for longer than the limit, and for how long; once for each turn.
+    /// Who is in a turn for longer than the limit, and for how long; and again when it has lasted twice as long.
     fn look(&mut self, mark: &Mark, now: Instant, limit: Duration) -> Option<(ActorId, Duration)> {
         let turn = mark.turn.load(Ordering::Acquire);
         if turn != self.turn {
             self.turn = turn;
             self.since = (turn % 2 == 1).then_some(now);
+            self.due = limit;
             return None;
         }
         let elapsed = now.saturating_duration_since(self.since?);
-        if elapsed < limit {
+        if elapsed < self.due {
             return None;
         }
         let actor = ActorId::from_bits(mark.actor.load(Ordering::Relaxed));
@@ -192,7 +195,7 @@ impl Seen {
         if mark.turn.load(Ordering::Relaxed) != turn {
             return None;
         }
-        self.since = None;
+        self.due = elapsed.saturating_mul(2);
         Some((actor, elapsed))
     }
 }
@@ -204,7 +207,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_millis(100);
 
     #[test]
-    fn a_turn_is_told_of_once_when_it_lasts_too_long() {
+    fn a_turn_is_told_of_when_it_lasts_too_long() {
         let (mark, mut seen, start) = (Mark::new(), Seen::default(), Instant::now());
         let mut look = |mark: &Mark, ms| seen.look(mark, start + Duration::from_millis(ms), LIMIT);
         assert_eq!(look(&mark, 0), None, "it rests");
@@ -212,7 +215,9 @@ mod tests {
         mark.begin(first);
         assert_eq!((look(&mark, 500), look(&mark, 599)), (None, None), "known since 500");
         assert_eq!(look(&mark, 600), Some((first, LIMIT)));
-        assert_eq!(look(&mark, 900), None, "it was told of");
+        assert_eq!(look(&mark, 699), None, "it was told of");
+        assert_eq!(look(&mark, 700), Some((first, 2 * LIMIT)), "twice as long");
+        assert_eq!(look(&mark, 899), None);
         mark.begin(second);
         assert_eq!(
             (look(&mark, 901), look(&mark, 1_002)),
