@@ -1,12 +1,14 @@
 //! What a system looks like while it runs: its tree with what each actor does, its numbers, and one actor traced.
+//!
+//! `cargo run -p airssys-rt --example observer`
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use airssys_rt::{
-    Actor, ActorInfo, ChildInfo, ChildSpec, Context, Event, EventKind, ExitReason, Observer, Reply, Strategy,
-    Supervisor, System,
+    Actor, ActorInfo, ChildInfo, ChildSpec, Context, Event, EventKind, ExitReason, Mailbox, Observer, Reply,
+    Strategy, Supervisor, System,
 };
 
 /// Prints what is worth it.
@@ -61,20 +63,26 @@ fn describe(actor: &ActorInfo) -> String {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let system = System::builder().observer(Arc::new(Printer)).build();
+    let (one, two) = (Mailbox::bounded(8), Mailbox::bounded(8));
     let workers = Supervisor::new("workers", Strategy::OneForOne)
-        .child(ChildSpec::actor("one", || Worker))
-        .child(ChildSpec::actor("two", || Worker));
+        .child(ChildSpec::actor_with_mailbox("one", one.clone(), || Worker))
+        .child(ChildSpec::actor_with_mailbox("two", two.clone(), || Worker));
     let top = Supervisor::new("top", Strategy::OneForOne).child(ChildSpec::supervisor(workers));
     let top = system.start(top).await?;
+    let (one, two) = (one.actor_ref(), two.actor_ref());
 
-    // Two jobs for one worker, the second of which is of no use after a while; and a failure of the other.
-    let find =
-        |path: &str| system.actors().find(|actor| actor.path.as_deref() == Some(path)).map(|actor| actor.id);
-    let one = find("top/workers/one").ok_or("no worker")?;
-    println!("one is {one}, and traced: {}", system.trace(one, true));
-    drop((Job::Fail, Job::Ask));
-    print_tree(&system, &top.which_children().await, 0);
-    println!("{} live, {} restarts", system.metrics().live, system.metrics().restarts);
+    // A long job, with one behind it that is soon of no use; and a failure, after which the other goes on.
+    system.trace(two.id(), true);
+    one.cast(Job::Sleep(Duration::from_millis(200))).await?;
+    one.cast_for(Job::Fail, Duration::from_millis(50)).await?;
+    two.cast(Job::Fail).await?;
+    two.call(Job::Ask, Duration::from_secs(5)).await?;
+
+    println!("top: {}", system.actor(top.id()).as_ref().map_or_else(String::new, describe));
+    print_tree(&system, &top.which_children().await, 2);
+    one.call(Job::Ask, Duration::from_secs(5)).await?;
+    let metrics = system.metrics();
+    println!("{} live, {} restart, {} expired", metrics.live, metrics.restarts, metrics.dead_letters.expired);
     top.shutdown().await;
     Ok(())
 }

@@ -121,12 +121,9 @@ impl Actor for Eventful {
         Ok(())
     }
     async fn handle_info(&mut self, info: Info, cx: &mut Context<Self>) -> Result<(), ExitReason> {
-        match info {
-            Info::Timeout => {
-                cx.set_idle_timeout(None);
-                self.0.kill();
-            }
-            _ => {}
+        if let Info::Timeout = info {
+            cx.set_idle_timeout(None);
+            self.0.kill();
         }
         Ok(())
     }
