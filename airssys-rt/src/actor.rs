@@ -392,6 +392,11 @@ impl<A: Actor> Context<A> {
             Info::Exit(Exit { linked: true, from: Some(from), .. }) => self.cell.remove_link(*from),
             Info::Exit(_) | Info::Timeout | Info::Continue => true,
         };
-        wanted.then_some(info)
+        if !wanted {
+            return None;
+        }
+        // Here, because whoever borrows it beside an `.await` keeps it twice.
+        self.stir(|| Input::of(&info));
+        Some(info)
     }
 }

@@ -105,10 +105,7 @@ fn live<A: Actor>(mut actor: A, mut cx: Context<A>) -> impl Future<Output = Exit
                     None => Ok(()),
                 },
                 Next::Info(info) => match cx.take_info(*info) {
-                    Some(info) => {
-                        cx.stir(|| Input::of(&info));
-                        actor.handle_info(info, &mut cx).await
-                    }
+                    Some(info) => actor.handle_info(info, &mut cx).await,
                     None => Ok(()),
                 },
                 Next::Stop => break cx.cell().stopped_by(),
