@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::actor_ref::{ActorId, ActorRef};
-use crate::cell::{AnyCell, CellRef, Lent};
+use crate::cell::{self, AnyCell, CellRef, Cold, Lent};
 use crate::exit::ExitReason;
 use crate::link::{Down, Exit, MonitorRef, Monitors, Tell, Watcher};
 use crate::observe::{Input, Reporter, Trace};
 use crate::stash::{Early, Front};
-use crate::system::System;
+use crate::system::{SpawnOptions, System};
 use crate::timer::{self, Clockwork, Ring, TimerRef};
 
 /// State with a mailbox, which handles one message at a time.
@@ -30,6 +30,14 @@ use crate::timer::{self, Clockwork, Ring, TimerRef};
 pub trait Actor: Sized + Send + 'static {
     /// What it understands. Usually an enum; a request carries a [`Reply`](crate::Reply).
     type Msg: Send + 'static;
+
+    /// Whether callers may run it on their own stacks, once it has proven to be quick. True, unless set.
+    ///
+    /// A [`call`](ActorRef::call) then costs no change of tasks. The actor cannot tell, except by what belongs to the
+    /// thread or to the tokio task that polls it, which are its caller's: `tokio::task_local!`, `tokio::task::id`,
+    /// thread-locals. What it computes without an `.await`, the caller cannot time out. Set it to false where either
+    /// matters, as for code that is not trusted to be quick.
+    const RUNS_ON_CALLERS: bool = true;
 
     /// Prepares the actor, before its first message. Its supervisor waits for it before it starts the next child.
     ///
@@ -102,7 +110,6 @@ pub enum Info {
 /// Timers, monitors and links belong to the incarnation: when it ends, so do they.
 pub struct Context<A: Actor> {
     cell: Lent<A::Msg>,
-    system: System,
     /// What most actors never have.
     own: Option<Box<Own<A::Msg>>>,
 }
@@ -127,14 +134,14 @@ impl<A: Actor> Drop for Context<A> {
     fn drop(&mut self) {
         self.trace_done();
         if let Some(own) = &mut self.own {
-            own.timers.end(self.system.timers());
+            own.timers.end(self.cell.home().timers());
         }
     }
 }
 
 impl<A: Actor> Context<A> {
-    pub(crate) fn new(cell: Lent<A::Msg>, system: System) -> Self {
-        Self { cell, system, own: None }
+    pub(crate) fn new(cell: Lent<A::Msg>) -> Self {
+        Self { cell, own: None }
     }
 
     pub(crate) fn cell(&self) -> &CellRef<A::Msg> {
@@ -159,7 +166,7 @@ impl<A: Actor> Context<A> {
 
     /// The system that this actor runs in.
     pub fn system(&self) -> &System {
-        &self.system
+        self.cell.home_system()
     }
 
     /// Asks for one [`Info::Down`] when `target` ends; at once, with [`ExitReason::NoProc`], where it is dead.
@@ -187,7 +194,9 @@ impl<A: Actor> Context<A> {
     /// they stay so.
     ///
     /// The signal ends an actor that does not [trap exits](Self::trap_exit), unless the reason is
-    /// [`Normal`](ExitReason::Normal). A dead `other` sends it at once, with [`NoProc`](ExitReason::NoProc).
+    /// [`Normal`](ExitReason::Normal). A dead `other` sends it at once, with [`NoProc`](ExitReason::NoProc). Where the
+    /// mailbox of `other` outlives it, the link is with the incarnation that runs or comes next. To itself, an actor
+    /// need not be linked.
     pub fn link<M: Send + 'static>(&mut self, other: &ActorRef<M>) {
         if other.id() == self.id() {
             return;
@@ -199,8 +208,30 @@ impl<A: Actor> Context<A> {
         }
     }
 
-    /// Takes a link back. No exit signal comes over it any more, even where `other` has ended already and the signal
-    /// waits as a message. One that has ended this actor has ended it.
+    /// Starts an actor that is linked to this one from the beginning: OTP's `spawn_link`. However early it ends, the
+    /// exit signal comes, with its own reason.
+    pub fn spawn_link<B: Actor>(&mut self, actor: B) -> ActorRef<B::Msg> {
+        self.spawn_link_with(SpawnOptions::default(), actor)
+    }
+
+    /// [`spawn_link`](Self::spawn_link), with a choice of mailbox or a name.
+    pub fn spawn_link_with<B: Actor>(&mut self, options: SpawnOptions, actor: B) -> ActorRef<B::Msg> {
+        let path = options.name.map(Arc::from);
+        let child = cell::spawn_by(
+            self.system(),
+            options.mailbox.bounds(),
+            |_| Some(Cold::linked(path, None, &self.cell)),
+            |child| {
+                // Before its first turn; this one cannot end before that either.
+                self.cell.add_link(child.cell());
+                actor
+            },
+        );
+        ActorRef::new(child)
+    }
+
+    /// Takes a link back, whoever of the two made it. No exit signal comes over it any more, even where `other` has
+    /// ended already and the signal waits as a message (what OTP's manual does with a `receive` after `unlink`).
     pub fn unlink<M: Send + 'static>(&mut self, other: &ActorRef<M>) {
         self.cell.remove_link(other.id());
         other.cell().remove_link(self.id());
@@ -267,13 +298,13 @@ impl<A: Actor> Context<A> {
     /// Disarms a timer. True means that its message does not come any more, even where it was due already; false
     /// that there was nothing to disarm: it has been handled or cancelled, or belonged to an earlier incarnation.
     pub fn cancel(&mut self, timer: TimerRef) -> bool {
-        self.own.as_mut().is_some_and(|own| own.timers.cancel(self.system.timers(), timer))
+        self.own.as_mut().is_some_and(|own| own.timers.cancel(self.cell.home().timers(), timer))
     }
 
     /// How long it takes until a timer is due: zero where it is and waits for its turn, `None` where
     /// [`cancel`](Self::cancel) would find nothing. Of an interval, the time until its next message.
     pub fn read_timer(&self, timer: TimerRef) -> Option<Duration> {
-        self.own.as_ref()?.timers.read(self.system.timers(), timer)
+        self.own.as_ref()?.timers.read(self.cell.home().timers(), timer)
     }
 
     /// Asks for one [`Info::Timeout`] whenever this actor has waited for `limit` and no message came: what a
@@ -297,7 +328,8 @@ impl<A: Actor> Context<A> {
 
     pub(crate) fn take_timer(&mut self, timer: TimerRef) -> Option<Ring<A::Msg>> {
         let own = self.own.as_mut()?;
-        let ring = own.timers.take(Clockwork { timers: self.system.timers(), cell: &self.cell }, timer)?;
+        let ring =
+            own.timers.take(Clockwork { timers: self.cell.home().timers(), cell: &self.cell }, timer)?;
         if let Some(front) = &mut own.front {
             front.due = Some(timer);
         }
@@ -319,6 +351,16 @@ impl<A: Actor> Context<A> {
         self.own.as_mut()?.front.as_mut()?.take()
     }
 
+    /// Takes a message that overtakes all others; nothing comes before what the actor itself has put off.
+    pub(crate) fn take_urgent(&mut self) -> Option<A::Msg> {
+        if let Some(front) = self.own.as_mut().and_then(|own| own.front.as_mut())
+            && !front.give_way()
+        {
+            return None;
+        }
+        self.cell.pop_urgent()
+    }
+
     pub(crate) fn reporter(&self) -> Reporter {
         self.cell.told_by()
     }
@@ -333,7 +375,7 @@ impl<A: Actor> Context<A> {
     /// at the actor's end.
     #[cfg(feature = "testing")]
     pub(crate) fn lend<B: Actor<Msg = A::Msg>>(&mut self) -> Context<B> {
-        Context { cell: self.cell.again(), system: self.system.clone(), own: self.own.take() }
+        Context { cell: self.cell.again(), own: self.own.take() }
     }
 
     #[cfg(feature = "testing")]
@@ -376,12 +418,12 @@ impl<A: Actor> Context<A> {
         if let Some(own) = &mut self.own
             && own.timers.wants_rest()
         {
-            own.timers.rest(Clockwork { timers: self.system.timers(), cell: &self.cell });
+            own.timers.rest(Clockwork { timers: self.cell.home().timers(), cell: &self.cell });
         }
     }
 
     fn timing(&mut self) -> (&mut Own<A::Msg>, Clockwork<'_>) {
-        let clockwork = Clockwork { timers: self.system.timers(), cell: &self.cell };
+        let clockwork = Clockwork { timers: self.cell.home().timers(), cell: &self.cell };
         (self.own.get_or_insert_with(Box::default), clockwork)
     }
 
@@ -389,14 +431,18 @@ impl<A: Actor> Context<A> {
     pub(crate) fn take_info(&mut self, info: Info) -> Option<Info> {
         let wanted = match &info {
             Info::Down(down) => self.own.as_mut().is_some_and(|own| own.monitors.take(down.monitor)),
-            Info::Exit(Exit { linked: true, from: Some(from), .. }) => self.cell.remove_link(*from),
-            Info::Exit(_) | Info::Timeout | Info::Continue => true,
+            Info::Exit(exit) => self.cell.take_exit(exit),
+            Info::Timeout | Info::Continue => true,
         };
+<<<<<<< HEAD
         if !wanted {
             return None;
         }
         // Here, because whoever borrows it beside an `.await` keeps it twice.
         self.stir(|| Input::of(&info));
         Some(info)
+=======
+        wanted.then_some(info)
+>>>>>>> main
     }
 }

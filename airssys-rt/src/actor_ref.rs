@@ -81,7 +81,7 @@ impl<M: Send + 'static> ActorRef<M> {
     /// Sends a message, and waits for room where the mailbox is full.
     ///
     /// Messages of one sender arrive in the order in which they were sent; waiting senders get room in the order
-    /// in which they began to wait.
+    /// in which they began to wait. An actor that waits for room in its own mailbox waits for itself, for ever.
     ///
     /// # Errors
     ///
@@ -126,7 +126,8 @@ impl<M: Send + 'static> ActorRef<M> {
 
     /// Sends a message that overtakes all that wait, in the order of those sent in this way.
     ///
-    /// It needs no room: meant for the few messages that must get through to an actor that has too much to do.
+    /// It needs no room: meant for the few messages that must get through to an actor that has too much to do. Only
+    /// what the actor has [put off](crate::Context::continue_next) comes before it.
     ///
     /// # Errors
     ///
@@ -138,9 +139,13 @@ impl<M: Send + 'static> ActorRef<M> {
     /// Sends a request made around a [`Reply`] and waits for the answer.
     ///
     /// `timeout` covers all of it: waiting for room, for its turn and for the answer. A call that an actor makes
-    /// while it handles a call does not wait longer than the one who called it.
+    /// while it handles a call does not wait longer than the one who called it. That holds for the message in hand: a
+    /// request that was stashed and is handled later has no deadline any more. Without time the request is sent all
+    /// the same, as in OTP.
     ///
-    /// An actor that rests and has proven to be quick may handle the request on the stack of the caller.
+    /// An actor that rests and has proven to be quick may handle the request on the stack of the caller; see
+    /// [`RUNS_ON_CALLERS`](crate::Actor::RUNS_ON_CALLERS). One that calls itself, or calls back whoever waits for it,
+    /// gets no answer before its timeout.
     ///
     /// # Errors
     ///
@@ -176,7 +181,8 @@ impl<M: Send + 'static> ActorRef<M> {
     /// Tells the actor to stop after the message in hand: OTP's `gen_server:stop`. It says good-bye in
     /// [`terminate`](crate::Actor::terminate), with this reason. What waits in its mailbox becomes dead letters.
     ///
-    /// Where it stops already, the first reason stands.
+    /// Where it stops already, the first reason stands. One that starts still stops after its `init`. Like all that
+    /// ends an actor, it is nothing to a mailbox on which none runs.
     pub fn stop(&self, reason: ExitReason) {
         self.cell.stop(reason);
     }
@@ -184,12 +190,15 @@ impl<M: Send + 'static> ActorRef<M> {
     /// Sends an exit signal: OTP's `exit/2`.
     ///
     /// An actor that [traps exits](crate::Context::trap_exit) gets [`Info::Exit`](crate::Info::Exit). Another one
-    /// ends at its next `.await` with this reason, without `terminate`; [`ExitReason::Normal`] does nothing to it.
+    /// ends at its next `.await` with this reason, without `terminate`; [`ExitReason::Normal`] does nothing to it,
+    /// unless it sends that to itself. [`ExitReason::Killed`] can be trapped like any other: what cannot is
+    /// [`kill`](Self::kill).
     pub fn exit(&self, reason: ExitReason) {
         self.cell.exit_signal(cell::current(), &reason, false);
     }
 
-    /// Ends the actor at its next `.await` with [`ExitReason::Killed`], without `terminate`, whatever it traps.
+    /// Ends the actor at its next `.await` with [`ExitReason::Killed`], without `terminate`, whatever it traps. Those
+    /// that are linked to it get an exit signal with that reason, which they may trap.
     pub fn kill(&self) {
         self.cell.kill();
     }
@@ -224,7 +233,7 @@ impl<M: Send + 'static> ActorRef<M> {
         self.cell.door() == Door::Open
     }
 
-    /// The number of messages that wait for their turn.
+    /// The number of messages that wait for their turn, urgent ones apart.
     pub fn depth(&self) -> usize {
         self.cell.depth()
     }

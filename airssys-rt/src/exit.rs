@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Why an actor, or a supervisor, ended.
@@ -16,6 +17,8 @@ pub enum ExitReason {
     Normal,
     /// Its supervisor stopped it.
     Shutdown,
+    /// It was shut down for this cause, or did so itself. Orderly, as OTP's `{shutdown, Term}` is.
+    ShutdownFor(Arc<str>),
     /// A supervisor stopped because its children failed more often than its intensity allows.
     /// Orderly, as OTP's `shutdown` is: what follows is for the parent's restart type to say.
     GaveUp,
@@ -32,9 +35,9 @@ pub enum ExitReason {
 impl ExitReason {
     /// Whether a [`Transient`](crate::Restart::Transient) actor is restarted after it.
     ///
-    /// As in OTP, only a normal end and a shutdown are orderly.
+    /// As in OTP, only a normal end and a shutdown, for whatever cause, are orderly.
     pub fn is_abnormal(&self) -> bool {
-        !matches!(self, Self::Normal | Self::Shutdown | Self::GaveUp)
+        !matches!(self, Self::Normal | Self::Shutdown | Self::ShutdownFor(_) | Self::GaveUp)
     }
 
     /// The error, where one was the reason. Its `source()` leads to the causes.
@@ -47,12 +50,33 @@ impl ExitReason {
 
     /// Makes a reason of what `catch_unwind` caught.
     pub(crate) fn from_panic(payload: Box<dyn Any + Send>) -> Self {
-        let message = match payload.downcast::<String>() {
-            Ok(message) => Arc::from(*message),
-            Err(payload) => Arc::from(*payload.downcast::<&'static str>().unwrap_or(Box::new("no message"))),
+        let message = match payload.downcast_ref::<String>() {
+            Some(message) => message,
+            None => payload.downcast_ref::<&'static str>().copied().unwrap_or("no message"),
         };
+        let message = Arc::from(message);
+        drop_payload(payload);
         Self::Panic(message)
     }
+}
+
+/// Runs code that may be anybody's: an observer's, a waker's, or that of a value which is dropped here. Should it panic,
+/// then that is all that ends; the panic hook has printed what there is to say.
+pub(crate) fn quietly<T>(code: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(code)).map_err(drop_payload).ok()
+}
+
+/// How often in a row what somebody panicked with may panic where it is dropped. Then it is leaked.
+const PANICS_IN_A_ROW: usize = 8;
+
+fn drop_payload(mut payload: Box<dyn Any + Send>) {
+    for _ in 0..PANICS_IN_A_ROW {
+        match catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            Ok(()) => return,
+            Err(again) => payload = again,
+        }
+    }
+    std::mem::forget(payload);
 }
 
 impl fmt::Display for ExitReason {
@@ -60,6 +84,7 @@ impl fmt::Display for ExitReason {
         match self {
             Self::Normal => f.write_str("normal"),
             Self::Shutdown => f.write_str("shutdown"),
+            Self::ShutdownFor(cause) => write!(f, "shutdown: {cause}"),
             Self::GaveUp => f.write_str("restart intensity reached"),
             Self::Killed => f.write_str("killed"),
             Self::NoProc => f.write_str("no such actor"),
@@ -85,6 +110,7 @@ mod tests {
         let abnormal = |reason: ExitReason| reason.is_abnormal();
         assert!(!abnormal(ExitReason::Normal));
         assert!(!abnormal(ExitReason::Shutdown));
+        assert!(!abnormal(ExitReason::ShutdownFor("upgrade".into())));
         assert!(!abnormal(ExitReason::GaveUp));
         assert!(abnormal(ExitReason::Killed));
         assert!(abnormal(ExitReason::NoProc));
@@ -98,6 +124,21 @@ mod tests {
         assert_eq!(said(catch_unwind(|| panic!("boom")).unwrap_err()), "panicked: boom");
         assert_eq!(said(catch_unwind(|| panic!("boom {}", 2)).unwrap_err()), "panicked: boom 2");
         assert_eq!(said(Box::new(7_u8)), "panicked: no message");
+    }
+
+    #[test]
+    fn a_payload_may_panic_when_it_is_dropped() {
+        struct Bomb(u32);
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                if self.0 > 0 {
+                    std::panic::panic_any(Self(self.0 - 1));
+                }
+            }
+        }
+        let payload = catch_unwind(|| std::panic::panic_any(Bomb(2))).unwrap_err();
+        assert_eq!(ExitReason::from_panic(payload).to_string(), "panicked: no message");
+        assert!(quietly(|| std::panic::panic_any(Bomb(2))).is_none());
     }
 
     #[test]

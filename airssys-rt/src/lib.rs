@@ -31,8 +31,11 @@
 //!
 //! * [`Actor`]: state that handles one message at a time; [`Context`] is its view of its surroundings.
 //! * [`ActorRef`]: where to send messages: [`cast`](ActorRef::cast), or [`call`](ActorRef::call) with a [`Reply`].
-//! * [`Mailbox`]: a bounded queue of messages, which may outlive the actor that reads it.
+//! * [`Mailbox`]: a bounded queue of messages, which may outlive the actor that reads it. [`Overflow`]: what it does
+//!   with more.
 //! * [`ExitReason`]: why an actor ended. Every end has one; a panic is one too.
+//! * [`Context::link`]: two actors that end together; [`Context::trap_exit`] makes an [`Exit`] message of it.
+//!   [`Context::monitor`]: one that is told when another ends, with a [`Down`].
 //! * [`Stash`]: messages that an actor puts aside for later.
 //! * [`statem`]: state machines, which postpone what they cannot handle yet.
 //! * [`Supervisor`]: starts its [`ChildSpec`]s in order, restarts them by its [`Strategy`], stops them in reverse.
@@ -122,7 +125,11 @@ pub use task::Task;
 pub use timer::TimerRef;
 pub use topic::{Pattern, Subject, SubjectError, SubscribeError, Subscription, TopicStats, Topics};
 
-/// The code of this page is compiled as documentation is.
+/// The code of these pages is compiled as documentation is.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/coming-from.md")]
 struct ComingFrom;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

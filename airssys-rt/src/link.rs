@@ -1,6 +1,6 @@
 //! Who is told when an actor ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::oneshot;
@@ -42,6 +42,48 @@ pub struct Exit {
     pub reason: ExitReason,
     /// Whether it came over a link, which is used up.
     pub linked: bool,
+    /// Which of those that wait in the mailbox it is.
+    pub(crate) number: u64,
+}
+
+/// The exit signals that wait as messages for an incarnation. What is not among them is not wanted any more.
+#[derive(Default)]
+pub(crate) struct Exits {
+    /// Those over a link by where they come from, the others as from nobody.
+    waiting: BTreeSet<(Option<ActorId>, u64)>,
+    next: u64,
+}
+
+impl Exits {
+    /// Makes the next one, to be queued.
+    pub(crate) fn make(&mut self, from: Option<ActorId>, reason: &ExitReason, linked: bool) -> Exit {
+        let exit = Exit { from, reason: reason.clone(), linked, number: self.next };
+        self.next += 1;
+        self.waiting.insert(exit.key());
+        exit
+    }
+
+    /// Takes one out. False where it is not wanted.
+    pub(crate) fn take(&mut self, exit: &Exit) -> bool {
+        self.waiting.remove(&exit.key())
+    }
+
+    /// Nothing that came over a link from `other` is wanted any more.
+    pub(crate) fn flush(&mut self, other: ActorId) {
+        let flushed = (Some(other), 0)..=(Some(other), u64::MAX);
+        self.waiting.extract_if(flushed, |_| true).for_each(drop);
+    }
+
+    /// None is wanted any more. Their numbers are not used again.
+    pub(crate) fn clear(&mut self) {
+        self.waiting.clear();
+    }
+}
+
+impl Exit {
+    fn key(&self) -> (Option<ActorId>, u64) {
+        (self.from.filter(|_| self.linked), self.number)
+    }
 }
 
 /// What is done at an actor's end before anyone is told of it. It may take locks, but must not wait for the actor.

@@ -1,15 +1,25 @@
 //! The queue of messages before an actor: how long it may be, and how long it lives.
 
+use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
+<<<<<<< HEAD
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+=======
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU32, Ordering};
+>>>>>>> main
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::actor_ref::ActorRef;
+<<<<<<< HEAD
 use crate::cell::{CellRef, Cold, Deadline};
+=======
+use crate::cell::{CellRef, Cold, Mutex, MutexGuard, Own};
+>>>>>>> main
 
 /// How many messages a mailbox holds, and what it does with more.
 ///
@@ -42,7 +52,7 @@ impl MailboxOptions {
     /// which cannot keep up slows its senders down before memory runs out.
     pub const DEFAULT_CAPACITY: usize = 1024;
 
-    /// At most `capacity` messages, at least one and at most 2^32; those who send more wait.
+    /// At most `capacity` messages, at least one and at most 2^31; those who send more wait.
     pub const fn bounded(capacity: usize) -> Self {
         Self { capacity: Some(capacity), overflow: Overflow::Wait, ttl: None }
     }
@@ -71,13 +81,19 @@ impl MailboxOptions {
     }
 
     pub(crate) fn bounds(self) -> Option<Box<Bounds>> {
+<<<<<<< HEAD
         let capacity = self.capacity.or(self.ttl.map(|_| LARGEST_BOUND))?;
         Some(Box::new(Bounds::new(capacity.clamp(1, LARGEST_BOUND), self)))
+=======
+        let capacity =
+            self.capacity.map(|capacity| u32::try_from(capacity).unwrap_or(u32::MAX).clamp(1, LARGEST_BOUND));
+        capacity.map(|capacity| Box::new(Bounds::new(capacity, self.overflow)))
+>>>>>>> main
     }
 }
 
 /// More than fits into memory.
-const LARGEST_BOUND: usize = 1 << 32;
+const LARGEST_BOUND: u32 = 1 << 31;
 
 impl Default for MailboxOptions {
     fn default() -> Self {
@@ -89,11 +105,16 @@ impl Default for MailboxOptions {
 pub(crate) struct Bounds {
     /// The room that is left, and those who wait for some, in order.
     room: Semaphore,
+    /// Who takes, where that is not the reader alone; and what senders had to take out on their way to the oldest
+    /// message, which comes before all that is queued.
+    reader: Option<Box<Mutex<VecDeque<Own>>>>,
+    capacity: u32,
     /// Room that the reader has made and not given out yet: senders and reader share no line per message.
-    made: AtomicUsize,
+    made: AtomicU32,
     /// How much room is given out at a time.
-    batch: usize,
+    batch: u8,
     overflow: Overflow,
+<<<<<<< HEAD
     ttl: Option<Duration>,
     /// Who takes, where that is not the reader alone.
     reader: Mutex<()>,
@@ -108,6 +129,19 @@ impl Bounds {
             overflow: options.overflow,
             ttl: options.ttl,
             reader: Mutex::new(()),
+=======
+}
+
+impl Bounds {
+    fn new(capacity: u32, overflow: Overflow) -> Self {
+        Self {
+            room: Semaphore::new(capacity as usize),
+            reader: (overflow == Overflow::DropOldest).then(Box::default),
+            capacity,
+            made: AtomicU32::new(0),
+            batch: (capacity / 8).clamp(1, 64) as u8,
+            overflow,
+>>>>>>> main
         }
     }
 
@@ -115,11 +149,18 @@ impl Bounds {
         self.overflow
     }
 
+<<<<<<< HEAD
     /// When a message that is queued now, and is of no use after `own`, expires.
     #[inline]
     pub(crate) fn expiry(&self, own: Option<Deadline>) -> Option<Deadline> {
         let Some(ttl) = self.ttl else { return own };
         own.into_iter().chain(Deadline::after(ttl)).min()
+=======
+    /// The number of messages that wait, or are about to be queued.
+    pub(crate) fn depth(&self) -> usize {
+        let free = self.room.available_permits() + self.made.load(Ordering::Relaxed) as usize;
+        (self.capacity as usize).saturating_sub(free)
+>>>>>>> main
     }
 
     /// Takes room for one message, if there is some and nobody waits for it.
@@ -136,7 +177,7 @@ impl Bounds {
     pub(crate) fn taken(&self) {
         let made = self.made.load(Ordering::Relaxed) + 1;
         self.made.store(made, Ordering::Relaxed);
-        if made >= self.batch {
+        if made >= u32::from(self.batch) {
             self.settle();
         }
     }
@@ -146,7 +187,7 @@ impl Bounds {
         let made = self.made.load(Ordering::Relaxed);
         if made > 0 {
             self.made.store(0, Ordering::Relaxed);
-            self.room.add_permits(made);
+            self.room.add_permits(made as usize);
         }
     }
 
@@ -155,10 +196,9 @@ impl Bounds {
         self.room.close();
     }
 
-    /// Has to be held by who takes messages.
-    pub(crate) fn reader(&self) -> Option<MutexGuard<'_, ()>> {
-        (self.overflow == Overflow::DropOldest)
-            .then(|| self.reader.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Has to be held by whoever takes out of the queue, or accounts for it.
+    pub(crate) fn reader(&self) -> Option<MutexGuard<'_, VecDeque<Own>>> {
+        self.reader.as_ref().map(|reader| reader.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

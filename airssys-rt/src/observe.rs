@@ -1,6 +1,5 @@
 //! What happens to actors, told to whoever wants to know. Nothing here decides anything.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::actor::Info;
 use crate::actor_ref::ActorId;
+<<<<<<< HEAD
 use crate::cell::AnyCell;
 use crate::counters::{Count, Counters};
 use crate::exit::ExitReason;
@@ -29,6 +29,9 @@ pub(crate) mod log {
         None
     }
 }
+=======
+use crate::exit::{ExitReason, quietly};
+>>>>>>> main
 
 /// Is told of each event in the life of the actors and supervisors of a system.
 ///
@@ -80,7 +83,11 @@ pub enum EventKind {
     },
     /// The supervisor reached its restart intensity; it stops its children, then itself.
     GaveUp,
+<<<<<<< HEAD
     /// Messages to it that nobody will handle.
+=======
+    /// Messages that nobody will handle: its mailbox closed with them in it, or had no room.
+>>>>>>> main
     DeadLetters {
         /// How many.
         count: usize,
@@ -223,6 +230,7 @@ impl Reporter {
         }
         let path = self.path.clone().unwrap_or_else(|| self.id.to_string().into());
         let event = Event { path, id: self.id, kind };
+<<<<<<< HEAD
         // Observers are guests in the actor's task. The panic hook has printed what there is to say.
         drop(catch_unwind(AssertUnwindSafe(|| log::write(&event))));
         if let Some(observer) = &self.observer {
@@ -238,5 +246,9 @@ impl Reporter {
             EventKind::DeadLetters { count, cause } => counters.add(Count::of(*cause), *count as u64),
             _ => {}
         }
+=======
+        // An observer is a guest in the actor's task.
+        quietly(|| observer.event(&event));
+>>>>>>> main
     }
 }

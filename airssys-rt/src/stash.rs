@@ -3,11 +3,15 @@
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::actor::{Actor, Context};
+<<<<<<< HEAD
 use crate::exit::ExitReason;
 use crate::observe::{DeadLetterCause, EventKind, Reporter};
+=======
+use crate::exit::{ExitReason, quietly};
+use crate::observe::{EventKind, Reporter};
+>>>>>>> main
 use crate::timer::TimerRef;
 
 /// Messages that an actor cannot handle yet, and keeps for later.
@@ -228,6 +232,12 @@ impl<M> Front<M> {
         Some(Early::Message(message))
     }
 
+    /// Whether a message may overtake all that is here. It is not one of them then.
+    pub(crate) fn give_way(&mut self) -> bool {
+        (self.in_hand, self.due) = (None, None);
+        !self.continues
+    }
+
     /// The number under which the message in hand is stashed.
     fn arrival(&mut self) -> u64 {
         self.in_hand.unwrap_or_else(|| {
@@ -243,7 +253,7 @@ impl<M> Drop for Front<M> {
         bury(&self.reporter, self.messages.len());
         let messages = std::mem::take(&mut self.messages);
         // Their code may panic, and the news of the actor's end must go out.
-        drop(catch_unwind(AssertUnwindSafe(|| drop(messages))));
+        quietly(|| drop(messages));
     }
 }
 

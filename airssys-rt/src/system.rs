@@ -7,8 +7,12 @@ use tokio::runtime::Handle;
 
 use crate::actor::Actor;
 use crate::actor_ref::{ActorId, ActorRef};
+<<<<<<< HEAD
 use crate::cell::{self, Cold, Runnable};
 use crate::counters::Counters;
+=======
+use crate::cell::{self, Cold, Loan, Runnable};
+>>>>>>> main
 use crate::group::Groups;
 use crate::mailbox::{Mailbox, MailboxInUse, MailboxOptions};
 use crate::observe::{self, Observer, Reporter};
@@ -29,6 +33,8 @@ pub struct System {
 
 /// A system, as its cells see it.
 pub(crate) struct Inner {
+    /// The system itself, for contexts to lend out.
+    loan: Loan<System>,
     scheduler: Arc<Scheduler>,
     timers: Owner,
     runtime: Handle,
@@ -36,13 +42,18 @@ pub(crate) struct Inner {
     names: Arc<Names>,
     groups: Arc<Groups>,
     blocking: Arc<Blocking>,
+<<<<<<< HEAD
     counters: Arc<Counters>,
+=======
+    quick: Duration,
+>>>>>>> main
 }
 
 /// Builds a [`System`].
 pub struct SystemBuilder {
     observer: Option<Arc<dyn Observer>>,
     blocking_limit: Option<usize>,
+<<<<<<< HEAD
     watchdog: Option<Duration>,
 }
 
@@ -50,6 +61,9 @@ impl Default for SystemBuilder {
     fn default() -> Self {
         Self { observer: None, blocking_limit: None, watchdog: Some(scheduler::DEFAULT_LIMIT) }
     }
+=======
+    quick: Option<Duration>,
+>>>>>>> main
 }
 
 /// How an actor outside of a supervision tree is started.
@@ -146,12 +160,21 @@ impl System {
 }
 
 impl Inner {
+    pub(crate) fn loan(&self) -> &Loan<System> {
+        &self.loan
+    }
+
     pub(crate) fn enqueue(&self, runnable: Runnable) {
         self.scheduler.enqueue(runnable);
     }
 
     pub(crate) fn scheduler(&self) -> &Scheduler {
         &self.scheduler
+    }
+
+    /// How long a turn takes at most, for each message in it, that counts as quick.
+    pub(crate) fn quick(&self) -> Duration {
+        self.quick
     }
 
     pub(crate) fn observer(&self) -> Option<&Arc<dyn Observer>> {
@@ -173,7 +196,7 @@ impl Inner {
 
     /// Whether this code runs on the runtime of the system.
     pub(crate) fn runs_here(&self) -> bool {
-        Handle::try_current().is_ok_and(|here| here.id() == self.runtime.id())
+        self.scheduler.is_at_home() || Handle::try_current().is_ok_and(|here| here.id() == self.runtime.id())
     }
 }
 
@@ -197,6 +220,7 @@ impl SystemBuilder {
         self
     }
 
+<<<<<<< HEAD
     /// Sets how long a turn of an actor may last before the watchdog reports the actor as
     /// [`Blocked`](crate::EventKind::Blocked): at least a millisecond, 100 unless set; `None` does without a watchdog.
     ///
@@ -210,6 +234,12 @@ impl SystemBuilder {
     /// always been quick.
     pub fn watchdog(mut self, limit: Option<Duration>) -> Self {
         self.watchdog = limit;
+=======
+    /// Sets how quickly an actor has to handle a message, many times in a row, for its callers to
+    /// [run it on their own stacks](Actor::RUNS_ON_CALLERS); two microseconds, unless set. With zero, no caller does.
+    pub fn quick(mut self, limit: Duration) -> Self {
+        self.quick = Some(limit);
+>>>>>>> main
         self
     }
 
@@ -220,10 +250,16 @@ impl SystemBuilder {
     /// Outside of a tokio runtime.
     pub fn build(self) -> System {
         let runtime = Handle::current();
+<<<<<<< HEAD
         let workers = runtime.metrics().num_workers();
         let scheduler = Scheduler::start(&runtime, self.watchdog);
         System {
+=======
+        let scheduler = Scheduler::start(&runtime);
+        let system = System {
+>>>>>>> main
             inner: Arc::new(Inner {
+                loan: Loan::new(),
                 scheduler,
                 timers: Owner::new(runtime.clone()),
                 runtime,
@@ -231,8 +267,14 @@ impl SystemBuilder {
                 names: Arc::new(Names::new()),
                 groups: Arc::new(Groups::new()),
                 blocking: Blocking::new(self.blocking_limit),
+<<<<<<< HEAD
                 counters: Arc::new(Counters::new(workers)),
+=======
+                quick: self.quick.unwrap_or(cell::QUICK),
+>>>>>>> main
             }),
-        }
+        };
+        cell::lend_system(&system);
+        system
     }
 }

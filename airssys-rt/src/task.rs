@@ -39,7 +39,9 @@ pub(crate) use blocking::Blocking;
 pub use blocking::{BlockingError, BlockingStats};
 pub use map::{Map, map};
 
+use crate::actor::{Actor, Context};
 use crate::actor_ref::{ActorId, ActorRef};
+use crate::cell::AnyCell;
 use crate::exit::ExitReason;
 use crate::supervisor::{ChildSpec, Restart, Shutdown};
 use crate::system::System;
@@ -50,11 +52,13 @@ use crate::system::System;
 /// resolves to the result, or to why there is none, when the actor has ended.
 ///
 /// Dropped, it takes its work with it: what nobody waits for any more is killed at its next `.await`. Who wants it to
-/// go on calls [`detach`](Self::detach). It is linked to nobody else: neither does its end touch the actor that
-/// started it (Elixir's `async_nolink`).
+/// go on calls [`detach`](Self::detach). That of a [`System`] is linked to nobody: its end touches nobody who does not
+/// ask (Elixir's `async_nolink`). That of a [`Context`] is linked to the actor.
 #[must_use = "dropped, it is killed; `detach` lets it run"]
 pub struct Task<T> {
     actor: ActorRef<Infallible>,
+    /// The actor that it is linked to.
+    owner: Option<AnyCell>,
     is_detached: bool,
     outcome: oneshot::Receiver<Result<T, ExitReason>>,
 }
@@ -62,7 +66,43 @@ pub struct Task<T> {
 impl System {
     /// Starts a task.
     pub fn task<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Task<T> {
-        job::start(self, work)
+        job::start(self, None, work)
+    }
+}
+
+impl<A: Actor> Context<A> {
+    /// Starts a task that is [linked](Self::link) to this actor: Elixir's `Task.async`. A panic of the one is the end
+    /// of the other.
+    ///
+    /// A handler that waits for it keeps this actor from other messages. Stopping or dropping the task takes the link
+    /// back first, so that does not end this actor; detached, it stays linked. An actor that traps exits gets an
+    /// [`Info::Exit`](crate::Info::Exit) when the task ends, with `Normal` after a result.
+    ///
+    /// ```
+    /// # use airssys_rt::{Actor, Context, ExitReason, Reply, System};
+    /// struct Summer;
+    ///
+    /// impl Actor for Summer {
+    ///     type Msg = (Vec<u64>, Reply<u64>);
+    ///
+    ///     async fn handle(&mut self, (numbers, reply): Self::Msg, cx: &mut Context<Self>) -> Result<(), ExitReason> {
+    ///         let (left, right) = numbers.split_at(numbers.len() / 2);
+    ///         let (left, right) = (left.to_vec(), right.to_vec());
+    ///         let left = cx.task(async move { left.iter().sum::<u64>() });
+    ///         reply.send(right.iter().sum::<u64>() + left.await?);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let summer = System::new().spawn(Summer);
+    /// let sum = summer.call(|reply| (vec![1, 2, 3], reply), std::time::Duration::from_secs(1)).await;
+    /// assert_eq!(sum, Ok(6));
+    /// # }
+    /// ```
+    pub fn task<T: Send + 'static>(&mut self, work: impl Future<Output = T> + Send + 'static) -> Task<T> {
+        job::start(self.system(), Some(self.cell()), work)
     }
 }
 
@@ -123,6 +163,7 @@ impl<T> Task<T> {
     ///
     /// Dropping the future kills the task.
     pub async fn shutdown(mut self, how: Shutdown) -> Option<Result<T, ExitReason>> {
+        self.unlink();
         match how {
             Shutdown::BrutalKill => self.actor.kill(),
             Shutdown::Timeout(_) | Shutdown::Infinity => self.actor.stop(ExitReason::Shutdown),
@@ -137,6 +178,14 @@ impl<T> Task<T> {
     pub fn detach(mut self) -> ActorRef<Infallible> {
         self.is_detached = true;
         self.actor.clone()
+    }
+
+    /// Its owner has had enough of it; that is no reason for the owner to end.
+    fn unlink(&mut self) {
+        if let Some(owner) = self.owner.take() {
+            owner.remove_link(self.id());
+            self.actor.cell().remove_link(owner.id());
+        }
     }
 }
 
@@ -155,7 +204,8 @@ impl<T> Future for Task<T> {
 
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
-        if !self.is_detached {
+        if !self.is_detached && self.actor.is_alive() {
+            self.unlink();
             self.actor.kill();
         }
     }

@@ -8,12 +8,12 @@ mod trie;
 use std::cmp::Ordering as Order;
 use std::error::Error;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 pub use subject::{Pattern, Subject, SubjectError};
 
+use crate::exit::quietly;
 use crate::fanout::Fanout;
 use crate::link::Hook;
 use crate::membership::{Member, Roll, Who};
@@ -185,13 +185,12 @@ impl<P: 'static> Topics<P> {
                 continue;
             }
             let mut one = Fanout::default();
-            let send = AssertUnwindSafe(|| (subscriber.deliver)(subject, payload, &mut one));
-            let panics = u64::from(catch_unwind(send).is_err());
+            let panics = u64::from(quietly(|| (subscriber.deliver)(subject, payload, &mut one)).is_none());
             subscriber.counts.add(&one, panics);
             fanout.add(&one);
             panicked += panics;
             // It may have ended meanwhile, and then this drops what the user gave.
-            drop(catch_unwind(AssertUnwindSafe(|| drop(subscriber))));
+            quietly(|| drop(subscriber));
         }
         self.inner.counts.add(&fanout, panicked);
         self.inner.published.fetch_add(1, Ordering::Relaxed);
@@ -221,7 +220,7 @@ impl<P: 'static> Topics<P> {
             let Some(inner) = inner.upgrade() else { return };
             for place in inner.roll.end(who) {
                 // It drops what the user gave: should that panic, the other subscriptions must end too.
-                drop(catch_unwind(AssertUnwindSafe(|| inner.remove(&place, false))));
+                quietly(|| inner.remove(&place, false));
             }
         })
     }

@@ -3,6 +3,7 @@
 mod bench;
 mod debian;
 mod guests;
+mod sound;
 mod test;
 mod tidy;
 
@@ -12,6 +13,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   test              everything that must hold: what CI runs
   tidy              the rules of CONTRIBUTING.md that a program can check
   guests [--check]  build the sample components; --check compares them with what is committed
+  models            explores the interleavings of the runtime's lock-free parts (loom)
+  sanitize          the runtime's tests under valgrind and the sanitizers, where they are installed
   bench NAME        measure, side by side with peers: logwatch, rt";
 
 fn main() -> ExitCode {
@@ -37,6 +40,8 @@ fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
         ["tidy"] => tidy::run(),
         ["guests"] => guests::build(false),
         ["guests", "--check"] => guests::build(true),
+        ["models"] => sound::models(3),
+        ["sanitize"] => sound::sanitize(),
         ["bench", ..] => bench::run(args.get(1..).unwrap_or_default()),
         _ => Err(USAGE.into()),
     }

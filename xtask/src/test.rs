@@ -2,9 +2,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "a tool of the project: it runs cargo")]
 
-use std::{env, error::Error, process::Command, time::Instant};
+use std::{env, error::Error, ffi::OsString, process::Command, time::Instant};
 
-use crate::{debian, guests, tidy};
+use crate::{debian, guests, sound, tidy};
 
 /// Runs every check, the quick ones first; the first that fails ends it.
 pub(crate) fn run() -> Result<(), Box<dyn Error>> {
@@ -17,13 +17,18 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     step("tests of the guests", || {
         cargo(&["test", "--locked", "--manifest-path", "guests/Cargo.toml"], &[])
     })?;
+    // Fewer interleavings than `cargo xtask models` explores.
+    step("models", || sound::models(2))?;
     step("documentation", || {
         cargo(&["doc", "--locked", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "--deny warnings")])
     })?;
     step("guests", guests_are_what_is_committed)
 }
 
-fn step(name: &str, run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> Result<(), Box<dyn Error>> {
+pub(crate) fn step(
+    name: &str,
+    run: impl FnOnce() -> Result<(), Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
     eprintln!("== {name}");
     let started = Instant::now();
     run().map_err(|error| format!("{name}: {error}"))?;
@@ -32,11 +37,15 @@ fn step(name: &str, run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> Result<
 }
 
 fn cargo(args: &[&str], variables: &[(&str, &str)]) -> Result<(), Box<dyn Error>> {
-    let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    succeed(Command::new(program).args(args).envs(variables.iter().copied()))
+    succeed(Command::new(program()).args(args).envs(variables.iter().copied()))
 }
 
-fn succeed(command: &mut Command) -> Result<(), Box<dyn Error>> {
+/// The cargo that runs this.
+pub(crate) fn program() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+pub(crate) fn succeed(command: &mut Command) -> Result<(), Box<dyn Error>> {
     let status = command.status()?;
     if status.success() { Ok(()) } else { Err(format!("{command:?} ended with {status}").into()) }
 }

@@ -2,20 +2,25 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::{AnyCell, Core};
 use super::state::LANE;
+use super::sync::Ordering;
 use super::{Door, Notify};
 use crate::actor_ref::ActorId;
+<<<<<<< HEAD
 use crate::exit::ExitReason;
 use crate::inspect::{ActorInfo, ActorState, LINKS_SHOWN};
 use crate::link::{Hook, MonitorRef, Tell, Until, Watcher};
 use crate::observe::{DeadLetterCause, EventKind, Reporter};
+=======
+use crate::exit::{ExitReason, quietly};
+use crate::link::{Exit, Exits, Hook, MonitorRef, Until, Watcher};
+use crate::observe::{EventKind, Reporter};
+>>>>>>> main
 use crate::system;
-use std::sync::atomic::Ordering;
 
 /// The rare part of a cell, under its lock.
 #[derive(Default)]
@@ -33,7 +38,10 @@ pub(crate) struct Cold {
     pub(super) watchers: Vec<Watcher>,
     /// What is done at an end before anyone is told.
     pub(super) hooks: Vec<(MonitorRef, Until, Hook)>,
+    /// Those with whom it shares its end.
     pub(super) links: BTreeMap<ActorId, AnyCell>,
+    /// The exit signals that it trapped and has not seen yet.
+    pub(super) exits: Exits,
     /// Why it is to end, where that is more than a bit in the state tells.
     pub(super) order: Option<ExitReason>,
     /// How the last incarnation ended, where that is more than a code tells.
@@ -56,13 +64,24 @@ pub(super) struct Legacy {
     pub(super) notify: Option<Notify>,
     /// Whether the mailbox stays.
     pub(super) retained: bool,
+    /// The order that the incarnation did not live to follow. What it drops is the user's: not under the lock.
+    order: Option<ExitReason>,
+    /// Exits that it has trapped and not looked at; the same goes for them.
+    exits: Exits,
 }
 
 impl Legacy {
     /// Tells those who watch, and those who are linked.
     pub(super) fn tell(self, id: ActorId, reason: &ExitReason) {
-        self.watchers.into_iter().for_each(|watcher| watcher.tell(id, reason));
-        self.links.into_values().for_each(|other| other.exit_signal(Some(id), reason, true));
+        // Wakers of anybody's run here. Should one panic, the others are told.
+        for watcher in self.watchers {
+            quietly(|| watcher.tell(id, reason));
+        }
+        for other in self.links.into_values() {
+            quietly(|| other.exit_signal(Some(id), reason, true));
+        }
+        quietly(|| drop(self.order));
+        quietly(|| drop(self.exits));
     }
 }
 
@@ -106,13 +125,25 @@ impl Cold {
         Box::new(Self { owners: 1, ..Self::default() })
     }
 
+    /// Of an actor that is linked from the beginning.
+    pub(crate) fn linked(path: Option<Arc<str>>, notify: Option<Notify>, other: &AnyCell) -> Box<Self> {
+        let links = BTreeMap::from([(other.id(), other.clone())]);
+        Box::new(Self { path, notify, links, ..Self::default() })
+    }
+
+    /// Whether this is a mailbox that outlives incarnations and has none.
+    pub(super) fn is_vacant(&self) -> bool {
+        self.owners > 0 && !self.taken
+    }
+
     fn take_hooks(&mut self, which: impl Fn(Until) -> bool) -> Vec<(MonitorRef, Until, Hook)> {
         self.hooks.extract_if(.., |(_, until, _)| which(*until)).collect()
     }
 
     fn legacy(&mut self, retained: bool) -> Legacy {
-        self.order = None;
         Legacy {
+            order: self.order.take(),
+            exits: std::mem::take(&mut self.exits),
             watchers: std::mem::take(&mut self.watchers),
             links: std::mem::take(&mut self.links),
             notify: self.notify.take(),
@@ -151,9 +182,9 @@ impl Lane {
         let mut count = 0;
         loop {
             // As in the queue: a message may panic.
-            match catch_unwind(AssertUnwindSafe(|| (self.drop_first)(&mut *self.queue))) {
-                Ok(false) => return count,
-                Ok(true) | Err(_) => count += 1,
+            match quietly(|| (self.drop_first)(&mut *self.queue)) {
+                Some(false) => return count,
+                Some(true) | None => count += 1,
             }
         }
     }
@@ -200,6 +231,7 @@ impl Core {
         }
     }
 
+<<<<<<< HEAD
     /// Counts and tells of messages that nobody will handle.
     #[cold]
     pub(super) fn dead_letters(&self, count: usize, cause: DeadLetterCause) {
@@ -222,16 +254,24 @@ impl Core {
 
     /// Notes how the incarnation ended; the common ways cost no memory.
     pub(super) fn note_exit(&self, cold: &mut Option<Box<Cold>>, reason: &ExitReason) {
+=======
+    /// Notes how the incarnation ended; the common ways cost no memory. Returns how the one before did, to be dropped
+    /// without the lock.
+    fn note_exit(&self, cold: &mut Option<Box<Cold>>, reason: &ExitReason) -> Option<ExitReason> {
+>>>>>>> main
         let code = match reason {
             ExitReason::Normal => NORMAL,
             ExitReason::Shutdown => SHUTDOWN,
             ExitReason::Killed => KILLED,
             _ => IN_COLD,
         };
-        if code == IN_COLD {
-            cold.get_or_insert_default().exit = Some(reason.clone());
-        }
+        let former = if code == IN_COLD {
+            cold.get_or_insert_default().exit.replace(reason.clone())
+        } else {
+            cold.as_mut().and_then(|cold| cold.exit.take())
+        };
         self.exit.store(code, Ordering::Release);
+        former
     }
 
     /// How the last incarnation ended; `NoProc` where there was none.
@@ -285,10 +325,16 @@ impl Core {
     pub(super) fn conclude(&self, reason: Option<&ExitReason>) -> Legacy {
         let mut cold = self.cold();
         let mut hooks = Vec::new();
+        let mut former = None;
         if let Some(reason) = reason {
-            self.note_exit(&mut cold, reason);
+            former = self.note_exit(&mut cold, reason);
             hooks =
                 cold.as_mut().map(|cold| cold.take_hooks(|until| until == Until::Exit)).unwrap_or_default();
+        }
+        if former.is_some() {
+            drop(cold);
+            quietly(|| drop(former));
+            cold = self.cold();
         }
         loop {
             if !hooks.is_empty() {
@@ -296,7 +342,7 @@ impl Core {
                 let said = reason.cloned().unwrap_or_else(|| self.last_exit());
                 for (_, _, hook) in std::mem::take(&mut hooks) {
                     // Hooks are the runtime's own, but what they drop may not be.
-                    drop(catch_unwind(AssertUnwindSafe(|| hook(&said))));
+                    quietly(|| hook(&said));
                 }
                 cold = self.cold();
             }
@@ -335,7 +381,7 @@ impl Core {
     }
 
     /// Takes a message that overtakes the queue.
-    pub(super) fn pop_urgent<M: Send + 'static>(&self) -> Option<M> {
+    pub(crate) fn pop_urgent<M: Send + 'static>(&self) -> Option<M> {
         let mut cold = self.cold();
         let lane = cold.as_mut()?.lane.as_mut()?;
         let messages = lane.messages()?;
@@ -361,8 +407,18 @@ impl Core {
         true
     }
 
-    pub(crate) fn remove_link(&self, other: ActorId) -> bool {
-        let removed = self.cold().as_mut().and_then(|cold| cold.links.remove(&other));
-        removed.is_some()
+    /// Takes a link back; what came over it and still waits is not wanted any more.
+    pub(crate) fn remove_link(&self, other: ActorId) {
+        let removed = self.cold().as_mut().and_then(|cold| {
+            cold.exits.flush(other);
+            cold.links.remove(&other)
+        });
+        // It may be the last of another cell, with its messages: not under the lock.
+        drop(removed);
+    }
+
+    /// Whether a trapped exit signal that was queued is still wanted, by this incarnation.
+    pub(crate) fn take_exit(&self, exit: &Exit) -> bool {
+        self.cold().as_mut().is_some_and(|cold| cold.exits.take(exit))
     }
 }

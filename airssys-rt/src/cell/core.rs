@@ -1,25 +1,29 @@
 //! The one allocation of an actor: what senders need, what its runner needs, and its future.
 
-use std::cell::{Cell, UnsafeCell};
+use std::cell::UnsafeCell;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ops::Deref;
 use std::pin::Pin;
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::ptr::{NonNull, null_mut};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use super::cold::Cold;
 use super::queue::{Pop, Queue, Reader, node_bytes};
 use super::state::{self, State};
+use super::sync::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Cell, Mutex, MutexGuard, Ordering};
 use super::table;
 use super::{Deadline, Door, Entry, Stage, StageCell};
 use crate::actor::Info;
 use crate::actor_ref::ActorId;
+<<<<<<< HEAD
 use crate::counters::Count;
 use crate::exit::ExitReason;
+=======
+use crate::exit::{ExitReason, quietly};
+>>>>>>> main
 use crate::mailbox::Bounds;
 use crate::system;
 use crate::timer::{TimerRef, Timers};
@@ -31,8 +35,10 @@ use crate::timer::{TimerRef, Timers};
 #[repr(C)]
 pub(crate) struct Core {
     queue: Queue,
-    door: AtomicU8,
+    /// How many entries were pushed since the queue was empty last, about.
+    pushed: AtomicU32,
     /// How many `AnyCell`s, `CellRef`s and wakers point here.
+<<<<<<< HEAD
     refs: AtomicUsize,
     /// Where there is a bound, all about it.
     pub(super) bounds: Option<Box<Bounds>>,
@@ -45,13 +51,30 @@ pub(crate) struct Core {
     /// Whether it has a body. The runner's.
     pub(super) has_body: Cell<bool>,
     pub(super) stage: StageCell,
+=======
+    refs: AtomicU32,
+    door: AtomicU8,
+>>>>>>> main
     /// How it ended; see [`super::cold`].
     pub(super) exit: AtomicU8,
     /// How quick its turns are; see [`super::run`].
     pub(super) pace: AtomicU8,
+    /// Whether it has a body. The runner's.
+    pub(super) has_body: Cell<bool>,
+    pub(super) stage: Cell<Stage>,
+    /// Where there is a bound, all about it.
+    pub(super) bounds: Option<Box<Bounds>>,
+    vtable: &'static VTable,
+    id: AtomicU64,
+    cold: Mutex<Option<Box<Cold>>>,
+    /// An `Arc`; null until there is a first incarnation.
+    system: AtomicPtr<system::Inner>,
+    pub(super) state: State,
     /// How many entries it may handle before others run. The runner's.
     pub(super) budget: Cell<u32>,
     reader: Reader,
+    /// How many entries were taken since the queue was empty last. The runner's.
+    taken: AtomicU32,
     /// Until when the caller of the message in hand waits. The runner's.
     pub(super) until: Cell<Option<Deadline>>,
 }
@@ -69,7 +92,7 @@ pub(super) struct VTable {
     drop_body: unsafe fn(NonNull<Core>),
     free: unsafe fn(NonNull<Core>),
     push_own: fn(&Core, Own) -> bool,
-    discard: unsafe fn(&Core) -> Option<bool>,
+    discard: unsafe fn(&Core) -> Pop<bool>,
     bytes: usize,
     /// The size of an entry, as it is queued.
     entry_bytes: usize,
@@ -77,7 +100,7 @@ pub(super) struct VTable {
 }
 
 /// What is queued without knowing the type of the messages.
-pub(super) enum Own {
+pub(crate) enum Own {
     Timer(TimerRef),
     Info(Box<Info>),
 }
@@ -92,7 +115,7 @@ pub(crate) struct CellRef<M> {
 }
 
 // SAFETY: what a reference allows from any thread is synchronised: atomics, a lock, the queue's pushes, and the
-// runner's part only to whoever holds `RUNNING`. Bodies and messages are `Send` (see `CellRef::build` and `push`),
+// runner's part only to whoever holds `SCHEDULED`. Bodies and messages are `Send` (see `CellRef::build` and `push`),
 // because they go to whichever thread runs the cell.
 unsafe impl Send for AnyCell {}
 // SAFETY: as above.
@@ -101,6 +124,33 @@ unsafe impl Sync for AnyCell {}
 /// A cell, as its own body sees it: without a reference of its own. A body drops its parts when it is done, and the
 /// cell must still be there then.
 pub(crate) struct Lent<M>(ManuallyDrop<CellRef<M>>);
+
+/// A handle to what it is part of, to lend out. It does not count as one.
+pub(crate) struct Loan<T>(OnceLock<ManuallyDrop<T>>);
+
+impl<T> Loan<T> {
+    pub(crate) fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    /// # Safety
+    ///
+    /// What `handle` keeps alive holds this, and drops it with itself.
+    pub(super) unsafe fn set(&self, handle: &T) {
+        // SAFETY: a copy that is never dropped, and that is not used longer than it is valid: by the caller's word.
+        self.0.get_or_init(|| ManuallyDrop::new(unsafe { std::ptr::read(handle) }));
+    }
+
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.0.get().map(|handle| &**handle)
+    }
+}
+
+/// Lets a system lend itself out without being counted.
+pub(crate) fn lend_system(system: &system::System) {
+    // SAFETY: the inner part of a system is what the handle keeps alive.
+    unsafe { system.inner().loan().set(system) };
+}
 
 /// A future that a mailbox which outlives it can hold.
 pub(crate) type BoxedBody = Pin<Box<dyn Future<Output = ExitReason> + Send>>;
@@ -116,8 +166,7 @@ impl<M: Send + 'static> CellRef<M> {
     where
         F: Future<Output = ExitReason> + Send + 'static,
     {
-        let cell = Self::build::<F>(bounds, cold);
-        cell.join(system);
+        let cell = Self::build::<F>(Some(Arc::clone(system)), bounds, cold);
         // SAFETY: the cell was built for an `F`, has no body yet, and is ours: nobody else runs a vacant one. What is
         // lent becomes part of its body.
         unsafe { cell.put(body(&cell, cell.lend())) };
@@ -126,7 +175,7 @@ impl<M: Send + 'static> CellRef<M> {
 
     /// Makes a cell without a body.
     pub(crate) fn vacant(bounds: Option<Box<Bounds>>, cold: Box<Cold>) -> Self {
-        Self::build::<BoxedBody>(bounds, |_| Some(cold))
+        Self::build::<BoxedBody>(None, bounds, |_| Some(cold))
     }
 
     /// Gives a body to a cell that was made [vacant](Self::vacant), and queues it for its first run.
@@ -139,14 +188,20 @@ impl<M: Send + 'static> CellRef<M> {
         unsafe { self.put(body) };
     }
 
-    fn build<F>(bounds: Option<Box<Bounds>>, cold: impl FnOnce(ActorId) -> Option<Box<Cold>>) -> Self
+    fn build<F>(
+        system: Option<Arc<system::Inner>>,
+        bounds: Option<Box<Bounds>>,
+        cold: impl FnOnce(ActorId) -> Option<Box<Cold>>,
+    ) -> Self
     where
         F: Future<Output = ExitReason> + Send + 'static,
     {
-        let id = table::claim();
         let core = Core {
             queue: Queue::new(),
+            pushed: AtomicU32::new(0),
+            refs: AtomicU32::new(1),
             door: AtomicU8::new(Door::Open as u8),
+<<<<<<< HEAD
             refs: AtomicUsize::new(1),
             bounds,
             vtable: const { &VTable::of::<M, F>() },
@@ -156,17 +211,32 @@ impl<M: Send + 'static> CellRef<M> {
             state: State::vacant(),
             has_body: Cell::new(false),
             stage: StageCell::new(Stage::Starting),
+=======
+>>>>>>> main
             exit: AtomicU8::new(0),
             pace: AtomicU8::new(super::run::UNKNOWN),
+            has_body: Cell::new(false),
+            stage: Cell::new(Stage::Starting),
+            bounds,
+            vtable: const { &VTable::of::<M, F>() },
+            id: AtomicU64::new(0),
+            cold: Mutex::new(None),
+            system: AtomicPtr::new(system.map_or(null_mut(), |system| Arc::into_raw(system).cast_mut())),
+            state: State::vacant(),
             budget: Cell::new(0),
             reader: Reader::new(),
+            taken: AtomicU32::new(0),
             until: Cell::new(None),
         };
         let whole = Box::new(Whole { core, body: UnsafeCell::new(MaybeUninit::<F>::uninit()) });
         // SAFETY: the pointer of a box is not null. It keeps the provenance of the whole allocation.
         let core = unsafe { NonNull::new_unchecked(Box::into_raw(whole).cast::<Core>()) };
         let cell = Self { cell: AnyCell(core), messages: PhantomData };
-        table::enter(cell.id, core);
+        // From now on it can be found, though not for long without an id: nobody else has the lock of the table.
+        let id = table::enter(core, |id| cell.id.store(id.to_bits(), Ordering::Relaxed));
+        if let Some(cold) = cold(id) {
+            *cell.cold() = Some(cold);
+        }
         cell
     }
 
@@ -181,7 +251,7 @@ impl<M: Send + 'static> CellRef<M> {
 
     /// # Safety
     ///
-    /// The cell was built for an `F`, has no body, and the caller holds `RUNNING`.
+    /// The cell was built for an `F`, has no body, and the caller holds `SCHEDULED`.
     unsafe fn put<F>(&self, body: F) {
         // The reference that keeps a cell with a body alive; see `AnyCell::take_back`.
         let whole = self.cell.clone().into_ptr().cast::<Whole<F>>();
@@ -192,14 +262,13 @@ impl<M: Send + 'static> CellRef<M> {
             system.counters().add(Count::Started, 1);
         }
         self.has_body.set(true);
-        self.state.notify(0);
-        if self.state.end() {
-            self.cell.queue_up();
-        }
+        // It is `SCHEDULED` from before: all that it needs is to be queued.
+        self.cell.queue_up();
     }
 
     /// Adds an entry at the end of the queue. True where the cell has to be woken.
     pub(super) fn push(&self, entry: Entry<M>) -> bool {
+        self.count_push();
         // SAFETY: all values in the queue of a cell for `M` are `Entry<M>`s.
         unsafe { self.queue.push(entry) }
     }
@@ -208,10 +277,12 @@ impl<M: Send + 'static> CellRef<M> {
     ///
     /// # Safety
     ///
-    /// The caller holds `RUNNING`, and where the bound has a lock for the reader, that too.
+    /// The caller holds `SCHEDULED`, and where the bound has a lock for the reader, that too.
     pub(super) unsafe fn pop(&self) -> Pop<Entry<M>> {
         // SAFETY: the type as in `push`; the rest is the caller's word.
-        unsafe { self.queue.pop(&self.reader) }
+        let popped = unsafe { self.queue.pop(&self.reader) };
+        self.count_pop(&popped);
+        popped
     }
 }
 
@@ -225,12 +296,9 @@ impl VTable {
             drop_body: drop_body::<F>,
             free: free::<M, F>,
             push_own: |core, own| {
-                let entry = match own {
-                    Own::Timer(timer) => Entry::<M>::Timer(timer),
-                    Own::Info(info) => Entry::Info(info),
-                };
+                core.count_push();
                 // SAFETY: this table belongs to cells whose queues hold `Entry<M>`s.
-                unsafe { core.queue.push(entry) }
+                unsafe { core.queue.push(Entry::<M>::from(own)) }
             },
             discard: discard::<M>,
             bytes: size_of::<Whole<F>>(),
@@ -242,7 +310,7 @@ impl VTable {
 
 /// # Safety
 ///
-/// The cell was built for an `F` and has a body; the caller holds `RUNNING`.
+/// The cell was built for an `F` and has a body; the caller holds `SCHEDULED`.
 unsafe fn poll<F: Future<Output = ExitReason>>(
     core: NonNull<Core>,
     cx: &mut Context<'_>,
@@ -266,29 +334,42 @@ unsafe fn drop_body<F>(core: NonNull<Core>) {
 ///
 /// The cell was built for `M` and `F`, has no body, and this was the last reference.
 unsafe fn free<M, F>(core: NonNull<Core>) {
+    // What the messages and the reason of the end drop is the user's, and this may be anybody's thread.
     // SAFETY: nobody else can reach the cell, so this is its reader and its owner.
     unsafe {
-        while discard::<M>(core.as_ref()).is_some() {}
-        drop(Box::from_raw(core.cast::<Whole<F>>().as_ptr()));
+        while !matches!(quietly(|| discard::<M>(core.as_ref())), Some(Pop::Empty | Pop::Busy)) {}
+        quietly(|| drop(Box::from_raw(core.cast::<Whole<F>>().as_ptr())));
     }
 }
 
-/// Drops the oldest entry and says whether it was a message; `None` where there is none.
+/// Drops the oldest entry and says whether it was a message.
 ///
 /// # Safety
 ///
 /// The cell was built for `M`, and the caller is its reader.
-unsafe fn discard<M>(core: &Core) -> Option<bool> {
+unsafe fn discard<M>(core: &Core) -> Pop<bool> {
+    // A sender that was at the bound when the door closed may still be taking the oldest away.
+    let reader = core.bounds.as_ref().and_then(|bounds| bounds.reader());
     // SAFETY: the type is right, and the rest is the caller's word.
+<<<<<<< HEAD
     match unsafe { core.queue.pop::<Entry<M>>(&core.reader) } {
         Pop::Item(entry) => Some(entry.is_message()),
         Pop::Empty | Pop::Busy => None,
+=======
+    let popped = unsafe { core.queue.pop::<Entry<M>>(&core.reader) };
+    drop(reader);
+    core.count_pop(&popped);
+    match popped {
+        Pop::Item(entry) => Pop::Item(matches!(entry, Entry::Message(..))),
+        Pop::Empty => Pop::Empty,
+        Pop::Busy => Pop::Busy,
+>>>>>>> main
     }
 }
 
 impl Core {
     pub(crate) fn id(&self) -> ActorId {
-        self.id
+        ActorId::from_bits(self.id.load(Ordering::Relaxed))
     }
 
     pub(crate) fn door(&self) -> Door {
@@ -329,19 +410,50 @@ impl Core {
         if !former.is_null() {
             // SAFETY: it was made by `into_raw`, here.
             let former = unsafe { Arc::from_raw(former.cast_const()) };
-            // Someone may still be at work with it: it stays as long as the cell.
-            self.with_cold(|cold| cold.former_systems.push(former));
+            // Someone may still be at work with it: it stays as long as the cell, and once is enough.
+            self.with_cold(|cold| {
+                if !cold.former_systems.iter().any(|known| Arc::ptr_eq(known, &former)) {
+                    cold.former_systems.push(former);
+                }
+            });
         }
     }
 
-    /// The number of entries that wait.
-    pub(crate) fn depth(&self) -> usize {
-        self.queue.depth(&self.reader)
+    /// Counts without a common write of all senders: those that push at once may be counted as one, until the queue
+    /// is empty again.
+    fn count_push(&self) {
+        self.pushed.store(self.pushed.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
+<<<<<<< HEAD
     /// The number of entries that were taken out of the queue.
     pub(crate) fn taken(&self) -> u64 {
         self.reader.taken()
+=======
+    fn count_pop<T>(&self, popped: &Pop<T>) {
+        match popped {
+            Pop::Item(_) => {
+                self.taken.store(self.taken.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+            }
+            Pop::Empty => self.pushed.store(self.taken.load(Ordering::Relaxed), Ordering::Relaxed),
+            Pop::Busy => {}
+        }
+    }
+
+    /// The number of entries that wait. Without a bound, and while several send at once, perhaps a few less.
+    pub(crate) fn depth(&self) -> usize {
+        if let Some(bounds) = &self.bounds {
+            return bounds.depth();
+        }
+        let pushed = self.pushed.load(Ordering::Relaxed);
+        let waiting = pushed.wrapping_sub(self.taken.load(Ordering::Relaxed)).cast_signed();
+        usize::try_from(waiting).unwrap_or(0)
+    }
+
+    /// The number of entries that were taken out of the queue, modulo 2^32.
+    pub(crate) fn taken(&self) -> u32 {
+        self.taken.load(Ordering::Relaxed)
+>>>>>>> main
     }
 
     /// Whether the actor has found its queue empty, and nothing has come since.
@@ -375,16 +487,28 @@ impl AnyCell {
     ///
     /// # Safety
     ///
-    /// The cell is alive: someone holds a reference, or the lock of the table under which it is still listed.
+    /// Someone holds a reference.
     pub(super) unsafe fn from_ptr(core: NonNull<Core>) -> Self {
         // Relaxed, as in `Arc`: the new reference is made from one that keeps the cell alive.
         // SAFETY: the caller's word.
         let before = unsafe { core.as_ref() }.refs.fetch_add(1, Ordering::Relaxed);
-        if before > usize::MAX / 2 {
+        if before > u32::MAX / 2 {
             // Leaked references only; two more and the count would wrap into a use after free.
             std::process::abort();
         }
         Self(core)
+    }
+
+    /// Adds a reference, unless the last one has been dropped.
+    ///
+    /// # Safety
+    ///
+    /// The memory of the cell is not freed meanwhile.
+    pub(super) unsafe fn upgrade(core: NonNull<Core>) -> Option<Self> {
+        // SAFETY: the caller's word.
+        let refs = &unsafe { core.as_ref() }.refs;
+        let add = |count: u32| (count > 0).then_some(count + 1);
+        refs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok().then(|| Self(core))
     }
 
     /// Takes over a reference that was [given up](Self::into_ptr).
@@ -409,7 +533,7 @@ impl AnyCell {
     ///
     /// # Safety
     ///
-    /// The caller holds `RUNNING`, and has just dropped the body.
+    /// The caller holds `SCHEDULED`, and has just dropped the body.
     pub(super) unsafe fn take_back(&self) -> Self {
         Self(self.0)
     }
@@ -418,7 +542,7 @@ impl AnyCell {
     ///
     /// # Safety
     ///
-    /// There is one, and the caller holds `RUNNING`.
+    /// There is one, and the caller holds `SCHEDULED`.
     pub(super) unsafe fn poll_body(&self, cx: &mut Context<'_>) -> Poll<ExitReason> {
         // SAFETY: the table fits the cell; the rest is the caller's word.
         unsafe { (self.vtable.poll)(self.0, cx) }
@@ -435,13 +559,13 @@ impl AnyCell {
         unsafe { (self.vtable.drop_body)(self.0) }
     }
 
-    /// Drops the oldest entry and says whether it was a message; `None` where there is none.
+    /// Drops the oldest entry and says whether it was a message.
     ///
     /// # Safety
     ///
-    /// The caller holds `RUNNING`.
-    pub(super) unsafe fn discard(&self) -> Option<bool> {
-        // SAFETY: the table fits the cell; holding `RUNNING`, the caller is the reader.
+    /// The caller holds `SCHEDULED`.
+    pub(super) unsafe fn discard(&self) -> Pop<bool> {
+        // SAFETY: the table fits the cell; holding `SCHEDULED`, the caller is the reader.
         unsafe { (self.vtable.discard)(self) }
     }
 }
@@ -467,8 +591,8 @@ impl Drop for AnyCell {
         if self.refs.fetch_sub(1, Ordering::Release) != 1 {
             return;
         }
-        // As in `Arc`: all uses happen before the end.
-        fence(Ordering::Acquire);
+        // As in `Arc`: all uses happen before the end. A load, because the tools that look for races know no fences.
+        self.refs.load(Ordering::Acquire);
         debug_assert!(!self.has_body.get(), "a cell with a body has a reference");
         // SAFETY: this was the last reference. While there is a body there is one more, so there is none.
         unsafe { (self.vtable.free)(self.0) };
@@ -478,9 +602,9 @@ impl Drop for AnyCell {
 impl Drop for Core {
     fn drop(&mut self) {
         if self.state.load() & state::DEAD == 0 {
-            table::leave(self.id);
+            table::leave(self.id());
         }
-        let system = *self.system.get_mut();
+        let system = self.system.load(Ordering::Relaxed);
         if !system.is_null() {
             // SAFETY: it was made by `into_raw` in `join`, and only this gives it back.
             drop(unsafe { Arc::from_raw(system.cast_const()) });
@@ -496,9 +620,22 @@ impl<M> Deref for CellRef<M> {
     }
 }
 
-#[cfg(feature = "testing")]
 impl<M> Lent<M> {
+    /// The system that the body runs in.
+    pub(crate) fn home(&self) -> &system::Inner {
+        // SAFETY: a cell belongs to a system before it gets a body, and this is part of one. See also `Core::system`.
+        unsafe { &*self.0.system.load(Ordering::Relaxed) }
+    }
+
+    /// The system that the body runs in, as its users see it.
+    pub(crate) fn home_system(&self) -> &system::System {
+        let system = self.home().loan().get();
+        // SAFETY: `SystemBuilder::build` sets it before anybody has the system.
+        unsafe { system.unwrap_unchecked() }
+    }
+
     /// Lends it once more, to another part of the same body.
+    #[cfg(feature = "testing")]
     pub(crate) fn again(&self) -> Self {
         Self(ManuallyDrop::new(CellRef { cell: AnyCell(self.0.cell.0), messages: PhantomData }))
     }

@@ -2,16 +2,24 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{self, Poll};
 
 use super::core::{AnyCell, CellRef, Core};
 use super::queue::Pop;
+<<<<<<< HEAD
 use super::state::{ASIDE, DRAIN, LANE, STOP, SUSPEND, TRACE};
 use super::{Cold, Door, Entry, Notify, Outcome, Perishable, Stage};
+=======
+use super::run::{NEVER, UNKNOWN};
+use super::state::{DRAIN, KILL, LANE, ORDERS, STOP};
+use super::sync::Ordering;
+use super::{Cold, Door, Entry, Notify, Outcome, Stage};
+>>>>>>> main
 use crate::actor::{Actor, Context, Info, Init};
 use crate::actor_ref::{ActorId, ActorRef};
-use crate::exit::ExitReason;
+use crate::exit::{ExitReason, quietly};
 use crate::mailbox::{Bounds, Mailbox, MailboxInUse};
 use crate::observe::{DeadLetterCause, EventKind, Input};
 use crate::stash::Early;
@@ -36,7 +44,8 @@ pub(crate) fn spawn_by<A: Actor>(
     actor: impl FnOnce(ActorRef<A::Msg>) -> A,
 ) -> CellRef<A::Msg> {
     CellRef::spawn(system.inner(), bounds, cold, |cell, lent| {
-        live(actor(ActorRef::new(cell.clone())), Context::new(lent, system.clone()))
+        cell.set_pace::<A>();
+        live(actor(ActorRef::new(cell.clone())), Context::new(lent))
     })
 }
 
@@ -62,11 +71,16 @@ pub(crate) fn spawn_on<A: Actor>(
     if cell.door() == Door::Draining {
         cell.set_door(Door::Open);
     }
+    // What was said to nobody, or to the one before, is not meant for this one.
+    cell.state.clear(ORDERS);
+    let order = known.order.take();
     drop(cold);
+    quietly(|| drop(order));
     cell.join(system.inner());
+    cell.set_pace::<A>();
     // SAFETY: only `Mailbox::new` makes the cells of mailboxes, vacant; and we have just taken this one. What is lent
     // becomes part of its body.
-    unsafe { cell.install(Box::pin(live(actor, Context::new(cell.lend(), system.clone())))) };
+    unsafe { cell.install(Box::pin(live(actor, Context::new(cell.lend())))) };
     Ok(())
 }
 
@@ -88,6 +102,7 @@ fn live<A: Actor>(mut actor: A, mut cx: Context<A>) -> impl Future<Output = Exit
             Err(reason) => return reason,
         }
         let reason = loop {
+<<<<<<< HEAD
             let done = match next(&mut cx).await {
                 Next::Message(message) => {
                     cx.stir(|| Input::Message);
@@ -111,6 +126,10 @@ fn live<A: Actor>(mut actor: A, mut cx: Context<A>) -> impl Future<Output = Exit
                 Next::Stop => break cx.cell().stopped_by(),
             };
             if let Err(reason) = done {
+=======
+            let Some(next) = next(&mut cx).await else { break cx.cell().stopped_by() };
+            if let Err(reason) = step(&mut actor, &mut cx, next).await {
+>>>>>>> main
                 break reason;
             }
         };
@@ -126,38 +145,115 @@ enum Next<M> {
     Message(M),
     Timer(TimerRef),
     Info(Box<Info>),
-    Stop,
 }
 
-/// Waits for what is next. Only the body of a cell calls it.
-fn next<A: Actor>(cx: &mut Context<A>) -> impl Future<Output = Next<A::Msg>> + '_ {
+/// Begins to handle what is next. No `async` block, which would keep a copy of all that passes through it.
+fn step<'a, A: Actor>(
+    actor: &'a mut A,
+    cx: &'a mut Context<A>,
+    next: Next<A::Msg>,
+) -> Step<impl Future<Output = Result<(), ExitReason>> + 'a, impl Future<Output = Result<(), ExitReason>> + 'a>
+{
+    let (message, info) = match next {
+        Next::Message(message) => (Some(message), None),
+        Next::Timer(timer) => match cx.take_timer(timer) {
+            Some(Ring::Message(message)) => (Some(message), None),
+            Some(Ring::Silence) => return Step::Info(actor.handle_info(Info::Timeout, cx)),
+            None => (None, None),
+        },
+        Next::Info(info) => (None, cx.take_info(*info)),
+    };
+    match (message, info) {
+        (Some(message), _) => {
+            cx.stir();
+            Step::Message(actor.handle(message, cx))
+        }
+        (None, Some(info)) => {
+            cx.stir();
+            Step::Info(actor.handle_info(info, cx))
+        }
+        (None, None) => Step::Nothing,
+    }
+}
+
+/// Either of the two ways to handle something.
+enum Step<H, I> {
+    Message(H),
+    Info(I),
+    Nothing,
+}
+
+impl<H, I> Future for Step<H, I>
+where
+    H: Future<Output = Result<(), ExitReason>>,
+    I: Future<Output = Result<(), ExitReason>>,
+{
+    type Output = Result<(), ExitReason>;
+
+    fn poll(self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<Self::Output> {
+        // SAFETY: what is inside is never moved while it is pinned, and there is no `Drop` that could.
+        unsafe {
+            match self.get_unchecked_mut() {
+                Self::Message(handle) => Pin::new_unchecked(handle).poll(task),
+                Self::Info(handle) => Pin::new_unchecked(handle).poll(task),
+                Self::Nothing => Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+/// Waits for what is next; `None` where the actor is to stop. Only the body of a cell calls it.
+fn next<A: Actor>(cx: &mut Context<A>) -> impl Future<Output = Option<Next<A::Msg>>> + '_ {
     poll_fn(|_| {
+<<<<<<< HEAD
         let state = cx.cell().state.load();
         if state & (STOP | LANE | SUSPEND | ASIDE | TRACE) != 0
             && let Some(now) = out_of_turn(cx, state)
         {
             return now;
+=======
+        let cell = cx.cell();
+        // Nobody waits for what comes next, unless it says so.
+        cell.until.set(None);
+        let state = cell.state.load();
+        if state & (STOP | KILL) != 0 {
+            // Who is to end where it stands ends when its turn does.
+            return if state & KILL != 0 { Poll::Pending } else { Poll::Ready(None) };
+>>>>>>> main
         }
         let cell = cx.cell();
         let Some(budget) = cell.budget.get().checked_sub(1) else {
             // It goes to the end of the run queue.
-            cell.signal(0);
+            cell.state.again();
             return Poll::Pending;
         };
         cell.budget.set(budget);
+<<<<<<< HEAD
         if let Some(early) = cx.take_front() {
             cx.cell().state.set(ASIDE);
             return Poll::Ready(match early {
                 Early::Message(message) => Next::Message(message),
                 Early::Continue => Next::Info(Box::new(Info::Continue)),
             });
+=======
+        if state & LANE != 0
+            && let Some(message) = cx.take_urgent()
+        {
+            return Poll::Ready(Some(Next::Message(message)));
+        }
+        match cx.take_front() {
+            Some(Early::Message(message)) => return Poll::Ready(Some(Next::Message(message))),
+            Some(Early::Continue) => return Poll::Ready(Some(Next::Info(Box::new(Info::Continue)))),
+            None => {}
+>>>>>>> main
         }
         let cell = cx.cell();
         match cell.take() {
             Pop::Item(Entry::Message(message, until)) => {
                 cell.until.set(until);
-                Poll::Ready(Next::Message(message))
+                Poll::Ready(Some(Next::Message(message)))
             }
+<<<<<<< HEAD
             Pop::Item(Entry::Perishable(fresh)) => {
                 let Perishable { message, until, .. } = *fresh;
                 cell.until.set(until);
@@ -166,13 +262,18 @@ fn next<A: Actor>(cx: &mut Context<A>) -> impl Future<Output = Next<A::Msg>> + '
             Pop::Item(Entry::Timer(timer)) => Poll::Ready(Next::Timer(timer)),
             Pop::Item(Entry::Info(info)) => Poll::Ready(Next::Info(info)),
             Pop::Empty if state & DRAIN != 0 => Poll::Ready(Next::Stop),
+=======
+            Pop::Item(Entry::Timer(timer)) => Poll::Ready(Some(Next::Timer(timer))),
+            Pop::Item(Entry::Info(info)) => Poll::Ready(Some(Next::Info(info))),
+            Pop::Empty if state & DRAIN != 0 => Poll::Ready(None),
+>>>>>>> main
             Pop::Empty => {
                 cx.rest();
                 Poll::Pending
             }
             Pop::Busy => {
                 // The sender has to run to finish its push.
-                cell.signal(0);
+                cell.state.again();
                 Poll::Pending
             }
         }
@@ -226,13 +327,15 @@ impl<M: Send + 'static> CellRef<M> {
 
     fn take_any(&self) -> Pop<Entry<M>> {
         let Some(bounds) = &self.bounds else {
-            // SAFETY: a body is only polled by who holds `RUNNING`, and without a bound nobody else takes.
+            // SAFETY: a body is only polled by who holds `SCHEDULED`, and without a bound nobody else takes.
             return unsafe { self.pop() };
         };
-        let reader = bounds.reader();
+        let mut reader = bounds.reader();
+        if let Some(own) = reader.as_mut().and_then(|passed| passed.pop_front()) {
+            return Pop::Item(own.into());
+        }
         // SAFETY: as above; and where the bound lets senders take as well, we have its lock.
         let popped = unsafe { self.pop() };
-        drop(reader);
         match &popped {
             Pop::Item(entry) if entry.is_message() => bounds.taken(),
             Pop::Item(_) => {}
@@ -243,6 +346,11 @@ impl<M: Send + 'static> CellRef<M> {
 }
 
 impl Core {
+    /// Nothing is known of how quick it is, and there may be no need to know.
+    fn set_pace<A: Actor>(&self) {
+        self.pace.store(if A::RUNS_ON_CALLERS { UNKNOWN } else { NEVER }, Ordering::Relaxed);
+    }
+
     fn up(&self) {
         self.stage.set(Stage::Up);
         self.report(|| EventKind::Started);
@@ -262,10 +370,14 @@ impl Core {
 }
 
 impl AnyCell {
-    /// Leaves the mailbox to the next incarnation. Nothing of the runner's is touched afterwards.
-    pub(super) fn vacate(&self) {
-        if let Some(cold) = self.cold().as_mut() {
-            cold.taken = false;
-        }
+    /// Leaves the mailbox to the next incarnation; nothing of the runner's is touched afterwards. False where its last
+    /// owner has left meanwhile, trusting that there was an incarnation to close it: then it is the caller's to do.
+    pub(super) fn vacate(&self) -> bool {
+        let mut cold = self.cold();
+        // Under the lock, under which they are given.
+        self.state.clear(ORDERS);
+        let Some(cold) = cold.as_mut() else { return true };
+        cold.taken = false;
+        cold.owners > 0
     }
 }

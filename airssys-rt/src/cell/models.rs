@@ -1,12 +1,24 @@
-//! Every interleaving of the lock-free parts, as loom sees them.
+//! Every interleaving of the lock-free parts, as loom sees them: of the cell as it is, not of a copy.
 //!
-//! `RUSTFLAGS="--cfg airssys_loom" cargo test -p airssys-rt --lib --release models`
+//! `cargo xtask models` runs them. Only tokio's and crossbeam's own parts (a bound's semaphore, the run queue) are
+//! taken as given: each of their operations happens at once. No drainer is polled; the models run what is queued.
 
-use std::sync::Arc;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context as Task, Poll, Waker};
 
 use loom::thread;
 
+use super::core::CellRef;
 use super::queue::{Pop, Queue, Reader};
+use super::run::PROVEN;
+use super::{Cold, Door, life, page};
+use crate::actor::{Actor, Context, Init};
+use crate::exit::ExitReason;
+use crate::mailbox::{Mailbox, MailboxOptions, Overflow};
+use crate::system::System;
 
 struct Pair {
     queue: Queue,
@@ -14,6 +26,8 @@ struct Pair {
 }
 
 // SAFETY: in these models one thread at a time reads.
+unsafe impl Send for Pair {}
+// SAFETY: as above.
 unsafe impl Sync for Pair {}
 
 impl Pair {
@@ -32,9 +46,23 @@ impl Pair {
     }
 }
 
+fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    // Where nobody chose another.
+    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
+    builder.max_branches = 100_000;
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    builder.check(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        model();
+    });
+    println!("{} interleavings", count.load(Ordering::Relaxed));
+}
+
 #[test]
 fn models_push_and_pop() {
-    loom::model(|| {
+    explore(3, || {
         let pair = Pair::new();
         let senders: Vec<_> = [10, 20]
             .map(|base| {
@@ -54,7 +82,299 @@ fn models_push_and_pop() {
         }
         senders.into_iter().for_each(|sender| sender.join().unwrap());
         assert!(matches!(pair.pop(), Pop::Empty));
-        let of = |base| seen.iter().copied().filter(|value| value / 10 == base / 10).collect::<Vec<_>>();
-        assert_eq!((of(10), of(20)), (vec![10, 11], vec![20, 21]));
+        let of = |base: u32| seen.iter().copied().filter(|value| value / 10 == base).collect::<Vec<u32>>();
+        assert_eq!((of(1), of(2)), (vec![10, 11], vec![20, 21]));
+    });
+}
+
+/// What a model counts.
+#[derive(Default)]
+struct Tally {
+    inside: AtomicBool,
+    handled: AtomicUsize,
+    made: AtomicUsize,
+    dropped: AtomicUsize,
+    waker: Mutex<Option<Waker>>,
+}
+
+/// A message; it is dropped once.
+struct Word(Arc<Tally>);
+
+impl Word {
+    fn new(tally: &Arc<Tally>) -> Self {
+        tally.made.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(tally))
+    }
+}
+
+impl Drop for Word {
+    fn drop(&mut self) {
+        self.0.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Handles words, one at a time.
+struct Listener {
+    tally: Arc<Tally>,
+    /// Whether it waits, in its `init`, until it is woken twice.
+    sleepy: bool,
+}
+
+impl Actor for Listener {
+    type Msg = Word;
+
+    async fn init(&mut self, _: &mut Context<Self>) -> Result<Init, ExitReason> {
+        let mut polls = 0;
+        poll_fn(|task| {
+            *self.tally.waker.lock().unwrap() = Some(task.waker().clone());
+            polls += 1;
+            if self.sleepy && polls < 2 { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+        Ok(Init::Ready)
+    }
+
+    async fn handle(&mut self, word: Word, _: &mut Context<Self>) -> Result<(), ExitReason> {
+        assert!(!self.tally.inside.swap(true, Ordering::Relaxed));
+        // Where others may come in between.
+        thread::yield_now();
+        drop(word);
+        self.tally.handled.fetch_add(1, Ordering::Relaxed);
+        self.tally.inside.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// One run of a model.
+struct Play {
+    system: System,
+    tally: Arc<Tally>,
+}
+
+impl Play {
+    fn listener(&self) -> Listener {
+        Listener { tally: Arc::clone(&self.tally), sleepy: false }
+    }
+
+    fn spawn(&self) -> CellRef<Word> {
+        life::spawn(&self.system, None, None, self.listener())
+    }
+
+    fn word(&self) -> Word {
+        Word::new(&self.tally)
+    }
+
+    /// Has a thread do something to the cell, with a reference of its own, and a word to send.
+    fn thread(
+        &self,
+        cell: &CellRef<Word>,
+        act: impl FnOnce(CellRef<Word>, Word) + 'static,
+    ) -> thread::JoinHandle<()> {
+        let (cell, word) = (cell.clone(), self.word());
+        thread::spawn(move || act(cell, word))
+    }
+
+    /// Gives at most so many turns to what waits for one.
+    fn run(&self, turns: usize) {
+        run(&self.system, turns);
+    }
+
+    /// A second drainer.
+    fn runner(&self, turns: usize) -> thread::JoinHandle<()> {
+        let system = self.system.clone();
+        thread::spawn(move || run(&system, turns))
+    }
+
+    fn handled(&self) -> usize {
+        self.tally.handled.load(Ordering::Relaxed)
+    }
+}
+
+fn run(system: &System, turns: usize) {
+    for _ in 0..turns {
+        let Some(runnable) = system.inner().scheduler().next() else { return };
+        if let Some(again) = runnable.run().again {
+            system.inner().enqueue(again);
+            thread::yield_now();
+        }
+    }
+}
+
+/// As [`explore`], for cells. When the model is over, all words and all cells are gone.
+fn explore_cells(preemptions: usize, model: impl Fn(&Play) + Sync + Send + 'static) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let guard = runtime.enter();
+    let system = System::new();
+    let references = Arc::strong_count(system.inner());
+    let inner = system.clone();
+    explore(preemptions, move || {
+        let play = Play { system: inner.clone(), tally: Arc::default() };
+        model(&play);
+        play.run(usize::MAX);
+        drop(play.tally.waker.lock().unwrap().take());
+        let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
+        assert_eq!(count(&play.tally.made), count(&play.tally.dropped), "words");
+        assert_eq!(Arc::strong_count(&play.tally), 1, "a body is left");
+        drop(play);
+        assert_eq!(Arc::strong_count(inner.inner()), references + 1, "a cell is left");
+    });
+    // Its end would look for its cells, and outside of a model there is no table of them.
+    drop(guard);
+    std::mem::forget((system, runtime));
+}
+
+fn join(threads: impl IntoIterator<Item = thread::JoinHandle<()>>) {
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+/// Ends an actor that must have ended in order, and then handled `handled` words.
+fn end(play: &Play, cell: CellRef<Word>, handled: usize) {
+    play.run(usize::MAX);
+    assert_eq!(play.handled(), handled);
+    cell.kill();
+    play.run(usize::MAX);
+    assert!(matches!(cell.last_exit(), ExitReason::Killed), "{}", cell.last_exit());
+}
+
+fn offer(cell: CellRef<Word>, word: Word) {
+    drop(cell.offer(word, None));
+}
+
+#[test]
+fn models_no_wake_up_is_lost_and_nobody_runs_twice() {
+    explore_cells(3, |play| {
+        let cell = play.spawn();
+        let threads = [play.thread(&cell, offer), play.thread(&cell, offer), play.runner(2)];
+        play.run(2);
+        join(threads);
+        end(play, cell, 2);
+    });
+}
+
+#[test]
+fn models_a_caller_runs_an_actor_that_others_wake() {
+    explore_cells(3, |play| {
+        let cell = play.spawn();
+        play.run(1);
+        cell.pace.store(PROVEN + 2, super::sync::Ordering::Relaxed);
+        let threads = [play.thread(&cell, offer), play.runner(2)];
+        {
+            let mut ask = pin!(cell.ask(play.word(), None));
+            assert!(ask.as_mut().poll(&mut Task::from_waker(Waker::noop())).is_ready());
+        }
+        join(threads);
+        end(play, cell, 2);
+    });
+}
+
+#[test]
+fn models_a_kill_meets_a_message_and_the_last_references() {
+    explore_cells(3, |play| {
+        let cell = play.spawn();
+        let threads = [play.thread(&cell, offer), play.thread(&cell, |cell, _| cell.kill())];
+        drop(cell);
+        play.run(2);
+        join(threads);
+    });
+}
+
+#[test]
+fn models_a_stop_meets_urgent_messages() {
+    explore_cells(3, |play| {
+        let cell = play.spawn();
+        play.run(1);
+        let urge = |cell: CellRef<Word>, word| drop(cell.urge(word));
+        let threads = [play.thread(&cell, urge), play.thread(&cell, |cell, _| cell.stop(ExitReason::GaveUp))];
+        play.run(2);
+        join(threads);
+        play.run(usize::MAX);
+        assert!(matches!(cell.last_exit(), ExitReason::GaveUp));
+        assert!(cell.door() == Door::Closed);
+    });
+}
+
+#[test]
+fn models_late_messages_are_dropped_by_somebody() {
+    explore_cells(3, |play| {
+        let cell = play.spawn();
+        play.run(1);
+        cell.kill();
+        // Two drainers and two senders: what comes too late has its cell queued once more.
+        let threads = [play.thread(&cell, offer), play.thread(&cell, offer), play.runner(1)];
+        drop(cell);
+        play.run(1);
+        join(threads);
+    });
+}
+
+#[test]
+fn models_a_waker_meets_the_end() {
+    explore_cells(3, |play| {
+        let listener = Listener { sleepy: true, ..play.listener() };
+        let cell = life::spawn(&play.system, None, None, listener);
+        play.run(1);
+        let waker = play.tally.waker.lock().unwrap().take().unwrap();
+        let threads = [thread::spawn(move || waker.wake()), play.thread(&cell, |cell, _| cell.kill())];
+        drop(cell);
+        play.run(2);
+        join(threads);
+    });
+}
+
+#[test]
+fn models_a_mailbox_drops_its_oldest_as_it_ends() {
+    explore_cells(3, |play| {
+        let options = MailboxOptions::bounded(1).overflow(Overflow::DropOldest);
+        let cell = life::spawn(&play.system, options.bounds(), None, play.listener());
+        cell.offer(play.word(), None).ok().unwrap();
+        cell.kill();
+        let thread = play.thread(&cell, offer);
+        drop(cell);
+        play.run(2);
+        join([thread]);
+    });
+}
+
+#[test]
+fn models_the_last_owner_leaves_as_an_incarnation_ends() {
+    explore_cells(3, |play| {
+        let mailbox = Mailbox::unbounded();
+        life::spawn_on(&play.system, &mailbox, None, None, play.listener()).unwrap();
+        let cell = mailbox.cell().clone();
+        cell.kill();
+        let owner = thread::spawn(move || drop(mailbox));
+        play.run(1);
+        join([owner]);
+        play.run(usize::MAX);
+        assert!(cell.door() == Door::Closed);
+    });
+}
+
+#[test]
+fn models_an_incarnation_follows_another() {
+    explore_cells(3, |play| {
+        let mailbox = Mailbox::unbounded();
+        life::spawn_on(&play.system, &mailbox, None, None, play.listener()).unwrap();
+        let cell = mailbox.cell().clone();
+        cell.kill();
+        let threads = [play.thread(&cell, offer), play.runner(1)];
+        drop(cell);
+        // Refused as long as the one before has not left.
+        let next = life::spawn_on(&play.system, &mailbox, None, None, play.listener());
+        play.run(1);
+        join(threads);
+        play.run(usize::MAX);
+        assert_eq!(play.handled(), usize::from(next.is_ok()));
+    });
+}
+
+#[test]
+fn models_who_lists_cells_brings_none_back() {
+    explore_cells(3, |play| {
+        let cell: CellRef<Word> = CellRef::vacant(None, Box::new(Cold::default()));
+        assert!(cell.offer(play.word(), None).is_ok());
+        let thread = thread::spawn(move || drop(cell));
+        drop(page(0, 8));
+        join([thread]);
     });
 }

@@ -3,10 +3,13 @@
 //! A push is one swap of `tail`, and what it swaps out also tells whether the reader sleeps: `tail` is null exactly
 //! while it does. So the sender whose push finds null, and no other, has to wake it.
 
-use std::cell::Cell;
 use std::ptr::{NonNull, null_mut};
 
+<<<<<<< HEAD
 use super::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+=======
+use super::sync::{AtomicPtr, Cell, Ordering};
+>>>>>>> main
 
 /// What the senders share.
 pub(super) struct Queue {
@@ -14,8 +17,6 @@ pub(super) struct Queue {
     tail: AtomicPtr<Link>,
     /// The node that was pushed while the reader slept.
     first: AtomicPtr<Link>,
-    /// How many nodes were pushed, or are about to be.
-    pushed: AtomicU32,
 }
 
 /// What the reader has for itself.
@@ -23,8 +24,11 @@ pub(super) struct Reader {
     /// The node that was taken last. It stays until its successor is known, because its successor's sender writes
     /// to it. Null while the queue is empty.
     head: Cell<*mut Link>,
+<<<<<<< HEAD
     /// How many nodes were taken. Others may look at it.
     taken: AtomicU64,
+=======
+>>>>>>> main
 }
 
 /// What all nodes begin with.
@@ -54,11 +58,7 @@ pub(super) enum Pop<T> {
 
 impl Queue {
     pub(super) fn new() -> Self {
-        Self {
-            tail: AtomicPtr::new(null_mut()),
-            first: AtomicPtr::new(null_mut()),
-            pushed: AtomicU32::new(0),
-        }
+        Self { tail: AtomicPtr::new(null_mut()), first: AtomicPtr::new(null_mut()) }
     }
 
     /// Adds `value` at the end. True where the reader sleeps: then the caller has to wake it.
@@ -73,8 +73,6 @@ impl Queue {
         // alone to do: nobody else has swapped it out.
         unsafe {
             node.write(Node { link: Link { next: AtomicPtr::new(null_mut()) }, value });
-            // The line of `tail` is fetched here anyway, so that this costs little.
-            self.pushed.fetch_add(1, Ordering::Relaxed);
             let previous = self.tail.swap(link, Ordering::AcqRel);
             let place = if previous.is_null() { &self.first } else { &(*previous).next };
             place.store(link, Ordering::Release);
@@ -99,7 +97,6 @@ impl Queue {
             }
             let value = (&raw const (*next.cast::<Node<T>>()).value).read();
             reader.head.set(next);
-            reader.taken.store(reader.taken.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
             if head.is_null() {
                 self.first.store(null_mut(), Ordering::Relaxed);
             } else {
@@ -130,6 +127,7 @@ impl Queue {
             Err(_) => Pop::Busy,
         }
     }
+<<<<<<< HEAD
 
     /// Whether the reader sleeps: it has found nothing, and nothing has come since.
     pub(super) fn is_asleep(&self) -> bool {
@@ -145,15 +143,21 @@ impl Queue {
             .cast_signed();
         usize::try_from(waiting).unwrap_or(0)
     }
+=======
+>>>>>>> main
 }
 
 impl Reader {
     pub(super) fn new() -> Self {
+<<<<<<< HEAD
         Self { head: Cell::new(null_mut()), taken: AtomicU64::new(0) }
     }
 
     pub(super) fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
+=======
+        Self { head: Cell::new(null_mut()) }
+>>>>>>> main
     }
 }
 

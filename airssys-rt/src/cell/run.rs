@@ -4,32 +4,47 @@ use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::cold::Lane;
 use super::core::{AnyCell, Core};
+<<<<<<< HEAD
 use super::state::{DEAD, DRAIN, KILL, Notified, ORDERS, STOP, TRACE};
 use super::{Deadline, Notify, Outcome, Stage, TURN, table, waker};
 use crate::actor_ref::ActorId;
 use crate::counters::Count;
 use crate::exit::ExitReason;
 use crate::observe::{DeadLetterCause, EventKind, log};
+=======
+use super::queue::Pop;
+use super::state::{DEAD, DRAIN, KILL, Notified, STOP};
+use super::sync::Ordering;
+use super::{Deadline, Notify, Outcome, Stage, TURN, table, waker};
+use crate::actor_ref::ActorId;
+use crate::exit::{ExitReason, quietly};
+use crate::observe::EventKind;
+>>>>>>> main
 use crate::system;
 
 /// How deep actors may run each other on one stack.
 const DEEPEST: u32 = 4;
 
 /// An actor whose turns take longer, for each message in them, is not run on the stack of a caller, who could have
-/// given up or gone on meanwhile.
-const QUICK: Duration = Duration::from_micros(2);
+/// given up or gone on meanwhile. Unless the system has another idea of it.
+pub(crate) const QUICK: Duration = Duration::from_micros(2);
+
+/// How many turns a caller runs an actor, one after the other, that others keep asking.
+const LONGEST_VISIT: u32 = 16;
 
 /// The pace of an actor that was never called: its turns are not timed.
 pub(super) const UNKNOWN: u8 = u8::MAX;
 
+/// The pace of an actor that nobody else runs.
+pub(super) const NEVER: u8 = UNKNOWN - 1;
+
 /// How many quick turns in a row make an actor one that callers run themselves.
-const PROVEN: u8 = 16;
+pub(super) const PROVEN: u8 = 16;
 
 /// Of a proven actor's turns, one in so many is timed.
 const TIMED: u8 = 32;
@@ -75,8 +90,7 @@ impl Runnable {
     /// Runs the cell for a turn. Where it has more to do then, it is the caller's again.
     pub(crate) fn run(self) -> Ran {
         // SAFETY: whoever has the `Runnable` of a cell may look at it; see the type.
-        let begun = unsafe { self.0.as_ref() }.state.begin();
-        if begun & DEAD != 0 {
+        if unsafe { self.0.as_ref() }.state.load() & DEAD != 0 {
             // SAFETY: the reference that it was queued with.
             let cell = unsafe { AnyCell::take_over(self.0) };
             return Ran { again: cell.bury(), handled: 1, taken: 0 };
@@ -115,7 +129,7 @@ impl AnyCell {
         }
     }
 
-    /// Puts a cell into the run queue of its system. For whoever has just taken it from rest to `NOTIFIED`.
+    /// Puts a cell into the run queue of its system. For whoever has just taken it from rest to `SCHEDULED`.
     pub(super) fn queue_up(&self) {
         if let Some(system) = self.system() {
             system.enqueue(Runnable(self.ptr()));
@@ -144,7 +158,7 @@ impl AnyCell {
         if pace == UNKNOWN {
             self.pace.store(0, Ordering::Relaxed);
         }
-        if !(PROVEN..UNKNOWN).contains(&pace) || DEPTH.get() >= DEEPEST {
+        if !(PROVEN..NEVER).contains(&pace) || DEPTH.get() >= DEEPEST {
             return false;
         }
         // Not on the thread of another runtime, whose timers and sockets the actor would then use.
@@ -152,10 +166,23 @@ impl AnyCell {
         if !self.state.begin_at_rest() {
             return false;
         }
+<<<<<<< HEAD
         let ran = turn(self, TURN / 4);
         system.counters().add(Count::Handled, ran.taken);
         if let Some(again) = ran.again {
             system.enqueue(again);
+=======
+        let mut ran = turn(self, TURN / 4);
+        let mut turns = 1;
+        while let Some(again) = ran.again {
+            // Others ask meanwhile. To hand the actor over would cost more than to go on for a while.
+            if turns == LONGEST_VISIT {
+                system.enqueue(again);
+                break;
+            }
+            turns += 1;
+            ran = again.run();
+>>>>>>> main
         }
         true
     }
@@ -168,6 +195,7 @@ impl AnyCell {
 
     fn settle_bounds(&self) {
         if let Some(bounds) = &self.bounds {
+            let _reader = bounds.reader();
             bounds.settle();
         }
     }
@@ -177,17 +205,16 @@ impl AnyCell {
         let mut count = 0;
         loop {
             // Code of the messages' own runs here. One that panics is dropped like the others.
-            // SAFETY: only those who hold `RUNNING` call this.
-            match catch_unwind(AssertUnwindSafe(|| unsafe { self.discard() })) {
-                Ok(Some(message)) => count += usize::from(message),
-                Ok(None) => {
-                    // Where someone is in the middle of a push, it is looked at again.
-                    if self.depth() > 0 {
-                        self.signal(0);
-                    }
+            // SAFETY: only those who hold `SCHEDULED` call this.
+            match quietly(|| unsafe { self.discard() }) {
+                Some(Pop::Item(message)) => count += usize::from(message),
+                Some(Pop::Empty) => return count,
+                Some(Pop::Busy) => {
+                    // Someone is in the middle of a push: looked at again.
+                    self.state.again();
                     return count;
                 }
-                Err(_) => count += 1,
+                None => count += 1,
             }
         }
     }
@@ -212,7 +239,7 @@ impl Drop for Here {
     }
 }
 
-/// Runs a cell, for whoever has set `RUNNING`, and lets go of it. Where it has more to do, it is the caller's to
+/// Runs a cell, for whoever has set `SCHEDULED`, and lets go of it. Where it has more to do, it is the caller's to
 /// queue.
 fn turn(cell: &AnyCell, budget: u32) -> Ran {
     cell.budget.set(budget);
@@ -246,12 +273,12 @@ fn step(cell: &AnyCell, budget: u32) -> Option<ExitReason> {
     let waker = waker::borrowed(cell);
     let mut cx = Context::from_waker(&waker);
     // A body that has panicked is not polled again, only dropped.
-    // SAFETY: we hold `RUNNING`; and there is a body, since whoever ends one ends the cell or leaves it vacant.
+    // SAFETY: we hold `SCHEDULED`; and there is a body, since whoever ends one ends the cell or leaves it vacant.
     let polled = catch_unwind(AssertUnwindSafe(|| unsafe { cell.poll_body(&mut cx) }));
     if let Some(since) = timed {
         let handled = budget.saturating_sub(cell.budget.get()).max(1);
         let pace = match cell.pace.load(Ordering::Relaxed) {
-            _ if since.elapsed() > QUICK * handled => 0,
+            _ if since.elapsed() >= cell.system().map_or(QUICK, system::Inner::quick) * handled => 0,
             pace if pace + 1 >= PROVEN => PROVEN + TIMED,
             pace => pace + 1,
         };
@@ -268,7 +295,7 @@ fn step(cell: &AnyCell, budget: u32) -> Option<ExitReason> {
 fn is_timed(cell: &AnyCell) -> Option<std::time::Instant> {
     let pace = cell.pace.load(Ordering::Relaxed);
     if pace > PROVEN {
-        if pace != UNKNOWN {
+        if pace < NEVER {
             cell.pace.store(pace - 1, Ordering::Relaxed);
         }
         return None;
@@ -284,9 +311,9 @@ impl Core {
     }
 }
 
-/// Ends an incarnation: drops its body and tells everybody, in OTP's order. Its caller holds `RUNNING`.
+/// Ends an incarnation: drops its body and tells everybody, in OTP's order. Its caller holds `SCHEDULED`.
 fn finish(cell: &AnyCell, mut reason: ExitReason) -> Option<Runnable> {
-    // SAFETY: there is a body, and we hold `RUNNING`.
+    // SAFETY: there is a body, and we hold `SCHEDULED`.
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| unsafe { cell.drop_body() })) {
         reason = ExitReason::from_panic(panic);
     }
@@ -304,16 +331,20 @@ fn finish(cell: &AnyCell, mut reason: ExitReason) -> Option<Runnable> {
     }
 
     let mut legacy = cell.conclude(Some(&reason));
-    let again = if legacy.retained {
-        cell.state.clear(ORDERS);
-        cell.vacate();
-        None
+    let mut orphaned = false;
+    let mut again = None;
+    if legacy.retained {
+        orphaned = !cell.vacate();
     } else {
-        cell.clone().die()
-    };
+        again = cell.clone().die();
+    }
     let notify = legacy.notify.take();
     legacy.tell(cell.id(), &reason);
-    tell(&cell, stage, stopped, notify, reason);
+    // What the reason drops is the user's.
+    quietly(|| tell(&cell, stage, stopped, notify, reason));
+    if orphaned {
+        again = cell.close();
+    }
     again
 }
 
@@ -348,14 +379,20 @@ impl AnyCell {
         }
         drop(cold);
         // An incarnation would be an owner. So there is none, and nobody is left to start one: the cell is ours.
+        let again = self.close();
+        self.clone().run_late(again);
+    }
+
+    /// Closes a vacant cell, for whoever it belongs to.
+    fn close(&self) -> Option<Runnable> {
         let legacy = self.conclude(None);
         let reason = self.last_exit();
         let again = self.clone().die();
         legacy.tell(self.id(), &reason);
-        self.clone().run_late(again);
+        again
     }
 
-    /// The end of a cell that holds `RUNNING`: nothing is taken any more, and what waits is dropped.
+    /// The end of a cell that holds `SCHEDULED`: nothing is taken any more, and what waits is dropped.
     pub(super) fn die(self) -> Option<Runnable> {
         self.state.set(DEAD);
         table::leave(self.id());

@@ -6,10 +6,16 @@ use super::state::{DRAIN, KILL, STOP, SUSPEND, TRACE, TRAP};
 use super::{Deadline, Door, Entry};
 use crate::actor::Info;
 use crate::actor_ref::ActorId;
+<<<<<<< HEAD
 use crate::exit::ExitReason;
 use crate::link::Exit;
 use crate::mailbox::Overflow;
 use crate::observe::DeadLetterCause;
+=======
+use crate::exit::{ExitReason, quietly};
+use crate::mailbox::{Bounds, Overflow};
+use crate::observe::EventKind;
+>>>>>>> main
 use crate::timer::TimerRef;
 
 /// A message that was not queued.
@@ -57,9 +63,13 @@ impl<M: Send + 'static> CellRef<M> {
         expires: Option<Deadline>,
     ) -> Result<bool, Refused<M>> {
         let Some(bounds) = &self.bounds else { return Err(Refused::Full(message)) };
+        if bounds.overflow() == Overflow::DropOldest {
+            return self.replace_oldest(bounds, message, until);
+        }
         if self.door() == Door::Closed {
             return Err(Refused::Closed(message));
         }
+<<<<<<< HEAD
         match bounds.overflow() {
             Overflow::Wait | Overflow::Reject => Err(Refused::Full(message)),
             Overflow::DropNewest => {
@@ -74,10 +84,24 @@ impl<M: Send + 'static> CellRef<M> {
                     self.dead_letters(1, DeadLetterCause::Overflow);
                 }
                 Ok(woken)
+=======
+        if super::current() == Some(self.id()) {
+            // It runs here, so there may be room that it has made in this turn.
+            bounds.settle();
+            if bounds.enter() {
+                return Ok(self.push(Entry::Message(message, until)));
+>>>>>>> main
             }
         }
+        if bounds.overflow() == Overflow::DropNewest {
+            drop(message);
+            self.report(|| EventKind::DeadLetters { count: 1 });
+            return Ok(false);
+        }
+        Err(Refused::Full(message))
     }
 
+<<<<<<< HEAD
     /// Takes the oldest message away from the reader; `None` where none is left.
     fn oldest(&self) -> Option<Entry<M>> {
         let bounds = self.bounds.as_ref()?;
@@ -88,15 +112,51 @@ impl<M: Send + 'static> CellRef<M> {
             match unsafe { self.pop() } {
                 Pop::Item(entry) if entry.is_message() => break Some(entry),
                 Pop::Item(entry) => own.push(entry),
+=======
+    /// Takes the oldest message away from the reader, for this one to have its room.
+    fn replace_oldest(
+        &self,
+        bounds: &Bounds,
+        message: M,
+        until: Option<Deadline>,
+    ) -> Result<bool, Refused<M>> {
+        let Some(mut reader) = bounds.reader() else { return Err(Refused::Full(message)) };
+        // Asked again, because whoever closes it drops what is queued under this lock.
+        if self.door() == Door::Closed {
+            return Err(Refused::Closed(message));
+        }
+        bounds.settle();
+        if bounds.enter() {
+            return Ok(self.push(Entry::Message(message, until)));
+        }
+        let oldest = loop {
+            // SAFETY: a mailbox that drops its oldest has a lock for those who take, and we have it.
+            let own = match unsafe { self.pop() } {
+                Pop::Item(Entry::Message(message, _)) => break Some(message),
+                Pop::Item(Entry::Timer(timer)) => Own::Timer(timer),
+                Pop::Item(Entry::Info(info)) => Own::Info(info),
+                // All the room is for messages that are about to be queued.
+>>>>>>> main
                 Pop::Empty | Pop::Busy => break None,
-            }
+            };
+            // What the actor itself has asked for is never dropped, and keeps its place.
+            reader.push_back(own);
         };
         drop(reader);
-        // What the actor itself has asked for is never dropped; it goes to the end.
-        for entry in own {
-            self.push_back(entry);
-        }
-        oldest
+        let asleep = match oldest {
+            Some(oldest) => {
+                let asleep = self.push(Entry::Message(message, until));
+                drop(oldest);
+                asleep
+            }
+            // Then this one is the oldest.
+            None => {
+                drop(message);
+                false
+            }
+        };
+        self.report(|| EventKind::DeadLetters { count: 1 });
+        Ok(asleep)
     }
 
     /// Queues a message, waiting for room; gives it back where none is taken.
@@ -166,13 +226,6 @@ impl<M: Send + 'static> CellRef<M> {
         self.signal(0);
         Ok(())
     }
-
-    /// Queues what the actor itself has asked for, whatever the bound.
-    fn push_back(&self, entry: Entry<M>) {
-        if self.door() != Door::Closed && self.push(entry) {
-            self.signal(0);
-        }
-    }
 }
 
 impl AnyCell {
@@ -203,8 +256,12 @@ impl AnyCell {
         if self.door() == Door::Open {
             self.set_door(Door::Draining);
         }
+        // As an order, it is for the incarnation that runs.
+        if !cold.as_ref().is_some_and(|cold| cold.is_vacant()) {
+            self.state.set(DRAIN);
+        }
         drop(cold);
-        self.signal(DRAIN);
+        self.signal(0);
     }
 
     /// Ends the actor at its next `.await`.
@@ -218,24 +275,52 @@ impl AnyCell {
     }
 
     fn order(&self, reason: ExitReason, bit: u32, plain: ExitReason) {
-        if self.door() == Door::Closed {
+        // What is replaced may be the last of an error, whose drop is not ours to run under the lock.
+        let replaced;
+        let mut cold = self.cold();
+        // INVARIANT: orders of a mailbox that outlives its incarnations are set under the lock under which it becomes
+        // vacant. So none is left to an incarnation that it was not meant for.
+        if self.door() == Door::Closed || cold.as_ref().is_some_and(|cold| cold.is_vacant()) {
             return;
         }
         // The first order stands, unless a stronger one follows.
-        if std::mem::discriminant(&reason) != std::mem::discriminant(&plain) && self.state.load() & bit == 0 {
-            self.with_cold(|cold| cold.order = Some(reason));
-        } else if bit == KILL && self.state.load() & KILL == 0 {
-            let order = self.cold().as_mut().and_then(|cold| cold.order.take());
-            drop(order);
+        if self.state.load() & (bit | KILL) == 0 {
+            replaced = if std::mem::discriminant(&reason) == std::mem::discriminant(&plain) {
+                cold.as_mut().and_then(|cold| cold.order.take())
+            } else {
+                cold.get_or_insert_default().order.replace(reason)
+            };
+            self.state.set(bit);
+            drop(cold);
+            self.signal(0);
+            // What it drops is anybody's.
+            quietly(|| drop(replaced));
         }
-        self.signal(bit);
     }
 
     /// Takes an exit signal, as OTP's `exit/2` and, `linked`, its links send them.
     pub(crate) fn exit_signal(&self, from: Option<ActorId>, reason: &ExitReason, linked: bool) {
+        // It may be the last of another cell, with its messages: not to be dropped under the lock.
+        let link;
+        let mut cold = self.cold();
+        if linked {
+            link = from.and_then(|from| cold.as_mut()?.links.remove(&from));
+            // Taken back meanwhile, or an earlier incarnation's.
+            if link.is_none() {
+                return;
+            }
+        }
+        if self.door() == Door::Closed || cold.as_ref().is_some_and(|cold| cold.is_vacant()) {
+            return;
+        }
         if self.state.load() & TRAP != 0 {
-            self.inform(Info::Exit(Exit { from, reason: reason.clone(), linked }));
-        } else if !matches!(reason, ExitReason::Normal) {
+            let exit = cold.get_or_insert_default().exits.make(from, reason, linked);
+            drop(cold);
+            return self.inform(Info::Exit(exit));
+        }
+        drop(cold);
+        // As in OTP: what is normal ends nobody but the one who says it of itself.
+        if !matches!(reason, ExitReason::Normal) || (!linked && from == Some(self.id())) {
             self.end_with(reason.clone());
         }
     }

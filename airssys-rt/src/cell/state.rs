@@ -1,14 +1,15 @@
 //! Who runs a cell, and what it has been told past its mailbox: one word.
 //!
-//! A cell rests (neither bit), waits in a run queue (`NOTIFIED`), runs (`RUNNING`), or runs and has to run again
-//! (both). Whoever takes it from rest to `NOTIFIED` queues it, once; whoever holds `RUNNING` has it for itself.
+//! A cell rests, or it is `SCHEDULED`: it waits in a run queue or runs. Whoever takes it from rest to `SCHEDULED`
+//! queues it, once; whoever has queued it, or took it out of the queue, has it for itself until it lets go. Who finds
+//! it `SCHEDULED` asks for another run, `AGAIN`: it may have been looked at already.
 
 use super::sync::{AtomicU32, Ordering};
 
-/// Someone runs it, or it has no body to run.
-pub(super) const RUNNING: u32 = 1;
-/// It has something to look at.
-pub(super) const NOTIFIED: u32 = 1 << 1;
+/// It is queued or runs, or it has no body to run.
+pub(super) const SCHEDULED: u32 = 1;
+/// There is something to look at that may have been missed.
+pub(super) const AGAIN: u32 = 1 << 1;
 /// It has ended for good. Late messages are dropped.
 pub(super) const DEAD: u32 = 1 << 2;
 /// Handle what is queued, then stop.
@@ -47,7 +48,7 @@ pub(super) enum Notified {
 impl State {
     /// A cell without a body: it belongs to whoever installs one.
     pub(super) fn vacant() -> Self {
-        Self(AtomicU32::new(RUNNING))
+        Self(AtomicU32::new(SCHEDULED))
     }
 
     pub(super) fn load(&self) -> u32 {
@@ -56,30 +57,42 @@ impl State {
 
     /// Sets `bits` and says that there is something to look at.
     pub(super) fn notify(&self, bits: u32) -> Notified {
-        let before = self.0.fetch_or(bits | NOTIFIED, Ordering::AcqRel);
-        match before & (RUNNING | NOTIFIED) {
-            0 if before & DEAD == 0 => Notified::Queue,
-            0 => Notified::QueueDead,
-            _ => Notified::Known,
+        loop {
+            let before = self.0.fetch_or(bits | SCHEDULED, Ordering::AcqRel);
+            if before & SCHEDULED == 0 {
+                return if before & DEAD == 0 { Notified::Queue } else { Notified::QueueDead };
+            }
+            if before & AGAIN != 0 || self.0.fetch_or(AGAIN, Ordering::AcqRel) & SCHEDULED != 0 {
+                return Notified::Known;
+            }
+            // Whoever had it let go in between.
         }
     }
 
-    /// Takes a cell that was queued to run it.
-    pub(super) fn begin(&self) -> u32 {
-        // Both bits change, and nobody else changes them meanwhile: `NOTIFIED` can only be set, and it is.
-        self.0.fetch_xor(RUNNING | NOTIFIED, Ordering::AcqRel) ^ (RUNNING | NOTIFIED)
+    /// As [`notify`](Self::notify), for whoever has the cell.
+    pub(super) fn again(&self) {
+        self.0.fetch_or(AGAIN, Ordering::AcqRel);
     }
 
     /// Takes a resting cell to run it here and now.
     pub(super) fn begin_at_rest(&self) -> bool {
         let state = self.0.load(Ordering::Relaxed);
-        state & (RUNNING | NOTIFIED | DEAD | KILL) == 0
-            && self.0.compare_exchange(state, state | RUNNING, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        state & (SCHEDULED | AGAIN | DEAD | KILL) == 0
+            && self.0.compare_exchange(state, state | SCHEDULED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// Lets go of a cell. True where it has to run again; then it stays `NOTIFIED`, for the caller to queue.
+    /// Lets go of a cell. True where it has to run again; then the caller still has it, to queue it.
     pub(super) fn end(&self) -> bool {
-        self.0.fetch_and(!RUNNING, Ordering::AcqRel) & NOTIFIED != 0
+        let mut state = self.0.load(Ordering::Relaxed);
+        while state & AGAIN == 0 {
+            let rest = state & !SCHEDULED;
+            match self.0.compare_exchange_weak(state, rest, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return false,
+                Err(now) => state = now,
+            }
+        }
+        self.0.fetch_and(!AGAIN, Ordering::AcqRel);
+        true
     }
 
     pub(super) fn set(&self, bits: u32) {

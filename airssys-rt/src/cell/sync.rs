@@ -1,7 +1,26 @@
-//! The atomics of this room: the standard ones, or loom's where its models are run.
+//! What threads meet at in this room: the standard things, or loom's where its models are run.
+//!
+//! loom's `Cell` notices when two threads use it without having met: so the models try the rules of who runs a cell.
 
 #[cfg(not(airssys_loom))]
+<<<<<<< HEAD
 pub(super) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 #[cfg(airssys_loom)]
 pub(super) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+=======
+mod these {
+    pub(crate) use std::cell::Cell;
+    pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+    pub(crate) use std::sync::{Mutex, MutexGuard};
+}
+
+#[cfg(airssys_loom)]
+mod these {
+    pub(crate) use loom::cell::Cell;
+    pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+    pub(crate) use loom::sync::{Mutex, MutexGuard};
+}
+
+pub(crate) use these::*;
+>>>>>>> main

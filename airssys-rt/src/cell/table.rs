@@ -3,24 +3,40 @@
 //! It is the program's, not a system's, because a mailbox exists before it belongs to any system.
 
 use std::ptr::NonNull;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::core::{AnyCell, Core};
+use super::sync::{Mutex, MutexGuard};
 use crate::actor_ref::ActorId;
 
 /// Slots are allocated so many at a time, and never move.
-const BLOCK: usize = 1024;
+const BLOCK: usize = if cfg!(airssys_loom) { 4 } else { 1024 };
 
 /// No slot.
 const NONE: u32 = u32::MAX;
 
-static TABLE: Mutex<Table> = Mutex::new(Table { blocks: Vec::new(), unused: 0, free: NONE });
+/// Each thread enters cells into one of so many tables, so that threads seldom meet at a lock. A power of two: the
+/// lowest bits of a slot tell its table.
+const TABLES: u32 = if cfg!(airssys_loom) { 1 } else { 16 };
+
+/// Two cache lines apart, because processors fetch them in pairs.
+#[repr(align(128))]
+struct Padded(Mutex<Table>);
+
+#[cfg(not(airssys_loom))]
+static ALL: [Padded; TABLES as usize] = [const { Padded(Mutex::new(Table::EMPTY)) }; TABLES as usize];
+
+#[cfg(airssys_loom)]
+loom::lazy_static! {
+    static ref ALL: [Padded; 1] = [Padded(Mutex::new(Table::EMPTY))];
+}
 
 struct Table {
     blocks: Vec<Box<[Row; BLOCK]>>,
-    /// The first slot that was never used.
+    /// The first row that was never used.
     unused: u32,
-    /// The slot that was freed last; the others follow from it.
+    /// The row that was freed last; the others follow from it.
     free: u32,
 }
 
@@ -35,57 +51,55 @@ struct Row {
 // SAFETY: the pointers are only followed under the lock, where whoever frees a cell has taken it out before.
 unsafe impl Send for Table {}
 
-/// Claims a slot for a new actor.
-pub(super) fn claim() -> ActorId {
-    let mut table = table();
-    let free = table.free;
-    if let Some(slot) = table.slot(free) {
-        let (generation, next) = (slot.generation, slot.next_free);
-        table.free = next;
-        return ActorId::new(free, generation);
+/// Gives a new cell a slot, and so an id, which `tell` is told before anybody can find the cell. It has to
+/// [`leave`] before it is freed.
+pub(super) fn enter(cell: NonNull<Core>, tell: impl FnOnce(ActorId)) -> ActorId {
+    let number = own_table();
+    let mut table = table(number);
+    let (index, generation) = table.claim();
+    let id = ActorId::new(index * TABLES + number, generation);
+    tell(id);
+    if let Some(row) = table.row(index) {
+        row.cell = Some(cell);
     }
-    let slot = table.unused;
-    // Each claimed slot belongs to something far larger than itself.
-    assert!(slot < NONE, "four thousand million actors at once");
-    table.unused = slot + 1;
-    if slot as usize / BLOCK == table.blocks.len() {
-        table.blocks.push(Box::new([Row { cell: None, generation: 0, next_free: NONE }; BLOCK]));
-    }
-    ActorId::new(slot, 0)
-}
-
-/// Makes the cell of `id` one that can be found. It has to [`leave`] before it is freed.
-pub(super) fn enter(id: ActorId, cell: NonNull<Core>) {
-    if let Some(slot) = table().slot(id.slot()) {
-        slot.cell = Some(cell);
-    }
+    id
 }
 
 /// Takes the cell of `id` out, and frees the slot for the next generation.
 pub(super) fn leave(id: ActorId) {
-    let mut table = table();
-    let free = table.free;
-    let Some(slot) = table.slot(id.slot()) else { return };
-    slot.cell = None;
+    let mut table = table(id.slot() % TABLES);
+    let (index, free) = (id.slot() / TABLES, table.free);
+    let Some(row) = table.row(index) else { return };
+    row.cell = None;
     // A slot whose generations are used up is retired: better a hole than an id that names two actors.
     if let Some(generation) = id.generation().checked_add(1) {
-        slot.generation = generation;
-        slot.next_free = free;
-        table.free = id.slot();
+        row.generation = generation;
+        row.next_free = free;
+        table.free = index;
     }
 }
 
-/// The cells that can be found, those in slots from `start` on, at most `limit` slots of them; and where to go on.
+/// The cells that can be found, those in slots from `start` on, at most `limit` of them; and where to go on.
 pub(crate) fn page(start: u32, limit: u32) -> (Vec<AnyCell>, Option<u32>) {
-    let mut table = table();
-    let end = start.saturating_add(limit).min(table.unused);
-    let cells = (start..end).filter_map(|slot| {
+    let (number, first) = (start % TABLES, start / TABLES);
+    let mut table = table(number);
+    let end = first.saturating_add(limit).min(table.unused);
+    let cells = (first..end).filter_map(|index| {
+        // One whose last reference has been dropped is about to leave.
         // SAFETY: the cell is in the table, whose lock we have: it is not freed before it has left.
-        table.slot(slot).and_then(|slot| slot.cell).map(|cell| unsafe { AnyCell::from_ptr(cell) })
+        table.row(index).and_then(|row| row.cell).and_then(|cell| unsafe { AnyCell::upgrade(cell) })
     });
-    (cells.collect(), (end < table.unused).then_some(end))
+    let cells = cells.collect();
+    // Then the next table, from its beginning.
+    let next = match number + 1 {
+        _ if end < table.unused => Some(end * TABLES + number),
+        TABLES => None,
+        next => Some(next),
+    };
+    (cells, next)
 }
 
+<<<<<<< HEAD
 /// The cell of `id`, where it can be found.
 pub(crate) fn find(id: ActorId) -> Option<AnyCell> {
     let mut table = table();
@@ -96,11 +110,44 @@ pub(crate) fn find(id: ActorId) -> Option<AnyCell> {
 
 fn table() -> MutexGuard<'static, Table> {
     TABLE.lock().unwrap_or_else(PoisonError::into_inner)
+=======
+/// The table of this thread.
+fn own_table() -> u32 {
+    static THREADS: AtomicU32 = AtomicU32::new(0);
+    thread_local! {
+        static NUMBER: u32 = THREADS.fetch_add(1, Ordering::Relaxed) % TABLES;
+    }
+    NUMBER.try_with(|number| *number).unwrap_or(0)
+}
+
+fn table(number: u32) -> MutexGuard<'static, Table> {
+    let [first, ..] = &ALL;
+    ALL.get(number as usize).unwrap_or(first).0.lock().unwrap_or_else(PoisonError::into_inner)
+>>>>>>> main
 }
 
 impl Table {
-    fn slot(&mut self, slot: u32) -> Option<&mut Row> {
-        self.blocks.get_mut(slot as usize / BLOCK)?.get_mut(slot as usize % BLOCK)
+    const EMPTY: Self = Self { blocks: Vec::new(), unused: 0, free: NONE };
+
+    fn claim(&mut self) -> (u32, u32) {
+        let free = self.free;
+        if let Some(row) = self.row(free) {
+            let (generation, next) = (row.generation, row.next_free);
+            self.free = next;
+            return (free, generation);
+        }
+        let index = self.unused;
+        // Each claimed row belongs to something far larger than itself.
+        assert!(index < NONE / TABLES, "four thousand million actors at once");
+        self.unused = index + 1;
+        if index as usize / BLOCK == self.blocks.len() {
+            self.blocks.push(Box::new([Row { cell: None, generation: 0, next_free: NONE }; BLOCK]));
+        }
+        (index, 0)
+    }
+
+    fn row(&mut self, index: u32) -> Option<&mut Row> {
+        self.blocks.get_mut(index as usize / BLOCK)?.get_mut(index as usize % BLOCK)
     }
 }
 
@@ -114,7 +161,10 @@ mod tests {
         let mut seen = HashSet::new();
         let mut held = Vec::new();
         for round in 0..10_000 {
-            let id = claim();
+            let id = {
+                let (index, generation) = table(7).claim();
+                ActorId::new(index * TABLES + 7, generation)
+            };
             assert!(seen.insert(id), "{id} in round {round}");
             if round % 3 == 0 {
                 held.push(id);

@@ -9,8 +9,12 @@ use crossbeam_deque::{Steal, Worker};
 use tokio::runtime::Handle;
 use tokio::task::coop;
 
+<<<<<<< HEAD
 use super::watchdog::Mark;
 use super::{LOCAL, Scheduler};
+=======
+use super::{HOME, LOCAL, Scheduler};
+>>>>>>> main
 use crate::cell::{self, Runnable};
 
 /// After so many turns the other tasks of the thread run,
@@ -85,7 +89,7 @@ impl Local {
     }
 }
 
-fn persist(mut attempt: impl FnMut() -> Steal<Runnable>) -> Option<Runnable> {
+pub(super) fn persist(mut attempt: impl FnMut() -> Steal<Runnable>) -> Option<Runnable> {
     loop {
         match attempt() {
             Steal::Success(runnable) => return Some(runnable),
@@ -101,6 +105,18 @@ pub(super) fn start(runtime: &Handle, scheduler: &Arc<Scheduler>, index: usize, 
     let mark = scheduler.watch.mark(index);
     let mut drainer = Drainer { local: Some(local), parked: false, called: false, taken: 0, mark };
     runtime.spawn(poll_fn(move |cx| drainer.poll(cx)));
+}
+
+/// Starts the task that does nothing but be woken.
+pub(super) fn start_nudge(runtime: &Handle, scheduler: &Arc<Scheduler>) {
+    let scheduler = Arc::downgrade(scheduler);
+    runtime.spawn(poll_fn(move |cx| match scheduler.upgrade() {
+        Some(scheduler) if !scheduler.is_closed() => {
+            scheduler.nudge.get_or_init(|| cx.waker().clone());
+            Poll::Pending
+        }
+        _ => Poll::Ready(()),
+    }));
 }
 
 struct Drainer {
@@ -122,6 +138,9 @@ impl Drainer {
         if std::mem::take(&mut self.parked) {
             self.called = scheduler.unpark(local.index);
             scheduler.watch.unpark(&self.mark);
+        }
+        if scheduler.threads() > 1 {
+            HOME.set(scheduler.number);
         }
         // A drainer of another system may be polled around this one.
         let outer = LOCAL.replace(Some(local));

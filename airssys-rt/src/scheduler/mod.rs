@@ -7,9 +7,10 @@
 mod drainer;
 mod watchdog;
 
-use std::cell::RefCell;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::cell::{Cell, RefCell};
+use std::ptr::null;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -17,11 +18,17 @@ use crossbeam_deque::{Injector, Stealer, Worker};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::cell::{self, AnyCell, Runnable};
+<<<<<<< HEAD
 use drainer::Local;
 pub(crate) use watchdog::DEFAULT_LIMIT;
 use watchdog::Watch;
+=======
+use drainer::{Local, persist};
+>>>>>>> main
 
 pub(crate) struct Scheduler {
+    /// Not zero, and no other's.
+    number: u64,
     injector: Injector<Runnable>,
     stealers: Vec<Stealer<Runnable>>,
     /// The drainers that have nothing to do, with what wakes them.
@@ -30,6 +37,8 @@ pub(crate) struct Scheduler {
     idle: AtomicUsize,
     /// How many were woken and have not found anything yet: no more need to be.
     searching: AtomicUsize,
+    /// Wakes a task that does nothing; see [`Self::call_for_help`].
+    nudge: OnceLock<Waker>,
     /// How many have not ended.
     drainers: AtomicUsize,
     watch: Arc<Watch>,
@@ -44,8 +53,12 @@ pub(crate) struct Stats {
 }
 
 thread_local! {
+    /// The number of the scheduler whose drainer ran on this thread last, where threads belong to one runtime for ever.
+    static HOME: Cell<u64> = const { Cell::new(0) };
     /// What the drainer has that is polled on this thread.
     static LOCAL: RefCell<Option<Local>> = const { RefCell::new(None) };
+    /// The scheduler whose cells this thread is ending.
+    static ABANDONED: Cell<*const Scheduler> = const { Cell::new(null()) };
 }
 
 impl Scheduler {
@@ -56,18 +69,24 @@ impl Scheduler {
             _ => runtime.metrics().num_workers(),
         };
         let queues: Vec<Worker<Runnable>> = (0..count).map(|_| Worker::new_fifo()).collect();
+        static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let scheduler = Arc::new(Self {
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             injector: Injector::new(),
             stealers: queues.iter().map(Worker::stealer).collect(),
             parked: Mutex::new(Vec::with_capacity(count)),
             idle: AtomicUsize::new(0),
             searching: AtomicUsize::new(0),
+            nudge: OnceLock::new(),
             drainers: AtomicUsize::new(count),
             watch: Watch::start(count, watchdog),
             closed: AtomicBool::new(false),
         });
         for (index, queue) in queues.into_iter().enumerate() {
             drainer::start(runtime, &scheduler, index, queue);
+        }
+        if count > 1 {
+            drainer::start_nudge(runtime, &scheduler);
         }
         scheduler
     }
@@ -91,8 +110,16 @@ impl Scheduler {
         });
         match known.ok().flatten() {
             Some(false) => {}
-            Some(true) => self.call_for_help(),
+            Some(true) => self.offer_help(),
             None => self.inject(runnable),
+        }
+    }
+
+    /// As [`call_for_help`](Self::call_for_help), where this thread will get to it anyway: to miss one that parks just
+    /// now costs nothing but time.
+    fn offer_help(&self) {
+        if self.idle.load(Ordering::Relaxed) > 0 {
+            self.call_for_help();
         }
     }
 
@@ -102,6 +129,15 @@ impl Scheduler {
         if self.is_closed() {
             self.abandon();
         }
+    }
+
+    /// Whether this is a thread of its runtime, as far as is known without asking.
+    pub(crate) fn is_at_home(&self) -> bool {
+        HOME.get() == self.number
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        self.stealers.len()
     }
 
     /// Wakes a drainer, if there is one to wake and none is on its way.
@@ -117,6 +153,11 @@ impl Scheduler {
         self.searching.fetch_add(1, Ordering::Relaxed);
         drop(parked);
         waker.wake();
+        // On a thread of the runtime, the task that was woken last waits until the one that runs lets go, and no
+        // other thread can take it. So the drainer must not be the last.
+        if let Some(nudge) = self.nudge.get() {
+            nudge.wake_by_ref();
+        }
     }
 
     fn parked(&self) -> MutexGuard<'_, Vec<(usize, Waker)>> {
@@ -129,6 +170,9 @@ impl Scheduler {
         self.watch.close();
         let parked = std::mem::take(&mut *self.parked());
         parked.into_iter().for_each(|(_, waker)| waker.wake());
+        if let Some(nudge) = self.nudge.get() {
+            nudge.wake_by_ref();
+        }
     }
 
     /// The runtime has ended the drainers, and so everything that they would have run.
@@ -146,23 +190,32 @@ impl Scheduler {
         }
     }
 
+    /// The next that waits, where a model runs instead of the drainers.
+    #[cfg(all(test, airssys_loom))]
+    pub(crate) fn next(&self) -> Option<Runnable> {
+        persist(|| self.injector.steal())
+    }
+
     fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
 
     /// Runs what is queued, here, because no drainer will. All of it has been told to end.
     fn abandon(&self) {
+        // One that ends here may have others end, and they still others: one after the other, not inside each other.
+        let outer = ABANDONED.replace(self);
+        if std::ptr::eq(outer, self) {
+            return;
+        }
         loop {
-            let next = self
-                .injector
-                .steal()
-                .success()
-                .or_else(|| self.stealers.iter().find_map(|stealer| stealer.steal().success()));
-            let Some(mut runnable) = next else { return };
+            let next = persist(|| self.injector.steal())
+                .or_else(|| self.stealers.iter().find_map(|stealer| persist(|| stealer.steal())));
+            let Some(mut runnable) = next else { break };
             runnable.condemn();
             while let Some(again) = runnable.run().again {
                 runnable = again;
             }
         }
+        ABANDONED.set(outer);
     }
 }

@@ -22,8 +22,8 @@ pub(super) const DEFAULT_SHUTDOWN: Duration = Duration::from_secs(5);
 pub enum Restart {
     /// Always.
     Permanent,
-    /// When it failed: not after [`Normal`](ExitReason::Normal), [`Shutdown`](ExitReason::Shutdown) or
-    /// [`GaveUp`](ExitReason::GaveUp).
+    /// When it failed: not after [`Normal`](ExitReason::Normal), [`Shutdown`](ExitReason::Shutdown),
+    /// [`ShutdownFor`](ExitReason::ShutdownFor) or [`GaveUp`](ExitReason::GaveUp).
     Transient,
     /// Never; not even when a sibling's failure stopped it. It is forgotten when it ends.
     Temporary,

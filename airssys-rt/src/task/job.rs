@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::Task;
 use crate::actor::{Actor, Context, Info, Init};
 use crate::actor_ref::ActorRef;
-use crate::cell::{self, Cold, Outcome};
+use crate::cell::{self, AnyCell, Cold, Outcome};
 use crate::exit::ExitReason;
 use crate::system::System;
 
@@ -22,6 +22,7 @@ struct Job<F, D> {
 /// Starts a task outside of any supervision tree.
 pub(super) fn start<T: Send + 'static>(
     system: &System,
+    owner: Option<&AnyCell>,
     work: impl Future<Output = T> + Send + 'static,
 ) -> Task<T> {
     let (tell, outcome) = oneshot::channel();
@@ -42,10 +43,19 @@ pub(super) fn start<T: Send + 'static>(
             drop(tell.send(result.ok_or(reason)));
         }
     };
-    let cold = Cold::named(None, Some(Box::new(notify)));
+    let cold = match owner {
+        Some(owner) => Cold::linked(None, Some(Box::new(notify)), owner),
+        None => Cold::named(None, Some(Box::new(notify))),
+    };
+    let job = |task: ActorRef<Infallible>| {
+        if let Some(owner) = owner {
+            owner.add_link(task.cell());
+        }
+        Job { work: Some((work, done)) }
+    };
     // Nobody can send it anything, so its mailbox needs no bound.
-    let actor = ActorRef::new(cell::spawn(system, None, Some(cold), Job { work: Some((work, done)) }));
-    Task { actor, is_detached: false, outcome }
+    let actor = ActorRef::new(cell::spawn_by(system, None, |_| Some(cold), job));
+    Task { actor, owner: owner.cloned(), is_detached: false, outcome }
 }
 
 /// Makes a task that a supervisor starts.

@@ -152,6 +152,8 @@ async fn commit(fault: Option<Fault>) -> Result<Then, ExitReason> {
 impl<A: Actor> Actor for Faulty<A> {
     type Msg = A::Msg;
 
+    const RUNS_ON_CALLERS: bool = A::RUNS_ON_CALLERS;
+
     async fn init(&mut self, cx: &mut Context<Self>) -> Result<Init, ExitReason> {
         let fault = self.faults.plan().next(None);
         commit(fault).await?;

@@ -4,7 +4,6 @@
 mod tests;
 
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -17,6 +16,7 @@ use tokio::time::Instant;
 use super::TimerRef;
 use super::wheel::{self, Due, Key, NEVER, TICK_NANOS, Wheel};
 use crate::cell::AnyCell;
+use crate::exit::quietly;
 
 /// More wheels than this are not needed to keep threads apart, and each takes some kilobytes.
 const MOST_SHARDS: usize = 64;
@@ -367,9 +367,9 @@ fn fire(fire: Fire) {
 }
 
 /// Runs code that may be anybody's: a waker's, or that of a message which is dropped with its mailbox. Should it
-/// panic, the panic hook has printed what there is to say, and the timers of the others go on.
+/// panic, the timers of the others go on.
 fn guard(code: impl FnOnce()) {
-    drop(catch_unwind(AssertUnwindSafe(code)));
+    quietly(code);
 }
 
 /// The number of this thread among those that ever asked for theirs.

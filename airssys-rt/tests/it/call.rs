@@ -1,5 +1,6 @@
 //! Requests and answers.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use airssys_rt::{Actor, ActorRef, CallError, Context, ExitReason, Mailbox, Reply, System};
@@ -124,4 +125,165 @@ async fn the_timeout_covers_the_wait_for_room() {
     // What did not get in is not delivered.
     System::new().spawn_on(&mailbox, None, Oracle { kept: Vec::new(), deputy: None }).unwrap();
     assert_eq!(oracle.call(Ask::Now, SECOND).await, Ok(42));
+}
+
+/// Calls others on behalf of those who call it, and writes down how long the answers took.
+#[derive(Clone, Default)]
+struct Broker(Arc<Mutex<Vec<Answer>>>);
+
+/// What came of a call, and when.
+type Answer = (Result<u32, CallError>, Duration);
+
+/// One call: who is asked, how long it waits before it asks and for the answer.
+struct Errand {
+    to: ActorRef<Ask>,
+    pause: Duration,
+    timeout: Duration,
+}
+
+enum Broke {
+    /// Its answer is the broker's.
+    For(Reply<u32>, Errand),
+    /// Nobody waits for it.
+    Alone(Errand),
+    /// As that, but a timer's.
+    Later(Duration, Errand),
+    /// By another broker.
+    By(ActorRef<Broke>, Reply<u32>, Errand),
+}
+
+impl Actor for Broker {
+    type Msg = Broke;
+
+    async fn handle(&mut self, broke: Broke, cx: &mut Context<Self>) -> Result<(), ExitReason> {
+        let (reply, errand) = match broke {
+            Broke::For(reply, errand) => (Some(reply), errand),
+            Broke::Alone(errand) => (None, errand),
+            Broke::Later(delay, errand) => {
+                cx.send_after(delay, Broke::Alone(errand));
+                return Ok(());
+            }
+            Broke::By(other, reply, errand) => {
+                let began = Instant::now();
+                let answer = other.call(|reply| Broke::For(reply, errand), LONG).await;
+                self.0.lock().unwrap().push((answer, began.elapsed()));
+                if let Ok(answer) = answer {
+                    reply.send(answer);
+                }
+                return Ok(());
+            }
+        };
+        tokio::time::sleep(errand.pause).await;
+        let began = Instant::now();
+        let answer = errand.to.call(Ask::Never, errand.timeout).await;
+        self.0.lock().unwrap().push((answer, began.elapsed()));
+        if let (Some(reply), Ok(answer)) = (reply, answer) {
+            reply.send(answer);
+        }
+        Ok(())
+    }
+}
+
+impl Broker {
+    #[track_caller]
+    fn timed_out_after(&self, times: &[Duration]) {
+        let expected: Vec<_> = times.iter().map(|time| (Err(CallError::Timeout), *time)).collect();
+        // A deadline is on the wheel, which is up to two milliseconds late.
+        let near = |took: &Answer| (took.0, Duration::from_millis(took.1.as_millis() as u64 / 10 * 10));
+        let took: Vec<_> = std::mem::take(&mut *self.0.lock().unwrap()).iter().map(near).collect();
+        assert_eq!(took, expected);
+    }
+}
+
+const PAUSE: Duration = Duration::from_millis(400);
+
+fn errand(pause: Duration, timeout: Duration) -> Errand {
+    Errand { to: oracle(), pause, timeout }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_nested_call_waits_no_longer_than_its_caller() {
+    let broker = Broker::default();
+    let actor = System::new().spawn(broker.clone());
+    let ask = |pause, timeout| actor.call(move |reply| Broke::For(reply, errand(pause, timeout)), SECOND);
+    // It has what its caller has left.
+    // (Both end at the same time, so either may be first: a timeout, or a reply that is dropped for one.)
+    ask(Duration::ZERO, LONG).await.unwrap_err();
+    settle().await;
+    broker.timed_out_after(&[SECOND]);
+    // After a wait in the handler, too.
+    ask(PAUSE, LONG).await.unwrap_err();
+    settle().await;
+    broker.timed_out_after(&[SECOND - PAUSE]);
+    // Its own time, where that is shorter.
+    assert_eq!(ask(Duration::ZERO, PAUSE).await, Err(CallError::Dropped));
+    broker.timed_out_after(&[PAUSE]);
+    // None, where the caller does not wait any more.
+    assert_eq!(ask(2 * SECOND, LONG).await, Err(CallError::Timeout));
+    tokio::time::sleep(2 * SECOND).await;
+    broker.timed_out_after(&[Duration::ZERO]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_goes_through_many_actors() {
+    let system = System::new();
+    let (first, second) = (Broker::default(), Broker::default());
+    let (actor, deputy) = (system.spawn(first.clone()), system.spawn(second.clone()));
+    let asked = actor.call(|reply| Broke::By(deputy, reply, errand(PAUSE, LONG)), SECOND).await;
+    asked.unwrap_err();
+    settle().await;
+    first.timed_out_after(&[SECOND]);
+    second.timed_out_after(&[SECOND - PAUSE]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_with_the_message_that_has_it() {
+    let broker = Broker::default();
+    let actor = System::new().spawn(broker.clone());
+    let call = || actor.call(|reply| Broke::For(reply, errand(Duration::ZERO, PAUSE)), SECOND);
+    let five = 5 * SECOND;
+    // Neither a cast, nor an urgent one, nor a timer has the deadline of the call before.
+    call().await.unwrap_err();
+    actor.cast(Broke::Alone(errand(Duration::ZERO, five))).await.unwrap();
+    tokio::time::sleep(2 * five).await;
+    broker.timed_out_after(&[PAUSE, five]);
+    call().await.unwrap_err();
+    actor.cast_urgent(Broke::Alone(errand(Duration::ZERO, five))).unwrap();
+    tokio::time::sleep(2 * five).await;
+    broker.timed_out_after(&[PAUSE, five]);
+    actor.cast(Broke::Later(PAUSE / 2, errand(Duration::ZERO, five))).await.unwrap();
+    settle().await;
+    call().await.unwrap_err();
+    tokio::time::sleep(2 * five).await;
+    broker.timed_out_after(&[PAUSE, five]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_to_itself_times_out() {
+    #[derive(Default)]
+    struct Narcissus(bool);
+    impl Actor for Narcissus {
+        type Msg = Reply<Option<CallError>>;
+        async fn handle(&mut self, reply: Self::Msg, cx: &mut Context<Self>) -> Result<(), ExitReason> {
+            if !std::mem::replace(&mut self.0, true) {
+                let answer = cx.actor_ref().call(|reply| reply, SECOND).await;
+                reply.send(answer.err());
+            }
+            Ok(())
+        }
+    }
+    let (actor, began) = (System::new().spawn(Narcissus::default()), Instant::now());
+    assert_eq!(actor.call(|reply| reply, LONG).await, Ok(Some(CallError::Timeout)));
+    assert!(began.elapsed() >= SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn timeouts_of_nothing_and_of_ages() {
+    let (actor, began) = (oracle(), Instant::now());
+    // As in OTP, the request is sent all the same.
+    assert_eq!(actor.call(Ask::Never, Duration::ZERO).await, Err(CallError::Timeout));
+    assert!(began.elapsed() < Duration::from_millis(3));
+    assert_eq!(oracle().call(Ask::Now, Duration::MAX).await, Ok(42));
+    assert_eq!(oracle().call(Ask::Now, Duration::from_secs(1 << 40)).await, Ok(42));
+    assert_eq!(actor.call(Ask::Now, SECOND).await, Err(CallError::Timeout));
 }

@@ -12,6 +12,7 @@ use airssys_rt::{
 };
 use tokio::time::Instant;
 
+use crate::node::Node;
 use crate::stage::{LONG, crash, settle, start, top};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -370,4 +371,51 @@ async fn tasks_that_are_joined_stopped_and_dropped_on_many_threads() {
     }
     // Those that were dropped end by themselves.
     until(|| running.load(Ordering::SeqCst) == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn async_links_the_task_to_its_owner() {
+    let system = System::new();
+    // Its panic is the owner's end, in the handler that waits for it or in another.
+    let owner = Node::default().start(&system);
+    owner.run(|cx| drop(cx.task(async { panic!("boom") }).detach())).await;
+    assert_eq!(owner.why().await, "panicked: boom");
+
+    // The owner's end is the task's.
+    let (work, dropped) = endless();
+    let owner = Node::default().start(&system);
+    owner.run(|cx| drop(cx.task(work).detach())).await;
+    assert!(!is(&dropped));
+    owner.end(crash()).await;
+    assert!(is(&dropped));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_its_owner_drops_or_shuts_down_does_not_end_it() {
+    let system = System::new();
+    let owner = Node::trapping().start(&system);
+    let (work, dropped) = endless();
+    owner.run(|cx| drop(cx.task(work))).await;
+    assert!(is(&dropped));
+    let (work, dropped) = endless();
+    let kept = Arc::new(Mutex::new(None));
+    let place = Arc::clone(&kept);
+    owner.run(move |cx| *place.lock().unwrap() = Some(cx.task(work))).await;
+    let task = kept.lock().unwrap().take().unwrap();
+    task.shutdown(Shutdown::BrutalKill).await.unwrap().unwrap_err();
+    assert!(is(&dropped));
+    settle().await;
+    owner.heard(&[]);
+    assert!(owner.lives());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_is_a_normal_exit_to_its_owner() {
+    let owner = Node::trapping().start(&System::new());
+    owner.run(|cx| drop(cx.task(async { 1 }).detach())).await;
+    owner.heard(&["link normal"]);
+
+    let owner = Node::default().start(&System::new());
+    owner.run(|cx| drop(cx.task(async { 1 }).detach())).await;
+    assert!(owner.lives());
 }

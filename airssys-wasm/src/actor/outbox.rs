@@ -58,7 +58,7 @@ impl Outbox {
                 Ok(()) => None,
                 Err(SendError::Full(delivery)) if self.own == Some(actor.id()) => Some((delivery, OWN_FULL)),
                 Err(SendError::Full(delivery)) => {
-                    actor.cast(delivery).await.err().map(|error| (error.0, GONE))
+                    actor.cast(delivery).await.err().map(|error| (error.into_message(), GONE))
                 }
                 Err(SendError::NoProc(delivery)) => Some((delivery, GONE)),
             };
