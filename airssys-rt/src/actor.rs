@@ -434,15 +434,6 @@ impl<A: Actor> Context<A> {
             Info::Exit(exit) => self.cell.take_exit(exit),
             Info::Timeout | Info::Continue => true,
         };
-<<<<<<< HEAD
-        if !wanted {
-            return None;
-        }
-        // Here, because whoever borrows it beside an `.await` keeps it twice.
-        self.stir(|| Input::of(&info));
-        Some(info)
-=======
         wanted.then_some(info)
->>>>>>> main
     }
 }

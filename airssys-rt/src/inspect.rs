@@ -27,7 +27,8 @@ pub struct ActorInfo {
     pub message_type: &'static str,
     /// What it does.
     pub state: ActorState,
-    /// How many entries wait in its mailbox: messages, timers that are due, what the runtime says.
+    /// How many entries wait in its mailbox: messages, and where that has no bound also timers that are due and what
+    /// the runtime says. While several send at once it may be a few less.
     pub depth: usize,
     /// How many it has taken out of it, since the mailbox was made. The counterpart of OTP's reductions.
     pub handled: u64,

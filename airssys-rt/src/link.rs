@@ -73,11 +73,6 @@ impl Exits {
         let flushed = (Some(other), 0)..=(Some(other), u64::MAX);
         self.waiting.extract_if(flushed, |_| true).for_each(drop);
     }
-
-    /// None is wanted any more. Their numbers are not used again.
-    pub(crate) fn clear(&mut self) {
-        self.waiting.clear();
-    }
 }
 
 impl Exit {

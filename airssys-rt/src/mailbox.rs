@@ -3,23 +3,14 @@
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
-<<<<<<< HEAD
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-=======
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU32, Ordering};
->>>>>>> main
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::actor_ref::ActorRef;
-<<<<<<< HEAD
-use crate::cell::{CellRef, Cold, Deadline};
-=======
-use crate::cell::{CellRef, Cold, Mutex, MutexGuard, Own};
->>>>>>> main
+use crate::cell::{CellRef, Cold, Deadline, Mutex, MutexGuard, Own};
 
 /// How many messages a mailbox holds, and what it does with more.
 ///
@@ -81,14 +72,10 @@ impl MailboxOptions {
     }
 
     pub(crate) fn bounds(self) -> Option<Box<Bounds>> {
-<<<<<<< HEAD
-        let capacity = self.capacity.or(self.ttl.map(|_| LARGEST_BOUND))?;
-        Some(Box::new(Bounds::new(capacity.clamp(1, LARGEST_BOUND), self)))
-=======
         let capacity =
             self.capacity.map(|capacity| u32::try_from(capacity).unwrap_or(u32::MAX).clamp(1, LARGEST_BOUND));
-        capacity.map(|capacity| Box::new(Bounds::new(capacity, self.overflow)))
->>>>>>> main
+        let capacity = capacity.or(self.ttl.map(|_| LARGEST_BOUND))?;
+        Some(Box::new(Bounds::new(capacity, self)))
     }
 }
 
@@ -114,34 +101,19 @@ pub(crate) struct Bounds {
     /// How much room is given out at a time.
     batch: u8,
     overflow: Overflow,
-<<<<<<< HEAD
     ttl: Option<Duration>,
-    /// Who takes, where that is not the reader alone.
-    reader: Mutex<()>,
 }
 
 impl Bounds {
-    fn new(capacity: usize, options: MailboxOptions) -> Self {
-        Self {
-            room: Semaphore::new(capacity),
-            made: AtomicUsize::new(0),
-            batch: (capacity / 8).clamp(1, 64),
-            overflow: options.overflow,
-            ttl: options.ttl,
-            reader: Mutex::new(()),
-=======
-}
-
-impl Bounds {
-    fn new(capacity: u32, overflow: Overflow) -> Self {
+    fn new(capacity: u32, options: MailboxOptions) -> Self {
         Self {
             room: Semaphore::new(capacity as usize),
-            reader: (overflow == Overflow::DropOldest).then(Box::default),
+            reader: (options.overflow == Overflow::DropOldest).then(Box::default),
             capacity,
             made: AtomicU32::new(0),
             batch: (capacity / 8).clamp(1, 64) as u8,
-            overflow,
->>>>>>> main
+            overflow: options.overflow,
+            ttl: options.ttl,
         }
     }
 
@@ -149,18 +121,17 @@ impl Bounds {
         self.overflow
     }
 
-<<<<<<< HEAD
     /// When a message that is queued now, and is of no use after `own`, expires.
     #[inline]
     pub(crate) fn expiry(&self, own: Option<Deadline>) -> Option<Deadline> {
         let Some(ttl) = self.ttl else { return own };
         own.into_iter().chain(Deadline::after(ttl)).min()
-=======
+    }
+
     /// The number of messages that wait, or are about to be queued.
     pub(crate) fn depth(&self) -> usize {
         let free = self.room.available_permits() + self.made.load(Ordering::Relaxed) as usize;
         (self.capacity as usize).saturating_sub(free)
->>>>>>> main
     }
 
     /// Takes room for one message, if there is some and nobody waits for it.

@@ -7,10 +7,9 @@ use tokio::time::Instant;
 
 use crate::actor::Info;
 use crate::actor_ref::ActorId;
-<<<<<<< HEAD
 use crate::cell::AnyCell;
 use crate::counters::{Count, Counters};
-use crate::exit::ExitReason;
+use crate::exit::{ExitReason, quietly};
 use crate::system;
 
 #[cfg(feature = "tracing")]
@@ -29,9 +28,6 @@ pub(crate) mod log {
         None
     }
 }
-=======
-use crate::exit::{ExitReason, quietly};
->>>>>>> main
 
 /// Is told of each event in the life of the actors and supervisors of a system.
 ///
@@ -83,11 +79,7 @@ pub enum EventKind {
     },
     /// The supervisor reached its restart intensity; it stops its children, then itself.
     GaveUp,
-<<<<<<< HEAD
     /// Messages to it that nobody will handle.
-=======
-    /// Messages that nobody will handle: its mailbox closed with them in it, or had no room.
->>>>>>> main
     DeadLetters {
         /// How many.
         count: usize,
@@ -107,7 +99,7 @@ pub enum EventKind {
         input: Input,
         /// The type of its messages.
         message_type: &'static str,
-        /// How many entries of its mailbox wait behind this one.
+        /// How many entries of its mailbox wait behind this one; see [`ActorInfo::depth`](crate::ActorInfo::depth).
         depth: usize,
     },
     /// It is done with what it received last, or its end came in between. Told only of those that are
@@ -230,11 +222,10 @@ impl Reporter {
         }
         let path = self.path.clone().unwrap_or_else(|| self.id.to_string().into());
         let event = Event { path, id: self.id, kind };
-<<<<<<< HEAD
-        // Observers are guests in the actor's task. The panic hook has printed what there is to say.
-        drop(catch_unwind(AssertUnwindSafe(|| log::write(&event))));
+        // Observers are guests in the actor's task.
+        quietly(|| log::write(&event));
         if let Some(observer) = &self.observer {
-            drop(catch_unwind(AssertUnwindSafe(|| observer.event(&event))));
+            quietly(|| observer.event(&event));
         }
     }
 
@@ -246,9 +237,5 @@ impl Reporter {
             EventKind::DeadLetters { count, cause } => counters.add(Count::of(*cause), *count as u64),
             _ => {}
         }
-=======
-        // An observer is a guest in the actor's task.
-        quietly(|| observer.event(&event));
->>>>>>> main
     }
 }

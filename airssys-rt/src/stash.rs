@@ -5,13 +5,8 @@ use std::error::Error;
 use std::fmt;
 
 use crate::actor::{Actor, Context};
-<<<<<<< HEAD
-use crate::exit::ExitReason;
-use crate::observe::{DeadLetterCause, EventKind, Reporter};
-=======
 use crate::exit::{ExitReason, quietly};
-use crate::observe::{EventKind, Reporter};
->>>>>>> main
+use crate::observe::{DeadLetterCause, EventKind, Reporter};
 use crate::timer::TimerRef;
 
 /// Messages that an actor cannot handle yet, and keeps for later.

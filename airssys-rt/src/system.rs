@@ -7,12 +7,8 @@ use tokio::runtime::Handle;
 
 use crate::actor::Actor;
 use crate::actor_ref::{ActorId, ActorRef};
-<<<<<<< HEAD
-use crate::cell::{self, Cold, Runnable};
-use crate::counters::Counters;
-=======
 use crate::cell::{self, Cold, Loan, Runnable};
->>>>>>> main
+use crate::counters::Counters;
 use crate::group::Groups;
 use crate::mailbox::{Mailbox, MailboxInUse, MailboxOptions};
 use crate::observe::{self, Observer, Reporter};
@@ -42,28 +38,23 @@ pub(crate) struct Inner {
     names: Arc<Names>,
     groups: Arc<Groups>,
     blocking: Arc<Blocking>,
-<<<<<<< HEAD
     counters: Arc<Counters>,
-=======
     quick: Duration,
->>>>>>> main
 }
 
 /// Builds a [`System`].
 pub struct SystemBuilder {
     observer: Option<Arc<dyn Observer>>,
     blocking_limit: Option<usize>,
-<<<<<<< HEAD
+    quick: Option<Duration>,
     watchdog: Option<Duration>,
 }
 
 impl Default for SystemBuilder {
     fn default() -> Self {
-        Self { observer: None, blocking_limit: None, watchdog: Some(scheduler::DEFAULT_LIMIT) }
+        let watchdog = Some(scheduler::DEFAULT_LIMIT);
+        Self { observer: None, blocking_limit: None, quick: None, watchdog }
     }
-=======
-    quick: Option<Duration>,
->>>>>>> main
 }
 
 /// How an actor outside of a supervision tree is started.
@@ -220,7 +211,13 @@ impl SystemBuilder {
         self
     }
 
-<<<<<<< HEAD
+    /// Sets how quickly an actor has to handle a message, many times in a row, for its callers to
+    /// [run it on their own stacks](Actor::RUNS_ON_CALLERS); two microseconds, unless set. With zero, no caller does.
+    pub fn quick(mut self, limit: Duration) -> Self {
+        self.quick = Some(limit);
+        self
+    }
+
     /// Sets how long a turn of an actor may last before the watchdog reports the actor as
     /// [`Blocked`](crate::EventKind::Blocked): at least a millisecond, 100 unless set; `None` does without a watchdog.
     ///
@@ -234,12 +231,6 @@ impl SystemBuilder {
     /// always been quick.
     pub fn watchdog(mut self, limit: Option<Duration>) -> Self {
         self.watchdog = limit;
-=======
-    /// Sets how quickly an actor has to handle a message, many times in a row, for its callers to
-    /// [run it on their own stacks](Actor::RUNS_ON_CALLERS); two microseconds, unless set. With zero, no caller does.
-    pub fn quick(mut self, limit: Duration) -> Self {
-        self.quick = Some(limit);
->>>>>>> main
         self
     }
 
@@ -250,14 +241,9 @@ impl SystemBuilder {
     /// Outside of a tokio runtime.
     pub fn build(self) -> System {
         let runtime = Handle::current();
-<<<<<<< HEAD
         let workers = runtime.metrics().num_workers();
         let scheduler = Scheduler::start(&runtime, self.watchdog);
-        System {
-=======
-        let scheduler = Scheduler::start(&runtime);
         let system = System {
->>>>>>> main
             inner: Arc::new(Inner {
                 loan: Loan::new(),
                 scheduler,
@@ -267,11 +253,8 @@ impl SystemBuilder {
                 names: Arc::new(Names::new()),
                 groups: Arc::new(Groups::new()),
                 blocking: Blocking::new(self.blocking_limit),
-<<<<<<< HEAD
                 counters: Arc::new(Counters::new(workers)),
-=======
                 quick: self.quick.unwrap_or(cell::QUICK),
->>>>>>> main
             }),
         };
         cell::lend_system(&system);

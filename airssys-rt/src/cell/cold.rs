@@ -10,16 +10,10 @@ use super::state::LANE;
 use super::sync::Ordering;
 use super::{Door, Notify};
 use crate::actor_ref::ActorId;
-<<<<<<< HEAD
-use crate::exit::ExitReason;
-use crate::inspect::{ActorInfo, ActorState, LINKS_SHOWN};
-use crate::link::{Hook, MonitorRef, Tell, Until, Watcher};
-use crate::observe::{DeadLetterCause, EventKind, Reporter};
-=======
 use crate::exit::{ExitReason, quietly};
-use crate::link::{Exit, Exits, Hook, MonitorRef, Until, Watcher};
-use crate::observe::{EventKind, Reporter};
->>>>>>> main
+use crate::inspect::{ActorInfo, ActorState, LINKS_SHOWN};
+use crate::link::{Exit, Exits, Hook, MonitorRef, Tell, Until, Watcher};
+use crate::observe::{DeadLetterCause, EventKind, Reporter};
 use crate::system;
 
 /// The rare part of a cell, under its lock.
@@ -231,7 +225,6 @@ impl Core {
         }
     }
 
-<<<<<<< HEAD
     /// Counts and tells of messages that nobody will handle.
     #[cold]
     pub(super) fn dead_letters(&self, count: usize, cause: DeadLetterCause) {
@@ -252,13 +245,9 @@ impl Core {
         self.with_cold(|cold| (cold.parent, cold.restarts) = (Some(parent), restarts));
     }
 
-    /// Notes how the incarnation ended; the common ways cost no memory.
-    pub(super) fn note_exit(&self, cold: &mut Option<Box<Cold>>, reason: &ExitReason) {
-=======
     /// Notes how the incarnation ended; the common ways cost no memory. Returns how the one before did, to be dropped
     /// without the lock.
     fn note_exit(&self, cold: &mut Option<Box<Cold>>, reason: &ExitReason) -> Option<ExitReason> {
->>>>>>> main
         let code = match reason {
             ExitReason::Normal => NORMAL,
             ExitReason::Shutdown => SHUTDOWN,

@@ -18,12 +18,8 @@ use super::table;
 use super::{Deadline, Door, Entry, Stage, StageCell};
 use crate::actor::Info;
 use crate::actor_ref::ActorId;
-<<<<<<< HEAD
 use crate::counters::Count;
-use crate::exit::ExitReason;
-=======
 use crate::exit::{ExitReason, quietly};
->>>>>>> main
 use crate::mailbox::Bounds;
 use crate::system;
 use crate::timer::{TimerRef, Timers};
@@ -38,30 +34,15 @@ pub(crate) struct Core {
     /// How many entries were pushed since the queue was empty last, about.
     pushed: AtomicU32,
     /// How many `AnyCell`s, `CellRef`s and wakers point here.
-<<<<<<< HEAD
-    refs: AtomicUsize,
-    /// Where there is a bound, all about it.
-    pub(super) bounds: Option<Box<Bounds>>,
-    vtable: &'static VTable,
-    id: ActorId,
-    cold: Mutex<Option<Box<Cold>>>,
-    /// An `Arc`; null until there is a first incarnation.
-    system: AtomicPtr<system::Inner>,
-    pub(super) state: State,
-    /// Whether it has a body. The runner's.
-    pub(super) has_body: Cell<bool>,
-    pub(super) stage: StageCell,
-=======
     refs: AtomicU32,
     door: AtomicU8,
->>>>>>> main
     /// How it ended; see [`super::cold`].
     pub(super) exit: AtomicU8,
     /// How quick its turns are; see [`super::run`].
     pub(super) pace: AtomicU8,
     /// Whether it has a body. The runner's.
     pub(super) has_body: Cell<bool>,
-    pub(super) stage: Cell<Stage>,
+    pub(super) stage: StageCell,
     /// Where there is a bound, all about it.
     pub(super) bounds: Option<Box<Bounds>>,
     vtable: &'static VTable,
@@ -73,8 +54,8 @@ pub(crate) struct Core {
     /// How many entries it may handle before others run. The runner's.
     pub(super) budget: Cell<u32>,
     reader: Reader,
-    /// How many entries were taken since the queue was empty last. The runner's.
-    taken: AtomicU32,
+    /// How many entries were taken, ever. The runner's.
+    taken: AtomicU64,
     /// Until when the caller of the message in hand waits. The runner's.
     pub(super) until: Cell<Option<Deadline>>,
 }
@@ -201,22 +182,10 @@ impl<M: Send + 'static> CellRef<M> {
             pushed: AtomicU32::new(0),
             refs: AtomicU32::new(1),
             door: AtomicU8::new(Door::Open as u8),
-<<<<<<< HEAD
-            refs: AtomicUsize::new(1),
-            bounds,
-            vtable: const { &VTable::of::<M, F>() },
-            id,
-            cold: Mutex::new(cold(id)),
-            system: AtomicPtr::default(),
-            state: State::vacant(),
-            has_body: Cell::new(false),
-            stage: StageCell::new(Stage::Starting),
-=======
->>>>>>> main
             exit: AtomicU8::new(0),
             pace: AtomicU8::new(super::run::UNKNOWN),
             has_body: Cell::new(false),
-            stage: Cell::new(Stage::Starting),
+            stage: StageCell::new(Stage::Starting),
             bounds,
             vtable: const { &VTable::of::<M, F>() },
             id: AtomicU64::new(0),
@@ -225,7 +194,7 @@ impl<M: Send + 'static> CellRef<M> {
             state: State::vacant(),
             budget: Cell::new(0),
             reader: Reader::new(),
-            taken: AtomicU32::new(0),
+            taken: AtomicU64::new(0),
             until: Cell::new(None),
         };
         let whole = Box::new(Whole { core, body: UnsafeCell::new(MaybeUninit::<F>::uninit()) });
@@ -351,19 +320,13 @@ unsafe fn discard<M>(core: &Core) -> Pop<bool> {
     // A sender that was at the bound when the door closed may still be taking the oldest away.
     let reader = core.bounds.as_ref().and_then(|bounds| bounds.reader());
     // SAFETY: the type is right, and the rest is the caller's word.
-<<<<<<< HEAD
-    match unsafe { core.queue.pop::<Entry<M>>(&core.reader) } {
-        Pop::Item(entry) => Some(entry.is_message()),
-        Pop::Empty | Pop::Busy => None,
-=======
     let popped = unsafe { core.queue.pop::<Entry<M>>(&core.reader) };
     drop(reader);
     core.count_pop(&popped);
     match popped {
-        Pop::Item(entry) => Pop::Item(matches!(entry, Entry::Message(..))),
+        Pop::Item(entry) => Pop::Item(entry.is_message()),
         Pop::Empty => Pop::Empty,
         Pop::Busy => Pop::Busy,
->>>>>>> main
     }
 }
 
@@ -425,17 +388,12 @@ impl Core {
         self.pushed.store(self.pushed.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
-<<<<<<< HEAD
-    /// The number of entries that were taken out of the queue.
-    pub(crate) fn taken(&self) -> u64 {
-        self.reader.taken()
-=======
     fn count_pop<T>(&self, popped: &Pop<T>) {
         match popped {
             Pop::Item(_) => {
                 self.taken.store(self.taken.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
             }
-            Pop::Empty => self.pushed.store(self.taken.load(Ordering::Relaxed), Ordering::Relaxed),
+            Pop::Empty => self.pushed.store(self.taken() as u32, Ordering::Relaxed),
             Pop::Busy => {}
         }
     }
@@ -446,14 +404,13 @@ impl Core {
             return bounds.depth();
         }
         let pushed = self.pushed.load(Ordering::Relaxed);
-        let waiting = pushed.wrapping_sub(self.taken.load(Ordering::Relaxed)).cast_signed();
+        let waiting = pushed.wrapping_sub(self.taken() as u32).cast_signed();
         usize::try_from(waiting).unwrap_or(0)
     }
 
-    /// The number of entries that were taken out of the queue, modulo 2^32.
-    pub(crate) fn taken(&self) -> u32 {
+    /// The number of entries that were taken out of the queue.
+    pub(crate) fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
->>>>>>> main
     }
 
     /// Whether the actor has found its queue empty, and nothing has come since.

@@ -2,7 +2,7 @@
 
 use super::Stage;
 use super::core::AnyCell;
-use super::state::{ASIDE, DEAD, DRAIN, KILL, NOTIFIED, RUNNING, STOP, SUSPEND, TRACE, TRAP};
+use super::state::{AGAIN, ASIDE, DEAD, DRAIN, KILL, SCHEDULED, STOP, SUSPEND, TRACE, TRAP};
 use crate::inspect::{ActorInfo, ActorState};
 use crate::mailbox::Bounds;
 use crate::system;
@@ -51,10 +51,11 @@ impl AnyCell {
         }
         if state & SUSPEND != 0 {
             ActorState::Suspended
-        } else if state & RUNNING != 0 {
-            ActorState::Running
-        } else if state & NOTIFIED != 0 {
-            ActorState::Runnable
+        } else if state & (SCHEDULED | AGAIN) != 0 {
+            // Where it runs only the one who runs it knows.
+            let runs = super::current() == Some(self.id())
+                || self.system().is_some_and(|system| system.scheduler().runs(self.id()));
+            if runs { ActorState::Running } else { ActorState::Runnable }
         } else if self.has_gone_to_sleep() && state & ASIDE == 0 {
             ActorState::Idle
         } else {

@@ -8,15 +8,10 @@ use std::task::{self, Poll};
 
 use super::core::{AnyCell, CellRef, Core};
 use super::queue::Pop;
-<<<<<<< HEAD
-use super::state::{ASIDE, DRAIN, LANE, STOP, SUSPEND, TRACE};
-use super::{Cold, Door, Entry, Notify, Outcome, Perishable, Stage};
-=======
 use super::run::{NEVER, UNKNOWN};
-use super::state::{DRAIN, KILL, LANE, ORDERS, STOP};
+use super::state::{ASIDE, DRAIN, KILL, LANE, ORDERS, STOP, SUSPEND, TRACE};
 use super::sync::Ordering;
-use super::{Cold, Door, Entry, Notify, Outcome, Stage};
->>>>>>> main
+use super::{Cold, Door, Entry, Notify, Outcome, Perishable, Stage};
 use crate::actor::{Actor, Context, Info, Init};
 use crate::actor_ref::{ActorId, ActorRef};
 use crate::exit::{ExitReason, quietly};
@@ -102,34 +97,8 @@ fn live<A: Actor>(mut actor: A, mut cx: Context<A>) -> impl Future<Output = Exit
             Err(reason) => return reason,
         }
         let reason = loop {
-<<<<<<< HEAD
-            let done = match next(&mut cx).await {
-                Next::Message(message) => {
-                    cx.stir(|| Input::Message);
-                    actor.handle(message, &mut cx).await
-                }
-                Next::Timer(timer) => match cx.take_timer(timer) {
-                    Some(Ring::Message(message)) => {
-                        cx.stir(|| Input::Timer);
-                        actor.handle(message, &mut cx).await
-                    }
-                    Some(Ring::Silence) => {
-                        cx.trace(|| Input::Timeout);
-                        actor.handle_info(Info::Timeout, &mut cx).await
-                    }
-                    None => Ok(()),
-                },
-                Next::Info(info) => match cx.take_info(*info) {
-                    Some(info) => actor.handle_info(info, &mut cx).await,
-                    None => Ok(()),
-                },
-                Next::Stop => break cx.cell().stopped_by(),
-            };
-            if let Err(reason) = done {
-=======
             let Some(next) = next(&mut cx).await else { break cx.cell().stopped_by() };
             if let Err(reason) = step(&mut actor, &mut cx, next).await {
->>>>>>> main
                 break reason;
             }
         };
@@ -154,22 +123,26 @@ fn step<'a, A: Actor>(
     next: Next<A::Msg>,
 ) -> Step<impl Future<Output = Result<(), ExitReason>> + 'a, impl Future<Output = Result<(), ExitReason>> + 'a>
 {
+    let rings = matches!(next, Next::Timer(_));
     let (message, info) = match next {
         Next::Message(message) => (Some(message), None),
         Next::Timer(timer) => match cx.take_timer(timer) {
             Some(Ring::Message(message)) => (Some(message), None),
-            Some(Ring::Silence) => return Step::Info(actor.handle_info(Info::Timeout, cx)),
+            Some(Ring::Silence) => {
+                cx.trace(|| Input::Timeout);
+                return Step::Info(actor.handle_info(Info::Timeout, cx));
+            }
             None => (None, None),
         },
         Next::Info(info) => (None, cx.take_info(*info)),
     };
     match (message, info) {
         (Some(message), _) => {
-            cx.stir();
+            cx.stir(|| if rings { Input::Timer } else { Input::Message });
             Step::Message(actor.handle(message, cx))
         }
         (None, Some(info)) => {
-            cx.stir();
+            cx.stir(|| Input::of(&info));
             Step::Info(actor.handle_info(info, cx))
         }
         (None, None) => Step::Nothing,
@@ -205,21 +178,14 @@ where
 /// Waits for what is next; `None` where the actor is to stop. Only the body of a cell calls it.
 fn next<A: Actor>(cx: &mut Context<A>) -> impl Future<Output = Option<Next<A::Msg>>> + '_ {
     poll_fn(|_| {
-<<<<<<< HEAD
-        let state = cx.cell().state.load();
-        if state & (STOP | LANE | SUSPEND | ASIDE | TRACE) != 0
-            && let Some(now) = out_of_turn(cx, state)
-        {
-            return now;
-=======
         let cell = cx.cell();
         // Nobody waits for what comes next, unless it says so.
         cell.until.set(None);
         let state = cell.state.load();
-        if state & (STOP | KILL) != 0 {
-            // Who is to end where it stands ends when its turn does.
-            return if state & KILL != 0 { Poll::Pending } else { Poll::Ready(None) };
->>>>>>> main
+        if state & (STOP | KILL | SUSPEND | ASIDE | TRACE) != 0
+            && let Some(now) = out_of_turn(cx, state)
+        {
+            return now;
         }
         let cell = cx.cell();
         let Some(budget) = cell.budget.get().checked_sub(1) else {
@@ -228,24 +194,18 @@ fn next<A: Actor>(cx: &mut Context<A>) -> impl Future<Output = Option<Next<A::Ms
             return Poll::Pending;
         };
         cell.budget.set(budget);
-<<<<<<< HEAD
-        if let Some(early) = cx.take_front() {
-            cx.cell().state.set(ASIDE);
-            return Poll::Ready(match early {
-                Early::Message(message) => Next::Message(message),
-                Early::Continue => Next::Info(Box::new(Info::Continue)),
-            });
-=======
         if state & LANE != 0
             && let Some(message) = cx.take_urgent()
         {
+            cx.cell().state.set(ASIDE);
             return Poll::Ready(Some(Next::Message(message)));
         }
-        match cx.take_front() {
-            Some(Early::Message(message)) => return Poll::Ready(Some(Next::Message(message))),
-            Some(Early::Continue) => return Poll::Ready(Some(Next::Info(Box::new(Info::Continue)))),
-            None => {}
->>>>>>> main
+        if let Some(early) = cx.take_front() {
+            cx.cell().state.set(ASIDE);
+            return Poll::Ready(Some(match early {
+                Early::Message(message) => Next::Message(message),
+                Early::Continue => Next::Info(Box::new(Info::Continue)),
+            }));
         }
         let cell = cx.cell();
         match cell.take() {
@@ -253,20 +213,14 @@ fn next<A: Actor>(cx: &mut Context<A>) -> impl Future<Output = Option<Next<A::Ms
                 cell.until.set(until);
                 Poll::Ready(Some(Next::Message(message)))
             }
-<<<<<<< HEAD
             Pop::Item(Entry::Perishable(fresh)) => {
                 let Perishable { message, until, .. } = *fresh;
                 cell.until.set(until);
-                Poll::Ready(Next::Message(message))
+                Poll::Ready(Some(Next::Message(message)))
             }
-            Pop::Item(Entry::Timer(timer)) => Poll::Ready(Next::Timer(timer)),
-            Pop::Item(Entry::Info(info)) => Poll::Ready(Next::Info(info)),
-            Pop::Empty if state & DRAIN != 0 => Poll::Ready(Next::Stop),
-=======
             Pop::Item(Entry::Timer(timer)) => Poll::Ready(Some(Next::Timer(timer))),
             Pop::Item(Entry::Info(info)) => Poll::Ready(Some(Next::Info(info))),
             Pop::Empty if state & DRAIN != 0 => Poll::Ready(None),
->>>>>>> main
             Pop::Empty => {
                 cx.rest();
                 Poll::Pending
@@ -280,9 +234,9 @@ fn next<A: Actor>(cx: &mut Context<A>) -> impl Future<Output = Option<Next<A::Ms
     })
 }
 
-/// What comes before the queue, or instead of it; and the end of what was traced.
+/// What keeps it from what is next; and the end of what was traced.
 #[cold]
-fn out_of_turn<A: Actor>(cx: &mut Context<A>, state: u32) -> Option<Poll<Next<A::Msg>>> {
+fn out_of_turn<A: Actor>(cx: &mut Context<A>, state: u32) -> Option<Poll<Option<Next<A::Msg>>>> {
     if state & TRACE != 0 {
         cx.trace_next();
     }
@@ -290,16 +244,11 @@ fn out_of_turn<A: Actor>(cx: &mut Context<A>, state: u32) -> Option<Poll<Next<A:
     if state & ASIDE != 0 {
         cell.state.clear(ASIDE);
     }
-    if state & STOP != 0 {
-        return Some(Poll::Ready(Next::Stop));
+    if state & (STOP | KILL) != 0 {
+        // Who is to end where it stands ends when its turn does.
+        return Some(if state & KILL != 0 { Poll::Pending } else { Poll::Ready(None) });
     }
-    if state & SUSPEND != 0 && state & DRAIN == 0 {
-        return Some(Poll::Pending);
-    }
-    let message = if state & LANE != 0 { cell.pop_urgent()? } else { return None };
-    cell.state.set(ASIDE);
-    cell.until.set(None);
-    Some(Poll::Ready(Next::Message(message)))
+    (state & SUSPEND != 0 && state & DRAIN == 0).then_some(Poll::Pending)
 }
 
 impl<M: Send + 'static> CellRef<M> {
@@ -311,7 +260,7 @@ impl<M: Send + 'static> CellRef<M> {
                 Pop::Item(Entry::Perishable(message)) if message.expires.has_passed() => {
                     expired += 1;
                     // Code of the message's own runs here, and it is not this actor's.
-                    drop(catch_unwind(AssertUnwindSafe(|| drop(message))));
+                    quietly(|| drop(message));
                 }
                 taken => break taken,
             }
@@ -332,6 +281,8 @@ impl<M: Send + 'static> CellRef<M> {
         };
         let mut reader = bounds.reader();
         if let Some(own) = reader.as_mut().and_then(|passed| passed.pop_front()) {
+            // Its queue may be asleep meanwhile.
+            self.state.set(ASIDE);
             return Pop::Item(own.into());
         }
         // SAFETY: as above; and where the bound lets senders take as well, we have its lock.

@@ -34,7 +34,6 @@ mod waker;
 mod models;
 
 use std::num::{NonZeroI64, NonZeroU8};
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::time::Instant;
 
@@ -44,16 +43,13 @@ pub(crate) use core::{AnyCell, CellRef, Lent, Loan, Own, lend_system};
 pub(crate) use life::{make, spawn, spawn_by, spawn_on};
 pub(crate) use run::{QUICK, Runnable, current, deadline};
 pub(crate) use send::Refused;
-<<<<<<< HEAD
-pub(crate) use table::{find, page};
-=======
 pub(crate) use sync::{Mutex, MutexGuard};
-pub(crate) use table::page;
->>>>>>> main
+pub(crate) use table::{find, page};
 
 use crate::actor::Info;
 use crate::exit::ExitReason;
 use crate::timer::TimerRef;
+use sync::{AtomicU8, Ordering};
 
 /// How many entries an actor handles before it lets others run on its thread.
 const TURN: u32 = 64;
@@ -71,7 +67,15 @@ pub(crate) enum Entry<M> {
     Info(Box<Info>),
 }
 
-<<<<<<< HEAD
+impl<M> From<Own> for Entry<M> {
+    fn from(own: Own) -> Self {
+        match own {
+            Own::Timer(timer) => Self::Timer(timer),
+            Own::Info(info) => Self::Info(info),
+        }
+    }
+}
+
 /// A message that is of no use after some time.
 pub(crate) struct Perishable<M> {
     message: M,
@@ -92,15 +96,6 @@ impl<M> Entry<M> {
     fn is_message(&self) -> bool {
         matches!(self, Self::Message(..) | Self::Perishable(_))
     }
-=======
-impl<M> From<Own> for Entry<M> {
-    fn from(own: Own) -> Self {
-        match own {
-            Own::Timer(timer) => Self::Timer(timer),
-            Own::Info(info) => Self::Info(info),
-        }
-    }
->>>>>>> main
 }
 
 /// Whether messages are taken.

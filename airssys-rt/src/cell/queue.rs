@@ -5,11 +5,7 @@
 
 use std::ptr::{NonNull, null_mut};
 
-<<<<<<< HEAD
-use super::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-=======
 use super::sync::{AtomicPtr, Cell, Ordering};
->>>>>>> main
 
 /// What the senders share.
 pub(super) struct Queue {
@@ -24,11 +20,6 @@ pub(super) struct Reader {
     /// The node that was taken last. It stays until its successor is known, because its successor's sender writes
     /// to it. Null while the queue is empty.
     head: Cell<*mut Link>,
-<<<<<<< HEAD
-    /// How many nodes were taken. Others may look at it.
-    taken: AtomicU64,
-=======
->>>>>>> main
 }
 
 /// What all nodes begin with.
@@ -127,37 +118,16 @@ impl Queue {
             Err(_) => Pop::Busy,
         }
     }
-<<<<<<< HEAD
 
     /// Whether the reader sleeps: it has found nothing, and nothing has come since.
     pub(super) fn is_asleep(&self) -> bool {
         self.tail.load(Ordering::Acquire).is_null()
     }
-
-    /// The number of values that wait, with those that are about to.
-    pub(super) fn depth(&self, reader: &Reader) -> usize {
-        let waiting = self
-            .pushed
-            .load(Ordering::Relaxed)
-            .wrapping_sub(reader.taken.load(Ordering::Relaxed) as u32)
-            .cast_signed();
-        usize::try_from(waiting).unwrap_or(0)
-    }
-=======
->>>>>>> main
 }
 
 impl Reader {
     pub(super) fn new() -> Self {
-<<<<<<< HEAD
-        Self { head: Cell::new(null_mut()), taken: AtomicU64::new(0) }
-    }
-
-    pub(super) fn taken(&self) -> u64 {
-        self.taken.load(Ordering::Relaxed)
-=======
         Self { head: Cell::new(null_mut()) }
->>>>>>> main
     }
 }
 

@@ -9,22 +9,14 @@ use std::time::Duration;
 
 use super::cold::Lane;
 use super::core::{AnyCell, Core};
-<<<<<<< HEAD
-use super::state::{DEAD, DRAIN, KILL, Notified, ORDERS, STOP, TRACE};
-use super::{Deadline, Notify, Outcome, Stage, TURN, table, waker};
-use crate::actor_ref::ActorId;
-use crate::counters::Count;
-use crate::exit::ExitReason;
-use crate::observe::{DeadLetterCause, EventKind, log};
-=======
 use super::queue::Pop;
-use super::state::{DEAD, DRAIN, KILL, Notified, STOP};
+use super::state::{DEAD, DRAIN, KILL, Notified, STOP, TRACE};
 use super::sync::Ordering;
 use super::{Deadline, Notify, Outcome, Stage, TURN, table, waker};
 use crate::actor_ref::ActorId;
+use crate::counters::Count;
 use crate::exit::{ExitReason, quietly};
-use crate::observe::EventKind;
->>>>>>> main
+use crate::observe::{DeadLetterCause, EventKind, log};
 use crate::system;
 
 /// How deep actors may run each other on one stack.
@@ -166,13 +158,8 @@ impl AnyCell {
         if !self.state.begin_at_rest() {
             return false;
         }
-<<<<<<< HEAD
-        let ran = turn(self, TURN / 4);
-        system.counters().add(Count::Handled, ran.taken);
-        if let Some(again) = ran.again {
-            system.enqueue(again);
-=======
         let mut ran = turn(self, TURN / 4);
+        let mut taken = ran.taken;
         let mut turns = 1;
         while let Some(again) = ran.again {
             // Others ask meanwhile. To hand the actor over would cost more than to go on for a while.
@@ -182,8 +169,9 @@ impl AnyCell {
             }
             turns += 1;
             ran = again.run();
->>>>>>> main
+            taken += ran.taken;
         }
+        system.counters().add(Count::Handled, taken);
         true
     }
 

@@ -6,16 +6,9 @@ use super::state::{DRAIN, KILL, STOP, SUSPEND, TRACE, TRAP};
 use super::{Deadline, Door, Entry};
 use crate::actor::Info;
 use crate::actor_ref::ActorId;
-<<<<<<< HEAD
-use crate::exit::ExitReason;
-use crate::link::Exit;
-use crate::mailbox::Overflow;
-use crate::observe::DeadLetterCause;
-=======
 use crate::exit::{ExitReason, quietly};
 use crate::mailbox::{Bounds, Overflow};
-use crate::observe::EventKind;
->>>>>>> main
+use crate::observe::DeadLetterCause;
 use crate::timer::TimerRef;
 
 /// A message that was not queued.
@@ -49,7 +42,7 @@ impl<M: Send + 'static> CellRef<M> {
             return Ok(self.push(Entry::message(message, until, expires)));
         };
         if !bounds.enter() {
-            return self.at_the_bound(message, until, expires);
+            return self.at_the_bound(bounds, message, until, expires);
         }
         Ok(self.push(Entry::message(message, until, bounds.expiry(expires))))
     }
@@ -58,67 +51,39 @@ impl<M: Send + 'static> CellRef<M> {
     #[cold]
     fn at_the_bound(
         &self,
+        bounds: &Bounds,
         message: M,
         until: Option<Deadline>,
         expires: Option<Deadline>,
     ) -> Result<bool, Refused<M>> {
-        let Some(bounds) = &self.bounds else { return Err(Refused::Full(message)) };
         if bounds.overflow() == Overflow::DropOldest {
-            return self.replace_oldest(bounds, message, until);
+            return self.replace_oldest(bounds, message, until, expires);
         }
         if self.door() == Door::Closed {
             return Err(Refused::Closed(message));
         }
-<<<<<<< HEAD
-        match bounds.overflow() {
-            Overflow::Wait | Overflow::Reject => Err(Refused::Full(message)),
-            Overflow::DropNewest => {
-                drop(message);
-                self.dead_letters(1, DeadLetterCause::Overflow);
-                Ok(false)
-            }
-            Overflow::DropOldest => {
-                let oldest = self.oldest();
-                let woken = self.push(Entry::message(message, until, bounds.expiry(expires)));
-                if oldest.is_some() {
-                    self.dead_letters(1, DeadLetterCause::Overflow);
-                }
-                Ok(woken)
-=======
         if super::current() == Some(self.id()) {
             // It runs here, so there may be room that it has made in this turn.
             bounds.settle();
             if bounds.enter() {
-                return Ok(self.push(Entry::Message(message, until)));
->>>>>>> main
+                return Ok(self.push(Entry::message(message, until, bounds.expiry(expires))));
             }
         }
         if bounds.overflow() == Overflow::DropNewest {
             drop(message);
-            self.report(|| EventKind::DeadLetters { count: 1 });
+            self.dead_letters(1, DeadLetterCause::Overflow);
             return Ok(false);
         }
         Err(Refused::Full(message))
     }
 
-<<<<<<< HEAD
-    /// Takes the oldest message away from the reader; `None` where none is left.
-    fn oldest(&self) -> Option<Entry<M>> {
-        let bounds = self.bounds.as_ref()?;
-        let reader = bounds.reader();
-        let mut own = Vec::new();
-        let oldest = loop {
-            // SAFETY: a mailbox that drops its oldest has a lock for those who take, and we have it.
-            match unsafe { self.pop() } {
-                Pop::Item(entry) if entry.is_message() => break Some(entry),
-                Pop::Item(entry) => own.push(entry),
-=======
     /// Takes the oldest message away from the reader, for this one to have its room.
     fn replace_oldest(
         &self,
         bounds: &Bounds,
         message: M,
         until: Option<Deadline>,
+        expires: Option<Deadline>,
     ) -> Result<bool, Refused<M>> {
         let Some(mut reader) = bounds.reader() else { return Err(Refused::Full(message)) };
         // Asked again, because whoever closes it drops what is queued under this lock.
@@ -127,16 +92,15 @@ impl<M: Send + 'static> CellRef<M> {
         }
         bounds.settle();
         if bounds.enter() {
-            return Ok(self.push(Entry::Message(message, until)));
+            return Ok(self.push(Entry::message(message, until, bounds.expiry(expires))));
         }
         let oldest = loop {
             // SAFETY: a mailbox that drops its oldest has a lock for those who take, and we have it.
             let own = match unsafe { self.pop() } {
-                Pop::Item(Entry::Message(message, _)) => break Some(message),
                 Pop::Item(Entry::Timer(timer)) => Own::Timer(timer),
                 Pop::Item(Entry::Info(info)) => Own::Info(info),
+                Pop::Item(oldest) => break Some(oldest),
                 // All the room is for messages that are about to be queued.
->>>>>>> main
                 Pop::Empty | Pop::Busy => break None,
             };
             // What the actor itself has asked for is never dropped, and keeps its place.
@@ -145,7 +109,7 @@ impl<M: Send + 'static> CellRef<M> {
         drop(reader);
         let asleep = match oldest {
             Some(oldest) => {
-                let asleep = self.push(Entry::Message(message, until));
+                let asleep = self.push(Entry::message(message, until, bounds.expiry(expires)));
                 drop(oldest);
                 asleep
             }
@@ -155,7 +119,7 @@ impl<M: Send + 'static> CellRef<M> {
                 false
             }
         };
-        self.report(|| EventKind::DeadLetters { count: 1 });
+        self.dead_letters(1, DeadLetterCause::Overflow);
         Ok(asleep)
     }
 

@@ -3,12 +3,6 @@
 //! loom's `Cell` notices when two threads use it without having met: so the models try the rules of who runs a cell.
 
 #[cfg(not(airssys_loom))]
-<<<<<<< HEAD
-pub(super) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-
-#[cfg(airssys_loom)]
-pub(super) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-=======
 mod these {
     pub(crate) use std::cell::Cell;
     pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -23,4 +17,3 @@ mod these {
 }
 
 pub(crate) use these::*;
->>>>>>> main

@@ -99,18 +99,14 @@ pub(crate) fn page(start: u32, limit: u32) -> (Vec<AnyCell>, Option<u32>) {
     (cells, next)
 }
 
-<<<<<<< HEAD
 /// The cell of `id`, where it can be found.
 pub(crate) fn find(id: ActorId) -> Option<AnyCell> {
-    let mut table = table();
-    let row = table.slot(id.slot()).filter(|row| row.generation == id.generation())?;
+    let mut table = table(id.slot() % TABLES);
+    let row = table.row(id.slot() / TABLES).filter(|row| row.generation == id.generation())?;
     // SAFETY: as in `page`.
-    row.cell.map(|cell| unsafe { AnyCell::from_ptr(cell) })
+    row.cell.and_then(|cell| unsafe { AnyCell::upgrade(cell) })
 }
 
-fn table() -> MutexGuard<'static, Table> {
-    TABLE.lock().unwrap_or_else(PoisonError::into_inner)
-=======
 /// The table of this thread.
 fn own_table() -> u32 {
     static THREADS: AtomicU32 = AtomicU32::new(0);
@@ -123,7 +119,6 @@ fn own_table() -> u32 {
 fn table(number: u32) -> MutexGuard<'static, Table> {
     let [first, ..] = &ALL;
     ALL.get(number as usize).unwrap_or(first).0.lock().unwrap_or_else(PoisonError::into_inner)
->>>>>>> main
 }
 
 impl Table {

@@ -9,12 +9,8 @@ use crossbeam_deque::{Steal, Worker};
 use tokio::runtime::Handle;
 use tokio::task::coop;
 
-<<<<<<< HEAD
 use super::watchdog::Mark;
-use super::{LOCAL, Scheduler};
-=======
 use super::{HOME, LOCAL, Scheduler};
->>>>>>> main
 use crate::cell::{self, Runnable};
 
 /// After so many turns the other tasks of the thread run,

@@ -17,14 +17,11 @@ use std::time::Duration;
 use crossbeam_deque::{Injector, Stealer, Worker};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
+use crate::actor_ref::ActorId;
 use crate::cell::{self, AnyCell, Runnable};
-<<<<<<< HEAD
-use drainer::Local;
+use drainer::{Local, persist};
 pub(crate) use watchdog::DEFAULT_LIMIT;
 use watchdog::Watch;
-=======
-use drainer::{Local, persist};
->>>>>>> main
 
 pub(crate) struct Scheduler {
     /// Not zero, and no other's.
@@ -89,6 +86,11 @@ impl Scheduler {
             drainer::start_nudge(runtime, &scheduler);
         }
         scheduler
+    }
+
+    /// Whether one of its drainers has this actor in hand.
+    pub(crate) fn runs(&self, actor: ActorId) -> bool {
+        self.watch.runs(actor)
     }
 
     pub(crate) fn stats(&self) -> Stats {

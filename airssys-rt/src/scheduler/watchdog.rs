@@ -67,6 +67,11 @@ impl Mark {
         self.handled.store(sum, Ordering::Relaxed);
     }
 
+    fn is_at(&self, actor: ActorId) -> bool {
+        let in_turn = self.turn.load(Ordering::Acquire) % 2 == 1;
+        in_turn && self.actor.load(Ordering::Relaxed) == actor.to_bits()
+    }
+
     pub(super) fn park(&self) {
         self.parked.store(true, Ordering::Relaxed);
     }
@@ -94,6 +99,10 @@ impl Watch {
 
     pub(super) fn mark(&self, drainer: usize) -> Arc<Mark> {
         self.marks.get(drainer).map_or_else(|| Arc::new(Mark::new()), Arc::clone)
+    }
+
+    pub(super) fn runs(&self, actor: ActorId) -> bool {
+        self.marks.iter().any(|mark| mark.is_at(actor))
     }
 
     pub(super) fn handled(&self) -> u64 {

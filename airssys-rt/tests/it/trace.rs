@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use airssys_rt::{
-    Actor, ActorRef, Context, Event, EventKind, ExitReason, Info, Input, Mailbox, Observer, SpawnOptions,
-    System,
+    Actor, ActorRef, Context, Event, EventKind, ExitReason, Info, Input, Mailbox, MailboxOptions, Observer,
+    SpawnOptions, System,
 };
 
 use crate::stage::{Do, LONG, Stage, settle, top};
@@ -133,7 +133,8 @@ impl Actor for Eventful {
 async fn trace_of_all_that_can_come() {
     let (stage, (log, system)) = (Stage::default(), observed());
     let other = system.spawn_with(named("other"), stage.lone("other"));
-    let actor = system.spawn_with(named("a"), Eventful(other));
+    let options = named("a").mailbox(MailboxOptions::unbounded());
+    let actor = system.spawn_with(options, Eventful(other));
     system.trace(actor.id(), true);
     actor.cast(0).await.unwrap();
     tokio::time::sleep(LONG).await;
