@@ -51,6 +51,7 @@
 //! * [`System::actors`]: what all actors do right now. [`System::trace`]: what one of them handles, as it does;
 //!   [`System::suspend`] lets it pause. [`System::metrics`]: how the system does, in numbers.
 //! * [`SystemBuilder::watchdog`]: notices an actor that blocks its thread.
+//! * `testing::sim` (feature `testing`): runs a test in as many orders as it has seeds; a failing seed replays.
 //!
 //! The words are those of Erlang, and so is what they mean; where this documentation is silent, OTP's applies.
 //!
@@ -61,7 +62,8 @@
 //! None is on by default.
 //!
 //! * `stream`: `stream`, for actors fed by streams, actors as sinks, and streams out of actors.
-//! * `testing`: `testing`, for tests: a probe, faults at chosen messages, virtual time.
+//! * `testing`: `testing`, for tests: a probe, faults at chosen messages, virtual time, and simulations whose order a seed
+//!   decides.
 //! * `tracing`: what an observer is told, as events of the crate `tracing` with the target `airssys_rt`. What a
 //!   [traced](System::trace) actor itself writes, it writes in a span `actor` with its path and id.
 //!
@@ -75,6 +77,7 @@ mod actor;
 mod actor_ref;
 mod call;
 mod cell;
+mod chance;
 mod counters;
 mod exit;
 mod fanout;

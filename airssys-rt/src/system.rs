@@ -13,7 +13,7 @@ use crate::group::Groups;
 use crate::mailbox::{Mailbox, MailboxInUse, MailboxOptions};
 use crate::observe::{self, Observer, Reporter};
 use crate::registry::Names;
-use crate::scheduler::{self, Scheduler};
+use crate::scheduler::{self, Scheduler, Seeded};
 use crate::supervisor::{StartError, Supervisor, SupervisorRef};
 use crate::task::Blocking;
 use crate::timer::{Owner, Timers};
@@ -48,12 +48,20 @@ pub struct SystemBuilder {
     blocking_limit: Option<usize>,
     quick: Option<Duration>,
     watchdog: Option<Duration>,
+    #[cfg(feature = "testing")]
+    seed: Option<u64>,
 }
 
 impl Default for SystemBuilder {
     fn default() -> Self {
-        let watchdog = Some(scheduler::DEFAULT_LIMIT);
-        Self { observer: None, blocking_limit: None, quick: None, watchdog }
+        Self {
+            observer: None,
+            blocking_limit: None,
+            quick: None,
+            watchdog: Some(scheduler::DEFAULT_LIMIT),
+            #[cfg(feature = "testing")]
+            seed: None,
+        }
     }
 }
 
@@ -121,6 +129,12 @@ impl System {
         supervisor.start(self).await
     }
 
+    /// The seed that decides in which order its actors run, where one does.
+    #[cfg(feature = "testing")]
+    pub fn seed(&self) -> Option<u64> {
+        self.inner.scheduler.seeded().map(Seeded::seed)
+    }
+
     pub(crate) fn runtime(&self) -> &Handle {
         &self.inner.runtime
     }
@@ -185,9 +199,12 @@ impl Inner {
         self.timers.timers()
     }
 
-    /// Whether this code runs on the runtime of the system.
+    /// Whether who runs this code may run the system's actors: it runs on the same runtime, and no seed decides what
+    /// is next.
     pub(crate) fn runs_here(&self) -> bool {
-        self.scheduler.is_at_home() || Handle::try_current().is_ok_and(|here| here.id() == self.runtime.id())
+        self.scheduler.seeded().is_none()
+            && (self.scheduler.is_at_home()
+                || Handle::try_current().is_ok_and(|here| here.id() == self.runtime.id()))
     }
 }
 
@@ -234,15 +251,34 @@ impl SystemBuilder {
         self
     }
 
+    /// Lets this seed decide in which order actors run, and for how many messages each: what
+    /// [`testing::sim`](crate::testing::sim) does, which also takes care of time, ids, and the end of a run.
+    #[cfg(feature = "testing")]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    #[cfg(feature = "testing")]
+    fn seeded(&self) -> Option<Seeded> {
+        crate::testing::seeded(self.seed)
+    }
+
+    #[cfg(not(feature = "testing"))]
+    #[expect(clippy::unused_self, reason = "with the feature `testing` it is used")]
+    fn seeded(&self) -> Option<Seeded> {
+        None
+    }
+
     /// Makes the system.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Outside of a tokio runtime; with a seed (feature `testing`), on one with several threads.
     pub fn build(self) -> System {
         let runtime = Handle::current();
         let workers = runtime.metrics().num_workers();
-        let scheduler = Scheduler::start(&runtime, self.watchdog);
+        let scheduler = Scheduler::start(&runtime, self.watchdog, self.seeded());
         let system = System {
             inner: Arc::new(Inner {
                 loan: Loan::new(),

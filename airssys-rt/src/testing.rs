@@ -1,4 +1,5 @@
-//! For tests of actors: a [`Probe`] to see what they send, [`Faults`] to make them fail, and virtual time.
+//! For tests of actors: a [`Probe`] to see what they send, [`Faults`] to make them fail, virtual time, and
+//! [simulations](sim()) in which a seed decides who runs when.
 //!
 //! ```
 //! use airssys_rt::testing::{self, Fault, Faults, Faulty, Probe};
@@ -30,12 +31,15 @@
 
 mod fault;
 mod probe;
+mod sim;
 
 use std::future::Future;
 use std::time::Duration;
 
 pub use fault::{Fault, Faults, Faulty};
 pub use probe::{Probe, ProbeError};
+pub(crate) use sim::seeded;
+pub use sim::{Chance, Sim, Stuck, sim};
 
 use crate::system::System;
 

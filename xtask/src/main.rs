@@ -40,7 +40,7 @@ fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
         ["tidy"] => tidy::run(),
         ["guests"] => guests::build(false),
         ["guests", "--check"] => guests::build(true),
-        ["models"] => sound::models(3),
+        ["models"] => sound::models(),
         ["sanitize"] => sound::sanitize(),
         ["bench", ..] => bench::run(args.get(1..).unwrap_or_default()),
         _ => Err(USAGE.into()),

@@ -11,11 +11,14 @@ use crate::test::{program, step, succeed};
 /// The tests that are worth a slow run: those of the cell, and those that start, end and restart the most.
 const TESTS: &[&str] = &["arena::", "table::", "cell::", "stress::", "retained::", "monitor::", "mailbox::"];
 
-/// Explores the models of the runtime's cell; `preemptions` at most in each interleaving.
-pub(crate) fn models(preemptions: u32) -> Result<(), Box<dyn Error>> {
+/// Most mistakes need no more; one more takes many times as long.
+const PREEMPTIONS: &str = "2";
+
+/// Explores the models of the runtime's cell.
+pub(crate) fn models() -> Result<(), Box<dyn Error>> {
     let mut cargo = Command::new(program());
     cargo.args(["test", "--locked", "--release", "--package", "airssys-rt", "--lib", "models"]);
-    cargo.env("RUSTFLAGS", "--cfg airssys_loom").env("LOOM_MAX_PREEMPTIONS", preemptions.to_string());
+    cargo.env("RUSTFLAGS", "--cfg airssys_loom").env("LOOM_MAX_PREEMPTIONS", PREEMPTIONS);
     succeed(cargo.args(["--target-dir", "target/models"]))
 }
 

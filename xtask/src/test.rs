@@ -17,8 +17,7 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     step("tests of the guests", || {
         cargo(&["test", "--locked", "--manifest-path", "guests/Cargo.toml"], &[])
     })?;
-    // Fewer interleavings than `cargo xtask models` explores.
-    step("models", || sound::models(2))?;
+    step("models", sound::models)?;
     step("documentation", || {
         cargo(&["doc", "--locked", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "--deny warnings")])
     })?;

@@ -44,6 +44,8 @@ pub(crate) use life::{make, spawn, spawn_by, spawn_on};
 pub(crate) use run::{QUICK, Runnable, current, deadline};
 pub(crate) use send::Refused;
 pub(crate) use sync::{Mutex, MutexGuard};
+#[cfg(feature = "testing")]
+pub(crate) use table::Births;
 pub(crate) use table::{find, page};
 
 use crate::actor::Info;

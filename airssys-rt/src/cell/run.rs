@@ -81,6 +81,11 @@ pub(crate) fn current() -> Option<ActorId> {
 impl Runnable {
     /// Runs the cell for a turn. Where it has more to do then, it is the caller's again.
     pub(crate) fn run(self) -> Ran {
+        self.run_for(TURN)
+    }
+
+    /// As [`run`](Self::run), for a turn of at most `budget` entries of its queue.
+    pub(crate) fn run_for(self, budget: u32) -> Ran {
         // SAFETY: whoever has the `Runnable` of a cell may look at it; see the type.
         if unsafe { self.0.as_ref() }.state.load() & DEAD != 0 {
             // SAFETY: the reference that it was queued with.
@@ -89,7 +94,7 @@ impl Runnable {
         }
         // SAFETY: a live cell has a reference of its own, until `finish` takes it.
         let cell = ManuallyDrop::new(unsafe { AnyCell::take_over(self.0) });
-        turn(&cell, TURN)
+        turn(&cell, budget)
     }
 
     pub(crate) fn id(&self) -> ActorId {

@@ -56,6 +56,9 @@ unsafe impl Send for Table {}
 pub(super) fn enter(cell: NonNull<Core>, tell: impl FnOnce(ActorId)) -> ActorId {
     let number = own_table();
     let mut table = table(number);
+    #[cfg(feature = "testing")]
+    let (index, generation) = table.claim_in_order().unwrap_or_else(|| table.claim());
+    #[cfg(not(feature = "testing"))]
     let (index, generation) = table.claim();
     let id = ActorId::new(index * TABLES + number, generation);
     tell(id);
@@ -131,6 +134,15 @@ impl Table {
             self.free = next;
             return (free, generation);
         }
+        (self.unused(), 0)
+    }
+
+    fn row(&mut self, index: u32) -> Option<&mut Row> {
+        self.blocks.get_mut(index as usize / BLOCK)?.get_mut(index as usize % BLOCK)
+    }
+
+    /// Claims a row that was never used.
+    fn unused(&mut self) -> u32 {
         let index = self.unused;
         // Each claimed row belongs to something far larger than itself.
         assert!(index < NONE / TABLES, "four thousand million actors at once");
@@ -138,13 +150,14 @@ impl Table {
         if index as usize / BLOCK == self.blocks.len() {
             self.blocks.push(Box::new([Row { cell: None, generation: 0, next_free: NONE }; BLOCK]));
         }
-        (index, 0)
-    }
-
-    fn row(&mut self, index: u32) -> Option<&mut Row> {
-        self.blocks.get_mut(index as usize / BLOCK)?.get_mut(index as usize % BLOCK)
+        index
     }
 }
+
+#[cfg(feature = "testing")]
+mod births;
+#[cfg(feature = "testing")]
+pub(crate) use births::Births;
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use crossbeam_deque::{Steal, Worker};
 use tokio::runtime::Handle;
@@ -16,8 +17,14 @@ use crate::cell::{self, Runnable};
 /// After so many turns the other tasks of the thread run,
 const TURNS: u32 = 128;
 
-/// or after so many messages.
+/// or after so many messages,
 const MESSAGES: u32 = 1024;
+
+/// or after so much time, which is looked at where a turn may have been long,
+const SLICE: Duration = Duration::from_micros(500);
+
+/// and every so many turns.
+const LOOK: u32 = 16;
 
 /// After so many in a row that woke each other, those that wait in the queue come.
 const IN_A_ROW: u32 = 64;
@@ -148,7 +155,8 @@ impl Drainer {
 
     fn drain(&mut self, scheduler: &Scheduler, cx: &mut Context<'_>) -> Poll<()> {
         let mut handled = 0;
-        for _ in 0..TURNS {
+        let began = Instant::now();
+        for turn in 1..=TURNS {
             if scheduler.is_closed() {
                 return Poll::Ready(());
             }
@@ -164,12 +172,15 @@ impl Drainer {
             let ran = runnable.run();
             handled += ran.handled;
             self.taken += ran.taken;
+            // An actor that gave way in the middle of its work may have worked long.
+            let mut late = turn % LOOK == 0 || ran.again.is_some();
+            late = late && began.elapsed() >= SLICE;
             if let Some(again) = ran.again {
                 // To the end of the queue of all: others have waited.
                 scheduler.injector.push(again);
             }
             // What belongs to tokio counts against the budget of the task, and is not ready once that is used up.
-            if handled >= MESSAGES || !coop::has_budget_remaining() {
+            if late || handled >= MESSAGES || !coop::has_budget_remaining() {
                 break;
             }
         }

@@ -2,9 +2,13 @@
 //!
 //! An actor that another one wakes runs on the same thread, right after it: that is where its message is warm. Those
 //! that pile up wait in the drainer's queue, where idle drainers steal them. What is woken from outside goes through
-//! the injector.
+//! the injector. In a simulation all of this is replaced by one list and a generator: see `seeded`.
 
 mod drainer;
+#[cfg(feature = "testing")]
+mod seeded;
+#[cfg(not(feature = "testing"))]
+mod unseeded;
 mod watchdog;
 
 use std::cell::{Cell, RefCell};
@@ -23,6 +27,11 @@ use drainer::{Local, persist};
 pub(crate) use watchdog::DEFAULT_LIMIT;
 use watchdog::Watch;
 
+#[cfg(feature = "testing")]
+pub(crate) use seeded::{Seeded, Steps};
+#[cfg(not(feature = "testing"))]
+pub(crate) use unseeded::Seeded;
+
 pub(crate) struct Scheduler {
     /// Not zero, and no other's.
     number: u64,
@@ -40,6 +49,8 @@ pub(crate) struct Scheduler {
     drainers: AtomicUsize,
     watch: Arc<Watch>,
     closed: AtomicBool,
+    /// Where a seed decides the order: then this has all that can run.
+    seeded: Option<Seeded>,
 }
 
 /// What the drainers have done and do.
@@ -60,8 +71,9 @@ thread_local! {
 
 impl Scheduler {
     /// Makes a scheduler and starts its drainers: as many as the runtime has threads.
-    pub(crate) fn start(runtime: &Handle, watchdog: Option<Duration>) -> Arc<Self> {
+    pub(crate) fn start(runtime: &Handle, watchdog: Option<Duration>, seeded: Option<Seeded>) -> Arc<Self> {
         let count = match runtime.runtime_flavor() {
+            _ if seeded.is_some() => 0,
             RuntimeFlavor::CurrentThread => 1,
             _ => runtime.metrics().num_workers(),
         };
@@ -76,9 +88,14 @@ impl Scheduler {
             searching: AtomicUsize::new(0),
             nudge: OnceLock::new(),
             drainers: AtomicUsize::new(count),
-            watch: Watch::start(count, watchdog),
+            // The clock of the machine must not decide anything in a simulation.
+            watch: Watch::start(count.max(1), watchdog.filter(|_| seeded.is_none())),
             closed: AtomicBool::new(false),
+            seeded,
         });
+        if let Some(seeded) = &scheduler.seeded {
+            seeded.start(runtime, &scheduler);
+        }
         for (index, queue) in queues.into_iter().enumerate() {
             drainer::start(runtime, &scheduler, index, queue);
         }
@@ -103,6 +120,13 @@ impl Scheduler {
 
     /// Adds one that is to run.
     pub(crate) fn enqueue(&self, runnable: Runnable) {
+        if let Some(seeded) = &self.seeded {
+            seeded.push(runnable);
+            if self.is_closed() {
+                self.abandon();
+            }
+            return;
+        }
         let mut runnable = Some(runnable);
         // Without its thread-local a thread is ending; with it lent out, it is busy in the scheduler itself.
         let known = LOCAL.try_with(|local| {
@@ -175,6 +199,9 @@ impl Scheduler {
         if let Some(nudge) = self.nudge.get() {
             nudge.wake_by_ref();
         }
+        if let Some(seeded) = &self.seeded {
+            seeded.wake();
+        }
     }
 
     /// The runtime has ended the drainers, and so everything that they would have run.
@@ -190,6 +217,11 @@ impl Scheduler {
             cells.iter().filter(|cell| ours(cell)).for_each(AnyCell::kill);
             from = next;
         }
+    }
+
+    /// The order of a simulation, where it is one.
+    pub(crate) fn seeded(&self) -> Option<&Seeded> {
+        self.seeded.as_ref()
     }
 
     /// The next that waits, where a model runs instead of the drainers.
@@ -211,7 +243,8 @@ impl Scheduler {
         }
         loop {
             let next = persist(|| self.injector.steal())
-                .or_else(|| self.stealers.iter().find_map(|stealer| persist(|| stealer.steal())));
+                .or_else(|| self.stealers.iter().find_map(|stealer| persist(|| stealer.steal())))
+                .or_else(|| self.seeded.as_ref().and_then(Seeded::pop));
             let Some(mut runnable) = next else { break };
             runnable.condemn();
             while let Some(again) = runnable.run().again {

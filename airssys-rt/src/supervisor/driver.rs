@@ -12,7 +12,6 @@ use tokio::time::Instant;
 
 use super::admin::{Admin, Answer, ChildError, Inbox};
 use super::auto_shutdown::AutoShutdown;
-use super::backoff::Chance;
 use super::child::{ChildSpec, Shutdown};
 use super::children::{Child, Children, Key, Phase, Purpose};
 use super::handle::SupervisorRef;
@@ -22,6 +21,7 @@ use super::{DuplicateName, StartError, Strategy, Supervisor, discard};
 use crate::actor::{Actor, Context, Init};
 use crate::actor_ref::{ActorId, ActorRef};
 use crate::cell::{self, Cold, Notify, Outcome};
+use crate::chance::Chance;
 use crate::exit::ExitReason;
 use crate::observe::EventKind;
 use crate::system::System;

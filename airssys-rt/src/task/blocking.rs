@@ -20,6 +20,9 @@ use crate::system::System;
 /// waits.
 const DEFAULT_LIMIT: usize = 64;
 
+/// In a simulation, work begins when the actors had fewer chances than this to run before it.
+const LONGEST_WAIT: u64 = 8;
+
 /// The blocking pool of a system: a semaphore before tokio's `spawn_blocking`.
 pub(crate) struct Blocking {
     limit: usize,
@@ -108,7 +111,21 @@ async fn run<T: Send + 'static>(
         let _held = (slot, running);
         work()
     };
-    system.runtime().spawn_blocking(job).await.map_err(|error| match error.try_into_panic() {
+    let runtime = system.runtime();
+    let done = match system.inner().scheduler().seeded() {
+        None => runtime.spawn_blocking(job),
+        // Another thread would be done when it likes.
+        Some(seeded) => {
+            let wait = seeded.below(LONGEST_WAIT);
+            runtime.spawn(async move {
+                for _ in 0..wait {
+                    tokio::task::yield_now().await;
+                }
+                job()
+            })
+        }
+    };
+    done.await.map_err(|error| match error.try_into_panic() {
         Ok(payload) => BlockingError::panic(payload),
         Err(_) => BlockingError::Stopped,
     })

@@ -50,6 +50,13 @@ impl Stage {
         self.0.players.lock().unwrap()[name].clone()
     }
 
+    /// The names of all that ever ran.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.0.players.lock().unwrap().keys().cloned().collect();
+        names.sort();
+        names
+    }
+
     pub(crate) fn child(&self, name: &str) -> ChildSpec {
         let (stage, player) = (self.clone(), name.to_owned());
         ChildSpec::actor(name, move || Player { name: player.clone(), stage: stage.clone() })

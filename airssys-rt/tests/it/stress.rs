@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::thread;
 
-use airssys_rt::{ActorRef, ExitReason, Mailbox, MailboxOptions, Overflow, SpawnOptions, System};
+use airssys_rt::{ActorRef, CallError, ExitReason, Mailbox, MailboxOptions, Overflow, SpawnOptions, System};
 use tokio::runtime::Builder;
 
 use crate::cell::{Bomb, Puppet, Say, all_freed, deed, watched};
@@ -128,7 +128,6 @@ impl World {
             10 => return drop(actor.cast_urgent(self.cargo())),
             11 => return retire(&actor, dice),
             12 => return actor.exit(ExitReason::GaveUp),
-            13 => deed(|cx| Ok(cx.trap_exit(true))),
             14 => deed(|_| resume_unwind(Box::new("on purpose"))),
             15 => deed(|_| Err(Bomb(0).into())),
             other => {
@@ -136,6 +135,7 @@ impl World {
                 deed(move |cx| {
                     let Some(peer) = peer else { return Ok(()) };
                     match other {
+                        13 => cx.trap_exit(true),
                         16 => cx.link(&peer),
                         17 => cx.unlink(&peer),
                         18 => drop(cx.monitor(&peer)),
@@ -155,7 +155,7 @@ impl World {
             return;
         }
         self.unanswered.fetch_add(1, Ordering::Relaxed);
-        actor.call(Say::Ask, LONG).await.ok();
+        assert_ne!(actor.call(Say::Ask, LONG).await, Err(CallError::Timeout));
         self.unanswered.fetch_sub(1, Ordering::Relaxed);
     }
 }

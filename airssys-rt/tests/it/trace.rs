@@ -133,7 +133,7 @@ impl Actor for Eventful {
 async fn trace_of_all_that_can_come() {
     let (stage, (log, system)) = (Stage::default(), observed());
     let other = system.spawn_with(named("other"), stage.lone("other"));
-    let options = named("a").mailbox(MailboxOptions::unbounded());
+    let options = SpawnOptions { mailbox: MailboxOptions::unbounded(), ..named("a") };
     let actor = system.spawn_with(options, Eventful(other));
     system.trace(actor.id(), true);
     actor.cast(0).await.unwrap();

@@ -1,18 +1,25 @@
 //! Random trees, random failures and random requests, against a model of OTP's supervisor that is as naive as can be:
 //! one recursive function at a time, no events, no tasks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use airssys_rt::AutoShutdown::{self, AllSignificant, AnySignificant, Never};
 use airssys_rt::Restart::{self, Permanent, Temporary, Transient};
 use airssys_rt::Strategy::{OneForAll, OneForOne, RestForOne};
-use airssys_rt::{ChildError, ChildInfo, ChildSpec, ExitReason, Supervisor, SupervisorRef};
+use airssys_rt::testing::{self, Chance, Sim};
+use airssys_rt::{
+    ActorId, ChildError, ChildInfo, ChildSpec, ChildState, Event, EventKind, ExitReason, Observer,
+    Supervisor, SupervisorRef, System,
+};
 use proptest::prelude::*;
 use proptest::sample::Index;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tokio::time::Instant;
 
-use crate::stage::{Plan, Stage, crash, settle, start};
+use crate::stage::{Do, Plan, Stage, crash, settle, start};
 
 const PERIOD: Duration = Duration::from_millis(100);
 
@@ -443,12 +450,151 @@ async fn play(mut root: Node, acts: Vec<Act>) {
 
 proptest! {
     #[test]
-    fn a_tree_does_what_the_model_does(root in tree(), acts in acts()) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(play(root, acts));
+    fn a_tree_does_what_the_model_does(root in tree(), acts in acts(), seed in any::<u64>()) {
+        Sim::new(seed).run(|_| play(root, acts)).unwrap();
     }
+}
+
+/// A tree and what is done to it, as the seed of the simulation wants it.
+fn drawn(system: &System) -> (Node, Vec<Act>) {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&system.seed().unwrap().to_le_bytes());
+    let chance = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), chance);
+    (tree(), acts()).new_tree(&mut runner).unwrap().current()
+}
+
+#[test]
+fn every_order_comes_to_what_the_model_does() {
+    testing::sim(0..500, |system| async move {
+        let (root, acts) = drawn(&system);
+        play(root, acts).await;
+    });
+}
+
+/// Who is alive, by what the observer was told.
+#[derive(Clone, Default)]
+struct Census(Arc<Mutex<BTreeMap<ActorId, Arc<str>>>>);
+
+impl Census {
+    fn names(&self) -> Vec<Arc<str>> {
+        let mut names: Vec<Arc<str>> = self.0.lock().unwrap().values().cloned().collect();
+        names.sort();
+        names
+    }
+}
+
+impl Observer for Census {
+    fn event(&self, event: &Event) {
+        let mut alive = self.0.lock().unwrap();
+        match event.kind {
+            EventKind::Started => assert!(alive.insert(event.id, Arc::clone(&event.path)).is_none()),
+            EventKind::Exited { .. } | EventKind::Stopped => {
+                assert!(alive.remove(&event.id).is_some(), "{} ended twice", event.path);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Those that run below, by their paths, in start order.
+fn running(path: &str, children: &[ChildInfo], found: &mut Vec<Arc<str>>) {
+    for child in children {
+        let path = format!("{path}/{}", child.name);
+        if child.id.is_some() {
+            assert_eq!(child.state, ChildState::Running, "{path}");
+            found.push(path.as_str().into());
+        } else {
+            assert_eq!(child.state, ChildState::Stopped, "{path}");
+        }
+        running(&path, &child.children, found);
+    }
+}
+
+/// All supervisors of a tree that run.
+fn heads(top: &SupervisorRef, children: &[ChildInfo], found: &mut Vec<SupervisorRef>) {
+    found.push(top.clone());
+    for child in children {
+        child.supervisor.iter().for_each(|head| heads(head, &child.children, found));
+    }
+}
+
+/// The next starts of `name` are slow, and then fail; and its end is slow.
+fn trouble(stage: &Stage, name: &str, fails: usize) {
+    let slow = Duration::from_millis(2);
+    stage.plan(name, (0..fails).flat_map(|_| [Plan::Wait(slow), Plan::Fail]));
+    if fails == 2 {
+        stage.slow_farewell(name, slow);
+    }
+}
+
+/// Does it, and does not wait until anything has settled.
+async fn storm(act: Act, stage: Stage, root: SupervisorRef) {
+    let children = root.which_children().await;
+    match act {
+        Act::Blow(blow) => {
+            tokio::time::sleep(Duration::from_millis(blow.pause_ms % 4)).await;
+            let names = stage.names();
+            let Some(victim) = names.get(blow.victim.index(names.len().max(1))) else { return };
+            trouble(&stage, victim, blow.fails);
+            let player = stage.player(victim);
+            match blow.reason {
+                "crash" => drop(player.try_cast(Do::Exit(crash()))),
+                "normal" => drop(player.try_cast(Do::Exit(ExitReason::Normal))),
+                _ => player.kill(),
+            }
+        }
+        Act::Ask { team, child, what, fails } => {
+            let mut found = Vec::new();
+            heads(&root, &children, &mut found);
+            let head = team.get(&found);
+            let children = head.which_children().await;
+            let name =
+                children.get(child).map_or_else(|| format!("x{child}"), |child| child.name.to_string());
+            trouble(&stage, &name, fails);
+            let request = match what {
+                What::Start(node) => Request::Start(Node { name, ..node }),
+                What::Terminate => Request::Terminate(name),
+                What::Restart => Request::Restart(name),
+                What::Delete => Request::Delete(name),
+            };
+            request.ask(head, &stage).await;
+        }
+    }
+}
+
+/// Failures and requests come from everywhere at once. Whatever the tree makes of them, those that run are those that
+/// it knows of, and when it ends nobody is left.
+#[test]
+fn a_tree_in_a_storm_loses_nobody() {
+    testing::sim(0..500, |system| async move {
+        let (root, acts) = drawn(&system);
+        let census = Census::default();
+        let system = System::builder().observer(Arc::new(census.clone())).build();
+        let stage = Stage::default();
+        let top = system.start(supervisor(&root, &stage)).await.unwrap();
+        let storms: Vec<_> =
+            acts.into_iter().map(|act| tokio::spawn(storm(act, stage.clone(), top.clone()))).collect();
+        let mut chance = Chance::new(system.seed().unwrap());
+        if chance.one_in(2) {
+            // In the middle of it.
+            tokio::time::sleep(Duration::from_millis(chance.below(6))).await;
+            top.shutdown().await;
+            assert!(census.names().is_empty(), "{:?}", census.names());
+        }
+        for storm in storms {
+            storm.await.unwrap();
+        }
+        tokio::time::sleep(PERIOD).await;
+        let mut known = Vec::new();
+        let children = top.which_children().await;
+        running("0", &children, &mut known);
+        if tokio::time::timeout(Duration::ZERO, top.exited()).await.is_err() {
+            known.push("0".into());
+        }
+        known.sort();
+        assert_eq!(census.names(), known);
+        top.shutdown().await;
+        assert!(census.names().is_empty(), "{:?}", census.names());
+    });
 }
