@@ -8,7 +8,7 @@ use crate::actor_ref::{ActorId, ActorRef};
 use crate::cell::{self, AnyCell, CellRef, Cold, Lent};
 use crate::exit::ExitReason;
 use crate::link::{Down, Exit, MonitorRef, Monitors, Tell, Watcher};
-use crate::observe::Reporter;
+use crate::observe::{Input, Reporter, Trace};
 use crate::stash::{Early, Front};
 use crate::system::{SpawnOptions, System};
 use crate::timer::{self, Clockwork, Ring, TimerRef};
@@ -119,17 +119,20 @@ struct Own<M> {
     monitors: Monitors,
     /// What comes before the mailbox.
     front: Option<Box<Front<M>>>,
+    /// There once it was traced.
+    trace: Option<Box<Trace>>,
 }
 
 impl<M> Default for Own<M> {
     fn default() -> Self {
-        Self { timers: timer::Own::new(), monitors: Monitors::default(), front: None }
+        Self { timers: timer::Own::new(), monitors: Monitors::default(), front: None, trace: None }
     }
 }
 
 /// The timers end with the incarnation.
 impl<A: Actor> Drop for Context<A> {
     fn drop(&mut self) {
+        self.trace_done();
         if let Some(own) = &mut self.own {
             own.timers.end(self.cell.home().timers());
         }
@@ -381,10 +384,33 @@ impl<A: Actor> Context<A> {
     }
 
     /// Notes that there is something to handle.
-    pub(crate) fn stir(&mut self) {
+    pub(crate) fn stir(&mut self, input: impl FnOnce() -> Input) {
         if let Some(own) = &mut self.own {
             own.timers.stir();
+            if let Some(trace) = &mut own.trace {
+                trace.begin(&self.cell, input());
+            }
         }
+    }
+
+    /// Notes what is handled, and that it is nothing that makes the actor less idle.
+    pub(crate) fn trace(&mut self, input: impl FnOnce() -> Input) {
+        if let Some(trace) = self.own.as_mut().and_then(|own| own.trace.as_mut()) {
+            trace.begin(&self.cell, input());
+        }
+    }
+
+    /// Notes that what was in hand is done, where that is traced.
+    pub(crate) fn trace_done(&mut self) {
+        if let Some(trace) = self.own.as_mut().and_then(|own| own.trace.as_mut()) {
+            trace.done(&self.cell);
+        }
+    }
+
+    /// As [`trace_done`](Self::trace_done); and what comes next is traced.
+    pub(crate) fn trace_next(&mut self) {
+        self.own.get_or_insert_default().trace.get_or_insert_default();
+        self.trace_done();
     }
 
     /// Notes that there is nothing to handle.

@@ -106,6 +106,24 @@ impl<M: Send + 'static> ActorRef<M> {
         self.cell.offer(message, None).map_err(SendError::from)
     }
 
+    /// Sends a message that is of no use to the actor later than `ttl` from now, and waits for room where the mailbox
+    /// is full; that counts, too.
+    ///
+    /// Where its turn comes later, it is dropped instead of handled: a dead letter that has
+    /// [expired](crate::DeadLetterCause::Expired). Where the mailbox has a [`ttl`](crate::MailboxOptions::ttl) of its
+    /// own, the shorter one counts.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`cast`](Self::cast). That it has expired is no error: nobody knows yet.
+    ///
+    /// # Cancel safety
+    ///
+    /// As that of [`cast`](Self::cast).
+    pub async fn cast_for(&self, message: M, ttl: Duration) -> Result<(), SendError<M>> {
+        self.cell.send_perishable(message, Deadline::after(ttl)).await.map_err(SendError::from)
+    }
+
     /// Sends a message that overtakes all that wait, in the order of those sent in this way.
     ///
     /// It needs no room: meant for the few messages that must get through to an actor that has too much to do. Only

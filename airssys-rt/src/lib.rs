@@ -47,7 +47,10 @@
 //! * [`Topics`]: actors subscribe to patterns of subjects; publishers know none of them.
 //! * [`Pool`]: workers of one kind under a supervisor, behind one address.
 //! * [`System`]: where actors and supervision trees are started.
-//! * [`Observer`]: is told of every event in their lives.
+//! * [`Observer`]: is told of every event in their lives, and of messages that nobody will handle.
+//! * [`System::actors`]: what all actors do right now. [`System::trace`]: what one of them handles, as it does;
+//!   [`System::suspend`] lets it pause. [`System::metrics`]: how the system does, in numbers.
+//! * [`SystemBuilder::watchdog`]: notices an actor that blocks its thread.
 //! * `testing::sim` (feature `testing`): runs a test in as many orders as it has seeds; a failing seed replays.
 //!
 //! The words are those of Erlang, and so is what they mean; where this documentation is silent, OTP's applies.
@@ -61,24 +64,29 @@
 //! * `stream`: `stream`, for actors fed by streams, actors as sinks, and streams out of actors.
 //! * `testing`: `testing`, for tests: a probe, faults at chosen messages, virtual time, and simulations whose order a seed
 //!   decides.
+//! * `tracing`: what an observer is told, as events of the crate `tracing` with the target `airssys_rt`. What a
+//!   [traced](System::trace) actor itself writes, it writes in a span `actor` with its path and id.
 //!
 //! # What it does not do
 //!
 //! It does not preempt: an actor that computes without an `.await` holds its thread, and a kill waits for it. It does
 //! not send messages to other machines. It never reads a wall clock: all time is `tokio::time`, so a test that pauses
-//! it needs no sleep.
+//! it needs no sleep; only how long turns last is measured by the machine's own clock.
 
 mod actor;
 mod actor_ref;
 mod call;
 mod cell;
 mod chance;
+mod counters;
 mod exit;
 mod fanout;
 mod group;
+mod inspect;
 mod link;
 mod mailbox;
 mod membership;
+mod metrics;
 mod observe;
 mod pool;
 mod registry;
@@ -101,10 +109,12 @@ pub use call::{CallError, Reply};
 pub use exit::ExitReason;
 pub use fanout::Fanout;
 pub use group::{Forward, Group, GroupError, GroupEvent, GroupMonitor};
+pub use inspect::{ActorInfo, ActorState, Actors};
 pub use link::{Down, Exit, MonitorRef};
 pub use mailbox::{Mailbox, MailboxInUse, MailboxOptions, Overflow};
 pub use membership::Member;
-pub use observe::{Event, EventKind, Observer};
+pub use metrics::{DeadLetters, Metrics};
+pub use observe::{DeadLetterCause, Event, EventKind, Input, Observer};
 pub use pool::{Balance, Pool, PoolRef};
 pub use registry::{Named, RegisterError, Registered, Registry};
 pub use stash::{Stash, StashFull};

@@ -5,11 +5,12 @@ use std::error::Error;
 use std::fmt;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::actor_ref::ActorRef;
-use crate::cell::{CellRef, Cold, Mutex, MutexGuard, Own};
+use crate::cell::{CellRef, Cold, Deadline, Mutex, MutexGuard, Own};
 
 /// How many messages a mailbox holds, and what it does with more.
 ///
@@ -19,6 +20,7 @@ use crate::cell::{CellRef, Cold, Mutex, MutexGuard, Own};
 pub struct MailboxOptions {
     capacity: Option<usize>,
     overflow: Overflow,
+    ttl: Option<Duration>,
 }
 
 /// What a full mailbox does with one more message.
@@ -43,12 +45,12 @@ impl MailboxOptions {
 
     /// At most `capacity` messages, at least one and at most 2^31; those who send more wait.
     pub const fn bounded(capacity: usize) -> Self {
-        Self { capacity: Some(capacity), overflow: Overflow::Wait }
+        Self { capacity: Some(capacity), overflow: Overflow::Wait, ttl: None }
     }
 
     /// Without a bound. Only for senders whose number of messages is bounded otherwise.
     pub const fn unbounded() -> Self {
-        Self { capacity: None, overflow: Overflow::Wait }
+        Self { capacity: None, overflow: Overflow::Wait, ttl: None }
     }
 
     /// Sets what happens at the bound.
@@ -57,10 +59,23 @@ impl MailboxOptions {
         self
     }
 
+    /// Sets how long a message may wait for its turn. One that has waited longer is not handled: when its turn comes
+    /// it is dropped, a dead letter that has [expired](crate::DeadLetterCause::Expired).
+    ///
+    /// A call that expires is answered with [`Dropped`](crate::CallError::Dropped), unless its caller has given up
+    /// already. What the actor has asked for itself, as timers and monitors, and urgent messages do not expire; and
+    /// nothing does while it is handled. A message in such a mailbox takes one more allocation.
+    /// [`cast_for`](ActorRef::cast_for) is the same for one message.
+    pub const fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
     pub(crate) fn bounds(self) -> Option<Box<Bounds>> {
         let capacity =
             self.capacity.map(|capacity| u32::try_from(capacity).unwrap_or(u32::MAX).clamp(1, LARGEST_BOUND));
-        capacity.map(|capacity| Box::new(Bounds::new(capacity, self.overflow)))
+        let capacity = capacity.or(self.ttl.map(|_| LARGEST_BOUND))?;
+        Some(Box::new(Bounds::new(capacity, self)))
     }
 }
 
@@ -86,22 +101,31 @@ pub(crate) struct Bounds {
     /// How much room is given out at a time.
     batch: u8,
     overflow: Overflow,
+    ttl: Option<Duration>,
 }
 
 impl Bounds {
-    fn new(capacity: u32, overflow: Overflow) -> Self {
+    fn new(capacity: u32, options: MailboxOptions) -> Self {
         Self {
             room: Semaphore::new(capacity as usize),
-            reader: (overflow == Overflow::DropOldest).then(Box::default),
+            reader: (options.overflow == Overflow::DropOldest).then(Box::default),
             capacity,
             made: AtomicU32::new(0),
             batch: (capacity / 8).clamp(1, 64) as u8,
-            overflow,
+            overflow: options.overflow,
+            ttl: options.ttl,
         }
     }
 
     pub(crate) fn overflow(&self) -> Overflow {
         self.overflow
+    }
+
+    /// When a message that is queued now, and is of no use after `own`, expires.
+    #[inline]
+    pub(crate) fn expiry(&self, own: Option<Deadline>) -> Option<Deadline> {
+        let Some(ttl) = self.ttl else { return own };
+        own.into_iter().chain(Deadline::after(ttl)).min()
     }
 
     /// The number of messages that wait, or are about to be queued.

@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::actor::{Actor, Context};
 use crate::exit::{ExitReason, quietly};
-use crate::observe::{EventKind, Reporter};
+use crate::observe::{DeadLetterCause, EventKind, Reporter};
 use crate::timer::TimerRef;
 
 /// Messages that an actor cannot handle yet, and keeps for later.
@@ -255,7 +255,7 @@ impl<M> Drop for Front<M> {
 /// Tells of messages that the actor had in its care and nobody will handle.
 pub(crate) fn bury(reporter: &Reporter, count: usize) {
     if count > 0 {
-        reporter.tell(EventKind::DeadLetters { count });
+        reporter.tell(EventKind::DeadLetters { count, cause: DeadLetterCause::Closed });
     }
 }
 

@@ -8,11 +8,12 @@ use tokio::runtime::Handle;
 use crate::actor::Actor;
 use crate::actor_ref::{ActorId, ActorRef};
 use crate::cell::{self, Cold, Loan, Runnable};
+use crate::counters::Counters;
 use crate::group::Groups;
 use crate::mailbox::{Mailbox, MailboxInUse, MailboxOptions};
-use crate::observe::{Observer, Reporter};
+use crate::observe::{self, Observer, Reporter};
 use crate::registry::Names;
-use crate::scheduler::{Scheduler, Seeded};
+use crate::scheduler::{self, Scheduler, Seeded};
 use crate::supervisor::{StartError, Supervisor, SupervisorRef};
 use crate::task::Blocking;
 use crate::timer::{Owner, Timers};
@@ -37,17 +38,31 @@ pub(crate) struct Inner {
     names: Arc<Names>,
     groups: Arc<Groups>,
     blocking: Arc<Blocking>,
+    counters: Arc<Counters>,
     quick: Duration,
 }
 
 /// Builds a [`System`].
-#[derive(Default)]
 pub struct SystemBuilder {
     observer: Option<Arc<dyn Observer>>,
     blocking_limit: Option<usize>,
     quick: Option<Duration>,
+    watchdog: Option<Duration>,
     #[cfg(feature = "testing")]
     seed: Option<u64>,
+}
+
+impl Default for SystemBuilder {
+    fn default() -> Self {
+        Self {
+            observer: None,
+            blocking_limit: None,
+            quick: None,
+            watchdog: Some(scheduler::DEFAULT_LIMIT),
+            #[cfg(feature = "testing")]
+            seed: None,
+        }
+    }
 }
 
 /// How an actor outside of a supervision tree is started.
@@ -133,7 +148,7 @@ impl System {
     }
 
     pub(crate) fn reporter(&self, path: Option<Arc<str>>, id: ActorId) -> Reporter {
-        Reporter::new(self.inner.observer.clone(), path, id)
+        Reporter::new(&self.inner, path, id)
     }
 
     pub(crate) fn blocking_pool(&self) -> &Arc<Blocking> {
@@ -169,6 +184,15 @@ impl Inner {
 
     pub(crate) fn observer(&self) -> Option<&Arc<dyn Observer>> {
         self.observer.as_ref()
+    }
+
+    /// Whether anybody hears of what happens to its actors.
+    pub(crate) fn is_observed(&self) -> bool {
+        self.observer.is_some() || observe::log::is_on()
+    }
+
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
+        &self.counters
     }
 
     pub(crate) fn timers(&self) -> &Timers {
@@ -211,6 +235,22 @@ impl SystemBuilder {
         self
     }
 
+    /// Sets how long a turn of an actor may last before the watchdog reports the actor as
+    /// [`Blocked`](crate::EventKind::Blocked): at least a millisecond, 100 unless set; `None` does without a watchdog.
+    ///
+    /// A turn is what an actor does from one `.await` at which it has to wait to the next. While it lasts nothing else
+    /// runs on its thread, and neither a kill nor a timeout gets through: what blocks belongs into
+    /// [`blocking`](crate::Context::blocking).
+    ///
+    /// The watchdog is a thread that looks at the clock of the machine, whatever time the runtime pretends. It sleeps
+    /// while no actor runs, and ends with the system. An actor that runs on the stack of its caller is not told apart
+    /// from an actor that calls it, and not seen where the caller is none; but only such actors are run there as have
+    /// always been quick.
+    pub fn watchdog(mut self, limit: Option<Duration>) -> Self {
+        self.watchdog = limit;
+        self
+    }
+
     /// Lets this seed decide in which order actors run, and for how many messages each: what
     /// [`testing::sim`](crate::testing::sim) does, which also takes care of time, ids, and the end of a run.
     #[cfg(feature = "testing")]
@@ -237,7 +277,8 @@ impl SystemBuilder {
     /// Outside of a tokio runtime; with a seed (feature `testing`), on one with several threads.
     pub fn build(self) -> System {
         let runtime = Handle::current();
-        let scheduler = Scheduler::start(&runtime, self.seeded());
+        let workers = runtime.metrics().num_workers();
+        let scheduler = Scheduler::start(&runtime, self.watchdog, self.seeded());
         let system = System {
             inner: Arc::new(Inner {
                 loan: Loan::new(),
@@ -248,6 +289,7 @@ impl SystemBuilder {
                 names: Arc::new(Names::new()),
                 groups: Arc::new(Groups::new()),
                 blocking: Blocking::new(self.blocking_limit),
+                counters: Arc::new(Counters::new(workers)),
                 quick: self.quick.unwrap_or(cell::QUICK),
             }),
         };

@@ -11,7 +11,7 @@ mod wheel;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-pub(crate) use driver::{Owner, Timers};
+pub(crate) use driver::{Owner, Timers, thread_number};
 pub(crate) use own::{Clockwork, Own, Ring};
 pub(crate) use timeout::until;
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use airssys_osl::audit;
-use airssys_rt::{EventKind, ExitReason};
+use airssys_rt::{DeadLetterCause, EventKind, ExitReason};
 use airssys_wasm::{
     DeadLetter, Event, Origin, Status, Watch,
     manifest::{Child, Manifest, SupervisorSpec},
@@ -153,10 +153,15 @@ impl Announcer {
                 );
                 self.terminal.tell(&line, || json!({"event": "gave_up", "actor": path}));
             }
-            EventKind::DeadLetters { count } => {
+            EventKind::DeadLetters { count, cause } => {
                 self.undelivered.fetch_add(*count as u64, Ordering::Relaxed);
+                let why = match cause {
+                    DeadLetterCause::Overflow => "found no room in the mailbox",
+                    DeadLetterCause::Expired => "waited for too long",
+                    _ => "were still in the mailbox when it closed",
+                };
                 let line = format!(
-                    "  {}  {path}: {count} messages were still in the mailbox when it closed",
+                    "  {}  {path}: {count} messages {why}",
                     self.terminal.err.text(Style::Warning, "dead letters")
                 );
                 self.terminal.tell(&line, || json!({"event": "undelivered", "actor": path, "count": count}));

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::core::{AnyCell, Core};
 use super::state::{LANE, NORMAL};
@@ -10,8 +11,9 @@ use super::sync::Ordering;
 use super::{Door, Notify};
 use crate::actor_ref::ActorId;
 use crate::exit::{ExitReason, quietly};
-use crate::link::{Exit, Exits, Hook, MonitorRef, Until, Watcher};
-use crate::observe::{EventKind, Reporter};
+use crate::inspect::{ActorInfo, ActorState, LINKS_SHOWN};
+use crate::link::{Exit, Exits, Hook, MonitorRef, Tell, Until, Watcher};
+use crate::observe::{DeadLetterCause, EventKind, Reporter};
 use crate::system;
 
 /// The rare part of a cell, under its lock.
@@ -21,6 +23,9 @@ pub(crate) struct Cold {
     pub(super) path: Option<Arc<str>>,
     /// Whether the observer is told nothing of it.
     silent: bool,
+    /// Its supervisor, and how often that one has started it again.
+    parent: Option<ActorId>,
+    restarts: u32,
     /// Who hears of the end of the incarnation.
     pub(super) notify: Option<Notify>,
     /// Those who are told of the next end.
@@ -78,8 +83,32 @@ impl Cold {
     }
 
     /// Of an actor that tells its own life, or none.
-    pub(crate) fn silent() -> Box<Self> {
-        Box::new(Self { silent: true, ..Self::default() })
+    pub(crate) fn silent(path: Option<Arc<str>>) -> Box<Self> {
+        Box::new(Self { path, silent: true, ..Self::default() })
+    }
+
+    /// Of one that has a supervisor.
+    pub(crate) fn below(mut self: Box<Self>, parent: ActorId, restarts: u32) -> Box<Self> {
+        (self.parent, self.restarts) = (Some(parent), restarts);
+        self
+    }
+
+    /// Adds what is known only here.
+    pub(super) fn describe(&self, info: &mut ActorInfo) {
+        info.path.clone_from(&self.path);
+        (info.parent, info.restarts) = (self.parent, self.restarts);
+        info.links = self.links.keys().copied().take(LINKS_SHOWN).collect();
+        info.link_count = self.links.len();
+        info.monitored_by =
+            self.watchers.iter().filter(|watcher| matches!(watcher.tell, Tell::Actor(_))).count();
+        if self.owners > 0 && !self.taken {
+            info.state = ActorState::Down;
+        }
+        let lane = self.lane.as_ref().map(|lane| (lane.waiting, lane.taken, lane.message_bytes));
+        let (waiting, taken, message_bytes) = lane.unwrap_or_default();
+        info.depth += waiting;
+        info.handled += taken;
+        info.memory_bytes += size_of::<Self>() + waiting * message_bytes;
     }
 
     /// Of a mailbox that one `Mailbox` keeps open.
@@ -117,6 +146,10 @@ impl Cold {
 /// Messages that overtake the queue, of a type that the cell knows.
 pub(super) struct Lane {
     queue: Box<dyn Any + Send>,
+    /// How many there are in it, and how many were taken out of it.
+    waiting: usize,
+    taken: u64,
+    message_bytes: usize,
     drop_first: fn(&mut (dyn Any + Send)) -> bool,
 }
 
@@ -124,6 +157,9 @@ impl Lane {
     fn new<M: Send + 'static>() -> Self {
         Self {
             queue: Box::new(VecDeque::<M>::new()),
+            waiting: 0,
+            taken: 0,
+            message_bytes: size_of::<M>(),
             drop_first: |queue| queue.downcast_mut::<VecDeque<M>>().and_then(VecDeque::pop_front).is_some(),
         }
     }
@@ -163,24 +199,47 @@ impl Core {
 
     /// Who tells of this actor, where anybody listens.
     pub(crate) fn reporter(&self) -> Option<Reporter> {
-        let observer = self.system()?.observer()?;
+        let system = self.system().filter(|system| system.is_observed())?;
         let cold = self.cold();
         if cold.as_ref().is_some_and(|cold| cold.silent) {
             return None;
         }
         let path = cold.as_ref().and_then(|cold| cold.path.clone());
-        Some(Reporter::new(Some(Arc::clone(observer)), path, self.id()))
+        Some(Reporter::new(system, path, self.id()))
     }
 
     /// Who tells of this actor, whether anybody listens or not.
     pub(crate) fn told_by(&self) -> Reporter {
-        self.reporter().unwrap_or_else(|| Reporter::new(None, None, self.id()))
+        self.reporter().unwrap_or_else(|| {
+            let counts = !self.cold().as_ref().is_some_and(|cold| cold.silent);
+            Reporter::silent(self.system().filter(|_| counts), self.id())
+        })
     }
 
     pub(super) fn report(&self, kind: impl FnOnce() -> EventKind) {
         if let Some(reporter) = self.reporter() {
             reporter.tell(kind());
         }
+    }
+
+    /// Counts and tells of messages that nobody will handle.
+    #[cold]
+    pub(super) fn dead_letters(&self, count: usize, cause: DeadLetterCause) {
+        if count > 0 {
+            self.told_by().tell(EventKind::DeadLetters { count, cause });
+        }
+    }
+
+    /// Tells that its turn does not end, even of those that tell their own life.
+    pub(crate) fn is_blocked(&self, elapsed: Duration) {
+        if let Some(system) = self.system() {
+            Reporter::new(system, self.path(), self.id()).tell(EventKind::Blocked { elapsed });
+        }
+    }
+
+    /// Notes who its supervisor is.
+    pub(crate) fn adopt(&self, parent: ActorId, restarts: u32) {
+        self.with_cold(|cold| (cold.parent, cold.restarts) = (Some(parent), restarts));
     }
 
     /// Notes how the incarnation ended; the common ways cost no memory. Returns how the one before did, to be dropped
@@ -309,6 +368,7 @@ impl Core {
             Some(messages) => messages.push_back(message),
             None => return Err(message),
         }
+        lane.waiting += 1;
         // Under the lock, under which it is cleared.
         self.state.set(LANE);
         Ok(())
@@ -317,11 +377,16 @@ impl Core {
     /// Takes a message that overtakes the queue.
     pub(crate) fn pop_urgent<M: Send + 'static>(&self) -> Option<M> {
         let mut cold = self.cold();
-        let messages = cold.as_mut()?.lane.as_mut()?.messages()?;
+        let lane = cold.as_mut()?.lane.as_mut()?;
+        let messages = lane.messages()?;
         let message = messages.pop_front();
         if messages.is_empty() {
             // Under the lock, under which it is set.
             self.state.clear(LANE);
+        }
+        if message.is_some() {
+            lane.waiting -= 1;
+            lane.taken += 1;
         }
         message
     }

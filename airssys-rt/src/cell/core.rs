@@ -11,13 +11,14 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use super::cold::Cold;
-use super::queue::{Pop, Queue, Reader};
+use super::queue::{Pop, Queue, Reader, node_bytes};
 use super::state::{self, State};
 use super::sync::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Cell, Mutex, MutexGuard, Ordering};
 use super::table;
-use super::{Deadline, Door, Entry, Stage};
+use super::{Deadline, Door, Entry, Stage, StageCell};
 use crate::actor::Info;
 use crate::actor_ref::ActorId;
+use crate::counters::Count;
 use crate::exit::{ExitReason, quietly};
 use crate::mailbox::Bounds;
 use crate::system;
@@ -41,7 +42,7 @@ pub(crate) struct Core {
     pub(super) pace: AtomicU8,
     /// Whether it has a body. The runner's.
     pub(super) has_body: Cell<bool>,
-    pub(super) stage: Cell<Stage>,
+    pub(super) stage: StageCell,
     /// Where there is a bound, all about it.
     pub(super) bounds: Option<Box<Bounds>>,
     vtable: &'static VTable,
@@ -53,8 +54,8 @@ pub(crate) struct Core {
     /// How many entries it may handle before others run. The runner's.
     pub(super) budget: Cell<u32>,
     reader: Reader,
-    /// How many entries were taken since the queue was empty last. The runner's.
-    taken: AtomicU32,
+    /// How many entries were taken, ever. The runner's.
+    taken: AtomicU64,
     /// Until when the caller of the message in hand waits. The runner's.
     pub(super) until: Cell<Option<Deadline>>,
 }
@@ -73,6 +74,10 @@ pub(super) struct VTable {
     free: unsafe fn(NonNull<Core>),
     push_own: fn(&Core, Own) -> bool,
     discard: unsafe fn(&Core) -> Pop<bool>,
+    bytes: usize,
+    /// The size of an entry, as it is queued.
+    entry_bytes: usize,
+    message: fn() -> &'static str,
 }
 
 /// What is queued without knowing the type of the messages.
@@ -180,7 +185,7 @@ impl<M: Send + 'static> CellRef<M> {
             exit: AtomicU8::new(0),
             pace: AtomicU8::new(super::run::UNKNOWN),
             has_body: Cell::new(false),
-            stage: Cell::new(Stage::Starting),
+            stage: StageCell::new(Stage::Starting),
             bounds,
             vtable: const { &VTable::of::<M, F>() },
             id: AtomicU64::new(0),
@@ -189,7 +194,7 @@ impl<M: Send + 'static> CellRef<M> {
             state: State::vacant(),
             budget: Cell::new(0),
             reader: Reader::new(),
-            taken: AtomicU32::new(0),
+            taken: AtomicU64::new(0),
             until: Cell::new(None),
         };
         let whole = Box::new(Whole { core, body: UnsafeCell::new(MaybeUninit::<F>::uninit()) });
@@ -222,6 +227,9 @@ impl<M: Send + 'static> CellRef<M> {
         // SAFETY: by the caller's word the layout is right and nobody else uses this place.
         unsafe { (*whole.as_ref().body.get()).write(body) };
         self.stage.set(Stage::Starting);
+        if let Some(system) = self.system() {
+            system.counters().add(Count::Started, 1);
+        }
         self.has_body.set(true);
         // It is `SCHEDULED` from before: all that it needs is to be queued.
         self.cell.queue_newborn();
@@ -262,6 +270,9 @@ impl VTable {
                 unsafe { core.queue.push(Entry::<M>::from(own)) }
             },
             discard: discard::<M>,
+            bytes: size_of::<Whole<F>>(),
+            entry_bytes: node_bytes::<Entry<M>>(),
+            message: std::any::type_name::<M>,
         }
     }
 }
@@ -313,7 +324,7 @@ unsafe fn discard<M>(core: &Core) -> Pop<bool> {
     drop(reader);
     core.count_pop(&popped);
     match popped {
-        Pop::Item(entry) => Pop::Item(matches!(entry, Entry::Message(..))),
+        Pop::Item(entry) => Pop::Item(entry.is_message()),
         Pop::Empty => Pop::Empty,
         Pop::Busy => Pop::Busy,
     }
@@ -382,7 +393,7 @@ impl Core {
             Pop::Item(_) => {
                 self.taken.store(self.taken.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
             }
-            Pop::Empty => self.pushed.store(self.taken.load(Ordering::Relaxed), Ordering::Relaxed),
+            Pop::Empty => self.pushed.store(self.taken() as u32, Ordering::Relaxed),
             Pop::Busy => {}
         }
     }
@@ -393,8 +404,33 @@ impl Core {
             return bounds.depth();
         }
         let pushed = self.pushed.load(Ordering::Relaxed);
-        let waiting = pushed.wrapping_sub(self.taken.load(Ordering::Relaxed)).cast_signed();
+        let waiting = pushed.wrapping_sub(self.taken() as u32).cast_signed();
         usize::try_from(waiting).unwrap_or(0)
+    }
+
+    /// The number of entries that were taken out of the queue.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Whether the actor has found its queue empty, and nothing has come since.
+    pub(super) fn has_gone_to_sleep(&self) -> bool {
+        self.queue.is_asleep()
+    }
+
+    /// The size of the allocation.
+    pub(crate) fn bytes(&self) -> usize {
+        self.vtable.bytes
+    }
+
+    /// The size of an entry, as it is queued.
+    pub(super) fn entry_bytes(&self) -> usize {
+        self.vtable.entry_bytes
+    }
+
+    /// The name of the type of its messages.
+    pub(crate) fn message_type(&self) -> &'static str {
+        (self.vtable.message)()
     }
 
     /// Queues what the runtime has to say. True where the cell has to be woken.

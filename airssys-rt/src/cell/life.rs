@@ -9,14 +9,14 @@ use std::task::{self, Poll};
 use super::core::{AnyCell, CellRef, Core};
 use super::queue::Pop;
 use super::run::{NEVER, UNKNOWN};
-use super::state::{DRAIN, KILL, LANE, ORDERS, STOP, VISITED};
+use super::state::{ASIDE, DRAIN, KILL, LANE, ORDERS, STOP, SUSPEND, TRACE, VISITED};
 use super::sync::Ordering;
-use super::{Cold, Door, Entry, Notify, Outcome, Stage};
+use super::{Cold, Door, Entry, Notify, Outcome, Perishable, Stage};
 use crate::actor::{Actor, Context, Info, Init};
 use crate::actor_ref::{ActorId, ActorRef};
 use crate::exit::{ExitReason, quietly};
 use crate::mailbox::{Bounds, Mailbox, MailboxInUse};
-use crate::observe::EventKind;
+use crate::observe::{DeadLetterCause, EventKind, Input};
 use crate::stash::Early;
 use crate::system::System;
 use crate::timer::{Ring, TimerRef};
@@ -102,6 +102,8 @@ fn live<A: Actor>(mut actor: A, mut cx: Context<A>) -> impl Future<Output = Exit
                 break reason;
             }
         };
+        cx.trace_done();
+        cx.cell().stage.set(Stage::Ending);
         actor.terminate(&reason, &mut cx).await;
         reason
     }
@@ -121,22 +123,26 @@ fn step<'a, A: Actor>(
     next: Next<A::Msg>,
 ) -> Step<impl Future<Output = Result<(), ExitReason>> + 'a, impl Future<Output = Result<(), ExitReason>> + 'a>
 {
+    let rings = matches!(next, Next::Timer(_));
     let (message, info) = match next {
         Next::Message(message) => (Some(message), None),
         Next::Timer(timer) => match cx.take_timer(timer) {
             Some(Ring::Message(message)) => (Some(message), None),
-            Some(Ring::Silence) => return Step::Info(actor.handle_info(Info::Timeout, cx)),
+            Some(Ring::Silence) => {
+                cx.trace(|| Input::Timeout);
+                return Step::Info(actor.handle_info(Info::Timeout, cx));
+            }
             None => (None, None),
         },
         Next::Info(info) => (None, cx.take_info(*info)),
     };
     match (message, info) {
         (Some(message), _) => {
-            cx.stir();
+            cx.stir(|| if rings { Input::Timer } else { Input::Message });
             Step::Message(actor.handle(message, cx))
         }
         (None, Some(info)) => {
-            cx.stir();
+            cx.stir(|| Input::of(&info));
             Step::Info(actor.handle_info(info, cx))
         }
         (None, None) => Step::Nothing,
@@ -176,10 +182,12 @@ fn next<A: Actor>(cx: &mut Context<A>) -> impl Future<Output = Option<Next<A::Ms
         // Nobody waits for what comes next, unless it says so.
         cell.until.set(None);
         let state = cell.state.load();
-        if state & (STOP | KILL) != 0 {
-            // Who is to end where it stands ends when its turn does.
-            return if state & KILL != 0 { Poll::Pending } else { Poll::Ready(None) };
+        if state & (STOP | KILL | SUSPEND | ASIDE | TRACE) != 0
+            && let Some(now) = out_of_turn(cx, state)
+        {
+            return now;
         }
+        let cell = cx.cell();
         let Some(budget) = cell.budget.get().checked_sub(1) else {
             // It goes to the end of the run queue.
             cell.state.again();
@@ -189,16 +197,24 @@ fn next<A: Actor>(cx: &mut Context<A>) -> impl Future<Output = Option<Next<A::Ms
         if state & LANE != 0
             && let Some(message) = cx.take_urgent()
         {
+            cx.cell().state.set(ASIDE);
             return Poll::Ready(Some(Next::Message(message)));
         }
-        match cx.take_front() {
-            Some(Early::Message(message)) => return Poll::Ready(Some(Next::Message(message))),
-            Some(Early::Continue) => return Poll::Ready(Some(Next::Info(Box::new(Info::Continue)))),
-            None => {}
+        if let Some(early) = cx.take_front() {
+            cx.cell().state.set(ASIDE);
+            return Poll::Ready(Some(match early {
+                Early::Message(message) => Next::Message(message),
+                Early::Continue => Next::Info(Box::new(Info::Continue)),
+            }));
         }
         let cell = cx.cell();
         match cell.take() {
             Pop::Item(Entry::Message(message, until)) => {
+                cell.until.set(until);
+                Poll::Ready(Some(Next::Message(message)))
+            }
+            Pop::Item(Entry::Perishable(fresh)) => {
+                let Perishable { message, until, .. } = *fresh;
                 cell.until.set(until);
                 Poll::Ready(Some(Next::Message(message)))
             }
@@ -218,21 +234,61 @@ fn next<A: Actor>(cx: &mut Context<A>) -> impl Future<Output = Option<Next<A::Ms
     })
 }
 
+/// What keeps it from what is next; and the end of what was traced.
+#[cold]
+fn out_of_turn<A: Actor>(cx: &mut Context<A>, state: u32) -> Option<Poll<Option<Next<A::Msg>>>> {
+    if state & TRACE != 0 {
+        cx.trace_next();
+    }
+    let cell = cx.cell();
+    if state & ASIDE != 0 {
+        cell.state.clear(ASIDE);
+    }
+    if state & (STOP | KILL) != 0 {
+        // Who is to end where it stands ends when its turn does.
+        return Some(if state & KILL != 0 { Poll::Pending } else { Poll::Ready(None) });
+    }
+    (state & SUSPEND != 0 && state & DRAIN == 0).then_some(Poll::Pending)
+}
+
 impl<M: Send + 'static> CellRef<M> {
-    /// Takes the oldest entry, for the body of this cell.
+    /// Takes the oldest entry that has not expired, for the body of this cell.
     fn take(&self) -> Pop<Entry<M>> {
+        let mut expired = 0;
+        let taken = loop {
+            match self.take_any() {
+                Pop::Item(Entry::Perishable(message)) if message.expires.has_passed() => {
+                    expired += 1;
+                    // Code of the message's own runs here, and it is not this actor's.
+                    quietly(|| drop(message));
+                }
+                taken => break taken,
+            }
+            // Others have their turn after as many as if they had been handled.
+            match self.budget.get().checked_sub(1) {
+                Some(budget) => self.budget.set(budget),
+                None => break Pop::Busy,
+            }
+        };
+        self.dead_letters(expired, DeadLetterCause::Expired);
+        taken
+    }
+
+    fn take_any(&self) -> Pop<Entry<M>> {
         let Some(bounds) = &self.bounds else {
             // SAFETY: a body is only polled by who holds `SCHEDULED`, and without a bound nobody else takes.
             return unsafe { self.pop() };
         };
         let mut reader = bounds.reader();
         if let Some(own) = reader.as_mut().and_then(|passed| passed.pop_front()) {
+            // Its queue may be asleep meanwhile.
+            self.state.set(ASIDE);
             return Pop::Item(own.into());
         }
         // SAFETY: as above; and where the bound lets senders take as well, we have its lock.
         let popped = unsafe { self.pop() };
         match &popped {
-            Pop::Item(Entry::Message(..)) => bounds.taken(),
+            Pop::Item(entry) if entry.is_message() => bounds.taken(),
             Pop::Item(_) => {}
             Pop::Empty | Pop::Busy => bounds.settle(),
         }

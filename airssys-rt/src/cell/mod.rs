@@ -10,7 +10,7 @@
 //! * `reply`: the place of the answer to a call.
 //! * `table`: which actors there are.
 //! * `run`: a turn, and the end. `life`: the future of an actor.
-//! * `send`, `cold`: what others do to a cell: messages, signals, monitors, links.
+//! * `send`, `cold`: what others do to a cell: messages, signals, monitors, links. `inspect`: what they see of it.
 //!
 //! INVARIANT: whoever sets `SCHEDULED` in a resting cell owns the one [`Runnable`] of it, until it is run; whoever has
 //! set `SCHEDULED` owns the runner's part of the cell (its body, the reading end of its queue, its `Cell`s), until it
@@ -21,6 +21,7 @@
 mod arena;
 mod cold;
 mod core;
+mod inspect;
 mod life;
 mod queue;
 mod reply;
@@ -48,11 +49,12 @@ pub(crate) use send::Refused;
 pub(crate) use sync::{Mutex, MutexGuard};
 #[cfg(feature = "testing")]
 pub(crate) use table::Births;
-pub(crate) use table::page;
+pub(crate) use table::{find, page};
 
 use crate::actor::Info;
 use crate::exit::ExitReason;
 use crate::timer::TimerRef;
+use sync::{AtomicU8, Ordering};
 
 /// How many entries an actor handles before it lets others run on its thread.
 const TURN: u32 = 64;
@@ -61,6 +63,9 @@ const TURN: u32 = 64;
 pub(crate) enum Entry<M> {
     /// A message, and until when its sender is interested in it.
     Message(M, Option<Deadline>),
+    /// A message that is of no use after some time. Boxed, because its second deadline must not make every entry
+    /// larger.
+    Perishable(Box<Perishable<M>>),
     /// A timer of the actor is due.
     Timer(TimerRef),
     /// The runtime has something to say. Boxed, because it is rare and must not make every entry larger.
@@ -73,6 +78,28 @@ impl<M> From<Own> for Entry<M> {
             Own::Timer(timer) => Self::Timer(timer),
             Own::Info(info) => Self::Info(info),
         }
+    }
+}
+
+/// A message that is of no use after some time.
+pub(crate) struct Perishable<M> {
+    message: M,
+    until: Option<Deadline>,
+    expires: Deadline,
+}
+
+impl<M> Entry<M> {
+    /// A message, with the time when it is of no use any more, where there is one.
+    fn message(message: M, until: Option<Deadline>, expires: Option<Deadline>) -> Self {
+        match expires {
+            None => Self::Message(message, until),
+            Some(expires) => Self::Perishable(Box::new(Perishable { message, until, expires })),
+        }
+    }
+
+    /// Whether somebody sent it, and not the runtime.
+    fn is_message(&self) -> bool {
+        matches!(self, Self::Message(..) | Self::Perishable(_))
     }
 }
 
@@ -89,10 +116,35 @@ pub(crate) enum Door {
 
 /// How far an incarnation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Stage {
     Starting,
     Up,
     Ignored,
+    /// It was up, and says good-bye.
+    Ending,
+}
+
+/// A stage that the runner sets and others may look at.
+pub(crate) struct StageCell(AtomicU8);
+
+impl StageCell {
+    fn new(stage: Stage) -> Self {
+        Self(AtomicU8::new(stage as u8))
+    }
+
+    fn set(&self, stage: Stage) {
+        self.0.store(stage as u8, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Stage {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Stage::Starting,
+            1 => Stage::Up,
+            2 => Stage::Ignored,
+            _ => Stage::Ending,
+        }
+    }
 }
 
 /// What becomes of an incarnation, for its supervisor: `Up` and later `Exited`, or only one of the others.
@@ -120,6 +172,15 @@ impl Deadline {
         };
         // Zero itself is one nanosecond late.
         Self(NonZeroI64::new(nanos.max(i64::MIN + 1)).unwrap_or(NonZeroI64::from(NonZeroU8::MIN)))
+    }
+
+    /// So far from now; `None` where that is beyond all clocks.
+    pub(crate) fn after(time: std::time::Duration) -> Option<Self> {
+        Instant::now().checked_add(time).map(Self::at)
+    }
+
+    pub(crate) fn has_passed(self) -> bool {
+        self.instant() <= Instant::now()
     }
 
     pub(crate) fn instant(self) -> Instant {

@@ -33,6 +33,11 @@ struct Node<T> {
     value: T,
 }
 
+/// The size of a node that holds a `T`.
+pub(super) const fn node_bytes<T>() -> usize {
+    size_of::<Node<T>>()
+}
+
 /// What there was to take.
 pub(super) enum Pop<T> {
     Item(T),
@@ -112,6 +117,11 @@ impl Queue {
             }
             Err(_) => Pop::Busy,
         }
+    }
+
+    /// Whether the reader sleeps: it has found nothing, and nothing has come since.
+    pub(super) fn is_asleep(&self) -> bool {
+        self.tail.load(Ordering::Acquire).is_null()
     }
 }
 

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use super::cold::Lane;
 use super::core::{AnyCell, Core};
 use super::queue::Pop;
-use super::state::{DEAD, DRAIN, KILL, Notified, STOP, VISITED};
+use super::state::{DEAD, DRAIN, KILL, Notified, STOP, TRACE, VISITED};
 use super::sync::Ordering;
 use super::{Deadline, Notify, Outcome, Stage, TURN, table, waker};
 use crate::actor_ref::ActorId;
+use crate::counters::Count;
 use crate::exit::{ExitReason, quietly};
-use crate::observe::EventKind;
+use crate::observe::{DeadLetterCause, EventKind, log};
 use crate::system;
 
 /// How deep actors may run each other on one stack.
@@ -61,7 +62,7 @@ unsafe impl Send for Runnable {}
 pub(crate) struct Ran {
     /// The cell, where it has more to do.
     pub(crate) again: Option<Runnable>,
-    /// How many entries of its queue it has handled.
+    /// How many entries of its queue it has handled, or looked for.
     pub(crate) handled: u32,
 }
 
@@ -103,6 +104,11 @@ impl Runnable {
         // SAFETY: a live cell has a reference of its own, until `finish` takes it.
         let cell = ManuallyDrop::new(unsafe { AnyCell::take_over(self.0) });
         turn(&cell, budget)
+    }
+
+    pub(crate) fn id(&self) -> ActorId {
+        // SAFETY: as in `run`.
+        unsafe { self.0.as_ref() }.id()
     }
 
     /// Makes sure that it ends when it runs.
@@ -231,10 +237,7 @@ impl AnyCell {
 
     /// Drops what came too late for a dead cell.
     fn bury(self) -> Option<Runnable> {
-        let count = self.discard_all();
-        if count > 0 {
-            self.report(|| EventKind::DeadLetters { count });
-        }
+        self.dead_letters(self.discard_all(), DeadLetterCause::Late);
         if self.state.end() { Some(Runnable(self.into_ptr())) } else { None }
     }
 
@@ -319,9 +322,11 @@ fn turn(cell: &AnyCell, budget: u32) -> Ran {
 
 /// Polls the body, unless the cell is told to end; what it returns is why it did.
 fn step(cell: &AnyCell, budget: u32) -> Option<ExitReason> {
-    if cell.state.load() & KILL != 0 {
+    let state = cell.state.load();
+    if state & KILL != 0 {
         return Some(cell.killed_by());
     }
+    let _span = if state & TRACE != 0 { log::turn(cell) } else { None };
     let timed = is_timed(cell);
     let waker = waker::borrowed(cell);
     let mut cx = Context::from_waker(&waker);
@@ -375,6 +380,12 @@ fn finish(cell: &AnyCell, mut reason: ExitReason) -> Option<Runnable> {
     let stopped = asked_to && matches!(reason, ExitReason::Shutdown);
     let stage = cell.stage.get();
     cell.until.set(None);
+    if let Some(counters) = cell.system().map(system::Inner::counters) {
+        counters.add(Count::Ended, 1);
+        if reason.is_abnormal() {
+            counters.add(Count::Crashed, 1);
+        }
+    }
 
     let mut legacy = cell.conclude(Some(&reason));
     let mut orphaned = false;
@@ -400,8 +411,8 @@ fn tell(cell: &AnyCell, stage: Stage, stopped: bool, notify: Option<Notify>, rea
     let (event, outcome) = match stage {
         Stage::Starting => (EventKind::InitFailed { reason: reason.clone() }, Outcome::InitFailed(reason)),
         Stage::Ignored => (EventKind::Ignored, Outcome::Ignored),
-        Stage::Up if stopped => (EventKind::Stopped, Outcome::Exited(reason)),
-        Stage::Up => exited(reason),
+        Stage::Up | Stage::Ending if stopped => (EventKind::Stopped, Outcome::Exited(reason)),
+        Stage::Up | Stage::Ending => exited(reason),
     };
     cell.report(|| event);
     if let Some(mut notify) = notify {
@@ -440,6 +451,9 @@ impl AnyCell {
 
     /// The end of a cell that holds `SCHEDULED`: nothing is taken any more, and what waits is dropped.
     pub(super) fn die(self) -> Option<Runnable> {
+        if let Some(system) = self.system() {
+            system.counters().add(Count::Handled, self.taken());
+        }
         self.state.set(DEAD);
         table::leave(self.id());
         if let Some(bounds) = &self.bounds {
@@ -447,10 +461,7 @@ impl AnyCell {
         }
         let overtaking = self.cold().as_mut().and_then(|cold| cold.lane.take());
         let dropped = overtaking.map_or(0, Lane::discard);
-        let count = dropped + self.discard_all();
-        if count > 0 {
-            self.report(|| EventKind::DeadLetters { count });
-        }
+        self.dead_letters(dropped + self.discard_all(), DeadLetterCause::Closed);
         // Late messages from now on are dropped by whoever is queued for them.
         if self.state.end() { Some(Runnable(self.into_ptr())) } else { None }
     }

@@ -2,13 +2,13 @@
 
 use super::core::{AnyCell, CellRef, Own};
 use super::queue::Pop;
-use super::state::{DRAIN, KILL, NORMAL, STOP, TRAP};
+use super::state::{DRAIN, KILL, NORMAL, STOP, SUSPEND, TRACE, TRAP};
 use super::{Deadline, Door, Entry};
 use crate::actor::Info;
 use crate::actor_ref::ActorId;
 use crate::exit::{ExitReason, quietly};
 use crate::mailbox::{Bounds, Overflow};
-use crate::observe::EventKind;
+use crate::observe::DeadLetterCause;
 use crate::timer::TimerRef;
 
 /// A message that was not queued.
@@ -21,7 +21,7 @@ impl<M: Send + 'static> CellRef<M> {
     /// Queues a message if there is room for it now.
     #[inline]
     pub(crate) fn offer(&self, message: M, until: Option<Deadline>) -> Result<(), Refused<M>> {
-        if self.admit(message, until)? {
+        if self.admit(message, until, None)? {
             self.signal(0);
         }
         Ok(())
@@ -29,24 +29,35 @@ impl<M: Send + 'static> CellRef<M> {
 
     /// Queues a message for which there is room; true where the cell has to be woken.
     #[inline]
-    fn admit(&self, message: M, until: Option<Deadline>) -> Result<bool, Refused<M>> {
+    fn admit(
+        &self,
+        message: M,
+        until: Option<Deadline>,
+        expires: Option<Deadline>,
+    ) -> Result<bool, Refused<M>> {
         if self.door() != Door::Open {
             return Err(Refused::Closed(message));
         }
-        if let Some(bounds) = &self.bounds
-            && !bounds.enter()
-        {
-            return self.at_the_bound(message, until);
+        let Some(bounds) = &self.bounds else {
+            return Ok(self.push(Entry::message(message, until, expires)));
+        };
+        if !bounds.enter() {
+            return self.at_the_bound(bounds, message, until, expires);
         }
-        Ok(self.push(Entry::Message(message, until)))
+        Ok(self.push(Entry::message(message, until, bounds.expiry(expires))))
     }
 
     /// There is no room: does what the mailbox does then.
     #[cold]
-    fn at_the_bound(&self, message: M, until: Option<Deadline>) -> Result<bool, Refused<M>> {
-        let Some(bounds) = &self.bounds else { return Err(Refused::Full(message)) };
+    fn at_the_bound(
+        &self,
+        bounds: &Bounds,
+        message: M,
+        until: Option<Deadline>,
+        expires: Option<Deadline>,
+    ) -> Result<bool, Refused<M>> {
         if bounds.overflow() == Overflow::DropOldest {
-            return self.replace_oldest(bounds, message, until);
+            return self.replace_oldest(bounds, message, until, expires);
         }
         if self.door() == Door::Closed {
             return Err(Refused::Closed(message));
@@ -55,12 +66,12 @@ impl<M: Send + 'static> CellRef<M> {
             // It runs here, so there may be room that it has made in this turn.
             bounds.settle();
             if bounds.enter() {
-                return Ok(self.push(Entry::Message(message, until)));
+                return Ok(self.push(Entry::message(message, until, bounds.expiry(expires))));
             }
         }
         if bounds.overflow() == Overflow::DropNewest {
             drop(message);
-            self.report(|| EventKind::DeadLetters { count: 1 });
+            self.dead_letters(1, DeadLetterCause::Overflow);
             return Ok(false);
         }
         Err(Refused::Full(message))
@@ -72,6 +83,7 @@ impl<M: Send + 'static> CellRef<M> {
         bounds: &Bounds,
         message: M,
         until: Option<Deadline>,
+        expires: Option<Deadline>,
     ) -> Result<bool, Refused<M>> {
         let Some(mut reader) = bounds.reader() else { return Err(Refused::Full(message)) };
         // Asked again, because whoever closes it drops what is queued under this lock.
@@ -80,14 +92,14 @@ impl<M: Send + 'static> CellRef<M> {
         }
         bounds.settle();
         if bounds.enter() {
-            return Ok(self.push(Entry::Message(message, until)));
+            return Ok(self.push(Entry::message(message, until, bounds.expiry(expires))));
         }
         let oldest = loop {
             // SAFETY: a mailbox that drops its oldest has a lock for those who take, and we have it.
             let own = match unsafe { self.pop() } {
-                Pop::Item(Entry::Message(message, _)) => break Some(message),
                 Pop::Item(Entry::Timer(timer)) => Own::Timer(timer),
                 Pop::Item(Entry::Info(info)) => Own::Info(info),
+                Pop::Item(oldest) => break Some(oldest),
                 // All the room is for messages that are about to be queued.
                 Pop::Empty | Pop::Busy => break None,
             };
@@ -97,7 +109,7 @@ impl<M: Send + 'static> CellRef<M> {
         drop(reader);
         let asleep = match oldest {
             Some(oldest) => {
-                let asleep = self.push(Entry::Message(message, until));
+                let asleep = self.push(Entry::message(message, until, bounds.expiry(expires)));
                 drop(oldest);
                 asleep
             }
@@ -107,15 +119,33 @@ impl<M: Send + 'static> CellRef<M> {
                 false
             }
         };
-        self.report(|| EventKind::DeadLetters { count: 1 });
+        self.dead_letters(1, DeadLetterCause::Overflow);
         Ok(asleep)
     }
 
     /// Queues a message, waiting for room; gives it back where none is taken.
     pub(crate) async fn send(&self, message: M, until: Option<Deadline>) -> Result<(), Refused<M>> {
         match self.offer(message, until) {
-            Err(Refused::Full(message)) => self.wait(message, until).await,
+            Err(Refused::Full(message)) => self.wait(message, until, None).await,
             done => done,
+        }
+    }
+
+    /// As [`send`](Self::send), of a message that is of no use after `expires`.
+    pub(crate) async fn send_perishable(
+        &self,
+        message: M,
+        expires: Option<Deadline>,
+    ) -> Result<(), Refused<M>> {
+        match self.admit(message, None, expires) {
+            Ok(asleep) => {
+                if asleep {
+                    self.signal(0);
+                }
+                Ok(())
+            }
+            Err(Refused::Full(message)) => self.wait(message, None, expires).await,
+            Err(refused) => Err(refused),
         }
     }
 
@@ -123,18 +153,23 @@ impl<M: Send + 'static> CellRef<M> {
     /// handle the message here and now.
     pub(crate) async fn ask(&self, message: M, until: Option<Deadline>) -> Result<(), Refused<M>> {
         self.let_others_go_on();
-        match self.admit(message, until) {
+        match self.admit(message, until, None) {
             Ok(true) => {
                 self.signal_and_visit();
                 Ok(())
             }
             Ok(false) => Ok(()),
-            Err(Refused::Full(message)) => self.wait(message, until).await,
+            Err(Refused::Full(message)) => self.wait(message, until, None).await,
             Err(refused) => Err(refused),
         }
     }
 
-    async fn wait(&self, message: M, until: Option<Deadline>) -> Result<(), Refused<M>> {
+    async fn wait(
+        &self,
+        message: M,
+        until: Option<Deadline>,
+        expires: Option<Deadline>,
+    ) -> Result<(), Refused<M>> {
         let Some(bounds) = self.bounds.as_ref().filter(|bounds| bounds.overflow() == Overflow::Wait) else {
             return Err(Refused::Full(message));
         };
@@ -143,7 +178,7 @@ impl<M: Send + 'static> CellRef<M> {
             return Err(Refused::Closed(message));
         };
         place.forget();
-        if self.push(Entry::Message(message, until)) {
+        if self.push(Entry::message(message, until, bounds.expiry(expires))) {
             self.signal(0);
         }
         Ok(())
@@ -264,5 +299,23 @@ impl AnyCell {
     /// Whether it is to stop after what it has in hand.
     pub(crate) fn is_told_to_stop(&self) -> bool {
         self.state.load() & (STOP | KILL) != 0
+    }
+
+    /// Has it handle nothing from now on, or go on.
+    pub(crate) fn suspend(&self, on: bool) {
+        if on {
+            self.state.set(SUSPEND);
+        } else {
+            self.state.clear(SUSPEND);
+            self.wake();
+        }
+    }
+
+    pub(crate) fn is_traced(&self) -> bool {
+        self.state.load() & TRACE != 0
+    }
+
+    pub(crate) fn trace(&self, on: bool) {
+        if on { self.state.set(TRACE) } else { self.state.clear(TRACE) }
     }
 }

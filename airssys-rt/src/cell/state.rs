@@ -22,15 +22,19 @@ pub(super) const KILL: u32 = 1 << 5;
 pub(super) const LANE: u32 = 1 << 6;
 /// Exit signals become messages.
 pub(super) const TRAP: u32 = 1 << 7;
-
 /// A caller runs it on its own stack, and so has it but for a moment.
 pub(super) const VISITED: u32 = 1 << 8;
-
 /// What it is ordered to end for is `ExitReason::Normal`.
 pub(super) const NORMAL: u32 = 1 << 9;
+/// What it does is traced.
+pub(super) const TRACE: u32 = 1 << 10;
+/// It handles nothing, until it is resumed or told to end.
+pub(super) const SUSPEND: u32 = 1 << 11;
+/// What it has in hand did not come out of its queue.
+pub(super) const ASIDE: u32 = 1 << 12;
 
 /// The orders that end with an incarnation.
-pub(super) const ORDERS: u32 = DRAIN | STOP | KILL | TRAP | NORMAL;
+pub(super) const ORDERS: u32 = DRAIN | STOP | KILL | TRAP | NORMAL | SUSPEND | ASIDE;
 
 pub(super) struct State(AtomicU32);
 

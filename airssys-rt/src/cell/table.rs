@@ -102,6 +102,14 @@ pub(crate) fn page(start: u32, limit: u32) -> (Vec<AnyCell>, Option<u32>) {
     (cells, next)
 }
 
+/// The cell of `id`, where it can be found.
+pub(crate) fn find(id: ActorId) -> Option<AnyCell> {
+    let mut table = table(id.slot() % TABLES);
+    let row = table.row(id.slot() / TABLES).filter(|row| row.generation == id.generation())?;
+    // SAFETY: as in `page`.
+    row.cell.and_then(|cell| unsafe { AnyCell::upgrade(cell) })
+}
+
 /// The table of this thread.
 fn own_table() -> u32 {
     static THREADS: AtomicU32 = AtomicU32::new(0);

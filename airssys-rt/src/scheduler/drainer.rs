@@ -10,6 +10,7 @@ use crossbeam_deque::{Steal, Worker};
 use tokio::runtime::Handle;
 use tokio::task::coop;
 
+use super::watchdog::Mark;
 use super::{HOME, LOCAL, Scheduler, Stealers};
 use crate::cell::{self, Runnable};
 
@@ -146,7 +147,8 @@ pub(super) fn persist(mut attempt: impl FnMut() -> Steal<Runnable>) -> Option<Ru
 /// Starts the drainer with this index.
 pub(super) fn start(runtime: &Handle, scheduler: &Arc<Scheduler>, index: usize, queues: Queues) {
     let local = Local { scheduler: Arc::clone(scheduler), index, queues, next: None, in_a_row: 0, turns: 0 };
-    let mut drainer = Drainer { local: Some(local), parked: false, called: false };
+    let mark = scheduler.watch.mark(index);
+    let mut drainer = Drainer { local: Some(local), parked: false, called: false, mark };
     runtime.spawn(poll_fn(move |cx| drainer.poll(cx)));
 }
 
@@ -169,6 +171,7 @@ struct Drainer {
     parked: bool,
     /// Whether it was called and has not found anything yet.
     called: bool,
+    mark: Arc<Mark>,
 }
 
 impl Drainer {
@@ -177,6 +180,7 @@ impl Drainer {
         let scheduler = Arc::clone(&local.scheduler);
         if std::mem::take(&mut self.parked) {
             self.called = scheduler.unpark(local.index);
+            scheduler.watch.unpark(&self.mark);
         }
         if scheduler.threads() > 1 {
             HOME.set(scheduler.number);
@@ -185,6 +189,7 @@ impl Drainer {
         let outer = LOCAL.replace(Some(local));
         let polled = self.drain(&scheduler, cx);
         self.local = LOCAL.replace(outer);
+        self.mark.rest();
         polled
     }
 
@@ -203,6 +208,7 @@ impl Drainer {
                 continue;
             };
             self.found(scheduler);
+            self.mark.begin(runnable.id());
             let ran = runnable.run();
             handled += ran.handled;
             // An actor that gave way in the middle of its work may have worked long.
@@ -250,6 +256,7 @@ impl Drainer {
         let nothing = scheduler.injector.is_empty() && scheduler.stealers.iter().all(Stealers::is_empty);
         if nothing && !scheduler.is_closed() {
             self.parked = true;
+            self.mark.park();
             return true;
         }
         self.called = scheduler.unpark(index);

@@ -11,18 +11,23 @@ mod drainer;
 mod seeded;
 #[cfg(not(feature = "testing"))]
 mod unseeded;
+mod watchdog;
 
 use std::cell::{Cell, RefCell};
 use std::ptr::null;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use crossbeam_deque::{Injector, Stealer};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
+use crate::actor_ref::ActorId;
 use crate::cell::{self, AnyCell, Runnable};
 use drainer::{Local, Queues, persist};
+pub(crate) use watchdog::DEFAULT_LIMIT;
+use watchdog::Watch;
 
 #[cfg(feature = "testing")]
 pub(crate) use seeded::{Seeded, Steps};
@@ -44,6 +49,7 @@ pub(crate) struct Scheduler {
     nudge: OnceLock<Waker>,
     /// How many have not ended.
     drainers: AtomicUsize,
+    watch: Arc<Watch>,
     closed: AtomicBool,
     /// Where a seed decides the order: then this has all that can run.
     seeded: Option<Seeded>,
@@ -65,6 +71,12 @@ impl Stealers {
     }
 }
 
+/// What the drainers do.
+pub(crate) struct Stats {
+    pub(crate) drainers: usize,
+    pub(crate) parked: usize,
+}
+
 thread_local! {
     /// The number of the scheduler whose drainer ran on this thread last, where threads belong to one runtime for ever.
     static HOME: Cell<u64> = const { Cell::new(0) };
@@ -76,7 +88,7 @@ thread_local! {
 
 impl Scheduler {
     /// Makes a scheduler and starts its drainers: as many as the runtime has threads.
-    pub(crate) fn start(runtime: &Handle, seeded: Option<Seeded>) -> Arc<Self> {
+    pub(crate) fn start(runtime: &Handle, watchdog: Option<Duration>, seeded: Option<Seeded>) -> Arc<Self> {
         let count = match runtime.runtime_flavor() {
             _ if seeded.is_some() => 0,
             RuntimeFlavor::CurrentThread => 1,
@@ -93,6 +105,8 @@ impl Scheduler {
             searching: AtomicUsize::new(0),
             nudge: OnceLock::new(),
             drainers: AtomicUsize::new(count),
+            // The clock of the machine must not decide anything in a simulation.
+            watch: Watch::start(count.max(1), watchdog.filter(|_| seeded.is_none())),
             closed: AtomicBool::new(false),
             seeded,
         });
@@ -106,6 +120,15 @@ impl Scheduler {
             drainer::start_nudge(runtime, &scheduler);
         }
         scheduler
+    }
+
+    /// Whether one of its drainers has this actor in hand.
+    pub(crate) fn runs(&self, actor: ActorId) -> bool {
+        self.watch.runs(actor)
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats { drainers: self.drainers.load(Ordering::Relaxed), parked: self.idle.load(Ordering::Relaxed) }
     }
 
     /// Adds one that is to run.
@@ -192,6 +215,7 @@ impl Scheduler {
     /// Nobody needs it any more: its drainers end.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
+        self.watch.close();
         let parked = std::mem::take(&mut *self.parked());
         parked.into_iter().for_each(|(_, waker)| waker.wake());
         if let Some(nudge) = self.nudge.get() {

@@ -129,7 +129,11 @@ impl Drainer {
                 return if self.0.is_closed() { Poll::Ready(()) } else { Poll::Pending };
             };
             seeded.steps.step();
-            if let Some(again) = runnable.run_for(budget).again {
+            let mark = self.0.watch.mark(0);
+            mark.begin(runnable.id());
+            let ran = runnable.run_for(budget);
+            mark.rest();
+            if let Some(again) = ran.again {
                 seeded.push(again);
             }
             // What belongs to tokio is not ready once the budget of the task is used up.

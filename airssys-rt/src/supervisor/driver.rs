@@ -77,7 +77,8 @@ pub(super) fn spawn(
     };
     // Its mailbox has no bound: its events are bounded by its children and by those who wait for its answers. It
     // tells its own life: that it is up when its whole tree is, and how it ended in its drop.
-    let inbox = ActorRef::new(cell::spawn_by(system, None, |_| Some(Cold::silent()), driver));
+    let cold = |_| Some(Cold::silent(Some(Arc::clone(&path))));
+    let inbox = ActorRef::new(cell::spawn_by(system, None, cold, driver));
     SupervisorRef { id: inbox.id(), lane: Arc::new(inbox), orders, exit: exit_watch }
 }
 
@@ -322,6 +323,9 @@ impl Driver {
             let notify: Notify = Box::new(move |outcome| drop(to.try_cast(Event::Child { key, outcome })));
             match child.spec.start(system, Arc::clone(&child.path), notify) {
                 Ok(started) => {
+                    if let Some(cell) = cell::find(started.id) {
+                        cell.adopt(inbox.id(), child.restarts);
+                    }
                     child.id = Some(started.id);
                     child.handle = Some(started.handle);
                 }

@@ -103,7 +103,7 @@ impl Prober {
     ) -> Self {
         let inquiry = Inquiry { probe: Arc::clone(probe), target, misses: 0 };
         // Not an actor of the user's: its life is not told.
-        Self(AnyCell::clone(&cell::spawn(system, None, Some(Cold::silent()), inquiry)))
+        Self(AnyCell::clone(&cell::spawn(system, None, Some(Cold::silent(None)), inquiry)))
     }
 }
 

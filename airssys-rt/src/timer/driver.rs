@@ -204,6 +204,11 @@ impl Timers {
         self.shard(key).and_then(|mut state| state.wheel.get_mut(key).map(swap)).is_some()
     }
 
+    /// How many are armed.
+    pub(crate) fn armed(&self) -> usize {
+        self.0.shards.iter().map(|shard| shard.lock().wheel.len()).sum()
+    }
+
     /// Whether they have ended, with their system or with the runtime: nothing fires any more.
     pub(crate) fn is_closed(&self) -> bool {
         self.0.shards.first().is_none_or(|shard| shard.lock().closed)
@@ -367,9 +372,9 @@ fn guard(code: impl FnOnce()) {
     quietly(code);
 }
 
-/// The number of this thread among those that ever armed a timer.
+/// The number of this thread among those that ever asked for theirs.
 #[inline]
-fn thread_number() -> usize {
+pub(crate) fn thread_number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     const UNKNOWN: usize = usize::MAX;
     thread_local! {

@@ -105,6 +105,11 @@ impl<T> Wheel<T> {
         self.slab.get_mut(key)
     }
 
+    /// How many are armed.
+    pub(super) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
     /// When to call [`advance`](Self::advance) next: no timer is due before this tick.
     pub(super) fn next(&self) -> u64 {
         if self.head(READY) != NONE {

@@ -42,3 +42,15 @@ fn graceful_shutdown() {
     let last = ["worker: 40 jobs done, ends by shutdown", "stopped; it takes no more: true"];
     check("graceful_shutdown", &last);
 }
+
+#[test]
+fn observer() {
+    let expected = [
+        "top/workers/two got a Message, 1 wait",
+        "    one: Waiting, 1 handled, 1 wait, 0 restarts",
+        "    two: Idle, 2 handled, 0 wait, 1 restarts",
+        "top/workers/one lost 1: Expired",
+        "4 live, 1 restart, 1 expired",
+    ];
+    check("observer", &expected);
+}

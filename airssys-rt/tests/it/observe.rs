@@ -23,7 +23,7 @@ impl Observer for Log {
             EventKind::Stopped => "stopped".to_owned(),
             EventKind::Restarting { attempt } => format!("restarting {attempt}"),
             EventKind::GaveUp => "gave up".to_owned(),
-            EventKind::DeadLetters { count } => format!("dead letters: {count}"),
+            EventKind::DeadLetters { count, .. } => format!("dead letters: {count}"),
             other => format!("{other:?}"),
         };
         self.0.lock().unwrap().push(format!("{} {what}", event.path));
@@ -39,7 +39,7 @@ impl Log {
 
 fn observed() -> (Arc<Log>, System) {
     let log = Arc::new(Log::default());
-    let system = System::builder().observer(Arc::clone(&log) as _).build();
+    let system = System::builder().observer(Arc::clone(&log) as _).watchdog(None).build();
     (log, system)
 }
 

@@ -21,7 +21,7 @@ struct DeadLetters(AtomicUsize);
 
 impl Observer for DeadLetters {
     fn event(&self, event: &Event) {
-        if let EventKind::DeadLetters { count } = event.kind {
+        if let EventKind::DeadLetters { count, .. } = event.kind {
             self.0.fetch_add(count, Ordering::Relaxed);
         }
     }

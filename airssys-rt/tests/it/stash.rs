@@ -140,7 +140,7 @@ struct Cemetery(Mutex<usize>);
 
 impl Observer for Cemetery {
     fn event(&self, event: &Event) {
-        if let EventKind::DeadLetters { count } = event.kind {
+        if let EventKind::DeadLetters { count, .. } = event.kind {
             *self.0.lock().unwrap() += count;
         }
     }

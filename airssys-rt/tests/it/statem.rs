@@ -430,7 +430,7 @@ async fn what_is_postponed_at_the_end_becomes_dead_letters() {
     struct Cemetery(Mutex<usize>);
     impl Observer for Cemetery {
         fn event(&self, event: &Told) {
-            if let EventKind::DeadLetters { count } = event.kind {
+            if let EventKind::DeadLetters { count, .. } = event.kind {
                 *self.0.lock().unwrap() += count;
             }
         }

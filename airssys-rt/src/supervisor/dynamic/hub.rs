@@ -91,12 +91,18 @@ impl<T: Clone + Send + 'static, A: Actor> Hub<T, A> {
         };
         // Its mailbox has no bound: its events are bounded by its children and by those who wait for its answers.
         // It tells its own life.
-        let inbox = ActorRef::new(cell::spawn_by(system, None, |_| Some(Cold::silent()), hub));
+        let cold = |_| Some(Cold::silent(Some(Arc::clone(&path))));
+        let inbox = ActorRef::new(cell::spawn_by(system, None, cold, hub));
         SupervisorRef { id: inbox.id(), lane: Arc::new(inbox), orders, exit: exit_watch }
     }
 
     /// Starts an incarnation at a place. The code of the user that runs here is contained.
-    fn launch(&self, place: u32, argument: impl FnOnce() -> T) -> Result<ActorRef<A::Msg>, ExitReason> {
+    fn launch(
+        &self,
+        place: u32,
+        restarts: u32,
+        argument: impl FnOnce() -> T,
+    ) -> Result<ActorRef<A::Msg>, ExitReason> {
         let actor = cell::make(|| (self.template.make)(argument()))?;
         let to = self.inbox.clone();
         // A supervisor listens as long as it has children.
@@ -104,7 +110,7 @@ impl<T: Clone + Send + 'static, A: Actor> Hub<T, A> {
             Box::new(move |outcome| drop(to.try_cast(Event::Child { place, id, outcome })))
         };
         let path = Some(Arc::clone(&self.path));
-        let cold = |id| Some(Cold::named(path, Some(notify(id))));
+        let cold = |id| Some(Cold::named(path, Some(notify(id))).below(self.inbox.id(), restarts));
         let bounds = self.template.mailbox.bounds();
         Ok(ActorRef::new(cell::spawn_by(&self.system, bounds, cold, |_| actor)))
     }
@@ -126,7 +132,7 @@ impl<T: Clone + Send + 'static, A: Actor> Hub<T, A> {
         };
         let kept = (self.template.restart != Restart::Temporary).then(|| contained(|| argument.clone()));
         let started = match kept.transpose() {
-            Ok(kept) => self.launch(place, || argument).map(|started| (kept, started)),
+            Ok(kept) => self.launch(place, 0, || argument).map(|started| (kept, started)),
             Err(reason) => {
                 discard(argument);
                 Err(reason)
@@ -251,7 +257,7 @@ impl<T: Clone + Send + 'static, A: Actor> Hub<T, A> {
         let argument = entry.argument.as_ref().map(|argument| contained(|| argument.clone()));
         let Some(argument) = argument else { return };
         self.system.reporter(Some(Arc::clone(&self.path)), before).tell(EventKind::Restarting { attempt });
-        match argument.and_then(|argument| self.launch(place, || argument)) {
+        match argument.and_then(|argument| self.launch(place, attempt, || argument)) {
             Ok(actor) => {
                 self.places.remove(&before);
                 self.places.insert(actor.id(), place);

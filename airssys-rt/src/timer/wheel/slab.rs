@@ -92,6 +92,10 @@ impl<T> Slab<T> {
         Key { serial, index, shard: 0 }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.len as usize
+    }
+
     /// Takes out the entry that a key names, where there still is one.
     #[inline]
     pub(super) fn take(&mut self, key: Key) -> Option<(T, Gap)> {
