@@ -15,7 +15,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   guests [--check]  build the sample components; --check compares them with what is committed
   models            explores the interleavings of the runtime's lock-free parts (loom)
   sanitize          the runtime's tests under valgrind and the sanitizers, where they are installed
-  bench NAME        measure, side by side with peers: logwatch, rt";
+  bench NAME        measure, side by side with peers: logwatch, osl, rt";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
