@@ -409,8 +409,9 @@ impl<'a> Draft<'a> {
 
     fn finish(mut self, mode: Mode) -> Result<Grants, Error> {
         for (root, (terms, parts)) in std::mem::take(&mut self.fs) {
-            let grant = self.directory(root.clone(), terms, parts, mode)?;
-            self.grants.fs.insert(root, Arc::new(grant));
+            let grant = Arc::new(self.directory(root.clone(), terms, parts, mode)?);
+            self.grants.spelled.insert(root.as_os_str().as_encoded_bytes().into(), Arc::clone(&grant));
+            self.grants.fs.insert(root, grant);
         }
         let sorted = self.grants.permits.net.sort().and_then(|()| self.forbids.net.sort());
         sorted.map_err(|rule| self.problem(&rule, "the same is granted twice"))?;

@@ -14,10 +14,13 @@ pub mod always;
 mod builder;
 mod clause;
 mod directory;
+mod explain;
 mod grant;
 mod hash;
+pub mod learn;
 mod mode;
 mod names;
+mod need;
 mod net;
 mod rights;
 pub mod rule;
@@ -33,6 +36,7 @@ use std::{
 use self::{builder::List, clause::Terms, hash::Table, when::When};
 pub use self::{
     builder::PolicyBuilder,
+    explain::Explanation,
     grant::Grant,
     mode::Mode,
     net::{Direction, Endpoint, Ports, Protocol},

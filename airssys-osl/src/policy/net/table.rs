@@ -9,7 +9,6 @@ use crate::{
     net::{
         Limits,
         address::{embedded, special},
-        parents,
     },
     policy::{
         Decision, Resource, always, check_root,
@@ -48,6 +47,8 @@ struct Hosts<T> {
     exact: Table<Box<str>, T>,
     /// By the suffix without `*.`.
     beneath: Table<Box<str>, T>,
+    /// How many dots the suffixes have, as bits: others are not looked up.
+    depths: u128,
     every: T,
 }
 
@@ -156,9 +157,8 @@ impl NetGrants {
             (Action::NetResolve, Resource::Host(host)) => {
                 // A host that may not be connected to at all is not asked for either: its name would be told.
                 let all = |rule: &&Rule| rule.ports == Ports::ALL && rule.clause.forbids(now);
-                let hosts = self.connect.hosts.of(Some(host)).find_map(|rules| rules.iter().find(all));
-                let lookups =
-                    || self.resolve.of(Some(host)).flatten().find_map(|clauses| clauses.forbids(now));
+                let hosts = self.connect.hosts.find(Some(host), |rules| rules.iter().find(all));
+                let lookups = || self.resolve.find(Some(host), |clauses| clauses.as_ref()?.forbids(now));
                 hosts.map(|rule| &rule.clause).or_else(lookups)
             }
             _ => self.object(action, resource)?.forbids(now),
@@ -187,17 +187,21 @@ impl NetGrants {
     }
 
     /// Whoever may connect to a host may look it up.
-    fn permit_lookup(&self, host: &str, now: Moment) -> Decision<'_> {
-        let connects = self.connect.hosts.of(Some(host)).flatten().map(|rule| rule.clause.permit(now));
-        let resolves = self.resolve.of(Some(host)).flatten().map(|clauses| clauses.permit(now));
-        first_permitting(connects.chain(resolves)).unwrap_or(Decision::DEFAULT)
+    fn permit_lookup<'a>(&'a self, host: &str, now: Moment) -> Decision<'a> {
+        let mut unmet = None;
+        let mut permitted = |decision: Decision<'a>| {
+            if !decision.permits() {
+                unmet.get_or_insert(decision);
+            }
+            decision.permits().then_some(decision)
+        };
+        let connects = self
+            .connect
+            .hosts
+            .find(Some(host), |rules| rules.iter().find_map(|rule| permitted(rule.clause.permit(now))));
+        let resolves = || self.resolve.find(Some(host), |clauses| permitted(clauses.as_ref()?.permit(now)));
+        connects.or_else(resolves).or(unmet).unwrap_or(Decision::DEFAULT)
     }
-}
-
-/// The first that permits; else what is in the way of the first.
-fn first_permitting<'a>(mut decisions: impl Iterator<Item = Decision<'a>>) -> Option<Decision<'a>> {
-    let first = decisions.next()?;
-    if first.permits() { Some(first) } else { decisions.find(Decision::permits).or(Some(first)) }
 }
 
 impl Rule {
@@ -251,7 +255,8 @@ impl Peers {
         let mut permit = |rule| permit_by(rule, endpoint, now, &mut unmet);
         // A name reaches only what is global, and there it is the shorter way.
         if special.is_none()
-            && let Some(permitted) = self.hosts.of(endpoint.host).flatten().find_map(&mut permit)
+            && let Some(permitted) =
+                self.hosts.find(endpoint.host, |rules| rules.iter().find_map(&mut permit))
         {
             return permitted;
         }
@@ -263,7 +268,9 @@ impl Peers {
                 return permitted;
             }
         }
-        let by_name = || self.hosts.of(endpoint.host).flatten().any(|rule| rule.fits(endpoint));
+        let by_name = || {
+            self.hosts.find(endpoint.host, |rules| rules.iter().find(|rule| rule.fits(endpoint))).is_some()
+        };
         match (unmet, special) {
             (Some(unmet), _) => unmet,
             // Something would permit it, if it were global.
@@ -275,7 +282,7 @@ impl Peers {
     /// A prohibition reaches whatever it names, by its name or its address, special or not.
     fn forbid(&self, endpoint: &Endpoint<'_>, now: Moment) -> Option<&Clause> {
         let fits = |rule: &&Rule| rule.fits(endpoint) && rule.clause.forbids(now);
-        let by_name = self.hosts.of(endpoint.host).flatten().find(fits);
+        let by_name = self.hosts.find(endpoint.host, |rules| rules.iter().find(fits));
         let by_address = || {
             let inner = embedded(endpoint.address).into_iter().flatten().map(IpAddr::V4);
             let mut addresses = std::iter::once(endpoint.address).chain(inner);
@@ -284,6 +291,10 @@ impl Peers {
         };
         by_name.or_else(by_address).map(|rule| &rule.clause)
     }
+}
+
+fn dots(host: &str) -> u32 {
+    host.bytes().map(|byte| u32::from(byte == b'.')).sum()
 }
 
 /// Permits by a rule that fits; remembers what is in the way of the first that would.
@@ -305,19 +316,50 @@ fn permit_by<'a>(
 }
 
 impl<T: Default> Hosts<T> {
-    /// What the patterns mean that name `host`, the exact one first. Without a name there is only `*`.
-    fn of<'a, 'h>(&'a self, host: Option<&'h str>) -> impl Iterator<Item = &'a T> + use<'a, 'h, T> {
-        let exact = host.filter(|_| !self.exact.is_empty()).and_then(|host| self.exact.get(host));
-        let beneath = host.filter(|_| !self.beneath.is_empty()).map(parents);
-        let beneath = beneath.into_iter().flatten().filter_map(|parent| self.beneath.get(parent));
-        exact.into_iter().chain(beneath).chain([&self.every])
+    /// The first that `f` takes of what the patterns mean that name `host`, the exact one first and then the longest.
+    /// Without a name there is only `*`.
+    fn find<'a, R>(&'a self, host: Option<&str>, mut f: impl FnMut(&'a T) -> Option<R>) -> Option<R> {
+        if let Some(host) = host {
+            if !self.exact.is_empty()
+                && let Some(found) = self.exact.get(host).and_then(&mut f)
+            {
+                return Some(found);
+            }
+            if self.depths != 0
+                && let Some(found) = self.find_beneath(host, &mut f)
+            {
+                return Some(found);
+            }
+        }
+        f(&self.every)
+    }
+
+    fn find_beneath<'a, R>(&'a self, host: &str, f: &mut impl FnMut(&'a T) -> Option<R>) -> Option<R> {
+        let mut depth = dots(host);
+        for (at, byte) in host.bytes().enumerate() {
+            if byte != b'.' {
+                continue;
+            }
+            depth -= 1;
+            if self.depths.checked_shr(depth).is_some_and(|depths| depths & 1 == 1)
+                && let Some(parent) = host.get(at + 1..)
+                && let Some(found) = self.beneath.get(parent).and_then(&mut *f)
+            {
+                return Some(found);
+            }
+        }
+        None
     }
 
     /// The place of a pattern; `None` where it is no name.
     fn place(&mut self, peer: Peer) -> Option<&mut T> {
         Some(match peer {
             Peer::Every => &mut self.every,
-            Peer::Beneath(suffix) => self.beneath.entry(suffix).or_default(),
+            Peer::Beneath(suffix) => {
+                // A host of 253 bytes has at most 126 dots.
+                self.depths |= 1_u128.checked_shl(dots(&suffix)).unwrap_or_default();
+                self.beneath.entry(suffix).or_default()
+            }
             Peer::Host(host) => self.exact.entry(host).or_default(),
             Peer::Block(_) => return None,
         })
