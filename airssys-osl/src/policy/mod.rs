@@ -12,6 +12,7 @@
 
 pub mod always;
 mod builder;
+mod cedar;
 mod clause;
 mod directory;
 mod explain;
@@ -36,6 +37,7 @@ use std::{
 use self::{builder::List, clause::Terms, hash::Table, when::When};
 pub use self::{
     builder::PolicyBuilder,
+    cedar::Cedar,
     explain::Explanation,
     grant::Grant,
     mode::Mode,

@@ -461,3 +461,39 @@ fn prohibitions_on_the_network() {
     assert_eq!(lookup("a.example"), "lookup");
     assert_eq!(lookup("b.example"), "p.connect[0]");
 }
+
+#[test]
+fn a_policy_in_the_words_of_cedar() {
+    let policy = Policy::builder()
+        .role("staff", [Grant::send("printer-*")])
+        .principal(
+            "p",
+            [
+                Grant::role("staff"),
+                Grant::fs("/srv", Rights::READ).until(Timestamp { seconds: 9, nanoseconds: 0 }),
+                Grant::connect(Protocol::Tcp, "10.0.0.0/8", 80),
+                Grant::clock().during("mon 09:00-10:00 +01:00".parse().unwrap()),
+            ],
+        )
+        .forbid("staff", [Grant::fs("/srv/b", Rights::all())])
+        .build()
+        .unwrap();
+    let Cedar { policies, entities, schema } = policy.to_cedar();
+    for part in [
+        "@rule(\"staff.send[0]\")\npermit(principal in Role::\"staff\", action == Action::\"actor.send\", resource is Actor)\nwhen { context.name like \"printer-*\" };",
+        "permit(principal == Principal::\"p\", action in [Action::\"fs.read\", Action::\"fs.use\"], resource == Directory::\"/srv\")\nwhen { context.latest < 9 };",
+        "when { context.protocol == \"tcp\" && context.port >= 80 && context.port <= 80 && context.address.isInRange(ip(\"10.0.0.0/8\")) };",
+        "when { ([0].contains(context.at_p60.day) && context.at_p60.minute >= 540 && context.at_p60.minute < 600) };",
+        "forbid(principal in Held::\"staff\"",
+        "@rule(\"non-global: metadata\")\nforbid(principal, ",
+    ] {
+        // A list of one pattern is still in parentheses.
+        let flat = policies.replace("((", "(").replace("))", ")");
+        assert!(
+            policies.contains(part) || flat.contains(&part.replace("((", "(").replace("))", ")")),
+            "{part}\nnot in\n{policies}"
+        );
+    }
+    assert!(entities.contains("{\"uid\":{\"type\":\"Directory\",\"id\":\"/srv/b\"},\"attrs\":{},\"parents\":[{\"type\":\"Directory\",\"id\":\"/srv\"}]}"), "{entities}");
+    assert!(schema.contains("\"at_p60\": { day: Long, minute: Long }"), "{schema}");
+}

@@ -238,7 +238,7 @@ async fn job(principal: &Principal, fixture: &Fixture, server: u16) -> Result<()
     principal.may_send("printer")?;
     principal.clock()?;
     let mut stream = principal.tcp_connector().connect("127.0.0.1", server).await?;
-    stream.write_all(b"x").await.map_err(|error| Error::unrecorded(error))?;
+    stream.write_all(b"x").await.map_err(Error::unrecorded)?;
     let listener = principal
         .listen("127.0.0.1:0".parse().map_err(|error: std::net::AddrParseError| Error::unrecorded(error))?)?;
     principal.tcp_connector().connect("127.0.0.1", server).await?;
