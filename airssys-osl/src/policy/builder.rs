@@ -99,6 +99,12 @@ impl PolicyBuilder {
         let (lists, index) = self.index()?;
         check_cycles(&lists, &index)?;
         let mut policy = Policy { mode, principals: Table::default(), rates: Vec::new(), lists: Vec::new() };
+        // A role that nobody has is looked at all the same.
+        for (number, list) in lists.iter().enumerate().filter(|(_, list)| list.is_role) {
+            let mut draft = Draft::new(&list.name, &lists, &index);
+            draft.visit(number, &[], 0)?;
+            draft.finish(mode)?;
+        }
         let mut total = 0;
         let principals = lists.iter().enumerate().filter(|(_, list)| !list.is_role);
         for (number, list) in principals {

@@ -244,6 +244,8 @@ fn a_cycle_of_roles_is_named() {
         "there is no such principal or role",
     );
     check_invalid(Policy::builder().role("everyone", []).build(), "stands for all of them");
+    let unused = Policy::builder().role("r", []).forbid("r", [Grant::fs("/", Rights::empty())]).build();
+    check_invalid(unused, "it forbids no right");
 }
 
 #[test]
