@@ -23,8 +23,22 @@ pub const HANDLE_NAME_BYTES: usize = 4 * PATH_BYTES;
 /// The longest name of an environment variable in a grant, in bytes. Longer ones do not occur outside attacks.
 pub const VARIABLE_BYTES: usize = 256;
 
-/// The most grants of one principal. A manifest is written by people; what is longer is a generator's mistake.
-pub const GRANTS_PER_PRINCIPAL: usize = 1024;
+/// The most rules that hold for one principal, its roles' included. Lists of forbidden hosts and addresses are this
+/// long; what is longer is a generator's mistake.
+pub const GRANTS_PER_PRINCIPAL: usize = 16_384;
+
+/// The most rules of a whole policy, each counted for every principal that it holds for: some hundred megabytes.
+pub const RULES_PER_POLICY: usize = 1_000_000;
+
+/// The longest chain of roles, each of which has the next.
+pub const ROLE_DEPTH: usize = 32;
+
+/// How often roles are gone into for one principal. Roles that come by many ways, each with conditions of its own, are
+/// gone into for each of them.
+pub const ROLES_PER_PRINCIPAL: usize = 1024;
+
+/// The longest period that a rate of a grant may have: a year.
+pub const RATE_PERIOD: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// The largest read that is tried on the caller's thread, in bytes.
 ///

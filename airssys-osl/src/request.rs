@@ -252,4 +252,6 @@ pub enum Verdict {
     Allow = 1,
     /// A rule forbids it, or none permits it.
     Deny = 2,
+    /// As [`Deny`](Self::Deny), but the policy only watches ([`Mode`](crate::policy::Mode)): it was executed all the same.
+    WouldDeny = 3,
 }

@@ -13,6 +13,10 @@
 //!
 //! * [`rt`] is what systems of actors are made to do, ours and others.
 //!
+//! For `cargo xtask bench osl`:
+//!
+//! * [`osl`] is what is measured of the door, and asked of other engines of policy.
+//!
 //! The commands build and run them; see `docs/benchmarks.md`.
 
 #![expect(
@@ -21,6 +25,7 @@
 )]
 
 pub mod access_log;
+pub mod osl;
 pub mod rt;
 pub mod stamp;
 pub mod tally;

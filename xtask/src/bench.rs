@@ -12,6 +12,7 @@ mod docs;
 mod logwatch;
 mod machine;
 mod measure;
+mod osl;
 mod row;
 mod rt;
 mod selection;
@@ -48,6 +49,7 @@ const BENCHMARKS: &[Benchmark] = &[
         versions: logwatch::versions,
         run: logwatch::run,
     },
+    Benchmark { name: "osl", method: osl::METHOD, has_parts: false, versions: osl::versions, run: osl::run },
     Benchmark { name: "rt", method: rt::METHOD, has_parts: true, versions: rt::versions, run: rt::run },
 ];
 

@@ -2,6 +2,7 @@
 
 mod bench;
 mod debian;
+mod deep;
 mod guests;
 mod sound;
 mod test;
@@ -15,7 +16,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   guests [--check]  build the sample components; --check compares them with what is committed
   models            explores the interleavings of the runtime's lock-free parts (loom)
   sanitize          the runtime's tests under valgrind and the sanitizers, where they are installed
-  bench NAME        measure, side by side with peers: logwatch, rt";
+  deep              a million decisions beside Cedar, and hostile bytes for every parser: minutes
+  bench NAME        measure, side by side with peers: logwatch, osl, rt";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -42,6 +44,7 @@ fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
         ["guests", "--check"] => guests::build(true),
         ["models"] => sound::models(),
         ["sanitize"] => sound::sanitize(),
+        ["deep", rest @ ..] => deep::run(rest),
         ["bench", ..] => bench::run(args.get(1..).unwrap_or_default()),
         _ => Err(USAGE.into()),
     }

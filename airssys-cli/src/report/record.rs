@@ -14,6 +14,7 @@ pub(crate) fn record_line(paint: Paint, record: &Record) -> String {
     let verdict = match record.verdict() {
         Verdict::Allow => paint.text(Style::Good, "allow"),
         Verdict::Deny => paint.text(Style::Bad, "deny "),
+        Verdict::WouldDeny => paint.text(Style::Bad, "would deny"),
     };
     let outcome = match record.outcome() {
         Outcome::Pending => "intent".to_owned(),
@@ -48,7 +49,11 @@ pub(crate) fn record_json(record: &Record) -> Value {
         "principal": record.principal(),
         "action": action(record),
         "resource": String::from_utf8_lossy(record.resource()),
-        "verdict": match record.verdict() { Verdict::Allow => "allow", Verdict::Deny => "deny" },
+        "verdict": match record.verdict() {
+            Verdict::Allow => "allow",
+            Verdict::Deny => "deny",
+            Verdict::WouldDeny => "would_deny",
+        },
         "rule": record.rule(),
         "epoch": record.epoch(),
         "phase": match record.phase() { Phase::Intent => "intent", Phase::Done => "done" },

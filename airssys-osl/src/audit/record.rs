@@ -382,6 +382,7 @@ fn verdict_of(number: u8) -> Result<Verdict, Malformed> {
     match number {
         1 => Ok(Verdict::Allow),
         2 => Ok(Verdict::Deny),
+        3 => Ok(Verdict::WouldDeny),
         _ => Err(Malformed("a verdict that does not exist")),
     }
 }

@@ -4,9 +4,10 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use super::verb::Verb;
 use crate::{
-    Error, Principal, Verdict,
+    Error, Principal,
     os::{Done, Fault, Name, Operation, Slot, within},
-    policy::{Decision, FsGrant, Rights, rule},
+    policy::{Decision, FsGrant, Moment, Rights, rule},
+    sys,
 };
 
 /// The part of a handle that decides.
@@ -16,6 +17,8 @@ pub(super) struct Access {
     /// The policy epoch of `grant`.
     epoch: u32,
     grant: Arc<FsGrant>,
+    /// Whether what `grant` answers depends on the time.
+    timed: bool,
     /// What the handle may do at most. Never grows, whatever policy comes.
     rights: Rights,
     /// How long one operation may take.
@@ -27,12 +30,14 @@ struct Standing {
     epoch: u32,
     grant: Result<Arc<FsGrant>, &'static str>,
     rights: Rights,
+    now: Moment,
 }
 
 impl Access {
     pub(super) fn new(principal: Principal, epoch: u32, grant: Arc<FsGrant>) -> Self {
-        let rights = grant.rights;
-        Self { principal, epoch, grant, rights, deadline: None }
+        let rights = grant.reach();
+        let timed = grant.is_timed();
+        Self { principal, epoch, grant, timed, rights, deadline: None }
     }
 
     pub(super) fn rights(&self) -> Rights {
@@ -72,12 +77,12 @@ impl Access {
 
     /// Decides, without a record of what is permitted.
     pub(super) fn check(&self, verb: Verb, resource: Name<'_>) -> Result<(), Error> {
-        let standing = self.standing();
+        let standing = self.standing().for_open();
         let decision = standing.decide(verb);
-        match decision.verdict {
-            Verdict::Allow => Ok(()),
-            Verdict::Deny => Err(self.operation(verb, resource, None).deny(decision.rule, standing.epoch)),
+        if decision.permits() {
+            return Ok(());
         }
+        Err(self.operation(verb, resource, None).deny(decision.rule, standing.epoch))
     }
 
     /// Takes one operation through the pipeline.
@@ -160,8 +165,12 @@ impl Access {
         let mut decision = here.decide(read);
         if !self.principal.is(&to.principal) {
             decision = Decision::deny(rule::FOREIGN_HANDLE);
-        } else if decision.verdict == Verdict::Allow {
-            decision = there.decide(write);
+        } else if decision.permits() {
+            // What reading is counted by is counted here, what writing is, in the pipeline.
+            decision = match decision.take(sys::monotonic_ns) {
+                Ok(()) => there.decide(write),
+                Err(rule) => Decision::deny(rule),
+            };
         }
         let execute = within(self.deadline, execute);
         to.operation(write, resource, Some(other)).run(decision, there.epoch, execute).await
@@ -178,11 +187,11 @@ impl Access {
             return Decision::deny(rule::FOREIGN_HANDLE);
         }
         let decision = here.decide(verb);
-        if decision.verdict == Verdict::Deny {
+        if !decision.permits() {
             return decision;
         }
         let decision = there.decide(verb);
-        if decision.verdict == Verdict::Allow && !here.effective().contains(there.effective()) {
+        if decision.permits() && !here.outreaches(there) {
             return Decision::deny(rule::WIDER_DESTINATION);
         }
         decision
@@ -203,19 +212,20 @@ impl Access {
         let rights = self.rights;
         let epoch = self.principal.os().epoch();
         if self.principal.is_revoked() {
-            Standing { epoch, grant: Err(rule::REVOKED), rights }
+            Standing { epoch, grant: Err(rule::REVOKED), rights, now: Moment::UNKNOWN }
         } else if epoch == self.epoch {
-            Standing { epoch, grant: Ok(Arc::clone(&self.grant)), rights }
+            let now = if self.timed { self.principal.os().now() } else { Moment::UNKNOWN };
+            Standing { epoch, grant: Ok(Arc::clone(&self.grant)), rights, now }
         } else {
             let standing = self.principal.standing();
+            let now = standing.now();
             let root: &Path = &self.grant.root;
-            let grant =
-                standing.grants.and_then(|grants| grants.fs(root).map(Arc::clone).ok_or(rule::DEFAULT_DENY));
+            let grant = standing.grants.and_then(|grants| grants.fs(root).ok_or(rule::DEFAULT_DENY));
             let grant = grant.and_then(|grant| match grant.terms.holds_for(&self.grant.terms) {
                 true => Ok(grant),
                 false => Err(rule::CHANGED_TERMS),
             });
-            Standing { epoch: standing.epoch, grant, rights }
+            Standing { epoch: standing.epoch, grant, rights, now }
         }
     }
 }
@@ -226,16 +236,36 @@ impl Standing {
             Ok(grant) => grant,
             Err(rule) => return Decision::deny(rule),
         };
-        let needs = verb.needs.of(self.effective());
-        let decision = grant.decide(needs);
-        if decision.verdict == Verdict::Allow && !self.rights.contains(needs) {
+        let (first, second) = verb.needs.ways(grant.reach() & self.rights);
+        let decision = self.decide_by(grant, first);
+        match second {
+            // What could do may be another one at another time.
+            Some(second) if !decision.permits() && grant.is_timed() => {
+                let other = self.decide_by(grant, second);
+                if other.permits() { other } else { decision }
+            }
+            _ => decision,
+        }
+    }
+
+    fn decide_by<'a>(&self, grant: &'a FsGrant, needs: Rights) -> Decision<'a> {
+        let decision = grant.decide(needs, self.now);
+        if decision.permits() && !self.rights.contains(needs) {
             return Decision::deny(rule::NARROWED_HANDLE);
         }
         decision
     }
 
-    /// What the handle may do with what holds now.
-    fn effective(&self) -> Rights {
-        self.grant.as_ref().map_or(Rights::empty(), |grant| grant.rights & self.rights)
+    /// The same, for what was counted when it began.
+    fn for_open(self) -> Self {
+        Self { now: self.now.without_rates(), ..self }
+    }
+
+    /// Whether all that the other handle ever permits is permitted by this one at any time.
+    fn outreaches(&self, other: &Self) -> bool {
+        match (&self.grant, &other.grant) {
+            (Ok(here), Ok(there)) => here.outreaches(self.rights, there, other.rights),
+            _ => false,
+        }
     }
 }

@@ -75,7 +75,7 @@ impl Principal {
         let standing = self.standing();
         let decision = standing.decide(Action::FsOpenRoot, Resource::Root(root));
         let operation = self.operation(Action::FsOpenRoot, root.as_os_str().as_encoded_bytes());
-        let grant = standing.grants.as_ref().ok().and_then(|grants| grants.fs(root).map(Arc::clone));
+        let grant = standing.grants.as_ref().ok().and_then(|grants| grants.fs(root));
         let execute = async {
             let grant = grant.ok_or(Fault::Bug)?;
             let (principal, terms) = (self.clone(), Arc::clone(&grant));

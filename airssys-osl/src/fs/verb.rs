@@ -53,12 +53,12 @@ impl Verb {
 }
 
 impl Needs {
-    /// What is needed by someone who has the rights `held`.
-    pub(super) fn of(self, held: Rights) -> Rights {
+    /// What is needed by someone who has the rights `held`, and what would do as well.
+    pub(super) fn ways(self, held: Rights) -> (Rights, Option<Rights>) {
         match self {
-            Self::All(rights) => rights,
-            Self::ReadOrList if held.contains(Rights::READ) => Rights::READ,
-            Self::ReadOrList => Rights::LIST,
+            Self::All(rights) => (rights, None),
+            Self::ReadOrList if held.contains(Rights::READ) => (Rights::READ, Some(Rights::LIST)),
+            Self::ReadOrList => (Rights::LIST, Some(Rights::READ)),
         }
     }
 }

@@ -131,6 +131,11 @@ const V6: &[Row] = &[
     v6([0x8000, 0, 0, 0, 0, 0, 0, 0], 1, Class::Reserved),
 ];
 
+/// Every special block and its class; of one family, the narrower before the wider.
+pub(crate) fn blocks() -> impl Iterator<Item = (Class, &'static Cidr)> {
+    V4.iter().chain(V6).map(|row| (row.class, &row.block))
+}
+
 impl Class {
     /// The class of an address. What is embedded in it has a class of its own; see [`embedded`].
     pub fn of(address: IpAddr) -> Self {

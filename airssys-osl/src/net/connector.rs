@@ -17,7 +17,7 @@ use super::{
     subject::{Subject, url},
 };
 use crate::{
-    Action, Error, ErrorKind, Principal, Verdict,
+    Action, Error, ErrorKind, Principal,
     limits::{NET_ATTEMPT_DELAY, NET_ATTEMPT_TIMEOUT},
     os::{Done, Fault, Name, Operation},
     policy::{Protocol, rule},
@@ -309,7 +309,7 @@ pub(super) async fn check(
     for ip in addresses {
         let address = SocketAddr::new(ip, port);
         let decision = Subject::endpoint(protocol, &*names, address).decide(&standing, action);
-        if decision.verdict == Verdict::Allow {
+        if decision.permits() {
             permitted.push(ip);
             continue;
         }

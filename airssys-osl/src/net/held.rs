@@ -4,7 +4,7 @@ use std::{
     fmt, io,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -13,7 +13,7 @@ use super::{
     subject::Subject,
 };
 use crate::{
-    Action, Error, Principal, Verdict,
+    Action, Error, Principal,
     audit::Outcome,
     os::{Name, Operation},
     policy::Decision,
@@ -37,6 +37,8 @@ pub(super) struct Held {
     /// The rule that permitted it.
     rule: Box<str>,
     epoch: AtomicU32,
+    /// Whether its permission may end by itself.
+    timed: AtomicBool,
     opened_ns: u64,
     received: AtomicU64,
     sent: AtomicU64,
@@ -76,6 +78,8 @@ impl<S: Shut + Send + Sync + 'static> Socket<S> {
             peer,
             rule,
             epoch: AtomicU32::new(epoch),
+            // The first use finds out.
+            timed: AtomicBool::new(true),
             opened_ns: sys::monotonic_ns(),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
@@ -109,12 +113,16 @@ impl<S: Shut> Socket<S> {
         if let Some(end) = held.ended.get() {
             return Err(held.error(end));
         }
-        if held.principal.os().epoch() == held.epoch.load(Ordering::Relaxed) && !held.principal.is_revoked() {
+        if held.principal.os().epoch() == held.epoch.load(Ordering::Relaxed)
+            && !held.timed.load(Ordering::Relaxed)
+            && !held.principal.is_revoked()
+        {
             return Ok(());
         }
-        let standing = held.principal.standing();
+        let standing = held.principal.standing().for_open();
+        held.timed.store(standing.is_timed(), Ordering::Relaxed);
         let decision = held.subject.decide(&standing, held.action);
-        if decision.verdict == Verdict::Allow {
+        if decision.permits() {
             held.principal.account().configure(&standing.limits());
             held.epoch.store(standing.epoch, Ordering::Relaxed);
             return Ok(());

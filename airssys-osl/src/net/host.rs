@@ -95,11 +95,6 @@ impl HostName {
     }
 }
 
-/// The endings of a name at its dots, from the longest: for `a.b.c`, `b.c` and `c`.
-pub(crate) fn parents(name: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(Some(name), |name| name.split_once('.').map(|(_, parent)| parent)).skip(1)
-}
-
 fn address_v6(text: &str) -> Result<Host, &'static str> {
     if text.contains('%') {
         return Err("it has a scope");
@@ -271,12 +266,6 @@ mod tests {
         let error = Host::parse("a\u{1b}[2J\u{202e}").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.to_string().starts_with("cannot take `a\\u{1b}[2J\\u{202e}` as a host: "), "{error}");
-    }
-
-    #[test]
-    fn endings() {
-        assert_eq!(parents("a.b.c").collect::<Vec<_>>(), ["b.c", "c"]);
-        assert_eq!(parents("a").count(), 0);
     }
 
     proptest! {

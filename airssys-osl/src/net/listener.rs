@@ -103,7 +103,7 @@ impl Listener {
         self.socket.check().map_err(|failed| error(accepting(), failed))?;
         let held = &self.socket.held;
         let principal = held.principal();
-        let standing = principal.standing();
+        let standing = principal.standing().for_open();
         let decision = held.subject().decide(&standing, held.action());
         let from = peer.to_string();
         let operation = Operation {

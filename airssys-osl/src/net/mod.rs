@@ -112,12 +112,9 @@ mod udp;
 #[cfg(target_os = "linux")]
 mod unix;
 
+pub(crate) use self::account::{Account, Accounts};
 #[cfg(target_os = "linux")]
 pub use self::unix::{UnixDatagram, UnixListener, UnixStream};
-pub(crate) use self::{
-    account::{Account, Accounts},
-    host::parents,
-};
 pub use self::{
     cidr::Cidr,
     host::{Host, HostName},

@@ -9,7 +9,7 @@ use tokio::{
 
 use super::{HostName, account::Account};
 use crate::{
-    Action, Error, ErrorKind, Principal, Verdict,
+    Action, Error, ErrorKind, Principal,
     limits::{ADDRESSES_PER_HOST, HOST_TTL, HOST_TTL_MOST, HOSTS_REMEMBERED},
     os::{Done, Fault, pool},
     policy::Resource,
@@ -118,7 +118,7 @@ pub(super) async fn resolve(principal: &Principal, host: &HostName) -> Result<Ar
     let standing = principal.standing();
     let decision = standing.decide(Action::NetResolve, Resource::Host(host.as_str()));
     let mut operation = principal.operation(Action::NetResolve, host.as_str().as_bytes());
-    if decision.verdict == Verdict::Deny {
+    if !decision.permits() {
         return Err(operation.deny(decision.rule, standing.epoch));
     }
     let account = principal.account();

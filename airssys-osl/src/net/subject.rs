@@ -4,7 +4,7 @@ use std::{fmt, net::SocketAddr, path::Path, sync::Arc};
 
 use super::HostName;
 use crate::{
-    Action, Verdict,
+    Action,
     os::Standing,
     policy::{Decision, Endpoint, FsGrant, Protocol, Resource, Rights, rule},
 };
@@ -39,7 +39,7 @@ impl Subject {
                 let mut decisions = hosts.iter().map(|host| ask(Some(host.as_str())));
                 // Whoever may reach it by one of its names may reach it.
                 let mut decision = decisions.next().unwrap_or_else(|| ask(None));
-                while decision.verdict == Verdict::Deny {
+                while !decision.permits() {
                     let Some(next) = decisions.next() else { break };
                     decision = next;
                 }
@@ -49,7 +49,7 @@ impl Subject {
                 let root: &Path = &opened.root;
                 let beneath = Resource::Beneath { root, needs: *needs };
                 let decision = standing.decide(action, beneath);
-                if decision.verdict == Verdict::Deny {
+                if !decision.permits() {
                     return decision;
                 }
                 if !standing.holds_for(opened) {

@@ -26,7 +26,7 @@ use tokio::{
 
 use super::{Checked, Host, TcpConnector, TcpStream};
 use crate::{
-    Action, Error, ErrorKind, Principal, Verdict,
+    Action, Error, ErrorKind, Principal,
     fs::Dir,
     limits::TLS_FILE_BYTES,
     os::{Done, Fault, Name, Operation, Standing},
@@ -88,7 +88,7 @@ impl Roots {
             resource: Name::beneath(anchor.name, path.as_os_str().as_encoded_bytes()),
             ..principal.operation(Action::NetTrust, b"")
         };
-        if decision.verdict == Verdict::Deny {
+        if !decision.permits() {
             return Err(operation.deny(decision.rule, standing.epoch));
         }
         let pem = dir.read(path, TLS_FILE_BYTES).await?;
@@ -186,7 +186,7 @@ impl TlsConnector {
         let standing = principal.standing();
         let decision = self.decide(&standing);
         let operation = principal.operation(Action::NetTls, resource.as_bytes());
-        if decision.verdict == Verdict::Deny {
+        if !decision.permits() {
             return Err(operation.deny(decision.rule, standing.epoch));
         }
         let tcp = self.tcp.connect_checked(checked).await?;
@@ -204,7 +204,7 @@ impl TlsConnector {
         let mut decision = Decision::deny(rule::DEFAULT_DENY);
         for source in self.sources.iter().rev() {
             decision = source.decide(standing);
-            if decision.verdict == Verdict::Deny {
+            if !decision.permits() {
                 break;
             }
         }

@@ -220,7 +220,10 @@ impl UdpSocket {
         if permitted.len() >= DATAGRAM_PEERS {
             permitted.clear();
         }
-        permitted.insert(to, standing.epoch);
+        // What may end by itself, or is counted, is decided each time.
+        if !standing.is_timed() {
+            permitted.insert(to, standing.epoch);
+        }
         Ok(())
     }
 

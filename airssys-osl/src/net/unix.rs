@@ -11,7 +11,7 @@ use super::{
     subject::Subject,
 };
 use crate::{
-    Action, Error, Principal, Verdict,
+    Action, Error, Principal,
     fs::Dir,
     limits::ABSTRACT_NAME_BYTES,
     os::{Done, Fault, Name, Operation, Standing, within},
@@ -227,7 +227,7 @@ impl Plan<'_> {
         let Self { principal, action, subject, resource, narrowed, deadline } = self;
         principal.account().configure(&standing.limits());
         let mut decision = subject.decide(standing, action);
-        if decision.verdict == Verdict::Allow && narrowed {
+        if decision.permits() && narrowed {
             decision = Decision::deny(rule::NARROWED_HANDLE);
         }
         let operation = Operation { mutates: true, ..principal.operation(action, &resource) };
@@ -278,7 +278,7 @@ impl UnixListener {
         self.socket.check().map_err(|failed| error(accepting(), failed))?;
         let held = &self.socket.held;
         let principal = held.principal();
-        let standing = principal.standing();
+        let standing = principal.standing().for_open();
         let decision = held.subject().decide(&standing, held.action());
         let peer = peer_of(&io);
         let operation = Operation {

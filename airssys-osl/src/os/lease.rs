@@ -1,5 +1,5 @@
 use super::{Done, Os, Principal};
-use crate::{Action, Error, Verdict, policy::Resource};
+use crate::{Action, Error, policy::Resource};
 
 /// A permission without a kernel object behind it, which can end.
 #[derive(Clone, Debug)]
@@ -8,6 +8,8 @@ pub(crate) struct Lease {
     action: Action,
     /// The policy epoch in which it was given.
     epoch: u32,
+    /// Whether it may end by itself.
+    timed: bool,
 }
 
 impl Lease {
@@ -16,22 +18,20 @@ impl Lease {
         let standing = principal.standing();
         let decision = standing.decide(action, Resource::Name(""));
         principal.operation(action, b"").begin(decision, standing.epoch)?.finish(Ok(Done::new(())))?;
-        Ok(Self { principal: principal.clone(), action, epoch: standing.epoch })
+        Ok(Self { principal: principal.clone(), action, epoch: standing.epoch, timed: standing.is_timed() })
     }
 
     /// Checks that it still holds. Only a denial is recorded.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        if self.os().epoch() == self.epoch && !self.principal.is_revoked() {
+        if self.os().epoch() == self.epoch && !self.timed && !self.principal.is_revoked() {
             return Ok(());
         }
-        let standing = self.principal.standing();
+        let standing = self.principal.standing().for_open();
         let decision = standing.decide(self.action, Resource::Name(""));
-        match decision.verdict {
-            Verdict::Allow => Ok(()),
-            Verdict::Deny => {
-                Err(self.principal.operation(self.action, b"").deny(decision.rule, standing.epoch))
-            }
+        if decision.permits() {
+            return Ok(());
         }
+        Err(self.principal.operation(self.action, b"").deny(decision.rule, standing.epoch))
     }
 
     pub(crate) fn os(&self) -> &Os {

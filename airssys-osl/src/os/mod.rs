@@ -12,7 +12,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicI64, AtomicU32, Ordering},
     },
 };
 
@@ -31,7 +31,7 @@ use crate::{
     audit::Sink,
     fs::Room,
     net::{Accounts, Resolve, SystemResolver},
-    policy::{Decision, Policy, rule},
+    policy::{Decision, Moment, Policy, rule},
     sys::{self, Resolution},
 };
 
@@ -67,6 +67,8 @@ struct Shared {
     resolver: Box<dyn Resolve>,
     /// Who has something open on the network.
     accounts: Accounts,
+    /// The latest second of the wall clock that was looked at.
+    latest: AtomicI64,
     /// The zero of [`Clock::monotonic_now`](crate::clock::Clock::monotonic_now).
     started_ns: u64,
 }
@@ -102,6 +104,7 @@ impl Os {
             rooms: Mutex::default(),
             resolver: Box::new(resolver),
             accounts: Accounts::default(),
+            latest: AtomicI64::new(i64::MIN),
             started_ns: sys::monotonic_ns(),
         }))
     }
@@ -127,6 +130,7 @@ impl Os {
     pub fn reload(&self, policy: Policy) {
         let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
         let epoch = current.epoch + 1;
+        policy.continue_from(&current.policy);
         *current = Current { epoch, policy };
         self.0.epoch.store(epoch, Ordering::Release);
         drop(current);
@@ -214,6 +218,13 @@ impl Os {
 
     pub(crate) fn accounts(&self) -> &Accounts {
         &self.0.accounts
+    }
+
+    /// Looks at both clocks.
+    pub(crate) fn now(&self) -> Moment {
+        let wall = sys::wall_now().seconds;
+        let latest = self.0.latest.fetch_max(wall, Ordering::Relaxed).max(wall);
+        Moment::seen(wall, latest, sys::monotonic_ns())
     }
 
     pub(crate) fn started_ns(&self) -> u64 {

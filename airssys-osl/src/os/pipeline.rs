@@ -13,7 +13,7 @@ use std::{cell::Cell, future::Future, io};
 
 use super::Os;
 use crate::{
-    Action, Error, ErrorKind, Verdict,
+    Action, Error, ErrorKind,
     audit::{Event, Outcome, Phase},
     limits::PATH_BYTES,
     policy::Decision,
@@ -100,8 +100,11 @@ impl<'a> Operation<'a> {
     where
         'a: 'd,
     {
-        if decision.verdict == Verdict::Deny {
+        if !decision.permits() {
             return Err(self.deny(decision.rule, epoch));
+        }
+        if let Err(rule) = decision.take(sys::monotonic_ns) {
+            return Err(self.deny(rule, epoch));
         }
         let mut running = self.running(decision, epoch);
         if self.mutates {
@@ -171,6 +174,7 @@ impl<'a> Operation<'a> {
 impl Running<'_> {
     /// Forgets an operation that has not begun, so that it can be begun in another way.
     pub(crate) fn abandon(mut self) {
+        self.decision.give_back();
         self.ended = true;
     }
 

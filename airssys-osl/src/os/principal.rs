@@ -7,12 +7,13 @@ use std::{
     },
 };
 
-use super::{Name, Operation, Os};
+use super::{Done, Name, Operation, Os};
 use crate::{
     Action, Error, Verdict,
     limits::DESCRIPTORS,
     net::{Account, Limits},
-    policy::{Decision, FsGrant, Grants, Resource, rule},
+    policy::{Decision, FsGrant, Grants, Mode, Moment, Resource, rule},
+    sys,
 };
 
 /// Someone who acts: the root of all handles.
@@ -44,6 +45,8 @@ pub(crate) struct Standing {
     pub(crate) epoch: u32,
     /// `None` where everything is denied, by the rule beside it.
     pub(crate) grants: Result<Arc<Grants>, &'static str>,
+    /// Looked at only where something depends on it.
+    now: Moment,
 }
 
 impl Principal {
@@ -76,10 +79,12 @@ impl Principal {
     pub fn may_send(&self, to: &str) -> Result<(), Error> {
         let standing = self.standing();
         let decision = standing.decide(Action::ActorSend, Resource::Name(to));
-        if decision.verdict == Verdict::Allow {
-            return Ok(());
+        let operation = self.operation(Action::ActorSend, to.as_bytes());
+        if decision.verdict == Verdict::WouldDeny {
+            return operation.begin(decision, standing.epoch)?.finish(Ok(Done::new(())));
         }
-        Err(self.operation(Action::ActorSend, to.as_bytes()).deny(decision.rule, standing.epoch))
+        let counted = if decision.permits() { decision.take(sys::monotonic_ns) } else { Err(decision.rule) };
+        counted.map_err(|rule| operation.deny(rule, standing.epoch))
     }
 
     /// Asks for an operation that no grant can permit yet, such as [`ProcessSpawn`](Action::ProcessSpawn), or that
@@ -129,14 +134,20 @@ impl Principal {
     pub(crate) fn standing(&self) -> Standing {
         let epoch = self.0.os.epoch();
         if self.is_revoked() {
-            return Standing { epoch, grants: Err(rule::REVOKED) };
+            return Standing { epoch, grants: Err(rule::REVOKED), now: Moment::UNKNOWN };
         }
         if epoch == self.0.epoch {
-            return Standing { epoch, grants: Ok(Arc::clone(&self.0.grants)) };
+            return self.standing_by(epoch, Ok(Arc::clone(&self.0.grants)));
         }
         let current = self.0.os.current();
         let grants = current.policy.grants(&self.0.name).map(Arc::clone).ok_or(rule::DEFAULT_DENY);
-        Standing { epoch: current.epoch, grants }
+        self.standing_by(current.epoch, grants)
+    }
+
+    fn standing_by(&self, epoch: u32, grants: Result<Arc<Grants>, &'static str>) -> Standing {
+        let timed = grants.as_ref().is_ok_and(|grants| grants.is_timed());
+        let now = if timed { self.0.os.now() } else { Moment::UNKNOWN };
+        Standing { epoch, grants, now }
     }
 
     pub(crate) fn operation<'a>(&'a self, action: Action, resource: &'a [u8]) -> Operation<'a> {
@@ -154,9 +165,27 @@ impl Principal {
 impl Standing {
     pub(crate) fn decide(&self, action: Action, resource: Resource<'_>) -> Decision<'_> {
         match &self.grants {
-            Ok(grants) => grants.decide(action, resource),
+            Ok(grants) => grants.decide(action, resource, self.now),
             Err(rule) => Decision::deny(rule),
         }
+    }
+
+    /// The same, for what is open: that was counted when it was opened.
+    pub(crate) fn for_open(self) -> Self {
+        Self { now: self.now.without_rates(), ..self }
+    }
+
+    /// Whether what was decided has to be decided again each time.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.grants.as_ref().is_ok_and(|grants| grants.is_timed())
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        self.grants.as_ref().map_or(Mode::Enforce, |grants| grants.mode())
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        self.now
     }
 
     /// Whether what was opened beneath a directory by the grant `opened` can be held to the terms of its grant now.

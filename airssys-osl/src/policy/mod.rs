@@ -10,46 +10,60 @@
 //! # Ok::<(), airssys_osl::Error>(())
 //! ```
 
+pub mod always;
+mod builder;
+mod cedar;
+mod clause;
+mod directory;
+mod explain;
 mod grant;
 mod hash;
+pub mod learn;
+mod mode;
+mod names;
+mod need;
 mod net;
 mod rights;
 pub mod rule;
 mod table;
 mod terms;
+mod when;
 
 use std::{
-    collections::hash_map::Entry,
     path::{Component, Path},
     sync::Arc,
 };
 
-pub(crate) use self::table::{FsGrant, Grants};
-use self::{grant::Form, hash::Table};
+use self::{builder::List, clause::Terms, hash::Table, when::When};
 pub use self::{
+    builder::PolicyBuilder,
+    cedar::Cedar,
+    explain::Explanation,
     grant::Grant,
+    mode::Mode,
     net::{Direction, Endpoint, Ports, Protocol},
     rights::Rights,
     terms::{FsTerms, HardLinks},
+    when::{Days, Moment, Window},
 };
-use crate::{
-    Action, Error, ErrorKind, Verdict,
-    limits::{GRANT_RULE_BYTES, GRANTS_PER_PRINCIPAL, PATH_BYTES, PRINCIPAL_BYTES, VARIABLE_BYTES},
-};
+pub(crate) use self::{directory::FsGrant, table::Grants};
+use crate::{Action, Error, ErrorKind, Verdict, limits::PATH_BYTES};
 
-/// The grants of every principal, compiled.
+/// Who may do what: principals, their roles, and what is permitted and forbidden to them, compiled.
+///
+/// * What no rule permits is denied.
+/// * What a rule forbids is denied, whatever permits it.
+/// * What is [always forbidden](always) is denied, whatever the [`Mode`].
 ///
 /// A policy does not change. [`Os::reload`](crate::Os::reload) puts another one in its place.
 #[derive(Debug, Default)]
 pub struct Policy {
     principals: Table<Box<str>, Arc<Grants>>,
-}
-
-/// Collects grants for a [`Policy`].
-#[derive(Debug, Default)]
-#[must_use]
-pub struct PolicyBuilder {
-    principals: Vec<(Box<str>, Vec<Grant>)>,
+    /// What is counted: for whom, by which rule.
+    rates: Vec<(Box<str>, Box<str>, Arc<When>)>,
+    /// The rules as they were written.
+    lists: Vec<List>,
+    mode: Mode,
 }
 
 /// One question to a policy.
@@ -91,13 +105,33 @@ pub enum Resource<'a> {
 }
 
 /// What policy answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// Only a policy makes one:
+///
+/// ```compile_fail,E0451
+/// use airssys_osl::{Verdict, policy::Decision};
+///
+/// let forged = Decision { verdict: Verdict::Allow, rule: "mine", spends: None, fixed: false };
+/// ```
+#[derive(Clone, Copy, Debug)]
 pub struct Decision<'a> {
     /// Yes or no.
     pub verdict: Verdict,
     /// The rule that decided: the place of a grant, or one of [`rule`].
     pub rule: &'a str,
+    /// The rates that a use is counted by, and conditions beside them.
+    spends: Option<&'a Terms>,
+    /// Whether it stands in every mode.
+    fixed: bool,
 }
+
+impl PartialEq for Decision<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.verdict, self.rule) == (other.verdict, other.rule)
+    }
+}
+
+impl Eq for Decision<'_> {}
 
 impl Policy {
     /// Starts a policy in which nobody may do anything.
@@ -105,15 +139,39 @@ impl Policy {
         PolicyBuilder::default()
     }
 
-    /// Answers a request. Never fails, never waits, allocates nothing; what is not granted is denied.
+    /// Answers a request at no moment in particular ([`Moment::UNKNOWN`]). Never fails, never waits, allocates nothing;
+    /// what is not granted is denied.
     pub fn decide(&self, request: &Request<'_>) -> Decision<'_> {
+        self.decide_at(request, Moment::UNKNOWN)
+    }
+
+    /// As [`decide`](Self::decide), at a moment. What was counted so far is looked at; counted is only what passes
+    /// through the door.
+    pub fn decide_at(&self, request: &Request<'_>, now: Moment) -> Decision<'_> {
         self.principals
             .get(request.principal)
-            .map_or(Decision::DEFAULT, |grants| grants.decide(request.action, request.resource))
+            .map_or(Decision::DEFAULT, |grants| grants.decide(request.action, request.resource, now))
+    }
+
+    /// What becomes of its denials.
+    pub fn mode(&self) -> Mode {
+        self.mode
     }
 
     pub(crate) fn grants(&self, principal: &str) -> Option<&Arc<Grants>> {
         self.principals.get(principal)
+    }
+
+    /// Goes on counting where an earlier policy stands, for the rules that both have.
+    pub(crate) fn continue_from(&self, earlier: &Self) {
+        let key = |(principal, rule, _): &(Box<str>, Box<str>, Arc<When>)| (principal.clone(), rule.clone());
+        let known: std::collections::HashMap<_, _> =
+            earlier.rates.iter().map(|rate| (key(rate), &rate.2)).collect();
+        for rate in &self.rates {
+            if let Some(before) = known.get(&key(rate)) {
+                rate.2.continue_from(before);
+            }
+        }
     }
 }
 
@@ -121,95 +179,37 @@ impl<'a> Decision<'a> {
     const DEFAULT: Self = Self::deny(rule::DEFAULT_DENY);
 
     pub(crate) const fn allow(rule: &'a str) -> Self {
-        Self { verdict: Verdict::Allow, rule }
+        Self { verdict: Verdict::Allow, rule, spends: None, fixed: false }
     }
 
     pub(crate) const fn deny(rule: &'a str) -> Self {
-        Self { verdict: Verdict::Deny, rule }
-    }
-}
-
-impl PolicyBuilder {
-    /// Adds a principal and all that it may do.
-    ///
-    /// A name has at most [`PRINCIPAL_BYTES`] bytes, no control character, and is not `host`: that one stands in
-    /// records for the program itself.
-    pub fn principal(mut self, name: impl Into<Box<str>>, grants: impl IntoIterator<Item = Grant>) -> Self {
-        self.principals.push((name.into(), grants.into_iter().collect()));
-        self
+        Self { verdict: Verdict::Deny, rule, spends: None, fixed: false }
     }
 
-    /// Checks and compiles the grants.
-    ///
-    /// # Errors
-    ///
-    /// * [`Invalid`](ErrorKind::Invalid): a name, a path or a rule is malformed, or something is granted twice. The
-    ///   error names the principal and the rule.
-    /// * [`LimitExceeded`](ErrorKind::LimitExceeded): more than [`GRANTS_PER_PRINCIPAL`] grants.
-    pub fn build(self) -> Result<Policy, Error> {
-        let mut principals = Table::default();
-        for (name, grants) in self.principals {
-            check_name(&name, PRINCIPAL_BYTES)
-                .map_err(|problem| invalid(format!("name a principal {name:?}: {problem}")))?;
-            if &*name == rule::HOST {
-                return Err(invalid("name a principal `host`: it stands for the program itself".to_owned()));
-            }
-            let grants = compile(&name, grants)?;
-            match principals.entry(name) {
-                Entry::Vacant(entry) => entry.insert(Arc::new(grants)),
-                Entry::Occupied(entry) => {
-                    return Err(invalid(format!("name a second principal `{}`", entry.key())));
-                }
-            };
-        }
-        Ok(Policy { principals })
+    /// Whether the operation goes on: it is allowed, or the policy only watches.
+    pub fn permits(&self) -> bool {
+        self.verdict != Verdict::Deny
     }
-}
 
-fn compile(principal: &str, grants: Vec<Grant>) -> Result<Grants, Error> {
-    if grants.len() > GRANTS_PER_PRINCIPAL {
-        let what = format!("give `{principal}` {} grants, the limit is {GRANTS_PER_PRINCIPAL}", grants.len());
-        return Err(Error::new(ErrorKind::LimitExceeded, what));
+    /// Counts one use at a time of the monotonic clock; says by which rule not, where there were too many.
+    pub(crate) fn take(&self, now_ns: impl FnOnce() -> u64) -> Result<(), &'a str> {
+        match self.spends {
+            Some(terms) if self.verdict == Verdict::Allow => terms.take(now_ns()),
+            _ => Ok(()),
+        }
     }
-    let mut table = Grants::default();
-    for (index, Grant { form, rule }) in grants.into_iter().enumerate() {
-        let rule = rule.unwrap_or_else(|| format!("{principal}.{}[{index}]", form.name()).into());
-        insert(&mut table, form, &rule)
-            .map_err(|problem| invalid(format!("grant `{rule}` to `{principal}`: {problem}")))?;
-    }
-    Ok(table)
-}
 
-fn insert(table: &mut Grants, form: Form, rule: &str) -> Result<(), &'static str> {
-    check_name(rule, GRANT_RULE_BYTES)?;
-    let twice = match form {
-        Form::Fs { root, rights, terms } => {
-            check_root(&root)?;
-            terms.check()?;
-            if rights.is_empty() {
-                return Err("it grants no right");
-            }
-            let grant = FsGrant::new(root.clone(), rights, terms, rule.into());
-            table.fs.insert(root, Arc::new(grant)).is_some()
+    /// Takes back what [`take`](Self::take) counted.
+    pub(crate) fn give_back(&self) {
+        if let Some(terms) = self.spends.filter(|_| self.verdict == Verdict::Allow) {
+            terms.give_back();
         }
-        Form::Env(name) => {
-            check_name(&name, VARIABLE_BYTES)?;
-            if name.contains('=') {
-                return Err("a variable's name has no `=`");
-            }
-            table.env.insert(name, rule.into()).is_some()
-        }
-        Form::Send(to) => {
-            check_name(&to, PRINCIPAL_BYTES)?;
-            table.send.insert(to, rule.into()).is_some()
-        }
-        Form::Clock => table.clock.replace(rule.into()).is_some(),
-        Form::Random => table.random.replace(rule.into()).is_some(),
-        Form::Descriptors(0) => return Err("it lets nothing be opened"),
-        Form::Descriptors(count) => table.descriptors.replace(count).is_some(),
-        Form::Net(form) => table.net.insert(form, rule)?,
-    };
-    if twice { Err("the same is granted twice") } else { Ok(()) }
+    }
+
+    /// The same answer for something that was counted when it was opened.
+    pub(crate) fn uncounted(self) -> Self {
+        Self { spends: None, ..self }
+    }
 }
 
 fn check_name(name: &str, limit_bytes: usize) -> Result<(), &'static str> {

@@ -32,3 +32,15 @@ pub const MALFORMED_HOST: &str = "malformed-host";
 /// How the rules begin that deny an address which is not global and which no grant names:
 /// `non-global: loopback`. The rest is the [`Class`](crate::net::address::Class).
 pub const NON_GLOBAL: &str = "non-global: ";
+/// The address is one at which clouds tell a machine its identity and its secrets. No grant permits it.
+pub const METADATA: &str = "non-global: metadata";
+/// How a rule goes on that permits until a moment that has come.
+pub const EXPIRED: &str = ": expired";
+/// How a rule goes on that permits during hours which these are not.
+pub const OUTSIDE_HOURS: &str = ": outside its hours";
+/// How a rule goes on that permits so many in a time, which there were.
+pub const OVER_RATE: &str = ": over its rate";
+/// How a rule goes on that permits something beneath a directory, but lacks the rights behind this.
+pub const LACKS: &str = ": lacks ";
+/// How what [`Mode::Learn`](super::Mode::Learn) records begins; the rest is the rights that were needed.
+pub const LEARN: &str = "learn: needs ";

@@ -1,62 +1,76 @@
-//! The compiled form of one principal's grants.
+//! The compiled form of all that holds for one principal.
 
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use super::{Decision, FsTerms, Resource, Rights, hash::Table, net::NetGrants, rule};
+use super::{
+    Decision, FsGrant, Mode, Resource,
+    clause::{Clause, Clauses},
+    hash::Table,
+    names::Names,
+    net::NetGrants,
+    when::Moment,
+};
 use crate::{Action, Verdict, limits::DESCRIPTORS, net::Limits};
 
-/// All grants of one principal, indexed by what is asked for.
+/// All rules for one principal, indexed by what is asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Grants {
     pub(super) fs: Table<PathBuf, Arc<FsGrant>>,
-    /// Name to rule, as in the tables below.
-    pub(super) env: Table<Box<str>, Box<str>>,
-    pub(super) send: Table<Box<str>, Box<str>>,
-    pub(super) clock: Option<Box<str>>,
-    pub(super) random: Option<Box<str>>,
+    /// The same by their bytes, which are looked up in half the time: nearly everyone spells a directory as its grant does.
+    pub(super) spelled: Table<Box<[u8]>, Arc<FsGrant>>,
+    pub(super) permits: Objects,
+    /// Those of directories are in their grants.
+    pub(super) forbids: Option<Box<Objects>>,
     /// How many files and directories may be open at a time, where that was said.
     pub(super) descriptors: Option<usize>,
+    pub(super) mode: Mode,
+    /// Whether an answer may be another one at another time.
+    pub(super) timed: bool,
+}
+
+/// Rules for all but directories: permissions, or prohibitions.
+#[derive(Debug, Default)]
+pub(super) struct Objects {
+    pub(super) env: Names,
+    pub(super) send: Names,
+    pub(super) clock: Option<Clauses>,
+    pub(super) random: Option<Clauses>,
     pub(super) net: NetGrants,
 }
 
-/// The grant of one directory.
-#[derive(Debug)]
-pub(crate) struct FsGrant {
-    pub(crate) root: Box<Path>,
-    pub(crate) rights: Rights,
-    pub(crate) terms: FsTerms,
-    rule: Box<str>,
-    /// What to answer where rights are missing, by their bits: written at compile time, so that a denial allocates
-    /// nothing. Empty where the grant has one of them.
-    lacks: Box<[Box<str>]>,
-}
-
 impl Grants {
-    pub(crate) fn decide(&self, action: Action, resource: Resource<'_>) -> Decision<'_> {
-        let rule = match (action, resource) {
-            (Action::FsOpenRoot, Resource::Root(root)) => self.fs.get(root).map(|grant| &grant.rule),
-            (_, Resource::Beneath { root, needs }) => {
-                return self.fs.get(root).map_or(Decision::DEFAULT, |grant| grant.decide(needs));
+    pub(crate) fn decide(&self, action: Action, resource: Resource<'_>, now: Moment) -> Decision<'_> {
+        let decision = match (action, resource) {
+            (Action::FsOpenRoot, Resource::Root(root)) => {
+                return self.decide_beneath(root, super::Rights::empty(), now);
             }
-            (
-                _,
-                Resource::Endpoint(_) | Resource::Host(_) | Resource::Unix(_) | Resource::AbstractUnix(_),
-            )
-            | (Action::NetTrust, _) => return self.net.decide(action, resource),
-            (Action::EnvRead, Resource::Name(name)) => self.env.get(name),
-            (Action::ActorSend, Resource::Name(name)) => self.send.get(name),
-            (Action::ClockRead, _) => self.clock.as_ref(),
-            (Action::RandomRead, _) => self.random.as_ref(),
-            _ => None,
+            (_, Resource::Beneath { root, needs }) => return self.decide_beneath(root, needs, now),
+            _ => match self.forbids.as_ref().and_then(|forbids| forbids.forbid(action, resource, now)) {
+                Some(clause) => Decision::deny(&clause.rule),
+                None => self.permits.permit(action, resource, now),
+            },
         };
-        rule.map_or(Decision::DEFAULT, |rule| Decision::allow(rule))
+        decision.under(self.mode)
     }
 
-    pub(crate) fn fs(&self, root: &Path) -> Option<&Arc<FsGrant>> {
-        self.fs.get(root)
+    fn decide_beneath(&self, root: &Path, needs: super::Rights, now: Moment) -> Decision<'_> {
+        match self.find(root) {
+            Some(grant) => grant.decide(needs, now),
+            None => Decision::DEFAULT.under(self.mode),
+        }
+    }
+
+    /// The grant of a directory. Where denials are not carried out there is one for every directory.
+    pub(crate) fn fs(&self, root: &Path) -> Option<Arc<FsGrant>> {
+        let lifted = || self.mode.lifts().then(|| Arc::new(FsGrant::lifted(root, self.mode)));
+        self.find(root).map(Arc::clone).or_else(lifted)
+    }
+
+    fn find(&self, root: &Path) -> Option<&Arc<FsGrant>> {
+        self.spelled.get(root.as_os_str().as_encoded_bytes()).or_else(|| self.fs.get(root))
     }
 
     pub(crate) fn descriptors(&self) -> usize {
@@ -64,35 +78,54 @@ impl Grants {
     }
 
     pub(crate) fn net_limits(&self) -> &Limits {
-        &self.net.limits
+        &self.permits.net.limits
     }
 
-    /// The variables that are granted and their rules, sorted by name.
-    pub(crate) fn variables(&self) -> Vec<(&str, &str)> {
-        let mut variables: Vec<_> = self.env.iter().map(|(name, rule)| (&**name, &**rule)).collect();
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    pub(crate) fn is_timed(&self) -> bool {
+        self.timed
+    }
+
+    /// The variables that a grant names, sorted.
+    pub(crate) fn variables(&self) -> Vec<&str> {
+        let mut variables: Vec<_> = self.permits.env.exact().map(|(name, _)| name).collect();
         variables.sort_unstable();
         variables
     }
 }
 
-impl FsGrant {
-    pub(super) fn new(root: PathBuf, rights: Rights, terms: FsTerms, rule: Box<str>) -> Self {
-        let lacks = (0..=Rights::all().bits()).map(|bits| {
-            let missing = Rights::from_bits_truncate(bits);
-            if missing.is_empty() || missing.intersects(rights) {
-                return Box::default();
-            }
-            format!("{rule}: lacks {missing}").into_boxed_str()
-        });
-        Self { root: root.into(), rights, terms, lacks: lacks.collect(), rule }
+impl Objects {
+    fn permit(&self, action: Action, resource: Resource<'_>, now: Moment) -> Decision<'_> {
+        let single = match (action, resource) {
+            (Action::EnvRead, Resource::Name(name)) => return self.env.permit(name, now),
+            (Action::ActorSend, Resource::Name(name)) => return self.send.permit(name, now),
+            (Action::ClockRead, _) => &self.clock,
+            (Action::RandomRead, _) => &self.random,
+            _ => return self.net.permit(action, resource, now),
+        };
+        single.as_ref().map_or(Decision::DEFAULT, |clauses| clauses.permit(now))
     }
 
-    pub(crate) fn decide(&self, needs: Rights) -> Decision<'_> {
-        let missing = needs - self.rights;
-        if missing.is_empty() {
-            return Decision::allow(&self.rule);
+    fn forbid(&self, action: Action, resource: Resource<'_>, now: Moment) -> Option<&Clause> {
+        match (action, resource) {
+            (Action::EnvRead, Resource::Name(name)) => self.env.find(name, |clauses| clauses.forbids(now)),
+            (Action::ActorSend, Resource::Name(name)) => self.send.find(name, |clauses| clauses.forbids(now)),
+            (Action::ClockRead, _) => self.clock.as_ref()?.forbids(now),
+            (Action::RandomRead, _) => self.random.as_ref()?.forbids(now),
+            _ => self.net.forbid(action, resource, now),
         }
-        let rule = self.lacks.get(usize::from(missing.bits())).map_or(rule::DEFAULT_DENY, |rule| rule);
-        Decision { verdict: Verdict::Deny, rule }
+    }
+}
+
+impl Decision<'_> {
+    /// What becomes of it in this mode.
+    pub(super) fn under(self, mode: Mode) -> Self {
+        if mode.lifts() && self.verdict == Verdict::Deny && !self.fixed {
+            return Self { verdict: Verdict::WouldDeny, ..self };
+        }
+        self
     }
 }

@@ -1,8 +1,12 @@
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::{
+    clock::Timestamp,
+    limits::{GRANT_RULE_BYTES, GRANTS_PER_PRINCIPAL, PRINCIPAL_BYTES, ROLE_DEPTH},
+};
 
 fn build(grant: Grant) -> Result<Policy, Error> {
     Policy::builder().principal("p", [grant]).build()
@@ -178,4 +182,320 @@ proptest! {
             prop_assert_eq!(decision.verdict == Verdict::Allow, !decision.rule.contains("lacks") && decision.rule != "default-deny");
         }
     }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn at(seconds: i64) -> Moment {
+    Moment::seen(seconds, seconds, 0)
+}
+
+#[track_caller]
+fn check_rule(policy: &Policy, principal: &str, action: Action, name: &str, now: Moment, expected: &str) {
+    let request = Request { principal, action, resource: Resource::Name(name) };
+    assert_eq!(policy.decide_at(&request, now).rule, expected, "{principal} {action} {name}");
+}
+
+fn rule_beneath(policy: &Policy, root: &str, needs: Rights, now: Moment) -> String {
+    let resource = Resource::Beneath { root: Path::new(root), needs };
+    policy.decide_at(&Request { principal: "p", action: Action::FsRead, resource }, now).rule.to_owned()
+}
+
+#[test]
+fn roles_give_what_they_have() {
+    let policy = Policy::builder()
+        .role("base", [Grant::clock(), Grant::env("LANG")])
+        .role("staff", [Grant::role("base"), Grant::send("printer-*")])
+        .principal("alice", [Grant::role("staff"), Grant::env("HOME")])
+        .principal("bob", [Grant::role("base")])
+        .forbid("base", [Grant::env("LANG").rule("no-lang")])
+        .forbid("alice", [Grant::send("printer-9*")])
+        .build()
+        .unwrap();
+    let check =
+        |principal, action, name, rule| check_rule(&policy, principal, action, name, Moment::UNKNOWN, rule);
+    check("alice", Action::ClockRead, "", "base.clock[0]");
+    check("alice", Action::EnvRead, "HOME", "alice.env[1]");
+    check("alice", Action::ActorSend, "printer-1", "staff.send[1]");
+    check("alice", Action::ActorSend, "printer-91", "alice.forbid.send[0]");
+    check("alice", Action::EnvRead, "LANG", "no-lang");
+    check("bob", Action::EnvRead, "LANG", "no-lang");
+    check("bob", Action::ActorSend, "printer-1", "default-deny");
+    assert!(policy.grants("staff").is_none(), "a role is no principal");
+}
+
+#[test]
+fn a_cycle_of_roles_is_named() {
+    let result = Policy::builder()
+        .role("a", [Grant::role("b")])
+        .role("b", [Grant::clock(), Grant::role("c")])
+        .role("c", [Grant::role("a")])
+        .build();
+    check_invalid(result, "let a role have itself: a has b has c has a");
+    check_invalid(Policy::builder().role("a", [Grant::role("a")]).build(), "a has a");
+    check_invalid(
+        Policy::builder().principal("p", [Grant::role("q")]).build(),
+        "`p` the role `q`: there is none",
+    );
+    let principal = Policy::builder().principal("p", []).principal("q", [Grant::role("p")]).build();
+    check_invalid(principal, "the role `p`: there is none");
+    check_invalid(
+        Policy::builder().forbid("p", [Grant::clock()]).build(),
+        "there is no such principal or role",
+    );
+    check_invalid(Policy::builder().role("everyone", []).build(), "stands for all of them");
+    let unused = Policy::builder().role("r", []).forbid("r", [Grant::fs("/", Rights::empty())]).build();
+    check_invalid(unused, "it forbids no right");
+}
+
+#[test]
+fn roles_have_limits() {
+    let chain = |length: usize| {
+        let roles = (0..length).map(|number| (format!("r{number}"), Grant::role(format!("r{}", number + 1))));
+        let builder = roles.fold(Policy::builder(), |builder, (name, next)| builder.role(name, [next]));
+        builder.role(format!("r{length}"), []).principal("p", [Grant::role("r0")]).build()
+    };
+    assert!(chain(ROLE_DEPTH - 1).is_ok());
+    assert_eq!(chain(2 * ROLE_DEPTH).unwrap_err().kind(), ErrorKind::LimitExceeded);
+
+    // Each way to a role has conditions of its own, and there are twice as many ways with each level.
+    let window: Window = "09:00-17:00".parse().unwrap();
+    let twice = |name: String| {
+        [
+            Grant::role(name.clone()).during(window),
+            Grant::role(name).until(Timestamp { seconds: 9, nanoseconds: 0 }),
+        ]
+    };
+    let builder = (0..20).fold(Policy::builder(), |builder, number| {
+        builder.role(format!("r{number}"), twice(format!("r{}", number + 1)))
+    });
+    let result = builder.role("r20", [Grant::clock()]).principal("p", [Grant::role("r0")]).build();
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::LimitExceeded);
+}
+
+#[test]
+fn a_prohibition_wins() {
+    let policy = Policy::builder()
+        .principal("p", [Grant::clock(), Grant::random(), Grant::env("A")])
+        .principal("q", [Grant::clock()])
+        .forbid("p", [Grant::clock(), Grant::env("*")])
+        .forbid_everyone([Grant::random().until(Timestamp { seconds: 100, nanoseconds: 0 })])
+        .build()
+        .unwrap();
+    check_rule(&policy, "p", Action::ClockRead, "", Moment::UNKNOWN, "p.forbid.clock[0]");
+    check_rule(&policy, "q", Action::ClockRead, "", Moment::UNKNOWN, "q.clock[0]");
+    check_rule(&policy, "p", Action::EnvRead, "A", Moment::UNKNOWN, "p.forbid.env[1]");
+    check_rule(&policy, "p", Action::RandomRead, "", at(99), "everyone.forbid.random[0]");
+    check_rule(&policy, "p", Action::RandomRead, "", at(100), "p.random[1]");
+    check_rule(&policy, "p", Action::RandomRead, "", Moment::UNKNOWN, "everyone.forbid.random[0]");
+    let limited = |grant| Policy::builder().principal("p", []).forbid("p", [grant]).build();
+    check_invalid(limited(Grant::clock().at_most(1, SECOND)), "no rate");
+    check_invalid(limited(Grant::role("p")), "neither a role nor a limit");
+    check_invalid(limited(Grant::descriptors(1)), "neither a role nor a limit");
+}
+
+#[test]
+fn prohibitions_of_directories_reach_down() {
+    let forbid = |root: &str, rights| {
+        Policy::builder()
+            .principal("p", [Grant::fs("/srv/a", Rights::READ | Rights::WRITE).rule("r")])
+            .forbid("p", [Grant::fs(root, rights).rule("no")])
+            .build()
+    };
+    for above in ["/srv/a", "/srv", "/"] {
+        let policy = forbid(above, Rights::WRITE | Rights::DELETE).unwrap();
+        assert_eq!(rule_beneath(&policy, "/srv/a", Rights::READ, at(0)), "r");
+        assert_eq!(rule_beneath(&policy, "/srv/a", Rights::WRITE, at(0)), "no");
+        assert_eq!(rule_beneath(&policy, "/srv/a", Rights::empty(), at(0)), "r");
+        assert_eq!(
+            rule_beneath(&forbid(above, Rights::all()).unwrap(), "/srv/a", Rights::empty(), at(0)),
+            "no"
+        );
+    }
+    let beside = forbid("/srv/ab", Rights::all()).unwrap();
+    assert_eq!(rule_beneath(&beside, "/srv/a", Rights::WRITE, at(0)), "r");
+    let beneath = forbid("/srv/a/secret", Rights::all()).unwrap();
+    assert_eq!(
+        beneath.grants("p").unwrap().fs(Path::new("/srv/a")).unwrap().terms.denied,
+        [Path::new("secret")]
+    );
+    check_invalid(forbid("/srv/a/secret", Rights::WRITE), "only all rights, at all times");
+}
+
+#[test]
+fn rights_of_several_lists_add_up() {
+    let hours: Window = "mon 00:00-24:00".parse().unwrap();
+    let terms = FsTerms::new().quota_bytes(10).hard_links(HardLinks::Shared);
+    let policy = Policy::builder()
+        .role("writer", [Grant::fs("/srv", Rights::WRITE).during(hours)])
+        .role("maker", [Grant::fs_with("/srv", Rights::CREATE, terms.clone().deny("x"))])
+        .principal(
+            "p",
+            [
+                Grant::fs_with("/srv", Rights::READ, FsTerms::new().quota_bytes(20)),
+                Grant::role("writer"),
+                Grant::role("maker"),
+            ],
+        )
+        .build()
+        .unwrap();
+    let monday = at(4 * 86_400);
+    let rule = |needs, now| rule_beneath(&policy, "/srv", needs, now);
+    assert_eq!(rule(Rights::READ, at(0)), "p.fs[0]");
+    assert_eq!(rule(Rights::WRITE, monday), "writer.fs[0]");
+    assert_eq!(rule(Rights::WRITE, at(0)), "writer.fs[0]: outside its hours");
+    assert_eq!(rule(Rights::CREATE | Rights::WRITE, monday), "writer.fs[0]");
+    assert_eq!(rule(Rights::CREATE | Rights::WRITE, at(0)), "writer.fs[0]: outside its hours");
+    assert_eq!(rule(Rights::DELETE, monday), "p.fs[0]: lacks delete");
+    let grant = policy.grants("p").unwrap().fs(Path::new("/srv")).unwrap();
+    assert_eq!(grant.terms, FsTerms::new().quota_bytes(10).deny("x"));
+}
+
+#[test]
+fn conditions_of_a_role_hold_for_all_it_gives() {
+    let policy = Policy::builder()
+        .role("staff", [Grant::clock(), Grant::fs("/srv", Rights::READ)])
+        .principal("p", [Grant::role("staff").until(Timestamp { seconds: 50, nanoseconds: 0 })])
+        .build()
+        .unwrap();
+    check_rule(&policy, "p", Action::ClockRead, "", at(49), "staff.clock[0]");
+    check_rule(&policy, "p", Action::ClockRead, "", at(50), "staff.clock[0]: expired");
+    check_rule(&policy, "p", Action::ClockRead, "", Moment::UNKNOWN, "staff.clock[0]: expired");
+    assert_eq!(rule_beneath(&policy, "/srv", Rights::READ, at(50)), "staff.fs[1]: expired");
+    assert_eq!(rule_beneath(&policy, "/srv", Rights::empty(), at(50)), "staff.fs[1]: expired");
+}
+
+#[test]
+fn a_rate_is_looked_at_and_counted_apart() {
+    let policy = || build(Grant::clock().at_most(2, SECOND)).unwrap();
+    let (one, other) = (policy(), policy());
+    let request = Request { principal: "p", action: Action::ClockRead, resource: Resource::Name("") };
+    let now = |ns| Moment::seen(0, 0, ns);
+    for _ in 0..3 {
+        assert_eq!(one.decide_at(&request, now(5)).rule, "p.clock[0]", "looking counts nothing");
+    }
+    assert_eq!(one.decide_at(&request, now(5)).take(|| 5), Ok(()));
+    let decision = one.decide_at(&request, now(5));
+    assert_eq!(decision.take(|| 5), Ok(()));
+    assert_eq!(
+        decision.take(|| 5),
+        Err("p.clock[0]: over its rate"),
+        "two tasks cannot both have the last one"
+    );
+    assert_eq!(one.decide_at(&request, now(5)).rule, "p.clock[0]: over its rate");
+    assert_eq!(one.decide_at(&request, now(5).without_rates()).rule, "p.clock[0]");
+
+    other.continue_from(&one);
+    assert_eq!(other.decide_at(&request, now(5)).rule, "p.clock[0]: over its rate", "a reload is no refill");
+    decision.give_back();
+    assert_eq!(one.decide_at(&request, now(5)).rule, "p.clock[0]");
+    assert_eq!(other.decide_at(&request, now(500_000_005)).rule, "p.clock[0]");
+    check_invalid(build(Grant::clock().at_most(0, SECOND)), "its rate is nothing");
+    check_invalid(build(Grant::clock().at_most(2, Duration::from_nanos(1))), "its rate is nothing");
+    check_invalid(build(Grant::descriptors(5).at_most(2, SECOND)), "a limit has no conditions");
+}
+
+#[test]
+fn modes_lift_what_is_denied_and_not_what_always_is() {
+    let grants = || [Grant::fs("/srv", Rights::READ).rule("r"), Grant::clock()];
+    let policy = |mode| {
+        Policy::builder().principal("p", grants()).forbid("p", [Grant::clock()]).mode(mode).build().unwrap()
+    };
+    let audit = policy(Mode::AuditOnly);
+    let ask = |action, resource| audit.decide(&Request { principal: "p", action, resource });
+    let name = Resource::Name("");
+    assert_eq!(
+        (ask(Action::ClockRead, name).verdict, ask(Action::ClockRead, name).rule),
+        (Verdict::WouldDeny, "p.forbid.clock[0]")
+    );
+    assert_eq!(ask(Action::RandomRead, name).verdict, Verdict::WouldDeny);
+    let beneath = |root: &'static str, needs| Resource::Beneath { root: Path::new(root), needs };
+    assert_eq!(ask(Action::FsRead, beneath("/srv", Rights::READ)).verdict, Verdict::Allow);
+    let write = ask(Action::FsWrite, beneath("/srv", Rights::WRITE));
+    assert_eq!((write.verdict, write.rule), (Verdict::WouldDeny, "r: lacks write"));
+    assert_eq!(ask(Action::FsWrite, beneath("/etc", Rights::WRITE)).verdict, Verdict::WouldDeny);
+    let endpoint =
+        Endpoint { protocol: Protocol::Tcp, host: None, address: [169, 254, 169, 254].into(), port: 80 };
+    let metadata = ask(Action::NetConnect, Resource::Endpoint(endpoint));
+    assert_eq!((metadata.verdict, metadata.rule), (Verdict::Deny, rule::METADATA));
+    let unknown = audit.decide(&Request { principal: "q", action: Action::ClockRead, resource: name });
+    assert_eq!(unknown.verdict, Verdict::Deny, "nobody is nobody in every mode");
+
+    let learn = policy(Mode::Learn);
+    let resource = beneath("/srv", Rights::READ | Rights::CREATE);
+    let decision = learn.decide(&Request { principal: "p", action: Action::FsOpen, resource });
+    assert_eq!((decision.verdict, decision.rule), (Verdict::WouldDeny, "learn: needs read+create"));
+}
+
+#[test]
+fn prohibitions_on_the_network() {
+    let tcp = Protocol::Tcp;
+    let policy = Policy::builder()
+        .principal("p", [Grant::connect(tcp, "*", 1..=65535), Grant::connect(tcp, "10.0.0.0/8", 80)])
+        .forbid(
+            "p",
+            [
+                Grant::connect(tcp, "*.evil.org", 1..=65535).rule("evil"),
+                Grant::connect(tcp, "10.6.0.0/16", 80).rule("six"),
+                Grant::connect(tcp, "8.8.0.0/16", 53).rule("dns"),
+                Grant::resolve("a.example").rule("lookup"),
+            ],
+        )
+        .build()
+        .unwrap();
+    let rule = |host, address: [u8; 4], port| {
+        let endpoint = Endpoint { protocol: tcp, host, address: address.into(), port };
+        let request =
+            Request { principal: "p", action: Action::NetConnect, resource: Resource::Endpoint(endpoint) };
+        policy.decide(&request).rule.to_owned()
+    };
+    assert_eq!(rule(Some("x.evil.org"), [1, 1, 1, 1], 80), "evil");
+    assert_eq!(rule(Some("evil.org"), [1, 1, 1, 1], 80), "p.connect[0]");
+    assert_eq!(rule(None, [10, 6, 0, 1], 80), "six");
+    assert_eq!(rule(None, [10, 5, 0, 1], 80), "p.connect[1]");
+    assert_eq!(rule(Some("h"), [8, 8, 8, 8], 53), "dns");
+    assert_eq!(rule(Some("h"), [8, 8, 8, 8], 54), "p.connect[0]");
+    let lookup = |host| {
+        let request = Request { principal: "p", action: Action::NetResolve, resource: Resource::Host(host) };
+        policy.decide(&request).rule.to_owned()
+    };
+    assert_eq!(lookup("x.evil.org"), "evil", "what is never connected to is not asked for");
+    assert_eq!(lookup("a.example"), "lookup");
+    assert_eq!(lookup("b.example"), "p.connect[0]");
+}
+
+#[test]
+fn a_policy_in_the_words_of_cedar() {
+    let policy = Policy::builder()
+        .role("staff", [Grant::send("printer-*")])
+        .principal(
+            "p",
+            [
+                Grant::role("staff"),
+                Grant::fs("/srv", Rights::READ).until(Timestamp { seconds: 9, nanoseconds: 0 }),
+                Grant::connect(Protocol::Tcp, "10.0.0.0/8", 80),
+                Grant::clock().during("mon 09:00-10:00 +01:00".parse().unwrap()),
+            ],
+        )
+        .forbid("staff", [Grant::fs("/srv/b", Rights::all())])
+        .build()
+        .unwrap();
+    let Cedar { policies, entities, schema } = policy.to_cedar();
+    for part in [
+        "@rule(\"staff.send[0]\")\npermit(principal in Role::\"staff\", action == Action::\"actor.send\", resource is Actor)\nwhen { context.name like \"printer-*\" };",
+        "permit(principal == Principal::\"p\", action in [Action::\"fs.read\", Action::\"fs.use\"], resource == Directory::\"/srv\")\nwhen { context.latest < 9 };",
+        "when { context.protocol == \"tcp\" && context.port >= 80 && context.port <= 80 && context.address.isInRange(ip(\"10.0.0.0/8\")) };",
+        "when { ([0].contains(context.at_p60.day) && context.at_p60.minute >= 540 && context.at_p60.minute < 600) };",
+        "forbid(principal in Held::\"staff\"",
+        "@rule(\"non-global: metadata\")\nforbid(principal, ",
+    ] {
+        // A list of one pattern is still in parentheses.
+        let flat = policies.replace("((", "(").replace("))", ")");
+        assert!(
+            policies.contains(part) || flat.contains(&part.replace("((", "(").replace("))", ")")),
+            "{part}\nnot in\n{policies}"
+        );
+    }
+    assert!(entities.contains("{\"uid\":{\"type\":\"Directory\",\"id\":\"/srv/b\"},\"attrs\":{},\"parents\":[{\"type\":\"Directory\",\"id\":\"/srv\"}]}"), "{entities}");
+    assert!(schema.contains("\"at_p60\": { day: Long, minute: Long }"), "{schema}");
 }

@@ -16,6 +16,11 @@ pub(crate) fn variable(name: &str) -> Option<OsString> {
     env::var_os(name)
 }
 
+/// The names of the environment variables that are set, as far as they are text.
+pub(crate) fn variables() -> Vec<String> {
+    env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
+}
+
 /// Asks the system for the addresses of a host, on the caller's thread.
 pub(crate) fn lookup(host: &str) -> io::Result<Vec<IpAddr>> {
     let mut addresses: Vec<IpAddr> = Vec::new();

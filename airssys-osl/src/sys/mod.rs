@@ -19,7 +19,7 @@ mod net;
 #[cfg_attr(target_os = "linux", allow(dead_code, unused_imports, reason = "Linux only tests it"))]
 mod portable;
 
-pub(crate) use self::ambient::{lookup, read_ambient, variable};
+pub(crate) use self::ambient::{lookup, read_ambient, variable, variables};
 #[cfg(target_os = "linux")]
 pub(crate) use self::linux::*;
 #[cfg(unix)]

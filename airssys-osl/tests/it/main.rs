@@ -38,6 +38,8 @@ mod net_tls;
 #[cfg(test)]
 mod net_unix;
 #[cfg(test)]
+mod policy;
+#[cfg(test)]
 mod race;
 #[cfg(test)]
 mod rights;

@@ -258,7 +258,7 @@ async fn a_redirect_is_checked_again() {
     assert_eq!((checked.host().to_string(), checked.port()), ("public.test".to_owned(), 80));
     assert_eq!(connector.recheck("public.test:8080", 80).await.unwrap().port(), 8080);
     assert_denied(connector.recheck("evil.test:80", 80).await, "non-global: private", "a private host");
-    assert_denied(connector.recheck("169.254.169.254", 80).await, "default-deny", "an address");
+    assert_denied(connector.recheck("169.254.169.254", 80).await, "non-global: metadata", "an address");
     assert_denied(connector.recheck("[::1]:80", 80).await, "default-deny", "loopback of the other family");
     for authority in
         ["public.test@127.0.0.1", "u:p@public.test", "[::1%lo]:80", "public.test:80:80", "::1", "0x7f.1"]

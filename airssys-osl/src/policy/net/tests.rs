@@ -1,7 +1,13 @@
+use std::path::Path;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::{Policy, Request};
+use crate::{
+    Action, Verdict,
+    net::address::{embedded, special},
+    policy::{Policy, Request, Resource},
+};
 
 const TCP: Protocol = Protocol::Tcp;
 const UDP: Protocol = Protocol::Udp;
@@ -113,10 +119,22 @@ fn a_block_names_a_special_address_where_it_lies_within_the_special_block() {
     check(&[("10.1.0.0/16", any.clone())], "db.internal@10.1.2.3:80", FIRST);
     check(&[("169.254.0.0/16", any.clone())], "169.254.169.254:80", "non-global: metadata");
     check(&[("169.254.0.0/16", any.clone())], "169.254.169.253:80", FIRST);
-    check(&[("169.254.169.254", any.clone())], "169.254.169.254:80", FIRST);
     check(&[("fd00::/8", any.clone())], "[fd00:ec2::254]:80", "non-global: metadata");
     check(&[("localhost", any.clone())], "localhost@127.0.0.1:80", "non-global: loopback");
     check(&[("localhost", any.clone()), ("127.0.0.1", any)], "localhost@127.0.0.1:80", SECOND);
+}
+
+#[test]
+fn nothing_permits_the_addresses_of_metadata() {
+    let error = |peer| Policy::builder().principal("p", [Grant::connect(TCP, peer, 80)]).build().unwrap_err();
+    assert!(error("169.254.169.254").to_string().ends_with("the address is always forbidden"));
+    assert!(error("fd00:ec2::254").to_string().ends_with("the address is always forbidden"));
+    check(&[], "169.254.169.254:80", "non-global: metadata");
+    let near = &[("169.254.169.252/30", 80..=80), ("64:ff9b::/96", 80..=80), ("168.63.129.0/24", 80..=80)];
+    check(near, "169.254.169.253:80", FIRST);
+    check(near, "169.254.169.254:80", "non-global: metadata");
+    check(near, "168.63.129.16:80", "non-global: metadata");
+    check(near, "[64:ff9b::a9fe:a9fe]:80", "non-global: metadata");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::{
     limits::RESOLVE_TRIES,
     os::Fault,
     path::{Beneath, Leaf},
-    policy::{FsTerms, rule},
+    policy::{FsTerms, always::KERNEL_FILESYSTEMS, rule},
     sys::{Expect, Opened, Resolution, Root, Wait},
 };
 
@@ -25,24 +25,6 @@ pub(super) const CONFINED: ResolveFlags =
 /// `NONBLOCK`, so that opening a FIFO does not wait for its other end; `NOCTTY`, so that a terminal does not become
 /// ours. On regular files and directories neither means anything.
 pub(super) const ALWAYS: OFlags = OFlags::CLOEXEC.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
-
-/// File systems in which names are controls of the kernel, by their magic numbers in `linux/magic.h`.
-const KERNEL_FILESYSTEMS: &[u64] = &[
-    0x9fa0,      // proc
-    0x6265_6572, // sysfs
-    0x6462_6720, // debugfs
-    0x7472_6163, // tracefs
-    0x7363_6673, // securityfs
-    0xf97c_ff8c, // selinuxfs
-    0x0027_e0eb, // cgroup
-    0x6367_7270, // cgroup2
-    0x6265_6570, // configfs
-    0xcafe_4a11, // bpf
-    0x1cd1,      // devpts
-    0xde5e_81e4, // efivarfs
-    0x4249_4e4d, // binfmt_misc
-    0x6e73_6673, // nsfs
-];
 
 /// File systems that may ask a server before they answer, even for what the path walk has cached.
 const REMOTE_FILESYSTEMS: &[u64] = &[

@@ -1,0 +1,61 @@
+//! What no grant permits, and no mode lets through: the one list.
+//!
+//! | rule | forbids | where it is found |
+//! |---|---|---|
+//! | [`kernel-filesystem`](rule::KERNEL_FILESYSTEM) | granting a directory in which names are controls of the kernel | when the directory is opened, by what it is |
+//! | [`non-global: metadata`](rule::METADATA) | the addresses at which clouds tell a machine its secrets, in whatever they are embedded | in the decision |
+//! | [`beneath-root`](rule::BENEATH_ROOT), [`mount-point`](rule::MOUNT_POINT) | leaving a granted directory | by the kernel, while it resolves the path |
+//! | [`plain-files-only`](rule::PLAIN_FILES) | devices, FIFOs and sockets as files | by the opened object |
+//! | [`carve-out`](rule::CARVE_OUT), [`hard-linked`](rule::HARD_LINKED) | what the terms of a grant take out of it | by the opened object |
+//! | [`malformed-host`](rule::MALFORMED_HOST) | hosts that programs read differently | before anything is asked |
+//! | [`revoked`](rule::REVOKED), [`narrowed-handle`](rule::NARROWED_HANDLE), [`foreign-handle`](rule::FOREIGN_HANDLE), [`changed-terms`](rule::CHANGED_TERMS), [`wider-destination`](rule::WIDER_DESTINATION) | using a handle for more than it is | by the handle |
+
+use super::{Decision, rule};
+use crate::net::{Cidr, address::Class};
+
+/// Every rule of the list, by its name in records.
+pub const RULES: &[&str] = &[
+    rule::KERNEL_FILESYSTEM,
+    rule::METADATA,
+    rule::BENEATH_ROOT,
+    rule::MOUNT_POINT,
+    rule::PLAIN_FILES,
+    rule::CARVE_OUT,
+    rule::HARD_LINKED,
+    rule::MALFORMED_HOST,
+    rule::REVOKED,
+    rule::NARROWED_HANDLE,
+    rule::FOREIGN_HANDLE,
+    rule::CHANGED_TERMS,
+    rule::WIDER_DESTINATION,
+];
+
+/// File systems in which names are controls of the kernel, by their magic numbers in `linux/magic.h`.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux tells them by numbers"))]
+pub(crate) const KERNEL_FILESYSTEMS: &[u64] = &[
+    0x9fa0,      // proc
+    0x6265_6572, // sysfs
+    0x6462_6720, // debugfs
+    0x7472_6163, // tracefs
+    0x7363_6673, // securityfs
+    0xf97c_ff8c, // selinuxfs
+    0x0027_e0eb, // cgroup
+    0x6367_7270, // cgroup2
+    0x6265_6570, // configfs
+    0xcafe_4a11, // bpf
+    0x1cd1,      // devpts
+    0xde5e_81e4, // efivarfs
+    0x4249_4e4d, // binfmt_misc
+    0x6e73_6673, // nsfs
+];
+
+/// The decision about an address of this class, whatever is granted.
+pub(super) fn address(class: Class) -> Option<Decision<'static>> {
+    (class == Class::Metadata).then_some(Decision { fixed: true, ..Decision::deny(rule::METADATA) })
+}
+
+/// Whether all of a block is forbidden, so that to grant it is a mistake.
+pub(super) fn block(block: &Cidr) -> bool {
+    let special = crate::net::address::special(block.network());
+    special.is_some_and(|(class, special)| class == Class::Metadata && special.covers(block))
+}

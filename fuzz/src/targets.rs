@@ -1,0 +1,145 @@
+//! What hostile bytes are given to.
+
+use std::{error::Error, ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::Path};
+
+use airssys_osl::{
+    Os,
+    audit::{Log, LogOptions, Reader, State, verify},
+    fs::OpenOptions,
+    net::{Cidr, Host},
+    policy::{FsTerms, Grant, Policy, Protocol, Rights, Window},
+    testing::MemorySink,
+};
+
+type Run = Box<dyn Fn(&[u8]) -> Result<(), String>>;
+
+pub(crate) struct Target {
+    pub(crate) name: &'static str,
+    pub(crate) seeds: Vec<Vec<u8>>,
+    pub(crate) run: Run,
+}
+
+/// The inputs to begin with, one a line.
+fn corpus(text: &str) -> Vec<Vec<u8>> {
+    text.lines().map(|line| line.as_bytes().to_vec()).collect()
+}
+
+pub(crate) fn all() -> Result<Vec<Target>, Box<dyn Error>> {
+    Ok(vec![
+        Target { name: "hosts", seeds: corpus(include_str!("../corpus/hosts.txt")), run: Box::new(hosts) },
+        Target {
+            name: "policies",
+            seeds: corpus(include_str!("../corpus/policies.txt")),
+            run: Box::new(policies),
+        },
+        paths()?,
+        records()?,
+    ])
+}
+
+fn hosts(bytes: &[u8]) -> Result<(), String> {
+    let Ok(text) = str::from_utf8(bytes) else { return Ok(()) };
+    let same = |again: Option<bool>| {
+        if again == Some(false) { Err("it reads otherwise than it writes".to_owned()) } else { Ok(()) }
+    };
+    same(Host::parse(text).ok().map(|host| Host::parse(&host.to_string()).is_ok_and(|again| again == host)))?;
+    same(
+        text.parse::<Cidr>()
+            .ok()
+            .map(|block| block.to_string().parse::<Cidr>().is_ok_and(|again| again == block)),
+    )?;
+    same(
+        text.parse::<Window>()
+            .ok()
+            .map(|window| window.to_string().parse::<Window>().is_ok_and(|again| again == window)),
+    )
+}
+
+/// A policy of which every text is hostile: it is refused, or compiles, prints and answers.
+fn policies(bytes: &[u8]) -> Result<(), String> {
+    let text = String::from_utf8_lossy(bytes);
+    let (first, second) = text.split_once(' ').unwrap_or((&text, ""));
+    let grants = [
+        Grant::env(first),
+        Grant::send(second),
+        Grant::fs(OsStr::from_bytes(bytes), Rights::all()),
+        Grant::fs_with(format!("/{first}"), Rights::READ, FsTerms::new().deny(second)),
+        Grant::connect(Protocol::Tcp, first, 80),
+        Grant::resolve(second),
+        Grant::abstract_unix(airssys_osl::policy::Direction::Listen, bytes),
+        Grant::role(first).rule(second),
+    ];
+    for grant in grants {
+        let built = Policy::builder()
+            .role(first, [grant.clone()])
+            .principal("p", [Grant::role(first), grant.clone()])
+            .forbid("p", [grant.clone()])
+            .build();
+        let permitted = Policy::builder().principal("p", [grant]).build();
+        for policy in [built, permitted].into_iter().flatten() {
+            let cedar = policy.to_cedar();
+            if cedar.policies.chars().any(|character| character.is_control() && character != '\n') {
+                return Err("it prints what steers a terminal".to_owned());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Paths beneath a granted directory: none of them reads the secret beside it.
+fn paths() -> Result<Target, Box<dyn Error>> {
+    let tmp = tempfile::tempdir()?;
+    let root = tmp.path().join("inside");
+    fs::create_dir_all(root.join("a"))?;
+    fs::write(root.join("a/b"), "inside")?;
+    fs::write(tmp.path().join("secret"), "outside")?;
+    std::os::unix::fs::symlink("../../secret", root.join("a/link"))?;
+    std::os::unix::fs::symlink("..", root.join("a/up"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let sink = MemorySink::new();
+    let policy = Policy::builder().principal("p", [Grant::fs(&root, Rights::READ | Rights::LIST)]).build()?;
+    let os = Os::new(policy, sink.clone());
+    let dir = runtime.block_on(os.principal("p")?.dir(&root))?;
+    let run = move |bytes: &[u8]| {
+        let _ = &tmp;
+        let path = Path::new(OsStr::from_bytes(bytes));
+        let read = runtime.block_on(dir.read(path, 100));
+        let opened = runtime.block_on(dir.open_any(path, &OpenOptions::new().read(true)));
+        drop((opened, sink.take()));
+        if read.is_ok_and(|bytes| bytes != b"inside") {
+            Err("it left the directory".to_owned())
+        } else {
+            Ok(())
+        }
+    };
+    Ok(Target { name: "paths", seeds: corpus(include_str!("../corpus/paths.txt")), run: Box::new(run) })
+}
+
+/// The bytes of a log: what is not what was written is never taken for whole.
+fn records() -> Result<Target, Box<dyn Error>> {
+    let tmp = tempfile::tempdir()?;
+    let dir = tmp.path().join("log");
+    let log = Log::open(&dir, "example.org/fuzz", LogOptions::default())?;
+    let policy = Policy::builder().principal("p", [Grant::clock()]).build()?;
+    let principal = Os::new(policy, log.clone()).principal("p")?;
+    for _ in 0..5 {
+        principal.clock()?;
+    }
+    log.close()?;
+    let entries = fs::read_dir(&dir)?.collect::<Result<Vec<_>, _>>()?;
+    let largest = entries.iter().max_by_key(|entry| entry.metadata().map_or(0, |metadata| metadata.len()));
+    let path = largest.ok_or("the log has no file")?.path();
+    let whole = fs::read(&path)?;
+    let seeds = vec![whole.clone()];
+    let run = move |bytes: &[u8]| {
+        let _ = &tmp;
+        fs::write(&path, bytes).map_err(|error| error.to_string())?;
+        if let Ok(reader) = Reader::open(&dir) {
+            reader.take(100).for_each(drop);
+        }
+        let sound = verify(&dir, None).is_ok_and(|report| report.state == State::Closed);
+        let same = bytes == whole;
+        if sound && !same { Err("a changed log verifies".to_owned()) } else { Ok(()) }
+    };
+    Ok(Target { name: "records", seeds, run: Box::new(run) })
+}

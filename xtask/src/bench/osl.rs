@@ -1,0 +1,159 @@
+//! The door: what a decision takes, beside other engines of policy.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::{
+    Failure, Workshop, machine,
+    row::{Goal, Peer, Row, median},
+};
+use crate::test;
+
+pub(super) const METHOD: &str = "\
+Ours (`osl-ours`) and the peers (`osl-peers`) run in turns, each in a process of its own, at the priority of a
+real-time task where one may have that. *Decisions*: one principal with so many rules of one kind is asked
+about 2,000 of them, one after the other, without a cache; a figure is the median of all rounds. The peers
+answer the same questions about directories, by one rule for each; Rego looks them up in data.";
+
+const OURS: &str = "airssys";
+const PEERS: [&str; 3] = ["cedar", "casbin", "regorus"];
+/// A decision takes no longer, however many rules there are.
+const DECISION_NS: f64 = 50.0;
+
+/// What a program measured: the measure, the system, the figure.
+struct Figure {
+    measure: String,
+    system: String,
+    figure: f64,
+}
+
+/// Builds what is needed, runs all rounds, and returns the rows.
+pub(super) fn run(workshop: &Workshop) -> Result<Vec<Row>, Failure> {
+    let (ours, peers) = build(workshop)?;
+    let mut figures = Vec::new();
+    for round in 1..=workshop.selection.rounds {
+        eprintln!("round {round} of {}", workshop.selection.rounds);
+        figures.extend(measure(&ours, &[])?);
+        figures.extend(measure(&peers, &["decisions"])?);
+    }
+    Ok(rows(&figures))
+}
+
+/// The versions of what is compared with.
+pub(super) fn versions(workshop: &Workshop) -> Result<Vec<String>, Failure> {
+    let lock = workshop.root.join("bench/osl-peers/Cargo.lock");
+    Ok(machine::locked_versions(&lock, &["cedar-policy", "casbin", "regorus"])?)
+}
+
+fn build(workshop: &Workshop) -> Result<(PathBuf, PathBuf), Failure> {
+    let executable = |folder: &str, name: &str| {
+        workshop.target.join(folder).join(name).with_extension(env::consts::EXE_EXTENSION)
+    };
+    let ours = match &workshop.program {
+        Some(program) => program.clone(),
+        None => {
+            let mut cargo = Command::new(test::program());
+            cargo.args(["build", "--locked", "--profile", "rt-bench", "--package", "airssys-bench"]);
+            test::succeed(cargo.args(["--bin", "osl-ours"]).current_dir(&workshop.root))?;
+            executable("rt-bench", "osl-ours")
+        }
+    };
+    let mut cargo = Command::new(test::program());
+    cargo.args(["build", "--locked", "--release", "--manifest-path"]);
+    cargo.arg(workshop.root.join("bench/osl-peers/Cargo.toml"));
+    cargo.arg("--target-dir").arg(workshop.target.join("osl-peers"));
+    test::succeed(cargo.current_dir(&workshop.root))?;
+    Ok((ours, executable("osl-peers/release", "osl-peers")))
+}
+
+/// Runs a program and takes what it measured.
+fn measure(program: &Path, args: &[&str]) -> Result<Vec<Figure>, Failure> {
+    let mut command = match is_privileged() {
+        true => {
+            let mut chrt = Command::new("chrt");
+            chrt.args(["-f", "50"]).arg(program);
+            chrt
+        }
+        false => Command::new(program),
+    };
+    let output = command.args(args).output()?;
+    if !output.status.success() {
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(format!("{} ended with {}: {error}", program.display(), output.status).into());
+    }
+    String::from_utf8(output.stdout)?.lines().filter_map(|line| line.strip_prefix("R ")).map(parse).collect()
+}
+
+/// Whether a process may have the priority of a real-time task.
+fn is_privileged() -> bool {
+    Command::new("chrt").args(["-f", "50", "true"]).output().is_ok_and(|output| output.status.success())
+}
+
+fn parse(line: &str) -> Result<Figure, Failure> {
+    let mut words = line.split(' ');
+    match (words.next(), words.next(), words.next(), words.next()) {
+        (Some(measure), Some(system), Some(figure), None) => {
+            Ok(Figure { measure: measure.to_owned(), system: system.to_owned(), figure: figure.parse()? })
+        }
+        _ => Err(format!("`{line}` is no figure").into()),
+    }
+}
+
+/// A row for each measure of ours, in the order in which they were measured.
+fn rows(figures: &[Figure]) -> Vec<Row> {
+    let mut measures: Vec<&str> = Vec::new();
+    for figure in figures.iter().filter(|figure| figure.system == OURS) {
+        if !measures.contains(&&*figure.measure) {
+            measures.push(&figure.measure);
+        }
+    }
+    let of = |measure: &str, system: &str| {
+        let mine = figures.iter().filter(|figure| figure.measure == measure && figure.system == system);
+        median(mine.map(|figure| figure.figure))
+    };
+    let row = |measure: &&str| {
+        let peers = PEERS.iter().map(|name| Peer { name, figure: of(measure, name) });
+        let peers: Vec<_> = peers.filter(|peer| !peer.figure.is_nan()).collect();
+        Row {
+            name: measure.replace('-', " "),
+            unit: "ns",
+            ours: of(measure, OURS),
+            is_race: !peers.is_empty(),
+            peers,
+            goal: measure.starts_with("decision-").then_some(Goal::AtMost(DECISION_NS)),
+        }
+    };
+    measures.iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_measure_of_ours_is_a_row() {
+        let lines = [
+            "decision-files-10 airssys 20",
+            "decision-files-10 airssys 40",
+            "decision-env-10 airssys 9.5",
+            "decision-files-10 cedar 9000",
+            "decision-other cedar 1",
+        ];
+        let figures: Vec<_> = lines.iter().map(|line| parse(line).unwrap()).collect();
+        let rows = rows(&figures);
+        let found: Vec<_> = rows.iter().map(|row| (&*row.name, row.ours, row.peers.len())).collect();
+        assert_eq!(found, [("decision files 10", 30.0, 1), ("decision env 10", 9.5, 0)]);
+        assert!(rows[0].met() == Some(true) && rows[0].is_ahead() == Some(true));
+        assert_eq!(rows[1].is_ahead(), None);
+    }
+
+    #[test]
+    fn what_is_no_figure_is_an_error() {
+        assert!(parse("decision airssys").is_err());
+        assert!(parse("decision airssys fast").is_err());
+        assert!(parse("decision airssys 1 2").is_err());
+    }
+}

@@ -1,0 +1,51 @@
+//! `cargo xtask deep [--seconds N] [--pairs N]`: what takes minutes, and other people's crates, to check.
+//!
+//! * A million random policies and requests, answered by the door and by Cedar.
+//! * Hostile bytes for the parsers of the door.
+
+#![expect(clippy::disallowed_methods, reason = "a tool of the project: it runs cargo")]
+
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::test::{program, step, succeed};
+
+const USAGE: &str = "usage: cargo xtask deep [--seconds N] [--pairs N]
+  --seconds N  each parser gets hostile bytes for so long rather than 60 seconds
+  --pairs N    so many answers are compared with Cedar's rather than 1,000,000";
+
+/// Runs all of it; the first that fails ends it.
+pub(crate) fn run(args: &[&str]) -> Result<(), Box<dyn Error>> {
+    let (mut seconds, mut pairs) = (60_u64, 1_000_000_u64);
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let number = || args.clone().next().ok_or(USAGE)?.parse::<u64>().map_err(|_| USAGE);
+        match *arg {
+            "--seconds" => seconds = number()?,
+            "--pairs" => pairs = number()?,
+            _ => return Err(USAGE.into()),
+        }
+        args.next();
+    }
+    step("decisions beside Cedar", || {
+        let peers = build("bench/osl-peers", "osl-peers")?;
+        succeed(Command::new(peers).args(["differential", &pairs.to_string()]))
+    })?;
+    step("hostile bytes", || succeed(Command::new(build("fuzz", "fuzz")?).arg(seconds.to_string())))
+}
+
+/// Builds the program of a workspace of its own.
+fn build(folder: &str, name: &str) -> Result<PathBuf, Box<dyn Error>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let target = target.join(name);
+    let mut cargo = Command::new(program());
+    cargo
+        .args(["build", "--locked", "--release", "--manifest-path"])
+        .arg(root.join(folder).join("Cargo.toml"));
+    succeed(cargo.arg("--target-dir").arg(&target).current_dir(&root))?;
+    Ok(target.join("release").join(name).with_extension(std::env::consts::EXE_EXTENSION))
+}
