@@ -110,7 +110,7 @@ async fn demonstrate(records: &MemorySink) -> Result<(), Failure> {
         Grant::connect(Protocol::Tcp, "*", Ports::ALL).rule("any-global-host"),
     ];
     let policy = Policy::builder().principal("fetcher", grants).build()?;
-    let os = Os::with_resolver(policy, records.clone(), resolver);
+    let os = Os::builder(policy, records.clone()).resolver(resolver).build();
     let principal = os.principal("fetcher")?;
     let listener = principal.listen("127.0.0.1:0".parse()?)?;
     let port = listener.local_addr().port();

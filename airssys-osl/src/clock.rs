@@ -32,7 +32,7 @@ impl Principal {
     ///
     /// [`Denied`](crate::ErrorKind::Denied): no grant permits it.
     pub fn clock(&self) -> Result<Clock, Error> {
-        Ok(Clock { lease: Lease::acquire(self, Action::ClockRead)? })
+        Ok(Clock { lease: Lease::acquire(self, Action::ClockRead, "")? })
     }
 }
 

@@ -67,9 +67,10 @@ pub mod policy;
 pub mod random;
 mod request;
 mod sys;
+pub mod system;
 pub mod testing;
 
 pub use error::{Error, ErrorKind};
-pub use os::{Milestone, Os, Principal};
+pub use os::{Milestone, Os, OsBuilder, Principal};
 pub use request::{Action, Verdict};
 pub use sys::Resolution;

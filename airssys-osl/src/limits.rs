@@ -54,8 +54,15 @@ pub const POOL_READ_BYTES: usize = 4 * 1024 * 1024;
 /// a `..` still leads inside. After that the path is resolved name by name, so that nobody's renames refuse a path.
 pub const RESOLVE_TRIES: u32 = 64;
 
+/// How many small files that were replaced give their space back after whoever replaced them was told. Others give it back
+/// before: what a full disk still owes stays small.
+pub const REMAINS: usize = 4;
+
 /// How often a name is drawn for the temporary file of an atomic replace. A second draw is already improbable.
 pub const TEMPORARY_NAME_TRIES: u32 = 8;
+
+/// The longest table that is read about the machine, in bytes: some thousand mounts or processors.
+pub const SYSTEM_TABLE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The most random bytes that one call takes: some milliseconds of work, done on the caller's thread.
 pub const RANDOM_BYTES: usize = 1024 * 1024;

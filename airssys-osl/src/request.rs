@@ -83,6 +83,8 @@ pub enum Action {
     ClockRead = 81,
     /// Use random bytes.
     RandomRead = 82,
+    /// To ask about the machine: its processors, its memory, its name.
+    SystemRead = 83,
     /// Send a message to another actor.
     ActorSend = 96,
 }
@@ -127,6 +129,7 @@ impl Action {
         Self::EnvRead,
         Self::ClockRead,
         Self::RandomRead,
+        Self::SystemRead,
         Self::ActorSend,
     ];
 
@@ -170,6 +173,7 @@ impl Action {
             Self::EnvRead => "env.read",
             Self::ClockRead => "clock.read",
             Self::RandomRead => "random.read",
+            Self::SystemRead => "system.read",
             Self::ActorSend => "actor.send",
         }
     }
@@ -214,6 +218,7 @@ impl Action {
             Self::EnvRead => "read the variables",
             Self::ClockRead => "use the clocks",
             Self::RandomRead => "use random bytes",
+            Self::SystemRead => "ask the machine about",
             Self::ActorSend => "send a message to",
         }
     }

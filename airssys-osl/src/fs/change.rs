@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Error,
-    os::{Done, Fault, Name},
+    os::{Done, Fault, Name, pool_leaving},
     path::Beneath,
     sys::{self, StopOnDrop},
 };
@@ -21,8 +21,9 @@ impl Dir {
     ///
     /// The bytes go to a file without a name (Linux: `O_TMPFILE`), which then takes the name over. An existing file
     /// keeps its permission bits, and nothing else: its other names keep the old content, and a symbolic link is
-    /// replaced itself. Where the file system has no files without names, a crash may leave one called
-    /// `.airssys-….tmp`; elsewhere too, if it comes in the moment in which an existing file is exchanged.
+    /// replaced itself. A short content that replaces something is written under a name of its own, and so is all where
+    /// the file system has no files without names: a crash in that moment may leave a file called `.airssys-….tmp`. A small
+    /// file that was replaced gives its space back a moment after this returns.
     ///
     /// # Errors
     ///
@@ -39,7 +40,8 @@ impl Dir {
         let path = path.as_ref();
         let execute = async {
             let len = bytes.as_ref().len();
-            self.on_pool(path, move |ground, path| ground.replace(path, bytes.as_ref(), flush)).await?;
+            let (ground, path) = (self.ground(), parse(path)?.as_path().to_owned());
+            pool_leaving(move || Ok(((), ground.replace(parse(&path)?, bytes.as_ref(), flush)?))).await?;
             Ok(Done::with_bytes((), len))
         };
         self.access.run(verb::REPLACE, self.named(path), execute).await

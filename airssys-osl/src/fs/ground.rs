@@ -8,7 +8,7 @@ use crate::{
     os::Fault,
     path::Beneath,
     policy::FsGrant,
-    sys::{self, Expect, Stop, Wait},
+    sys::{self, Expect, Remains, Stop, Wait},
 };
 
 /// What an operation on a directory works with, on whatever thread it does.
@@ -65,12 +65,14 @@ impl Ground {
         reserved.fill(|_| work().map(|()| None))
     }
 
-    /// Puts `bytes` in the place of `path`.
-    pub(super) fn replace(&self, path: Beneath<'_>, bytes: &[u8], flush: Flush) -> Result<(), Fault> {
-        let reserved = self.room().reserve(&self.grant.terms, 0, bytes.len() as u64)?;
+    /// Puts `bytes` in the place of `path`; what is left of what was there is the caller's to drop.
+    pub(super) fn replace(&self, path: Beneath<'_>, bytes: &[u8], flush: Flush) -> Result<Remains, Fault> {
+        let len = bytes.len() as u64;
+        let reserved = self.room().reserve(&self.grant.terms, 0, len)?;
         sys::replace(
             self.directory(),
             path,
+            len,
             flush,
             |file| sys::write_at(file, bytes, 0),
             |install| reserved.install(&self.grant.terms, install),
@@ -90,6 +92,7 @@ impl Ground {
         sys::replace(
             self.directory(),
             path,
+            len,
             Flush::Later,
             |file| {
                 copied.set(sys::copy(from, file, len, stop)?);

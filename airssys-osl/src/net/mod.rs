@@ -12,7 +12,7 @@
 //! // Some host that a stranger gave us. Its owner's name server says where it is.
 //! let resolver = ScriptedResolver::new().answer("evil.example", &["169.254.169.254"]);
 //! let policy = Policy::builder().principal("fetcher", [Grant::connect(Protocol::Tcp, "*", 80)]).build()?;
-//! let os = Os::with_resolver(policy, MemorySink::new(), resolver);
+//! let os = Os::builder(policy, MemorySink::new()).resolver(resolver).build();
 //!
 //! let connector = os.principal("fetcher")?.tcp_connector();
 //! let denied = connector.connect("evil.example", 80).await.unwrap_err();

@@ -23,7 +23,7 @@ pub type Lookup<'a> = Pin<Box<dyn Future<Output = io::Result<Answer>> + Send + '
 ///
 /// It is asked only after policy permitted the lookup and its intent is on record, and nothing that it answers is
 /// trusted: each address is decided before anything connects to it. Give another than the system's to
-/// [`Os::with_resolver`](crate::Os::with_resolver).
+/// [`OsBuilder::resolver`](crate::OsBuilder::resolver).
 pub trait Resolve: Send + Sync + 'static {
     /// Looks up the addresses of `host`. The future is dropped when it takes too long.
     ///

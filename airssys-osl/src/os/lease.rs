@@ -14,10 +14,15 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// Decides and records the acquisition.
-    pub(crate) fn acquire(principal: &Principal, action: Action) -> Result<Self, Error> {
+    ///
+    /// `what` says in the record which kind of it that is.
+    pub(crate) fn acquire(principal: &Principal, action: Action, what: &str) -> Result<Self, Error> {
         let standing = principal.standing();
         let decision = standing.decide(action, Resource::Name(""));
-        principal.operation(action, b"").begin(decision, standing.epoch)?.finish(Ok(Done::new(())))?;
+        principal
+            .operation(action, what.as_bytes())
+            .begin(decision, standing.epoch)?
+            .finish(Ok(Done::new(())))?;
         Ok(Self { principal: principal.clone(), action, epoch: standing.epoch, timed: standing.is_timed() })
     }
 

@@ -1,5 +1,6 @@
 //! The door itself: `Os`, the principals that it mints, and the one pipeline that every operation goes through.
 
+mod builder;
 mod lease;
 mod pipeline;
 mod pool;
@@ -18,11 +19,11 @@ use std::{
 
 use tokio::sync::watch;
 
-pub use self::principal::Principal;
+pub use self::{builder::OsBuilder, principal::Principal};
 pub(crate) use self::{
     lease::Lease,
     pipeline::{Done, Fault, Name, Operation},
-    pool::{pool, within},
+    pool::{pool, pool_leaving, within},
     principal::Standing,
     slot::Slot,
 };
@@ -30,8 +31,9 @@ use crate::{
     Action, Error, ErrorKind,
     audit::Sink,
     fs::Room,
-    net::{Accounts, Resolve, SystemResolver},
+    net::{Accounts, Resolve},
     policy::{Decision, Moment, Policy, rule},
+    random::Generator,
     sys::{self, Resolution},
 };
 
@@ -71,6 +73,8 @@ struct Shared {
     latest: AtomicI64,
     /// The zero of [`Clock::monotonic_now`](crate::clock::Clock::monotonic_now).
     started_ns: u64,
+    /// Where random bytes come from.
+    generator: Generator,
 }
 
 pub(crate) struct Current {
@@ -81,32 +85,12 @@ pub(crate) struct Current {
 impl Os {
     /// Puts a door in front of the operating system: `policy` decides, `sink` takes the records.
     pub fn new(policy: Policy, sink: impl Sink) -> Self {
-        Self::build(policy, sink, SystemResolver, Resolution::default())
+        Self::builder(policy, sink).build()
     }
 
-    /// As [`new`](Self::new), and says how paths are resolved beneath granted directories.
-    pub fn with_resolution(policy: Policy, sink: impl Sink, resolution: Resolution) -> Self {
-        Self::build(policy, sink, SystemResolver, resolution)
-    }
-
-    /// As [`new`](Self::new), where `resolver` looks hosts up instead of the system.
-    pub fn with_resolver(policy: Policy, sink: impl Sink, resolver: impl Resolve) -> Self {
-        Self::build(policy, sink, resolver, Resolution::default())
-    }
-
-    fn build(policy: Policy, sink: impl Sink, resolver: impl Resolve, resolution: Resolution) -> Self {
-        Self(Arc::new(Shared {
-            current: RwLock::new(Current { epoch: 1, policy }),
-            epoch: AtomicU32::new(1),
-            sink: Box::new(sink),
-            resolution,
-            changed: watch::Sender::new(()),
-            rooms: Mutex::default(),
-            resolver: Box::new(resolver),
-            accounts: Accounts::default(),
-            latest: AtomicI64::new(i64::MIN),
-            started_ns: sys::monotonic_ns(),
-        }))
+    /// As [`new`](Self::new), with more to say.
+    pub fn builder(policy: Policy, sink: impl Sink) -> OsBuilder {
+        OsBuilder::new(policy, sink)
     }
 
     /// Mints a principal of the policy.
@@ -225,6 +209,10 @@ impl Os {
         let wall = sys::wall_now().seconds;
         let latest = self.0.latest.fetch_max(wall, Ordering::Relaxed).max(wall);
         Moment::seen(wall, latest, sys::monotonic_ns())
+    }
+
+    pub(crate) fn generator(&self) -> &Generator {
+        &self.0.generator
     }
 
     pub(crate) fn started_ns(&self) -> u64 {

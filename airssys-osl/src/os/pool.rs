@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::{
+    sync::oneshot,
+    task::{JoinHandle, spawn_blocking},
+};
 
 use super::Fault;
 use crate::sys;
@@ -20,6 +23,30 @@ pub(crate) async fn pool<T: Send + 'static>(
         Ok(result) => result,
         Err(error) if error.is_panic() => Err(Fault::Bug),
         Err(_shut_down) => Err(Fault::errno(sys::errno::CANCELED)),
+    }
+}
+
+/// As [`pool`], for work that leaves something to be dropped for which nobody has to wait: it is, on the same thread, after
+/// the answer is out.
+pub(crate) async fn pool_leaving<T: Send + 'static, L>(
+    work: impl FnOnce() -> Result<(T, L), Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    let (answer, answered) = oneshot::channel();
+    let mut task = AbortOnDrop(spawn_blocking(move || {
+        let (result, left) = match work() {
+            Ok((value, left)) => (Ok(value), Some(left)),
+            Err(fault) => (Err(fault), None),
+        };
+        // Where nobody waits for it any more, nobody is told.
+        let _ = answer.send(result);
+        drop(left);
+    }));
+    match answered.await {
+        Ok(result) => result,
+        Err(_never) => match (&mut task.0).await {
+            Err(error) if !error.is_panic() => Err(Fault::errno(sys::errno::CANCELED)),
+            _ => Err(Fault::Bug),
+        },
     }
 }
 

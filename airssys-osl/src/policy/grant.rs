@@ -4,7 +4,7 @@ use super::{
     FsTerms, Rights, net,
     when::{Conditions, Window},
 };
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, system::Topic};
 
 /// One thing that a principal or a role may do; in a list of prohibitions, one that it may not.
 ///
@@ -39,6 +39,7 @@ pub(super) enum Form {
     Send(Box<str>),
     Clock,
     Random,
+    System(Topic),
     Descriptors(usize),
     Net(net::Form),
     Role(Box<str>),
@@ -118,6 +119,11 @@ impl Grant {
         self
     }
 
+    /// Permits to ask about the machine: about this one topic.
+    pub fn system(topic: Topic) -> Self {
+        Self::of(Form::System(topic))
+    }
+
     /// Names the place where the grant is written: `component.reader.grants.fs[0]`.
     ///
     /// It stands in each record that the grant decides, so that a reader of the log finds the line. At most
@@ -143,6 +149,7 @@ impl Form {
             Self::Send(_) => "send",
             Self::Clock => "clock",
             Self::Random => "random",
+            Self::System(_) => "system",
             Self::Descriptors(_) => "descriptors",
             Self::Role(_) => "role",
         }

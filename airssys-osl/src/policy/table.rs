@@ -38,6 +38,8 @@ pub(super) struct Objects {
     pub(super) send: Names,
     pub(super) clock: Option<Clauses>,
     pub(super) random: Option<Clauses>,
+    /// By the names of topics.
+    pub(super) system: Names,
     pub(super) net: NetGrants,
 }
 
@@ -102,6 +104,7 @@ impl Objects {
         let single = match (action, resource) {
             (Action::EnvRead, Resource::Name(name)) => return self.env.permit(name, now),
             (Action::ActorSend, Resource::Name(name)) => return self.send.permit(name, now),
+            (Action::SystemRead, Resource::Name(topic)) => return self.system.permit(topic, now),
             (Action::ClockRead, _) => &self.clock,
             (Action::RandomRead, _) => &self.random,
             _ => return self.net.permit(action, resource, now),
@@ -113,6 +116,9 @@ impl Objects {
         match (action, resource) {
             (Action::EnvRead, Resource::Name(name)) => self.env.find(name, |clauses| clauses.forbids(now)),
             (Action::ActorSend, Resource::Name(name)) => self.send.find(name, |clauses| clauses.forbids(now)),
+            (Action::SystemRead, Resource::Name(topic)) => {
+                self.system.find(topic, |clauses| clauses.forbids(now))
+            }
             (Action::ClockRead, _) => self.clock.as_ref()?.forbids(now),
             (Action::RandomRead, _) => self.random.as_ref()?.forbids(now),
             _ => self.net.forbid(action, resource, now),

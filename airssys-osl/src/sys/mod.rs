@@ -15,6 +15,7 @@ mod linux;
 pub(crate) mod log_file;
 #[cfg(unix)]
 mod net;
+mod parts;
 #[cfg(any(not(target_os = "linux"), test))]
 #[cfg_attr(target_os = "linux", allow(dead_code, unused_imports, reason = "Linux only tests it"))]
 mod portable;

@@ -51,7 +51,7 @@ impl Fixture {
         fs::write(tmp.path().join("outside/secret"), "outside").unwrap();
         let sink = MemorySink::new();
         let policy = policy(&tmp.path().join("inside"), rights);
-        let os = Os::with_resolution(policy, sink.clone(), RESOLUTION.get());
+        let os = Os::builder(policy, sink.clone()).resolution(RESOLUTION.get()).build();
         Self { tmp, sink, os }
     }
 

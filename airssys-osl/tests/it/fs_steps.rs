@@ -26,7 +26,7 @@ struct Both {
 }
 
 async fn open(fixture: &Fixture, resolution: Resolution) -> Dir {
-    let os = Os::with_resolution(fixture.policy(Rights::all()), fixture.sink.clone(), resolution);
+    let os = Os::builder(fixture.policy(Rights::all()), fixture.sink.clone()).resolution(resolution).build();
     os.principal("p").unwrap().dir(fixture.inside("")).await.unwrap()
 }
 

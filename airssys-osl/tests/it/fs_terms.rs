@@ -167,7 +167,7 @@ async fn a_mount_is_no_way_around() {
                 let terms = if carved { deny } else { FsTerms::new() };
                 let grant = Grant::fs_with(fixture.inside(""), Rights::all(), terms);
                 let policy = Policy::builder().principal("p", [grant]).build().unwrap();
-                let os = Os::with_resolution(policy, fixture.sink.clone(), resolution);
+                let os = Os::builder(policy, fixture.sink.clone()).resolution(resolution).build();
                 let dir = os.principal("p").unwrap().dir(fixture.inside("")).await.unwrap();
                 assert_denied(dir.read("mounted/secret", 100).await, "mount-point", "read");
                 assert_denied(dir.open_dir("mounted").await, "mount-point", "open");

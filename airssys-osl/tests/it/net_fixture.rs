@@ -29,7 +29,7 @@ impl Net {
 
     pub(crate) fn with(resolver: ScriptedResolver, grants: impl IntoIterator<Item = Grant>) -> Self {
         let sink = MemorySink::new();
-        let os = Os::with_resolver(policy(grants), sink.clone(), resolver.clone());
+        let os = Os::builder(policy(grants), sink.clone()).resolver(resolver.clone()).build();
         Self { os, sink, resolver }
     }
 

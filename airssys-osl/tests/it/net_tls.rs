@@ -56,7 +56,8 @@ impl World {
         let sink = MemorySink::new();
         let resolver =
             ScriptedResolver::new().answer("a.test", &["127.0.0.1"]).answer("b.test", &["127.0.0.1"]);
-        let world = Self { os: Os::with_resolver(Policy::default(), sink.clone(), resolver), tmp, sink };
+        let world =
+            Self { os: Os::builder(Policy::default(), sink.clone()).resolver(resolver).build(), tmp, sink };
         world.os.reload(world.policy([world.trust()]));
         world
     }

@@ -1,6 +1,6 @@
 //! Clocks, random bytes, variables, messages, and what nothing grants yet.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use airssys_osl::{
     Action, ErrorKind, Milestone, Os, Verdict,
@@ -8,6 +8,7 @@ use airssys_osl::{
     bootstrap,
     limits::RANDOM_BYTES,
     policy::{Grant, Policy},
+    system::Topic,
     testing::MemorySink,
 };
 
@@ -56,6 +57,88 @@ fn random_bytes() {
     random.fill(&mut bytes).unwrap();
     assert_ne!(first, bytes);
     assert_fails(random.fill(&mut vec![0; RANDOM_BYTES + 1]), ErrorKind::LimitExceeded, "too many");
+}
+
+#[test]
+fn random_bytes_from_a_seed_come_again() {
+    let draw = |seed| {
+        let policy = Policy::builder().principal("p", [Grant::random()]).build().unwrap();
+        let sink = MemorySink::new();
+        let os = Os::builder(policy, sink.clone()).insecure_random(seed).build();
+        let random = os.principal("p").unwrap().random().unwrap();
+        assert!(!random.is_secure());
+        assert_eq!(last(&sink.take()).resource, b"insecure", "who reads the log sees it");
+        let (mut first, mut second) = ([0; 70], [0; 70]);
+        random.fill(&mut first).unwrap();
+        random.fill(&mut second).unwrap();
+        assert_ne!(first, second, "it goes on");
+        os.reload(Policy::default());
+        assert_denied(random.fill(&mut first), "default-deny", "it is a grant all the same");
+        [first, second]
+    };
+    assert_eq!(draw(7), draw(7));
+    assert_ne!(draw(7), draw(8));
+}
+
+#[tokio::test]
+async fn the_machine() {
+    let (os, sink) = os(Topic::ALL.iter().map(|topic| Grant::system(*topic).rule(topic.name())));
+    let principal = os.principal("p").unwrap();
+    assert!(principal.cpu().unwrap().count > 0);
+    let memory = principal.memory().unwrap();
+    assert!(memory.available_bytes > 0 && memory.available_bytes <= memory.total_bytes, "{memory:?}");
+    assert!(memory.swap_free_bytes <= memory.swap_total_bytes, "{memory:?}");
+    let load = principal.load().unwrap();
+    let told = fs::read_to_string("/proc/loadavg").unwrap();
+    let told: f64 = told.split(' ').next().unwrap().parse().unwrap();
+    assert!((load.one - told).abs() < 1.0, "{load:?}, {told}");
+    let disks = principal.disks().await.unwrap();
+    let root = disks.iter().find(|disk| disk.mount == Path::new("/")).expect("something holds the root");
+    let space = root.space.expect("it is on this machine");
+    assert!(space.available_bytes <= space.total_bytes && space.total_bytes > 0, "{root:?}");
+    assert!(disks.iter().all(|disk| disk.mount != Path::new("/proc")), "it holds nothing");
+    let interfaces = principal.interfaces().unwrap();
+    let loopback = interfaces.iter().find(|interface| interface.loopback).expect("there always is one");
+    assert!(loopback.index > 0 && loopback.mtu_bytes > 0 && !loopback.name.is_empty(), "{loopback:?}");
+    if loopback.up {
+        assert!(loopback.addresses.contains(&("127.0.0.1".parse().unwrap(), 8)), "{loopback:?}");
+    }
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    assert_eq!(principal.host_name().unwrap(), name.trim_end());
+    let records = sink.take();
+    for (record, topic) in records.iter().zip(Topic::ALL) {
+        assert_eq!(
+            (record.action, record.resource.as_slice()),
+            (Action::SystemRead, topic.name().as_bytes())
+        );
+        assert_eq!((record.verdict, &*record.rule), (Verdict::Allow, topic.name()));
+    }
+    assert_eq!(records.len(), Topic::ALL.len());
+}
+
+#[tokio::test]
+async fn each_topic_of_the_machine_is_a_grant_of_its_own() {
+    for granted in Topic::ALL {
+        let (os, sink) = os([Grant::system(*granted)]);
+        let principal = os.principal("p").unwrap();
+        let asked = [
+            principal.cpu().map(drop),
+            principal.memory().map(drop),
+            principal.load().map(drop),
+            principal.disks().await.map(drop),
+            principal.interfaces().map(drop),
+            principal.host_name().map(drop),
+        ];
+        for (topic, result) in Topic::ALL.iter().zip(asked) {
+            match topic == granted {
+                true => result.unwrap(),
+                false => assert_denied(result, "default-deny", topic.name()),
+            }
+        }
+        assert_eq!(sink.take().len(), Topic::ALL.len(), "a record for each question");
+        os.revoke(&principal);
+        assert_denied(principal.cpu(), "revoked", "afterwards");
+    }
 }
 
 #[test]

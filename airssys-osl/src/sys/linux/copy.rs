@@ -10,14 +10,11 @@ use crate::{
     fs::OpenOptions,
     os::Fault,
     path::Beneath,
-    sys::{Expect, Opened, Stop, Wait},
+    sys::{Expect, Opened, Stop, Wait, parts::copy_parts},
 };
 
 /// How much is copied between two looks at whether anybody still waits for it.
 const STEP_BYTES: usize = 8 * 1024 * 1024;
-
-/// The buffer of a copy that the kernel cannot do.
-const BUFFER_BYTES: usize = 128 * 1024;
 
 /// Opens what is to be copied; tells how long it is.
 pub(crate) fn open_source(dir: &Directory, path: Beneath<'_>) -> Result<(Handle, u64), Fault> {
@@ -50,25 +47,11 @@ pub(crate) fn copy(from: &Handle, to: &Handle, len: u64, stop: &Stop) -> Result<
             Ok(0) => break,
             Ok(copied) => done += copied as u64,
             Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
-                return copy_by_hand(from, to, done, len, stop);
+                let read = |part, at| read_at(from, part, at);
+                return copy_parts(done, len, stop, read, |bytes, at| write_at(to, bytes, at));
             }
             Err(error) => return Err(error.into()),
         }
-    }
-    Ok(done)
-}
-
-fn copy_by_hand(from: &Handle, to: &Handle, start: u64, len: u64, stop: &Stop) -> Result<u64, Fault> {
-    let mut done = start;
-    while done < len {
-        stop.check()?;
-        let step = usize::try_from(len - done).unwrap_or(BUFFER_BYTES).min(BUFFER_BYTES);
-        let bytes = read_at(from, step, done)?;
-        if bytes.is_empty() {
-            break;
-        }
-        write_at(to, &bytes, done)?;
-        done += bytes.len() as u64;
     }
     Ok(done)
 }

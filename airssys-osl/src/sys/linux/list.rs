@@ -12,6 +12,7 @@ use super::{Directory, stat::kind};
 use crate::{
     fs::{DirEntry, FileKind},
     os::Fault,
+    sys::parts::list_parts,
 };
 
 /// The buffer of one `getdents64`: some hundred names, and what the C library takes.
@@ -60,17 +61,7 @@ impl Listing {
 /// Lists a directory of at most `limit` names.
 pub(crate) fn list(dir: &Directory, limit: usize) -> Result<Vec<DirEntry>, Fault> {
     let mut listing = Listing::start(dir)?;
-    let mut list = Vec::new();
-    loop {
-        let mut batch = listing.next_batch()?;
-        if batch.is_empty() {
-            return Ok(list);
-        }
-        if list.len() + batch.len() > limit {
-            return Err(Fault::TooLarge);
-        }
-        list.append(&mut batch);
-    }
+    list_parts(limit, || listing.next_batch())
 }
 
 /// Opens a directory once more, to be read: the position in a directory belongs to the open object, which clones

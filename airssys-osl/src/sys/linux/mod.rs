@@ -3,6 +3,7 @@
 mod bounds;
 mod change;
 mod copy;
+mod interfaces;
 mod list;
 mod open;
 mod process;
@@ -11,6 +12,7 @@ mod replace;
 mod size;
 mod stat;
 mod steps;
+mod system;
 mod time;
 mod tree;
 mod unix;
@@ -25,13 +27,15 @@ pub(crate) use self::{
         set_own_permissions, set_own_times, set_permissions, set_times, symlink, sync, write_at,
     },
     copy::{copy, open_source, try_lock, unlock},
+    interfaces::interfaces,
     list::{Listing, list},
     open::{open, open_root},
     process::{raise_file_limit, user},
     read::{buffer, open_whole, read_at, read_cached, read_link, read_open, read_whole},
-    replace::{Install, create_drawn_dir, create_unnamed, name_unnamed, replace},
+    replace::{Install, Remains, create_drawn_dir, create_unnamed, name_unnamed, replace},
     size::size,
     stat::{metadata, own_metadata},
+    system::{cpu, disks, host_name, load, memory},
     time::{monotonic_ns, monotonic_resolution, random, wall_now, wall_resolution},
     tree::{Walk, measure, remove_tree},
     unix::{bind_unix_datagram, listen_unix, unix_socket},

@@ -1,10 +1,10 @@
 //! Files that appear as a whole: written where nobody sees them, then given their name.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
-    fs::{self, AtFlags, CWD, FileType, Mode, OFlags},
+    fs::{self, AtFlags, CWD, FileType, Mode, OFlags, Stat},
     io::{Errno, retry_on_intr},
 };
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     fs::Flush,
-    limits::TEMPORARY_NAME_TRIES,
+    limits::{REMAINS, TEMPORARY_NAME_TRIES},
     os::Fault,
     path::{Beneath, Leaf},
     sys::Freed,
@@ -29,40 +29,98 @@ pub(crate) type Admit<'a> = &'a mut dyn FnMut(bool) -> Result<(), Fault>;
 /// What gives a written file its name. Where somebody counts, it tells what that freed.
 pub(crate) type Install<'a> = &'a mut dyn FnMut(Option<Admit<'_>>) -> Result<Option<Freed>, Fault>;
 
+/// The longest content, in bytes, that has a temporary name while it is written: it is written in no time.
+const BRIEF_BYTES: u64 = 64 * 1024;
+
+/// What may be done with a new file, less what the program's mask takes.
+const NEW_FILE: Mode = Mode::from_raw_mode(0o666);
+
 /// A file that has not got its name yet.
 struct Draft<'a> {
     parent: BorrowedFd<'a>,
     file: OwnedFd,
-    /// Its name until then, where the file system has no files without one.
+    /// Its name until then, where it has one.
     temporary: Option<String>,
 }
 
-/// Puts what `fill` writes in the place of `path`. `install` is called with what does that, once all is written.
+/// What had the name before. Its space is given back when this is dropped, and that may wait for the device: nobody who
+/// only wants to know that the new content is in place has to.
+#[derive(Debug)]
+pub(crate) struct Remains(
+    #[cfg_attr(not(test), expect(dead_code, reason = "it is kept for its drop"))] Option<(OwnedFd, Held)>,
+);
+
+/// One of the places for [`Remains`].
+#[derive(Debug)]
+struct Held;
+
+/// Puts what `fill` writes, some `len` bytes, in the place of `path`. `install` is called with what does that, once all
+/// is written.
 pub(crate) fn replace(
     dir: &Directory,
     path: Beneath<'_>,
+    len: u64,
     flush: Flush,
     fill: impl FnOnce(&Handle) -> Result<(), Fault>,
     install: impl FnOnce(Install<'_>) -> Result<(), Fault>,
-) -> Result<(), Fault> {
+) -> Result<Remains, Fault> {
     in_parent(dir, path, |parent, leaf| {
         check_new(leaf)?;
-        let mut draft = Draft::new(parent)?;
-        if let Ok(old) = fs::statat(parent, leaf.name, AtFlags::SYMLINK_NOFOLLOW)
-            && FileType::from_raw_mode(old.st_mode) == FileType::RegularFile
-        {
-            fs::fchmod(&draft.file, Mode::from_raw_mode(old.st_mode & 0o777))?;
+        let old = find(parent, leaf);
+        let mode = old
+            .as_ref()
+            .filter(|(_, old)| FileType::from_raw_mode(old.st_mode) == FileType::RegularFile)
+            .map(|(_, old)| Mode::from_raw_mode(old.st_mode & 0o777));
+        // A name is taken over by renaming, so the file needs one in the end: a short content has it from the start,
+        // which spares the directory three changes. What takes long is without a name that a crash could leave.
+        let named = old.is_some() && len <= BRIEF_BYTES;
+        let mut draft = Draft::new(parent, named, mode.unwrap_or(NEW_FILE))?;
+        if let Some(mode) = mode {
+            draft.set_mode(mode)?;
         }
         fill(&draft.file)?;
         if flush == Flush::Now {
             sync(&draft.file, true)?;
         }
         install(&mut |admit| draft.install(leaf, admit))?;
-        match flush {
-            Flush::Later => Ok(()),
-            Flush::Now => sync_directory(parent),
+        if flush == Flush::Now {
+            sync_directory(parent)?;
         }
+        Ok(Remains::of(old))
     })
+}
+
+/// Takes hold of what has the name now.
+fn find(parent: BorrowedFd<'_>, leaf: &Leaf<'_>) -> Option<(OwnedFd, Stat)> {
+    let place = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let old = fs::openat(parent, leaf.name, place, Mode::empty()).ok()?;
+    let stat = fs::fstat(&old).ok()?;
+    Some((old, stat))
+}
+
+impl Remains {
+    /// Holds what was replaced, where it is small and few others are held; else it goes now.
+    fn of(old: Option<(OwnedFd, Stat)>) -> Self {
+        let brief =
+            |stat: &Stat| stat.st_nlink == 1 && stat.st_blocks > 0 && stat.st_size as u64 <= BRIEF_BYTES;
+        Self(old.filter(|(_, stat)| brief(stat)).and_then(|(old, _)| Some((old, Held::take()?))))
+    }
+}
+
+/// How many there are.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+impl Held {
+    fn take() -> Option<Self> {
+        let more = |held| Some(held).filter(|held| *held < REMAINS).map(|held| held + 1);
+        HELD.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Self)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        HELD.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Makes a file without a name in `dir`.
@@ -88,17 +146,24 @@ pub(crate) fn create_drawn_dir(dir: &Directory) -> Result<String, Fault> {
 }
 
 impl<'a> Draft<'a> {
-    fn new(parent: BorrowedFd<'a>) -> Result<Self, Fault> {
-        if can_name() {
+    /// Makes a file that has no more than `mode` from its first moment: what replaces a private file is private.
+    fn new(parent: BorrowedFd<'a>, named: bool, mode: Mode) -> Result<Self, Fault> {
+        if !named && can_name() {
             let flags = OFlags::CLOEXEC | OFlags::TMPFILE | OFlags::WRONLY;
-            match retry_on_intr(|| fs::openat(parent, c".", flags, Mode::from_raw_mode(0o666))) {
+            match retry_on_intr(|| fs::openat(parent, c".", flags, mode)) {
                 Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {}
                 file => return Ok(Self { parent, file: file?, temporary: None }),
             }
         }
         let flags = OFlags::CLOEXEC | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-        let (name, file) = draw(|name| fs::openat(parent, name, flags, Mode::from_raw_mode(0o666)))?;
+        let (name, file) = draw(|name| fs::openat(parent, name, flags, mode))?;
         Ok(Self { parent, file, temporary: Some(name) })
+    }
+
+    /// Gives it the bits of `mode` that the program's mask took: where there are none, the file stays as it is.
+    fn set_mode(&self, mode: Mode) -> Result<(), Fault> {
+        let has = Mode::from_raw_mode(fs::fstat(&self.file)?.st_mode & 0o777);
+        if has == mode { Ok(()) } else { Ok(fs::fchmod(&self.file, mode)?) }
     }
 
     fn install(&mut self, leaf: &Leaf<'_>, admit: Option<Admit<'_>>) -> Result<Option<Freed>, Fault> {
@@ -174,3 +239,6 @@ fn sync_directory(parent: BorrowedFd<'_>) -> Result<(), Fault> {
     let flags = OFlags::CLOEXEC | OFlags::RDONLY | OFlags::DIRECTORY;
     sync(&fs::openat(parent, c".", flags, Mode::empty())?, false)
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use crate::{
     limits::TEMPORARY_NAME_TRIES,
     os::Fault,
     path::Beneath,
-    sys::{Freed, Stop},
+    sys::{Freed, Stop, parts::copy_parts},
 };
 
 /// What somebody who counts is asked before a name is given.
@@ -23,9 +23,6 @@ pub(crate) type Admit<'a> = &'a mut dyn FnMut(bool) -> Result<(), Fault>;
 
 /// What gives a written file its name.
 pub(crate) type Install<'a> = &'a mut dyn FnMut(Option<Admit<'_>>) -> Result<Option<Freed<Identity>>, Fault>;
-
-/// The buffer of a copy.
-const BUFFER_BYTES: usize = 128 * 1024;
 
 /// Writes all of `bytes`.
 pub(crate) fn write_at(file: &Handle, bytes: &[u8], offset: u64) -> Result<(), Fault> {
@@ -150,14 +147,19 @@ pub(crate) fn named_size(_dir: &Directory, _path: Beneath<'_>) -> Result<(Size, 
     Err(Fault::Unsupported)
 }
 
+/// What had the name before, of which nothing is left.
+#[derive(Debug)]
+pub(crate) struct Remains;
+
 /// Puts what `fill` writes in the place of `path`, by a file of another name that is then renamed.
 pub(crate) fn replace(
     dir: &Directory,
     path: Beneath<'_>,
+    _len: u64,
     flush: Flush,
     fill: impl FnOnce(&Handle) -> Result<(), Fault>,
     install: impl FnOnce(Install<'_>) -> Result<(), Fault>,
-) -> Result<(), Fault> {
+) -> Result<Remains, Fault> {
     let path = plain(path)?;
     let mut how = CapOptions::new();
     how.write(true).create_new(true);
@@ -177,7 +179,7 @@ pub(crate) fn replace(
         // The error that matters is the one that led here.
         let _ = dir.dir.remove_file(&temporary);
     }
-    placed
+    placed.map(|()| Remains)
 }
 
 pub(crate) fn create_unnamed(_dir: &Directory) -> Result<Handle, Fault> {
@@ -195,18 +197,7 @@ pub(crate) fn create_drawn_dir(dir: &Directory) -> Result<String, Fault> {
 
 /// Copies the first `len` bytes of one file to another, which is empty. Tells how many there were.
 pub(crate) fn copy(from: &Handle, to: &Handle, len: u64, stop: &Stop) -> Result<u64, Fault> {
-    let mut done = 0;
-    while done < len {
-        stop.check()?;
-        let step = usize::try_from(len - done).unwrap_or(BUFFER_BYTES).min(BUFFER_BYTES);
-        let bytes = read_at(from, step, done)?;
-        if bytes.is_empty() {
-            break;
-        }
-        write_at(to, &bytes, done)?;
-        done += bytes.len() as u64;
-    }
-    Ok(done)
+    copy_parts(0, len, stop, |part, at| read_at(from, part, at), |bytes, at| write_at(to, bytes, at))
 }
 
 /// Locks a whole open file, shared or alone, without waiting.

@@ -7,6 +7,7 @@
 mod change;
 mod open;
 mod read;
+mod system;
 mod time;
 mod tree;
 
@@ -14,14 +15,15 @@ use std::{fs::File, io};
 
 pub(crate) use self::{
     change::{
-        Install, append, copy, create_dir, create_drawn_dir, create_unnamed, hard_link, name_unnamed,
-        named_size, remove_dir, remove_file, rename, replace, set_len, set_own_permissions, set_own_times,
-        set_permissions, set_times, symlink, sync, try_lock, unlock, write_at,
+        Install, Remains, append, copy, create_dir, create_drawn_dir, create_unnamed, hard_link,
+        name_unnamed, named_size, remove_dir, remove_file, rename, replace, set_len, set_own_permissions,
+        set_own_times, set_permissions, set_times, symlink, sync, try_lock, unlock, write_at,
     },
     open::{Directory, open, open_root, open_source},
     read::{
         buffer, metadata, open_whole, own_metadata, read_at, read_cached, read_link, read_open, read_whole,
     },
+    system::{cpu, disks, host_name, interfaces, load, memory},
     time::{monotonic_ns, monotonic_resolution, raise_file_limit, random, user, wall_now, wall_resolution},
     tree::{Listing, Walk, Watch, list, measure, remove_tree},
 };

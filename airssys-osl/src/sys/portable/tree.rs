@@ -11,7 +11,7 @@ use crate::{
     limits::TREE_PENDING,
     os::Fault,
     path::Beneath,
-    sys::{Freed, Stop},
+    sys::{Freed, Stop, parts::list_parts},
 };
 
 /// How many names are taken at a time.
@@ -128,17 +128,7 @@ impl Watch {
 /// Lists a directory of at most `limit` names.
 pub(crate) fn list(dir: &Directory, limit: usize) -> Result<Vec<DirEntry>, Fault> {
     let mut listing = Listing::start(dir)?;
-    let mut list = Vec::new();
-    loop {
-        let mut batch = listing.next_batch()?;
-        if batch.is_empty() {
-            return Ok(list);
-        }
-        if list.len() + batch.len() > limit {
-            return Err(Fault::TooLarge);
-        }
-        list.append(&mut batch);
-    }
+    list_parts(limit, || listing.next_batch())
 }
 
 /// Removes the directory `path` and all beneath it. It does not count what that was, nor stop in the middle.

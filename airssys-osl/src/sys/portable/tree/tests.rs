@@ -58,11 +58,12 @@ fn files_are_changed() {
     let dir = root(tmp.path(), FsTerms::new()).unwrap();
     create_dir(&dir, beneath("d")).unwrap();
     let write = |file: &Handle| write_at(file, b"content", 0);
-    replace(&dir, beneath("d/f"), Flush::Now, write, |install| install(None).map(drop)).unwrap();
+    replace(&dir, beneath("d/f"), 7, Flush::Now, write, |install| install(None).map(drop)).unwrap();
     assert_eq!(read(&dir, "d/f").unwrap(), b"content");
     let failed = replace(
         &dir,
         beneath("d/f"),
+        7,
         Flush::Later,
         |_| Err(Fault::TooLarge),
         |install| install(None).map(drop),
