@@ -34,6 +34,7 @@
 //!   principal acquires. Each use is decided again, and narrower is the only other thing that a handle can become.
 //! * [`TcpConnector`](net::TcpConnector), [`Listener`](net::Listener), [`UdpSocket`](net::UdpSocket) and the UNIX
 //!   sockets of [`net`]: the network, decided address by address.
+//! * [`system`]: what the machine is and how it fares, a grant for each topic.
 //! * [`Sink`](audit::Sink), [`Log`](audit::Log): where records go. What changes something is recorded before it is
 //!   done, and refused where that cannot be.
 //! * [`Action`], [`Verdict`]: the words of records and rules.
@@ -74,3 +75,8 @@ pub use error::{Error, ErrorKind};
 pub use os::{Milestone, Os, OsBuilder, Principal};
 pub use request::{Action, Verdict};
 pub use sys::Resolution;
+
+/// The example of the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

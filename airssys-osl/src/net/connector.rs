@@ -1,12 +1,19 @@
 //! Connecting: one lookup, every address decided, and no connection but to an address that was.
 
 use std::{
+    future::poll_fn,
     io,
     net::{IpAddr, SocketAddr},
+    pin::pin,
     sync::Arc,
+    task::Poll,
+    time::Duration,
 };
 
-use tokio::time::timeout;
+use tokio::{
+    task::yield_now,
+    time::{Instant, error::Elapsed, timeout, timeout_at},
+};
 
 use super::{
     Host, HostName, KeepAlive, Limits, TcpStream,
@@ -14,6 +21,7 @@ use super::{
     held::Opening,
     race::{interleave, race},
     resolve::resolve,
+    stream::after,
     subject::{Subject, url},
 };
 use crate::{
@@ -61,6 +69,34 @@ impl Principal {
     /// Gets the way to TCP connections. Nothing is decided before it is used.
     pub fn tcp_connector(&self) -> TcpConnector {
         TcpConnector { principal: self.clone(), nodelay: false, keep_alive: None }
+    }
+
+    /// Looks a host up and returns its addresses, whatever they are for: to connect to one is decided when it is done. An
+    /// address written as a host is its own answer, and no lookup.
+    ///
+    /// Needs [`Grant::resolve`](crate::policy::Grant::resolve), or a grant to connect to the host. The answer is remembered
+    /// for its time.
+    ///
+    /// # Errors
+    ///
+    /// * [`Denied`](ErrorKind::Denied): no grant permits it; the name did not leave the machine.
+    /// * [`Invalid`](ErrorKind::Invalid): it is no host, or one that different programs would read differently.
+    /// * [`NotFound`](ErrorKind::NotFound): there is no such host.
+    /// * [`TimedOut`](ErrorKind::TimedOut): nobody answered in time.
+    /// * [`LimitExceeded`](ErrorKind::LimitExceeded): as many lookups are under way as may be.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is left behind; the record then says `cancelled`.
+    pub async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, Error> {
+        let malformed = |error| {
+            drop(malformed(self, host));
+            error
+        };
+        match Host::parse(host).map_err(malformed)? {
+            Host::Address(address) => Ok(vec![address]),
+            Host::Name(name) => Ok(resolve(self, &name).await?.to_vec()),
+        }
     }
 }
 
@@ -161,7 +197,8 @@ impl TcpConnector {
         let won = match &*checked.addresses {
             // Most hosts have one address that is permitted, and there is nothing to race.
             [only] => {
-                timeout(limits.connect_timeout, self.attempt(checked, Some(*only), true)).await.map(Some)
+                let attempt = self.attempt(checked, Some(*only), true);
+                late_timeout(limits.connect_timeout, attempt).await.map(Some)
             }
             several => timeout(limits.connect_timeout, self.race(checked, several)).await,
         };
@@ -346,6 +383,22 @@ pub(super) fn scoped(principal: &Principal, address: SocketAddr) -> Error {
 /// Whether an address says on which link it is: what that means is this machine's alone.
 pub(super) fn has_scope(address: SocketAddr) -> bool {
     matches!(address, SocketAddr::V6(address) if address.scope_id() != 0)
+}
+
+/// As [`timeout`], but the timer is set only where the work is not done after the runtime has looked at its sockets once: a
+/// timer that is the next of all wakes the runtime, and connecting nearby takes less than that.
+async fn late_timeout<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let start = Instant::now();
+    let mut work = pin!(work);
+    for first in [true, false] {
+        if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
+            return Ok(done);
+        }
+        if first {
+            yield_now().await;
+        }
+    }
+    timeout_at(after(start, limit), work).await
 }
 
 fn timed_out() -> io::Error {

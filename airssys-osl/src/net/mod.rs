@@ -39,7 +39,7 @@
 //!
 //! | operation | grant |
 //! |---|---|
-//! | look up a host | [`Grant::resolve`], or [`Grant::connect`] to it |
+//! | [`Principal::resolve`] | [`Grant::resolve`], or [`Grant::connect`] to it |
 //! | [`TcpConnector::connect`], [`Principal::udp_connect`], [`UdpSocket::send_to`] | [`Grant::connect`] |
 //! | [`Principal::listen`], [`Principal::udp_bind`] | [`Grant::listen`] |
 //! | [`Dir::connect_unix`], [`Dir::connect_unix_datagram`] | [`Grant::unix`] to connect, and the right WRITE |
@@ -70,6 +70,7 @@
 //! [`Dir::connect_unix_datagram`]: crate::fs::Dir::connect_unix_datagram
 //! [`Dir::listen_unix`]: crate::fs::Dir::listen_unix
 //! [`Dir::bind_unix_datagram`]: crate::fs::Dir::bind_unix_datagram
+//! [`Principal::resolve`]: crate::Principal::resolve
 //! [`Principal::tcp_connector`]: crate::Principal::tcp_connector
 //! [`Principal::listen`]: crate::Principal::listen
 //! [`Principal::udp_connect`]: crate::Principal::udp_connect

@@ -24,6 +24,12 @@ use crate::{
 /// ```compile_fail,E0423
 /// let forged = airssys_osl::Principal(Default::default());
 /// ```
+///
+/// What an operation is permitted by never leaves the crate:
+///
+/// ```compile_fail,E0603
+/// use airssys_osl::os::Operation;
+/// ```
 #[derive(Clone)]
 pub struct Principal(Arc<Life>);
 

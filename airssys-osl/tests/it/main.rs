@@ -44,6 +44,8 @@ mod race;
 #[cfg(test)]
 mod rights;
 #[cfg(test)]
+mod threat_model;
+#[cfg(test)]
 mod unrecorded;
 #[cfg(test)]
 mod utilities;

@@ -1,6 +1,10 @@
 //! Connecting: what is looked up, decided, connected to and recorded; and what hostile hosts and resolvers try.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use airssys_osl::{
     Action, ErrorKind,
@@ -181,6 +185,30 @@ async fn a_lookup_is_an_operation_of_its_own() {
         ErrorKind::AuditUnavailable,
         "unrecorded connect",
     );
+}
+
+#[tokio::test]
+async fn a_host_is_looked_up_without_connecting_to_it() {
+    let resolver =
+        ScriptedResolver::new().answer_for("api.test", &["10.0.0.1", "::1"], Duration::from_secs(60));
+    let net = Net::with(resolver, [Grant::resolve("api.test")]);
+    let principal = net.principal();
+    let addresses = principal.resolve("api.test").await.unwrap();
+    assert_eq!(addresses, ["10.0.0.1", "::1"].map(|ip| ip.parse::<IpAddr>().unwrap()));
+    assert_eq!(principal.resolve("api.test").await.unwrap(), addresses, "as it was remembered");
+    assert_eq!(net.resolver.take_asked(), ["api.test"]);
+    net.sink.take();
+    assert_denied(principal.resolve("other.test").await, "default-deny", "another host");
+    assert_denied(
+        principal.tcp_connector().connect("api.test", 443).await,
+        "default-deny",
+        "to know an address is not to connect to it",
+    );
+    assert_fails(principal.resolve("127.1").await, ErrorKind::Invalid, "a number in disguise");
+    assert_eq!(net.sink.take().last().unwrap().rule, "malformed-host");
+    assert_eq!(principal.resolve("[::1]").await.unwrap(), ["::1".parse::<IpAddr>().unwrap()]);
+    assert_eq!(net.sink.take(), [], "it told nobody anything");
+    assert_eq!(net.resolver.take_asked(), [] as [&str; 0]);
 }
 
 #[tokio::test]

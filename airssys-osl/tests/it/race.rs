@@ -17,6 +17,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use crate::fixture::{Fixture, step_by_step};
 
 const READS: usize = 100_000;
+const SWAPS: u64 = 100_000;
 const WRITES: usize = 2_000;
 
 /// Exchanges two names as fast as it can, until it is dropped.
@@ -67,21 +68,22 @@ fn battlefield() -> Fixture {
 
 #[tokio::test]
 async fn a_swapped_directory_never_shows_what_is_outside() {
-    read_while_swapped(READS).await;
+    read_while_swapped(READS, SWAPS).await;
 }
 
 /// Each of these is handed to another thread: fewer of them say as much.
 #[tokio::test]
 async fn a_swapped_directory_shows_nothing_to_some_reads() {
-    read_while_swapped(READS / 20).await;
+    read_while_swapped(READS / 20, SWAPS / 20).await;
 }
 
-async fn read_while_swapped(reads: usize) {
+async fn read_while_swapped(reads: usize, swaps: u64) {
     let fixture = battlefield();
     let dir = fixture.dir().await;
     let attacker = Attacker::start(fixture.inside("swap"), fixture.inside("trap"));
-    let (mut inside, mut refused) = (0, 0);
-    for round in 0..reads {
+    let (mut inside, mut refused, mut round) = (0, 0, 0);
+    while round < reads || attacker.rounds() < swaps {
+        round += 1;
         let path = if round % 2 == 0 { "swap/secret" } else { "a/../swap/secret" };
         match dir.read(path, 100).await {
             Ok(bytes) => {
