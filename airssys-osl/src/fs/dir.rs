@@ -202,9 +202,46 @@ impl Dir {
     /// Dropping the future closes the file; the record then says `cancelled`.
     pub async fn read(&self, path: impl AsRef<Path>, limit_bytes: u64) -> Result<Vec<u8>, Error> {
         let path = path.as_ref();
-        let opened = self.on(path, move |dir, path, wait| sys::open_whole(dir, path, limit_bytes, wait));
+        let mut opened = None;
+        let now = || {
+            if !self.inline {
+                return Err(Fault::WouldBlock);
+            }
+            match sys::open_whole(&self.place.directory, parse(path)?, limit_bytes, Wait::Never)? {
+                Whole::Read(bytes) => {
+                    let len = bytes.len();
+                    Ok(Done::with_bytes(bytes, len))
+                }
+                whole => {
+                    opened = Some(whole);
+                    Err(Fault::WouldBlock)
+                }
+            }
+        };
+        match self.access.run_now(verb::READ, self.named(path), now) {
+            Some(result) => result,
+            // What is needed to wait is large: whoever does not wait should not carry it about.
+            None => Box::pin(self.read_later(path, limit_bytes, opened)).await,
+        }
+    }
+
+    async fn read_later(
+        &self,
+        path: &Path,
+        limit_bytes: u64,
+        opened: Option<Whole>,
+    ) -> Result<Vec<u8>, Error> {
         let execute = async {
-            let bytes = match opened.await? {
+            let whole = match opened {
+                Some(whole) => whole,
+                None => {
+                    self.on_pool(path, move |ground, path| {
+                        sys::open_whole(ground.directory(), path, limit_bytes, Wait::Allowed)
+                    })
+                    .await?
+                }
+            };
+            let bytes = match whole {
                 Whole::Read(bytes) => bytes,
                 Whole::Opened(file, len) => {
                     // The memory is this thread's, which frees it too: allocators like that better.

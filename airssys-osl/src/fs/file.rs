@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Metadata, SetTime, access::Access, change::check_mode, place::Opened, stream::Cursor, verb};
 use crate::{
-    Error,
+    Error, ErrorKind,
     limits::{INLINE_READ_BYTES, POOL_READ_BYTES},
     os::{Done, Fault, Name, pool},
     policy::Rights,
@@ -67,11 +67,12 @@ impl File {
     ///
     /// Nothing is lost, for the file has no position; the record then says `cancelled`.
     pub async fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Error> {
-        let execute = async {
-            let read = self.read(buffer, offset).await?;
-            Ok(Done::with_bytes(read, read))
+        let now = || self.read_now(buffer, offset).map(|read| Done::with_bytes(read, read));
+        let result = match self.access.run_now(verb::READ, self.named(), now) {
+            Some(result) => result,
+            // What is needed to wait is large: whoever does not wait should not carry it about.
+            None => Box::pin(self.read_later(buffer, offset)).await,
         };
-        let result = self.access.run(verb::READ, self.named(), execute).await;
         if result.is_err() {
             buffer.fill(0);
         }
@@ -219,14 +220,10 @@ impl File {
         self.access.run(verb::SET_PERMISSIONS, self.named(), execute).await
     }
 
-    async fn read(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Fault> {
-        match self.read_now(buffer, offset) {
-            Err(Fault::WouldBlock) => {}
-            done => return done,
-        }
-        let (opened, len) = (Arc::clone(&self.opened), buffer.len().min(POOL_READ_BYTES));
-        let bytes = pool(move || sys::read_at(&opened.handle, len, offset)).await?;
-        let part = buffer.get_mut(..bytes.len()).ok_or(Fault::Bug)?;
+    async fn read_later(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Error> {
+        let bytes = self.read_some(buffer.len().min(POOL_READ_BYTES), offset).await?;
+        let part =
+            buffer.get_mut(..bytes.len()).ok_or_else(|| Error::new(ErrorKind::Bug, "read too much"))?;
         part.copy_from_slice(&bytes);
         Ok(bytes.len())
     }

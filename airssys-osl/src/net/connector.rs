@@ -200,7 +200,8 @@ impl TcpConnector {
                 let attempt = self.attempt(checked, Some(*only), true);
                 late_timeout(limits.connect_timeout, attempt).await.map(Some)
             }
-            several => timeout(limits.connect_timeout, self.race(checked, several)).await,
+            // Large, and rare: who has one address does not carry it about.
+            several => Box::pin(timeout(limits.connect_timeout, self.race(checked, several))).await,
         };
         let won = match won {
             Ok(Some(won)) => won?,
@@ -334,7 +335,7 @@ pub(super) async fn check(
     };
     let (names, addresses): (Box<[HostName]>, Box<[IpAddr]>) = match &host {
         Host::Address(address) => (Box::default(), [*address].into()),
-        Host::Name(name) => ([name.clone()].into(), (*resolve(principal, name).await?).into()),
+        Host::Name(name) => ([name.clone()].into(), (*Box::pin(resolve(principal, name)).await?).into()),
     };
     let action = match protocol {
         Protocol::Tcp => Action::NetConnect,

@@ -13,6 +13,8 @@ use airssys_osl::{
     policy::{Endpoint, Grant, Policy, Protocol, Request, Resource, Rights},
 };
 
+use crate::fixture::Fixture;
+
 struct Counting;
 
 thread_local! {
@@ -108,4 +110,14 @@ async fn a_read_and_its_record_allocate_nothing() {
         principal.may_send("q").unwrap();
     }
     assert_eq!(COUNT.get() - before, 0, "the way through the door allocated");
+}
+
+#[tokio::test]
+async fn what_need_not_wait_is_not_carried_about() {
+    let fixture = Fixture::new(Rights::all());
+    let dir = fixture.dir().await;
+    let file = dir.open("a/b", &OpenOptions::new().read(true)).await.unwrap();
+    let mut buffer = [0; 8];
+    assert!(size_of_val(&dir.read("a/b", 100)) <= 256);
+    assert!(size_of_val(&file.read_at(&mut buffer, 0)) <= 256);
 }
