@@ -34,7 +34,7 @@
 //!   principal acquires. Each use is decided again, and narrower is the only other thing that a handle can become.
 //! * [`TcpConnector`](net::TcpConnector), [`Listener`](net::Listener), [`UdpSocket`](net::UdpSocket) and the UNIX
 //!   sockets of [`net`]: the network, decided address by address.
-//! * [`system`]: what the machine is and how it fares, a grant for each topic.
+//! * [`system`]: what the machine is and how it fares, a grant for each aspect.
 //! * [`Sink`](audit::Sink), [`Log`](audit::Log): where records go. What changes something is recorded before it is
 //!   done, and refused where that cannot be.
 //! * [`Action`], [`Verdict`]: the words of records and rules.

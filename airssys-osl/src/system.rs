@@ -1,12 +1,12 @@
 //! What the machine is and how it fares: processors, memory, load, disks, interfaces, and its name.
 //!
-//! Each topic is a grant of its own, [`Grant::system`](crate::policy::Grant::system), and each question is decided and
+//! Each aspect is a grant of its own, [`Grant::system`](crate::policy::Grant::system), and each question is decided and
 //! leaves a record: what a machine has and how busy it is tells a stranger much about who else works there.
 //!
 //! ```
-//! use airssys_osl::{Os, policy::{Grant, Policy}, system::Topic, testing::MemorySink};
+//! use airssys_osl::{Os, policy::{Grant, Policy}, system::Aspect, testing::MemorySink};
 //!
-//! let policy = Policy::builder().principal("meter", [Grant::system(Topic::Cpu)]).build()?;
+//! let policy = Policy::builder().principal("meter", [Grant::system(Aspect::Cpu)]).build()?;
 //! let os = Os::new(policy, MemorySink::new());
 //! let meter = os.principal("meter")?;
 //! assert!(meter.cpu()?.count > 0);
@@ -32,7 +32,7 @@ use crate::{
 /// One thing to ask about the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Topic {
+pub enum Aspect {
     /// [`Principal::cpu`].
     Cpu,
     /// [`Principal::memory`].
@@ -129,8 +129,8 @@ pub struct Interface {
     pub sent_bytes: u64,
 }
 
-impl Topic {
-    /// Every topic.
+impl Aspect {
+    /// Every aspect.
     pub const ALL: &[Self] =
         &[Self::Cpu, Self::Memory, Self::Load, Self::Disks, Self::Interfaces, Self::HostName];
 
@@ -158,7 +158,7 @@ impl Principal {
     /// * [`Unsupported`](crate::ErrorKind::Unsupported): this system does not tell.
     /// * [`Io`](crate::ErrorKind::Io): the operating system refused, for instance because a sandbox hides `/proc`.
     pub fn cpu(&self) -> Result<Cpu, Error> {
-        self.ask(Topic::Cpu, sys::cpu)
+        self.ask(Aspect::Cpu, sys::cpu)
     }
 
     /// Tells of the main memory.
@@ -167,7 +167,7 @@ impl Principal {
     ///
     /// As [`cpu`](Self::cpu).
     pub fn memory(&self) -> Result<Memory, Error> {
-        self.ask(Topic::Memory, sys::memory)
+        self.ask(Aspect::Memory, sys::memory)
     }
 
     /// Tells how busy the machine was.
@@ -176,7 +176,7 @@ impl Principal {
     ///
     /// As [`cpu`](Self::cpu).
     pub fn load(&self) -> Result<Load, Error> {
-        self.ask(Topic::Load, sys::load)
+        self.ask(Aspect::Load, sys::load)
     }
 
     /// Tells of the mounted file systems that hold something: not of those that the kernel makes up.
@@ -191,7 +191,7 @@ impl Principal {
     /// Nothing is left behind; the record then says `cancelled`.
     pub async fn disks(&self) -> Result<Vec<Disk>, Error> {
         let standing = self.standing();
-        let (decision, operation) = self.question(Topic::Disks, &standing);
+        let (decision, operation) = self.question(Aspect::Disks, &standing);
         // A device may have to be waited for.
         operation.run(decision, standing.epoch, async { pool(sys::disks).await.map(Done::new) }).await
     }
@@ -202,7 +202,7 @@ impl Principal {
     ///
     /// As [`cpu`](Self::cpu).
     pub fn interfaces(&self) -> Result<Vec<Interface>, Error> {
-        self.ask(Topic::Interfaces, sys::interfaces)
+        self.ask(Aspect::Interfaces, sys::interfaces)
     }
 
     /// Tells the name of the machine. What is no UTF-8 in it is replaced.
@@ -211,18 +211,18 @@ impl Principal {
     ///
     /// As [`cpu`](Self::cpu).
     pub fn host_name(&self) -> Result<String, Error> {
-        self.ask(Topic::HostName, sys::host_name)
+        self.ask(Aspect::HostName, sys::host_name)
     }
 
-    fn ask<T>(&self, topic: Topic, answer: impl FnOnce() -> Result<T, Fault>) -> Result<T, Error> {
+    fn ask<T>(&self, aspect: Aspect, answer: impl FnOnce() -> Result<T, Fault>) -> Result<T, Error> {
         let standing = self.standing();
-        let (decision, operation) = self.question(topic, &standing);
+        let (decision, operation) = self.question(aspect, &standing);
         let running = operation.begin(decision, standing.epoch)?;
         running.finish(answer().map(Done::new))
     }
 
-    fn question<'a>(&'a self, topic: Topic, standing: &'a Standing) -> (Decision<'a>, Operation<'a>) {
-        let decision = standing.decide(Action::SystemRead, Resource::Name(topic.name()));
-        (decision, self.operation(Action::SystemRead, topic.name().as_bytes()))
+    fn question<'a>(&'a self, aspect: Aspect, standing: &'a Standing) -> (Decision<'a>, Operation<'a>) {
+        let decision = standing.decide(Action::SystemRead, Resource::Name(aspect.name()));
+        (decision, self.operation(Action::SystemRead, aspect.name().as_bytes()))
     }
 }

@@ -473,7 +473,7 @@ fn add_object(objects: &mut Objects, form: Form, clause: Clause) -> Result<bool,
         }
         Form::Clock => Ok(objects.clock.add(clause)),
         Form::Random => Ok(objects.random.add(clause)),
-        Form::System(topic) => objects.system.add(topic.name(), clause),
+        Form::System(aspect) => objects.system.add(aspect.name(), clause),
         Form::Net(form) => objects.net.insert(form, clause),
         Form::Fs { .. } | Form::Descriptors(_) | Form::Role(_) => Err("it is no object"),
     }

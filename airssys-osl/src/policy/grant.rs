@@ -4,7 +4,7 @@ use super::{
     FsTerms, Rights, net,
     when::{Conditions, Window},
 };
-use crate::{clock::Timestamp, system::Topic};
+use crate::{clock::Timestamp, system::Aspect};
 
 /// One thing that a principal or a role may do; in a list of prohibitions, one that it may not.
 ///
@@ -39,7 +39,7 @@ pub(super) enum Form {
     Send(Box<str>),
     Clock,
     Random,
-    System(Topic),
+    System(Aspect),
     Descriptors(usize),
     Net(net::Form),
     Role(Box<str>),
@@ -119,9 +119,9 @@ impl Grant {
         self
     }
 
-    /// Permits to ask about the machine: about this one topic.
-    pub fn system(topic: Topic) -> Self {
-        Self::of(Form::System(topic))
+    /// Permits to ask about the machine: about this one aspect.
+    pub fn system(aspect: Aspect) -> Self {
+        Self::of(Form::System(aspect))
     }
 
     /// Names the place where the grant is written: `component.reader.grants.fs[0]`.

@@ -38,7 +38,7 @@ pub(super) struct Objects {
     pub(super) send: Names,
     pub(super) clock: Option<Clauses>,
     pub(super) random: Option<Clauses>,
-    /// By the names of topics.
+    /// By the names of aspects.
     pub(super) system: Names,
     pub(super) net: NetGrants,
 }
@@ -104,7 +104,7 @@ impl Objects {
         let single = match (action, resource) {
             (Action::EnvRead, Resource::Name(name)) => return self.env.permit(name, now),
             (Action::ActorSend, Resource::Name(name)) => return self.send.permit(name, now),
-            (Action::SystemRead, Resource::Name(topic)) => return self.system.permit(topic, now),
+            (Action::SystemRead, Resource::Name(aspect)) => return self.system.permit(aspect, now),
             (Action::ClockRead, _) => &self.clock,
             (Action::RandomRead, _) => &self.random,
             _ => return self.net.permit(action, resource, now),
@@ -116,8 +116,8 @@ impl Objects {
         match (action, resource) {
             (Action::EnvRead, Resource::Name(name)) => self.env.find(name, |clauses| clauses.forbids(now)),
             (Action::ActorSend, Resource::Name(name)) => self.send.find(name, |clauses| clauses.forbids(now)),
-            (Action::SystemRead, Resource::Name(topic)) => {
-                self.system.find(topic, |clauses| clauses.forbids(now))
+            (Action::SystemRead, Resource::Name(aspect)) => {
+                self.system.find(aspect, |clauses| clauses.forbids(now))
             }
             (Action::ClockRead, _) => self.clock.as_ref()?.forbids(now),
             (Action::RandomRead, _) => self.random.as_ref()?.forbids(now),

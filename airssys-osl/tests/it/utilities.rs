@@ -8,7 +8,7 @@ use airssys_osl::{
     bootstrap,
     limits::RANDOM_BYTES,
     policy::{Grant, Policy},
-    system::Topic,
+    system::Aspect,
     testing::MemorySink,
 };
 
@@ -82,7 +82,7 @@ fn random_bytes_from_a_seed_come_again() {
 
 #[tokio::test]
 async fn the_machine() {
-    let (os, sink) = os(Topic::ALL.iter().map(|topic| Grant::system(*topic).rule(topic.name())));
+    let (os, sink) = os(Aspect::ALL.iter().map(|aspect| Grant::system(*aspect).rule(aspect.name())));
     let principal = os.principal("p").unwrap();
     assert!(principal.cpu().unwrap().count > 0);
     let memory = principal.memory().unwrap();
@@ -106,19 +106,19 @@ async fn the_machine() {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     assert_eq!(principal.host_name().unwrap(), name.trim_end());
     let records = sink.take();
-    for (record, topic) in records.iter().zip(Topic::ALL) {
+    for (record, aspect) in records.iter().zip(Aspect::ALL) {
         assert_eq!(
             (record.action, record.resource.as_slice()),
-            (Action::SystemRead, topic.name().as_bytes())
+            (Action::SystemRead, aspect.name().as_bytes())
         );
-        assert_eq!((record.verdict, &*record.rule), (Verdict::Allow, topic.name()));
+        assert_eq!((record.verdict, &*record.rule), (Verdict::Allow, aspect.name()));
     }
-    assert_eq!(records.len(), Topic::ALL.len());
+    assert_eq!(records.len(), Aspect::ALL.len());
 }
 
 #[tokio::test]
-async fn each_topic_of_the_machine_is_a_grant_of_its_own() {
-    for granted in Topic::ALL {
+async fn each_aspect_of_the_machine_is_a_grant_of_its_own() {
+    for granted in Aspect::ALL {
         let (os, sink) = os([Grant::system(*granted)]);
         let principal = os.principal("p").unwrap();
         let asked = [
@@ -129,13 +129,16 @@ async fn each_topic_of_the_machine_is_a_grant_of_its_own() {
             principal.interfaces().map(drop),
             principal.host_name().map(drop),
         ];
-        for (topic, result) in Topic::ALL.iter().zip(asked) {
-            match topic == granted {
+        for (aspect, result) in Aspect::ALL.iter().zip(asked) {
+            match aspect == granted {
                 true => result.unwrap(),
-                false => assert_denied(result, "default-deny", topic.name()),
+                false => assert_denied(result, "default-deny", aspect.name()),
             }
         }
-        assert_eq!(sink.take().len(), Topic::ALL.len(), "a record for each question");
+        assert_eq!(sink.take().len(), Aspect::ALL.len(), "a record for each question");
+        let both = [Grant::system(*granted)];
+        os.reload(Policy::builder().principal("p", both.clone()).forbid("p", both).build().unwrap());
+        assert!(principal.cpu().is_err(), "a prohibition wins");
         os.revoke(&principal);
         assert_denied(principal.cpu(), "revoked", "afterwards");
     }

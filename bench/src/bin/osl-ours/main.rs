@@ -1,7 +1,27 @@
-//! `osl-ours`: measures the door for `cargo xtask bench osl`.
+//! `osl-ours PART [ROUNDS]`: measures a part of the door for `cargo xtask bench osl`: `decisions`, `files`, `net` or
+//! `audit`.
+
+use std::env;
 
 use airssys_bench::osl;
+use tokio::runtime::Builder;
+
+const USAGE: &str = "usage: osl-ours decisions|files|net|audit [ROUNDS]";
+
+/// How often everybody takes a turn.
+const ROUNDS: usize = 31;
 
 fn main() -> Result<(), osl::Failure> {
-    osl::decisions::run()
+    let mut args = env::args().skip(1);
+    let part = args.next().ok_or(USAGE)?;
+    let rounds = args.next().map_or(Ok(ROUNDS), |rounds| rounds.parse())?;
+    // One thread: that of another kind hands each wake-up from core to core, and the figures are those of the scheduler.
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    match part.as_str() {
+        "decisions" => osl::decisions::run(),
+        "files" => runtime.block_on(osl::files::run(rounds)),
+        "net" => runtime.block_on(osl::net::run(rounds)),
+        "audit" => osl::audit::run(rounds),
+        _ => Err(USAGE.into()),
+    }
 }
