@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// One thing to ask about the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Aspect {
     /// [`Principal::cpu`].

@@ -13,6 +13,7 @@ use crate::{
         Cidr, Host,
         address::{Class, embedded, special},
     },
+    system::Aspect,
 };
 
 /// All that one principal needs.
@@ -25,6 +26,7 @@ pub(super) struct Needs {
     pub(super) send: BTreeSet<String>,
     clock: bool,
     random: bool,
+    aspects: BTreeSet<Aspect>,
     peers: BTreeSet<(bool, bool, String, u16)>,
     resolve: BTreeSet<String>,
     unix: BTreeSet<(bool, PathBuf)>,
@@ -52,6 +54,9 @@ impl Needs {
             Action::ActorSend => drop(self.send.insert(text.into_owned())),
             Action::ClockRead => self.clock = true,
             Action::RandomRead => self.random = true,
+            Action::SystemRead => {
+                self.aspects.extend(Aspect::ALL.iter().find(|aspect| aspect.name() == text))
+            }
             Action::NetResolve => drop(self.resolve.insert(text.into_owned())),
             Action::NetTrust if first == b"web" => self.trust_web = true,
             Action::NetTrust => self.trust.extend(within(first, roots).cloned()),
@@ -181,6 +186,7 @@ impl Needs {
         grants.extend(self.env.iter().map(|name| Grant::env(name.as_str())));
         grants.extend(self.send.iter().map(|name| Grant::send(name.as_str())));
         grants.extend(self.clock.then(Grant::clock));
+        grants.extend(self.aspects.iter().copied().map(Grant::system));
         grants.extend(self.random.then(Grant::random));
         for (listens, is_udp, peer, port) in &self.peers {
             let protocol = if *is_udp { Protocol::Udp } else { Protocol::Tcp };
@@ -230,6 +236,7 @@ impl Needs {
                 if *is_udp { "udp" } else { "tcp" }
             ));
         }
+        others.extend(self.aspects.iter().map(|aspect| format!("ask the machine about {}", aspect.name())));
         others.extend(self.resolve.iter().map(|host| format!("resolve {host}")));
         others.extend(
             self.unix
