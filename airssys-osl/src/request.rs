@@ -15,6 +15,8 @@ pub enum Action {
     SystemStop = 2,
     /// A log that a crash left unfinished was repaired.
     AuditRecovered = 3,
+    /// Denials were counted instead of recorded one by one: there were too many.
+    AuditSuppressed = 4,
     /// Open a granted directory.
     FsOpenRoot = 16,
     /// Open a file or a directory.
@@ -95,6 +97,7 @@ impl Action {
         Self::SystemStart,
         Self::SystemStop,
         Self::AuditRecovered,
+        Self::AuditSuppressed,
         Self::FsOpenRoot,
         Self::FsOpen,
         Self::FsRead,
@@ -139,6 +142,7 @@ impl Action {
             Self::SystemStart => "system.start",
             Self::SystemStop => "system.stop",
             Self::AuditRecovered => "audit.recovered",
+            Self::AuditSuppressed => "audit.suppressed",
             Self::FsOpenRoot => "fs.open_root",
             Self::FsOpen => "fs.open",
             Self::FsRead => "fs.read",
@@ -184,6 +188,7 @@ impl Action {
             Self::SystemStart => "start the system",
             Self::SystemStop => "stop the system",
             Self::AuditRecovered => "recover the log",
+            Self::AuditSuppressed => "count the denials",
             Self::FsOpenRoot => "open the directory",
             Self::FsOpen => "open",
             Self::FsRead => "read",

@@ -1,6 +1,6 @@
-//! How records and checkpoints follow one another in a file: `u32` length of the body, `u8` kind, body.
+//! How records, links and checkpoints follow one another in a file: `u32` length of the body, `u8` kind, body.
 
-use super::{note, record, record::Malformed};
+use super::{merkle::Hash, note, record, record::Malformed};
 
 /// What precedes a body.
 pub(super) const HEADER_BYTES: usize = 5;
@@ -11,6 +11,7 @@ const _: () = assert!(record::MAX_BYTES <= MAX_BODY_BYTES);
 
 const RECORD: u8 = 1;
 const CHECKPOINT: u8 = 2;
+const LINK: u8 = 3;
 
 /// One frame, still where it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub(super) enum Frame<'a> {
     Record(&'a [u8]),
     /// The text of a signed [checkpoint](super::checkpoint::Checkpoint).
     Checkpoint(&'a str),
+    /// The [hash](super::merkle::leaf_hash) of the records since the link before.
+    Link(&'a Hash),
 }
 
 /// The length of the frame that begins here, its header included; `None` where too little of it is there to tell.
@@ -29,7 +32,7 @@ pub(super) fn length(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
     if body_bytes == 0 || body_bytes > MAX_BODY_BYTES {
         return Err(Malformed("a length that no frame has"));
     }
-    if !matches!(kind, RECORD | CHECKPOINT) {
+    if !matches!(kind, RECORD | CHECKPOINT | LINK) {
         return Err(Malformed("a kind that no frame has"));
     }
     Ok(Some(HEADER_BYTES + body_bytes))
@@ -42,6 +45,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Frame<'_>, Malformed> {
     }
     match bytes.split_at_checked(HEADER_BYTES) {
         Some(([.., RECORD], body)) => Ok(Frame::Record(body)),
+        Some(([.., LINK], body)) => {
+            body.try_into().map(Frame::Link).map_err(|_| Malformed("a link that is no hash"))
+        }
         Some((_, body)) => {
             str::from_utf8(body).map(Frame::Checkpoint).map_err(|_| Malformed("a checkpoint that is no text"))
         }
@@ -58,6 +64,12 @@ pub(super) fn begin_record(body_bytes: usize, out: &mut Vec<u8>) {
 pub(super) fn push_checkpoint(note: &str, out: &mut Vec<u8>) {
     begin(note.len(), CHECKPOINT, out);
     out.extend_from_slice(note.as_bytes());
+}
+
+/// Appends a link.
+pub(super) fn push_link(hash: &Hash, out: &mut Vec<u8>) {
+    begin(hash.len(), LINK, out);
+    out.extend_from_slice(hash);
 }
 
 fn begin(body_bytes: usize, kind: u8, out: &mut Vec<u8>) {
@@ -78,9 +90,11 @@ mod tests {
         begin_record(3, &mut bytes);
         bytes.extend_from_slice(b"abc");
         push_checkpoint("é\n", &mut bytes);
+        push_link(&[7; 32], &mut bytes);
         assert_eq!((length(&bytes), length(&bytes[8..])), (Ok(Some(8)), Ok(Some(8))));
+        assert_eq!(parse(&bytes[16..]), Ok(Frame::Link(&[7; 32])));
         assert_eq!(parse(&bytes[..8]), Ok(Frame::Record(b"abc")));
-        assert_eq!(parse(&bytes[8..]), Ok(Frame::Checkpoint("é\n")));
+        assert_eq!(parse(&bytes[8..16]), Ok(Frame::Checkpoint("é\n")));
     }
 
     #[test]
@@ -101,11 +115,12 @@ mod tests {
 
     #[test]
     fn a_header_that_no_writer_writes_is_refused_without_waiting_for_its_body() {
-        for header in [[0, 0, 0, 0, RECORD], [1, 0, 0, 1, RECORD], [255; 5], [1, 0, 0, 0, 0], [1, 0, 0, 0, 3]]
+        for header in [[0, 0, 0, 0, RECORD], [1, 0, 0, 1, RECORD], [255; 5], [1, 0, 0, 0, 0], [1, 0, 0, 0, 4]]
         {
             assert!(length(&header).is_err(), "{header:?}");
         }
         assert!(parse(&[1, 0, 0, 0, CHECKPOINT, 0xff]).is_err());
+        assert!(parse(&[1, 0, 0, 0, LINK, 0]).is_err());
     }
 
     proptest! {

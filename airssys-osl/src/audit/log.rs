@@ -3,7 +3,7 @@
 use std::{
     io,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle, Thread},
     time::Duration,
 };
@@ -11,12 +11,20 @@ use std::{
 use super::{
     Event, Outcome, Phase, Sink,
     assembly::Assembly,
+    flood::{DenialLimit, Flood},
+    folder::{Folder, Medium},
     queue::{Merge, Queue},
-    resume::{self, Start},
+    redact::Redaction,
+    resume::{self, Resumed},
+    retention::Retention,
     store::Store,
-    writer::{Folder, Medium, Shared, Times, Writer},
+    writer::{Progress, Shared, Times, Writer},
 };
-use crate::{Action, Error, ErrorKind, Verdict, policy::rule, sys::log_file::Lock};
+use crate::{
+    Action, Error, ErrorKind, Verdict,
+    policy::rule,
+    sys::log_file::{self, Lock},
+};
 
 /// How often, and how long apart, the lock is tried: somebody who looks whether the log is open holds it for a moment.
 const LOCK_TRIES: u32 = 10;
@@ -32,10 +40,14 @@ pub enum Durability {
     /// while records come. Callers do not wait for that, unless they [`flush`](Log::flush).
     #[default]
     Batch,
+    /// As [`Batch`](Self::Batch), and whatever changes something waits until its intent is on the device:
+    /// [`record`](Sink::record) of a [`Phase::Intent`] blocks the thread until then. Callers that come at the same time
+    /// share one wait.
+    Durable,
 }
 
 /// How a [`Log`] is written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct LogOptions {
     /// What records survive.
     pub durability: Durability,
@@ -48,10 +60,24 @@ pub struct LogOptions {
     pub checkpoint_records: u64,
     /// The longest time that a record stays unsigned. When no more records come, it is signed sooner.
     pub checkpoint_interval: Duration,
+    /// How large a segment gets, in bytes, before the next one is begun. It may get some records larger.
+    pub segment_bytes: u64,
+    /// How old a segment gets before the next one is begun.
+    pub segment_age: Duration,
+    /// Which old segments are kept.
+    pub retention: Retention,
+    /// How long a key signs. What was recorded before the last change, nobody can forge any more, with whatever key; it
+    /// also changes when the log is closed.
+    pub key_interval: Duration,
+    /// How many denials of one principal are recorded one by one.
+    pub denials: DenialLimit,
+    /// Which parts of resources are replaced before they are recorded.
+    pub redaction: Redaction,
 }
 
 impl Default for LogOptions {
-    /// Batch durability, 1 MiB a shard, one second of patience, a checkpoint each 1,000 records or each second.
+    /// Batch durability, 1 MiB a shard, one second of patience, a checkpoint each 1,000 records or each second, segments
+    /// of 64 MiB or a day, which are all kept, a new key each hour, and nothing redacted.
     fn default() -> Self {
         Self {
             durability: Durability::Batch,
@@ -59,6 +85,12 @@ impl Default for LogOptions {
             queue_deadline: Duration::from_secs(1),
             checkpoint_records: 1000,
             checkpoint_interval: Duration::from_secs(1),
+            segment_bytes: 64 * 1024 * 1024,
+            segment_age: Duration::from_secs(24 * 60 * 60),
+            retention: Retention::default(),
+            key_interval: Duration::from_secs(60 * 60),
+            denials: DenialLimit::default(),
+            redaction: Redaction::default(),
         }
     }
 }
@@ -100,6 +132,9 @@ struct Inner {
     /// Taken by whoever closes the log.
     writer: Mutex<Option<JoinHandle<io::Result<()>>>>,
     store: Store,
+    /// Whether an intent waits for the device.
+    durable: bool,
+    redaction: Redaction,
 }
 
 impl Log {
@@ -122,16 +157,20 @@ impl Log {
         let store = Store::to_write(dir);
         store.create()?;
         let lock = lock(&store)?;
-        let start = resume::start(&store, origin)?;
-        let mut segment = store.segment()?;
-        if start.crash.is_some() {
-            segment.truncate(start.offset).map_err(|error| store.io(error))?;
+        let resumed = resume::start(&store, origin)?;
+        let place = resumed.start.place;
+        let mut segment = store.segment(place.segment).map_err(|error| store.io(error))?;
+        if resumed.crash.is_some() {
+            segment.truncate(place.offset).map_err(|error| store.io(error))?;
         }
-        let recovered = start.crash.map(|torn_bytes| {
-            format!("cut {torn_bytes} torn bytes, kept {} records after the last checkpoint", start.unsealed)
+        let recovered = resumed.crash.map(|torn_bytes| {
+            let unsealed = resumed.start.unsealed;
+            format!("cut {torn_bytes} torn bytes, kept {unsealed} records after the last checkpoint")
         });
-        let folder = Folder { store: store.clone(), segment, _lock: lock };
-        let log = Self::start(store, start, folder, options)?;
+        let mut folder = Folder { store: store.clone(), segment, _lock: lock };
+        // Retention may have been interrupted behind its promise.
+        folder.remove_before(resumed.start.dropped).map_err(|error| store.io(error))?;
+        let log = Self::start(store, resumed, folder, options)?;
         if let Some(resource) = recovered {
             log.record(&host_event(Action::AuditRecovered, resource.as_bytes()))?;
             log.flush()?;
@@ -147,16 +186,25 @@ impl Log {
     ///
     /// [`AuditUnavailable`](ErrorKind::AuditUnavailable): the log cannot be written. The records stay queued.
     pub fn flush(&self) -> Result<(), Error> {
-        let Inner { shared, thread, store, .. } = &*self.0;
-        let last = shared.queue.last();
-        // The pass that is under way may have begun before the last record came; the next one did not.
+        let last = self.0.shared.queue.last();
+        let progress = self.wait_for(last);
+        if progress.written >= last {
+            Ok(())
+        } else {
+            Err(unavailable(self.0.store.what(), progress.failure))
+        }
+    }
+
+    /// Waits until a record is written, or could not be.
+    fn wait_for(&self, sequence: u64) -> MutexGuard<'_, Progress> {
+        let Inner { shared, thread, .. } = &*self.0;
+        // The pass that is under way may have begun before the record came; the next one did not.
         let passes = shared.progress().passes + 2;
         thread.unpark();
-        let progress = shared.wait_while(|progress| {
+        shared.wait_while(|progress| {
             let failed = progress.failure.is_some() && progress.passes >= passes;
-            progress.written < last && !failed && !progress.stopped
-        });
-        if progress.written >= last { Ok(()) } else { Err(unavailable(store.what(), progress.failure)) }
+            progress.written < sequence && !failed && !progress.stopped
+        })
     }
 
     /// Writes all that is queued and a closing checkpoint, and unlocks the folder. Other clones refuse records then.
@@ -172,34 +220,64 @@ impl Log {
     }
 
     /// Starts the writer.
-    fn start<M: Medium>(store: Store, start: Start, medium: M, options: LogOptions) -> Result<Self, Error> {
-        let queue = Queue::new(start.chain.size() + 1, options.queue_bytes, options.queue_deadline);
+    fn start<M: Medium>(
+        store: Store,
+        resumed: Resumed,
+        medium: M,
+        options: LogOptions,
+    ) -> Result<Self, Error> {
+        let Resumed { start, keys, hand_over, crash } = resumed;
+        let records = start.chain.records();
+        let queue = Queue::new(records + 1, options.queue_bytes, options.queue_deadline);
         let merge = Merge::new(&queue);
-        let shared = Arc::new(Shared::new(queue));
+        let shared = Arc::new(Shared::new(queue, Flood::new(options.denials)));
+        let opened = start.place.segment;
+        let mut assembly = Assembly::new(start);
+        if assembly.segment_bytes() == 0 {
+            assembly.begin_segment(log_file::wall_ns());
+        }
+        let durable = options.durability == Durability::Durable;
+        let redaction = options.redaction.clone();
         let writer = Writer {
             shared: Arc::clone(&shared),
             medium,
             options,
             merge,
-            assembly: Assembly::new(start.signer, start.chain, start.unsealed, start.offset),
+            assembly,
+            keys,
+            hand_over,
+            opened,
             half_written: false,
-            times: Times::start(),
+            // The key of a writer that died has not been changed since.
+            times: Times::start(records, crash.is_some()),
         };
         let writer = thread::Builder::new().name("airssys-audit".into()).spawn(move || writer.run());
         let writer = writer.map_err(|error| store.io(error))?;
         let thread = writer.thread().clone();
-        Ok(Self(Arc::new(Inner { shared, thread, writer: Mutex::new(Some(writer)), store })))
+        let writer = Mutex::new(Some(writer));
+        Ok(Self(Arc::new(Inner { shared, thread, writer, store, durable, redaction })))
     }
 }
 
 impl Sink for Log {
     fn record(&self, event: &Event<'_>) -> Result<u64, Error> {
-        let Inner { shared, thread, .. } = &*self.0;
-        shared.queue.push(event, || thread.unpark()).map_err(|_| {
-            let resource = String::from_utf8_lossy(event.resource);
-            let what = format!("record {} of `{}`", event.action, resource.escape_debug());
-            unavailable(what, shared.progress().failure)
-        })
+        let Inner { shared, thread, durable, redaction, .. } = &*self.0;
+        let is_denial = event.verdict == Verdict::Deny;
+        if is_denial && let Err(like) = shared.flood.count(event.principal, log_file::monotonic_ns()) {
+            return Ok(like);
+        }
+        let push = |event: &Event<'_>, redacted| shared.queue.push(event, redacted, || thread.unpark());
+        let sequence = redaction.apply(event, push).map_err(|_| refused(event, shared.progress().failure))?;
+        if is_denial {
+            shared.flood.recorded(event.principal, sequence);
+        }
+        if *durable && event.phase == Phase::Intent {
+            let progress = self.wait_for(sequence);
+            if progress.written < sequence {
+                return Err(refused(event, progress.failure));
+            }
+        }
+        Ok(sequence)
     }
 }
 
@@ -207,6 +285,7 @@ impl Inner {
     fn close(&self) -> Result<(), Error> {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(writer) = writer else { return Ok(()) };
+        self.shared.tell_suppressed(true);
         self.shared.queue.close();
         self.thread.unpark();
         match writer.join() {
@@ -238,6 +317,12 @@ fn lock(store: &Store) -> Result<Lock, Error> {
     Err(Error::io(what, io::Error::from(io::ErrorKind::ResourceBusy)))
 }
 
+/// The error of a record that was not taken, or is not known to be on the device.
+fn refused(event: &Event<'_>, errno: Option<i32>) -> Error {
+    let resource = String::from_utf8_lossy(event.resource);
+    unavailable(format!("record {} of `{}`", event.action, resource.escape_debug()), errno)
+}
+
 fn unavailable(what: String, errno: Option<i32>) -> Error {
     let error = Error::new(ErrorKind::AuditUnavailable, what);
     match errno {
@@ -247,7 +332,7 @@ fn unavailable(what: String, errno: Option<i32>) -> Error {
 }
 
 /// Something that the log itself did.
-fn host_event(action: Action, resource: &[u8]) -> Event<'_> {
+pub(super) fn host_event(action: Action, resource: &[u8]) -> Event<'_> {
     Event {
         principal: rule::HOST,
         action,

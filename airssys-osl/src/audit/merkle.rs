@@ -6,8 +6,28 @@ use sha2::{Digest, Sha256};
 pub(super) type Hash = [u8; 32];
 
 /// The hash of a leaf.
+#[cfg(test)]
 pub(super) fn leaf_hash(leaf: &[u8]) -> Hash {
     Sha256::new().chain_update([0]).chain_update(leaf).finalize().into()
+}
+
+/// The leaf of some records that is not finished: their frames go into it one by one.
+#[derive(Clone, Debug)]
+pub(super) struct Leaf(Sha256);
+
+impl Leaf {
+    /// Begins a leaf that links to the one before.
+    pub(super) fn after(previous: &Hash) -> Self {
+        Self(Sha256::new().chain_update([0]).chain_update(previous))
+    }
+
+    pub(super) fn update(&mut self, frames: &[u8]) {
+        self.0.update(frames);
+    }
+
+    pub(super) fn hash(self) -> Hash {
+        self.0.finalize().into()
+    }
 }
 
 /// The right edge of a tree: the roots of its perfect subtrees, from the largest to the smallest.

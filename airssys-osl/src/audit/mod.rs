@@ -4,31 +4,42 @@
 //! key that signs them, and the head, a recent signed checkpoint. [`Reader`] reads a log, also one that is being
 //! written, and [`verify`] proves that it is what it was when it was written.
 //!
-//! Each record carries the hash of the one before; the same hashes are the leaves of a Merkle tree (RFC 6962) whose
-//! root is signed each second or each thousand records, in a checkpoint of the format that transparency logs use
-//! (<https://c2sp.org/tlog-checkpoint>).
+//! A few records at a time are a leaf of a Merkle tree (RFC 6962), which carries the hash of the leaf before. The root
+//! of the tree is signed each second or each thousand records, in a checkpoint of the format that transparency logs use
+//! (<https://c2sp.org/tlog-checkpoint>). The key that signs is changed again and again, and the old one destroyed.
 
 mod assembly;
 mod chain;
 mod checkpoint;
+mod flood;
+mod folder;
 mod frame;
+mod json;
+mod keys;
+mod leaves;
 mod log;
 mod merkle;
 mod note;
+pub mod ocsf;
 mod queue;
 mod reader;
 mod record;
+mod redact;
 mod resume;
+mod retention;
 mod scan;
 mod store;
 mod verify;
 mod walk;
 mod writer;
 
+pub use flood::DenialLimit;
 pub use log::{Durability, Log, LogOptions};
-pub use reader::{Query, Reader};
+pub use reader::{Position, Query, Reader};
 pub use record::{RESOURCE_BYTES, Record};
-pub use verify::{Report, State, verify};
+pub use redact::Redaction;
+pub use retention::Retention;
+pub use verify::{Progress, Report, State, verify, verify_with};
 
 use crate::{Action, Error, Verdict};
 

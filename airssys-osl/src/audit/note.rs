@@ -82,6 +82,17 @@ impl Verifier {
         &self.name
     }
 
+    /// Whether one of the signatures of a note says that it is of this key. It may be wrong all the same.
+    pub(super) fn is_named_in(&self, note: &str) -> bool {
+        let Some((_, signatures)) = split(note) else { return false };
+        let start = format!("{SIGNATURE_START}{} ", self.name);
+        signatures.lines().take(MAX_SIGNATURES).filter_map(|line| line.strip_prefix(&start)).any(
+            |signature| {
+                BASE64_STANDARD.decode(signature).is_ok_and(|signature| signature.starts_with(&self.id))
+            },
+        )
+    }
+
     /// Returns the text of a note that this key signed.
     pub(super) fn open<'n>(&self, note: &'n str) -> Result<&'n str, Malformed> {
         if note.len() > MAX_BYTES || note.bytes().any(|byte| byte < b' ' && byte != b'\n') {

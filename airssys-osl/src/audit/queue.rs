@@ -18,7 +18,6 @@ use std::{
 
 use super::{
     Event, frame,
-    merkle::Hash,
     record::{self, Draft, Stamp},
 };
 use crate::sys::log_file;
@@ -65,15 +64,33 @@ impl Queue {
     }
 
     /// Queues one record. Where there is no room, calls `wake_writer` and waits at most the queue's deadline.
-    pub(super) fn push(&self, event: &Event<'_>, wake_writer: impl FnOnce()) -> Result<u64, Refused> {
-        let draft = Draft::new(event);
+    pub(super) fn push(
+        &self,
+        event: &Event<'_>,
+        redacted: bool,
+        wake_writer: impl FnOnce(),
+    ) -> Result<u64, Refused> {
+        self.put(&Draft::new(event, redacted), |shard, waiting, bytes| {
+            wake_writer();
+            self.wait_for_room(shard, waiting, bytes)
+        })
+    }
+
+    fn put<'s>(
+        &'s self,
+        draft: &Draft<'_>,
+        make_room: impl FnOnce(
+            &'s Shard,
+            MutexGuard<'s, Waiting>,
+            usize,
+        ) -> Result<MutexGuard<'s, Waiting>, Refused>,
+    ) -> Result<u64, Refused> {
         let (wall_ns, monotonic_ns) = (log_file::wall_ns(), log_file::monotonic_ns());
-        let bytes = frame::HEADER_BYTES + draft.body_bytes_unlinked();
+        let bytes = frame::HEADER_BYTES + draft.body_bytes();
         let shard = self.shard();
         let mut waiting = shard.lock();
         if waiting.entries.len() + bytes > self.shard_bytes {
-            wake_writer();
-            waiting = self.wait_for_room(shard, waiting, bytes)?;
+            waiting = make_room(shard, waiting, bytes)?;
         }
         if !self.is_open() {
             return Err(Refused);
@@ -83,6 +100,11 @@ impl Queue {
         frame::begin_record(draft.body_bytes(), &mut waiting.entries);
         draft.encode(&Stamp { sequence, wall_ns, monotonic_ns, boot_id: self.boot_id }, &mut waiting.entries);
         Ok(sequence)
+    }
+
+    /// Queues one record if there is room for it now.
+    pub(super) fn try_push(&self, event: &Event<'_>) -> Result<u64, Refused> {
+        self.put(&Draft::new(event, false), |_, _, _| Err(Refused))
     }
 
     /// The sequence number of the last record that was queued.
@@ -169,8 +191,8 @@ impl Merge {
         }
     }
 
-    /// Returns the next record: the header of its frame, and its body without the link at the end.
-    pub(super) fn next(&mut self) -> Option<&[u8]> {
+    /// Returns the frame of the next record, and when it was made.
+    pub(super) fn next(&mut self) -> Option<(&[u8], u64)> {
         if self.next >= self.before {
             return None;
         }
@@ -239,16 +261,21 @@ impl Lane {
 
     /// The sequence number of the first entry.
     fn sequence(&self) -> Option<u64> {
-        let bytes = self.rest().get(frame::HEADER_BYTES + record::SEQUENCE_AT..)?;
-        bytes.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+        number_at(self.rest(), record::SEQUENCE_AT)
     }
 
-    fn pop(&mut self) -> Option<&[u8]> {
+    fn pop(&mut self) -> Option<(&[u8], u64)> {
         let whole = frame::length(self.rest()).ok()??;
         let start = self.start;
-        self.start += whole - size_of::<Hash>();
-        self.entries.get(start..self.start)
+        self.start += whole;
+        let entry = self.entries.get(start..self.start)?;
+        Some((entry, number_at(entry, record::WALL_AT)?))
     }
+}
+
+/// The number at a byte of the body of a frame.
+fn number_at(frame: &[u8], at: usize) -> Option<u64> {
+    frame.get(frame::HEADER_BYTES + at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
 }
 
 #[cfg(test)]
@@ -271,12 +298,12 @@ mod tests {
         let mut merge = Merge::new(&queue);
         thread::scope(|scope| {
             for _ in 0..THREADS {
-                scope.spawn(|| (0..EACH).for_each(|_| _ = queue.push(&event(), || {}).unwrap()));
+                scope.spawn(|| (0..EACH).for_each(|_| _ = queue.push(&event(), false, || {}).unwrap()));
             }
             let mut last = 0;
             while last < THREADS * EACH {
                 merge.fill(&queue);
-                while let Some(entry) = merge.next() {
+                while let Some((entry, _)) = merge.next() {
                     let sequence = entry[frame::HEADER_BYTES + record::SEQUENCE_AT..].first_chunk().unwrap();
                     assert_eq!(u64::from_le_bytes(*sequence), last + 1);
                     last += 1;
@@ -292,7 +319,7 @@ mod tests {
     fn a_full_shard_refuses_after_its_deadline_and_never_grows() {
         let queue = Queue::new(1, 0, Duration::ZERO);
         let mut woken = 0;
-        let queued = (0..).take_while(|_| queue.push(&event(), || woken += 1).is_ok()).count();
+        let queued = (0..).take_while(|_| queue.push(&event(), false, || woken += 1).is_ok()).count();
         let (entries, capacity) = {
             let waiting = queue.shard().lock();
             (waiting.entries.len(), waiting.entries.capacity())
@@ -301,7 +328,7 @@ mod tests {
         assert!(entries / queued * (queued + 1) > MIN_SHARD_BYTES);
 
         Merge::new(&queue).fill(&queue);
-        assert_eq!(queue.push(&event(), || {}), Ok(queued as u64 + 1));
+        assert_eq!(queue.push(&event(), false, || {}), Ok(queued as u64 + 1));
         assert_eq!(queue.shard().lock().entries.capacity(), MIN_SHARD_BYTES);
     }
 
@@ -313,7 +340,7 @@ mod tests {
             let (wake, woken) = std::sync::mpsc::channel();
             let caller = scope.spawn({
                 let queue = &queue;
-                move || (0..1_000).all(|_| queue.push(&event(), || wake.send(()).unwrap()).is_ok())
+                move || (0..1_000).all(|_| queue.push(&event(), false, || wake.send(()).unwrap()).is_ok())
             });
             // Whoever finds no room says so before it waits.
             woken.iter().for_each(|()| merge.fill(&queue));
@@ -324,21 +351,21 @@ mod tests {
     #[test]
     fn who_waits_is_refused_when_the_queue_closes() {
         let queue = Queue::new(1, 0, Duration::from_secs(60));
-        let accepted = (0..).take_while(|_| queue.push(&event(), || queue.close()).is_ok()).count();
+        let accepted = (0..).take_while(|_| queue.push(&event(), false, || queue.close()).is_ok()).count();
         assert_eq!(queue.last(), accepted as u64);
     }
 
     #[test]
     fn a_queue_that_refuses_takes_records_again() {
         let queue = Queue::new(5, SHARD_BYTES, Duration::ZERO);
-        assert_eq!(queue.push(&event(), || {}), Ok(5));
+        assert_eq!(queue.push(&event(), false, || {}), Ok(5));
         queue.refuse(true);
-        assert_eq!(queue.push(&event(), || {}), Err(Refused));
+        assert_eq!(queue.push(&event(), false, || {}), Err(Refused));
         queue.refuse(false);
-        assert_eq!(queue.push(&event(), || {}), Ok(6));
+        assert_eq!(queue.push(&event(), false, || {}), Ok(6));
         queue.close();
         queue.refuse(false);
-        assert_eq!(queue.push(&event(), || {}), Err(Refused));
+        assert_eq!(queue.push(&event(), false, || {}), Err(Refused));
     }
 
     fn event() -> Event<'static> {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{
     Record,
+    chain::Place,
     frame::Frame,
     record::Body,
     scan::{Piece, Scan},
@@ -21,51 +22,156 @@ use crate::{Action, Error, Verdict};
 pub struct Reader {
     store: Store,
     scan: Scan,
+    /// The segment that `scan` reads.
+    segment: u64,
+    query: Query,
     failed: bool,
 }
 
+/// A place between two records of a log. It stays good when the log grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position(pub(super) Place);
+
+impl Position {
+    /// The segment: how many records precede it in the log.
+    pub fn segment(&self) -> u64 {
+        self.0.segment
+    }
+
+    /// The byte in the segment.
+    pub fn offset(&self) -> u64 {
+        self.0.offset
+    }
+}
+
 impl Reader {
-    /// Opens the log in the folder `dir`, at its first record.
+    /// Opens the log in the folder `dir`, at the first record that it has.
     ///
     /// # Errors
     ///
     /// * [`NotFound`](crate::ErrorKind::NotFound): there is no log.
     /// * [`Io`](crate::ErrorKind::Io): the system refused.
     pub fn open(dir: &Path) -> Result<Self, Error> {
-        Self::open_at(dir, 0)
+        Self::query(dir, Query::default())
     }
 
-    /// Opens the log in the folder `dir` at a place that [`offset`](Self::offset) of an earlier reader returned.
+    /// Opens the log in the folder `dir` for the records that match `query`. Segments that have none of the time that is
+    /// asked for are not read.
     ///
     /// # Errors
     ///
     /// As [`open`](Self::open).
-    pub fn open_at(dir: &Path, offset: u64) -> Result<Self, Error> {
+    pub fn query(dir: &Path, query: Query) -> Result<Self, Error> {
         let store = Store::to_read(dir);
-        let scan = store.scan(offset)?.ok_or_else(|| store.io(std::io::ErrorKind::NotFound.into()))?;
-        Ok(Self { store, scan, failed: false })
+        let segments = store.segments().map_err(|error| store.io(error))?;
+        let first = segments.first().ok_or_else(|| store.io(std::io::ErrorKind::NotFound.into()))?;
+        Self::start(store, Place { segment: *first, offset: 0 }, query)
+    }
+
+    /// Opens the log in the folder `dir` at a place that [`position`](Self::position) of an earlier reader returned. If
+    /// retention removed that place since, at the first record that there is.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_at(dir: &Path, position: Position) -> Result<Self, Error> {
+        let store = Store::to_read(dir);
+        let segments = store.segments().map_err(|error| store.io(error))?;
+        match segments.iter().find(|segment| **segment >= position.0.segment) {
+            Some(segment) if *segment == position.0.segment => {
+                Self::start(store, position.0, Query::default())
+            }
+            Some(segment) => Self::start(store, Place { segment: *segment, offset: 0 }, Query::default()),
+            None => Err(store.io(std::io::ErrorKind::NotFound.into())),
+        }
+    }
+
+    fn start(store: Store, place: Place, query: Query) -> Result<Self, Error> {
+        let scan = store
+            .scan(place.segment, place.offset)?
+            .ok_or_else(|| store.io(std::io::ErrorKind::NotFound.into()))?;
+        Ok(Self { store, scan, segment: place.segment, query, failed: false })
     }
 
     /// The place after the last record that was read.
-    pub fn offset(&self) -> u64 {
-        self.scan.offset()
+    pub fn position(&self) -> Position {
+        Position(Place { segment: self.segment, offset: self.scan.offset() })
     }
 
     fn read(&mut self) -> Result<Option<Record>, Error> {
+        // One that has been read from stays where it is: it may be followed.
+        if self.scan.offset() == 0 && self.is_out_of_time()? && !self.go_on()? {
+            return Ok(None);
+        }
         loop {
-            let Some(Piece { offset, frame, .. }) = self.scan.next().map_err(|error| self.store.io(error))?
-            else {
+            if let Some(record) = self.read_segment()? {
+                return Ok(Some(record));
+            }
+            if self.next_segment()?.is_none() {
                 return Ok(None);
-            };
+            }
+            // What came after the end was seen and before the next segment was.
+            if let Some(record) = self.read_segment()? {
+                return Ok(Some(record));
+            }
+            if !self.go_on()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn read_segment(&mut self) -> Result<Option<Record>, Error> {
+        while let Some(Piece { offset, frame, .. }) =
+            self.scan.next().map_err(|error| self.store.io(error))?
+        {
             let body = match frame {
-                Ok(Frame::Checkpoint(_)) => continue,
+                Ok(Frame::Checkpoint(_) | Frame::Link(_)) => continue,
                 Ok(Frame::Record(body)) => Body::parse(body),
                 Err(malformed) => Err(malformed),
             };
-            return body.map(|body| Some(body.to_record())).map_err(|malformed| {
-                self.store.tampered(&format!("what should be a record at byte {offset} has {malformed}"))
-            });
+            match body {
+                Ok(body) if body.matches(&self.query) => return Ok(Some(body.to_record())),
+                Ok(_) => {}
+                Err(malformed) => {
+                    let place = Place { segment: self.segment, offset };
+                    let how = format!("what should be a record at {place} has {malformed}");
+                    return Err(self.store.tampered(&how));
+                }
+            }
         }
+        Ok(None)
+    }
+
+    /// Goes on in the next segment that may have something, if there is one.
+    fn go_on(&mut self) -> Result<bool, Error> {
+        loop {
+            let Some(next) = self.next_segment()? else { return Ok(false) };
+            // Removed since: the one after it is there.
+            let Some(scan) = self.store.scan(next, 0)? else { continue };
+            (self.scan, self.segment) = (scan, next);
+            if !self.is_out_of_time()? {
+                return Ok(true);
+            }
+        }
+    }
+
+    fn next_segment(&self) -> Result<Option<u64>, Error> {
+        let segments = self.store.segments().map_err(|error| self.store.io(error))?;
+        Ok(segments.into_iter().find(|segment| *segment > self.segment))
+    }
+
+    /// Whether the next segment says that this one has nothing of the time that is asked for.
+    fn is_out_of_time(&self) -> Result<bool, Error> {
+        let Query { since_ns, until_ns, .. } = self.query;
+        if since_ns.is_none() && until_ns.is_none() {
+            return Ok(false);
+        }
+        let Some(next) = self.next_segment()? else { return Ok(false) };
+        let begin = self.store.peek(next).map_err(|error| self.store.io(error))?;
+        let Some(span) = begin.and_then(|begin| begin.terms.span) else { return Ok(false) };
+        let out = since_ns.is_some_and(|since_ns| span.last_ns < since_ns)
+            || until_ns.is_some_and(|until_ns| span.first_ns >= until_ns);
+        Ok(out)
     }
 }
 
@@ -105,12 +211,6 @@ pub struct Query {
 impl Query {
     /// Whether a record is wanted.
     pub fn matches(&self, record: &Record) -> bool {
-        self.since_ns.is_none_or(|since_ns| record.wall_ns() >= since_ns)
-            && self.until_ns.is_none_or(|until_ns| record.wall_ns() < until_ns)
-            && self.principal.as_ref().is_none_or(|principal| record.principal() == principal)
-            && self.action.is_none_or(|action| record.action() == Some(action))
-            && self.resource_prefix.as_ref().is_none_or(|prefix| record.resource().starts_with(prefix))
-            && self.verdict.is_none_or(|verdict| record.verdict() == verdict)
-            && self.trace.is_none_or(|trace| record.trace() == trace)
+        record.body().matches(self)
     }
 }

@@ -12,21 +12,17 @@
 //! | 16 | boot id |
 //! | 4 | policy epoch |
 //! | 2 | action |
-//! | 1 | flags: 1 = a field was longer than its limit and is cut |
+//! | 1 | flags: 1 = a field was longer than its limit and is cut, 2 = there is a trace id, 4 = the resource is redacted |
 //! | 8, 8 | bytes moved, duration in nanoseconds |
 //! | 8 | sequence number of the intent record, or 0 |
-//! | 16 | trace id |
 //! | 4 | enforcement mask |
 //! | 1, 1, 1, 2 | lengths of the four fields that follow |
+//! | 16 | trace id, where the flags say so |
 //! | … | principal, parent principal, rule (UTF-8), resource (any bytes) |
-//! | 32 | leaf hash of the record before; zeros in the first one |
-//!
-//! The leaf hash of a record is `SHA-256(0x00 || these bytes)`, as RFC 6962 has it: one hash is both the link from
-//! the next record and the leaf of the tree that checkpoints sign.
 
 use std::fmt;
 
-use super::{Event, Outcome, Phase, merkle::Hash};
+use super::{Event, Outcome, Phase, Query};
 use crate::{
     Action, Verdict,
     limits::{PRINCIPAL_BYTES, RULE_BYTES},
@@ -35,16 +31,22 @@ use crate::{
 /// The longest resource that a record holds, in bytes: Linux's own bound for a path.
 pub const RESOURCE_BYTES: usize = 4096;
 
-/// All that precedes the four fields.
-const FIXED_BYTES: usize = 104;
+/// All that precedes the trace id.
+const FIXED_BYTES: usize = 88;
+const TRACE_BYTES: usize = 16;
 /// The longest body.
 pub(super) const MAX_BYTES: usize =
-    FIXED_BYTES + 2 * PRINCIPAL_BYTES + RULE_BYTES + RESOURCE_BYTES + size_of::<Hash>();
+    FIXED_BYTES + TRACE_BYTES + 2 * PRINCIPAL_BYTES + RULE_BYTES + RESOURCE_BYTES;
 /// Where in a body its sequence number stands.
 pub(super) const SEQUENCE_AT: usize = 8;
 
+/// And where its wall clock does.
+pub(super) const WALL_AT: usize = 16;
+
 const VERSION: u8 = 1;
 const FLAG_CUT: u8 = 1;
+const FLAG_TRACE: u8 = 2;
+const FLAG_REDACTED: u8 = 4;
 
 /// One record as it was read back from a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +56,6 @@ pub struct Record {
     parent: Box<str>,
     rule: Box<str>,
     resource: Box<[u8]>,
-    previous: Hash,
 }
 
 impl Record {
@@ -158,21 +159,26 @@ impl Record {
         self.fixed.flags & FLAG_CUT != 0
     }
 
-    /// The leaf hash of the record before.
-    pub fn previous(&self) -> &[u8; 32] {
-        &self.previous
+    /// The same record, borrowed.
+    pub(super) fn body(&self) -> Body<'_> {
+        let Self { fixed, principal, parent, rule, resource } = self;
+        Body { fixed: *fixed, principal, parent, rule, resource }
+    }
+
+    /// Whether something stands in the place of the resource, or of a part of it, that the log must not show.
+    pub fn is_redacted(&self) -> bool {
+        self.fixed.flags & FLAG_REDACTED != 0
     }
 }
 
 /// A record whose text is still where it was read.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Body<'a> {
     fixed: Fixed,
     principal: &'a str,
     parent: &'a str,
     rule: &'a str,
     resource: &'a [u8],
-    previous: Hash,
 }
 
 impl<'a> Body<'a> {
@@ -185,7 +191,7 @@ impl<'a> Body<'a> {
         let phase = phase_of(rest.byte()?)?;
         let verdict = verdict_of(rest.byte()?)?;
         let outcome = outcome_of(rest.byte()?, i32::from_le_bytes(rest.array()?))?;
-        let fixed = Fixed {
+        let mut fixed = Fixed {
             phase,
             verdict,
             outcome,
@@ -199,21 +205,26 @@ impl<'a> Body<'a> {
             bytes: u64::from_le_bytes(rest.array()?),
             duration_ns: u64::from_le_bytes(rest.array()?),
             intent: u64::from_le_bytes(rest.array()?),
-            trace: rest.array()?,
+            trace: [0; TRACE_BYTES],
             enforcement: u32::from_le_bytes(rest.array()?),
         };
-        if fixed.flags & !FLAG_CUT != 0 {
+        if fixed.flags & !(FLAG_CUT | FLAG_TRACE | FLAG_REDACTED) != 0 {
             return Err(Malformed("flags that mean nothing"));
         }
         let [principal, parent, rule] = [rest.byte()?, rest.byte()?, rest.byte()?].map(usize::from);
         let resource = usize::from(u16::from_le_bytes(rest.array()?));
+        if fixed.flags & FLAG_TRACE != 0 {
+            fixed.trace = rest.array()?;
+            if fixed.trace == [0; TRACE_BYTES] {
+                return Err(Malformed("a trace id that is none"));
+            }
+        }
         let body = Self {
             fixed,
             principal: rest.text(principal, PRINCIPAL_BYTES)?,
             parent: rest.text(parent, PRINCIPAL_BYTES)?,
             rule: rest.text(rule, RULE_BYTES)?,
             resource: rest.slice(resource, RESOURCE_BYTES)?,
-            previous: rest.array()?,
         };
         if rest.0.is_empty() { Ok(body) } else { Err(Malformed("more bytes than its fields")) }
     }
@@ -222,18 +233,28 @@ impl<'a> Body<'a> {
         self.fixed.sequence
     }
 
-    pub(super) fn previous(&self) -> &Hash {
-        &self.previous
+    pub(super) fn wall_ns(&self) -> u64 {
+        self.fixed.wall_ns
     }
 
-    pub(super) fn to_record(&self) -> Record {
+    /// Whether a record is wanted.
+    pub(super) fn matches(&self, query: &Query) -> bool {
+        query.since_ns.is_none_or(|since_ns| self.fixed.wall_ns >= since_ns)
+            && query.until_ns.is_none_or(|until_ns| self.fixed.wall_ns < until_ns)
+            && query.action.is_none_or(|action| self.fixed.action == action as u16)
+            && query.verdict.is_none_or(|verdict| self.fixed.verdict == verdict)
+            && query.trace.is_none_or(|trace| self.fixed.trace == trace)
+            && query.principal.as_ref().is_none_or(|principal| self.principal == principal)
+            && query.resource_prefix.as_ref().is_none_or(|prefix| self.resource.starts_with(prefix))
+    }
+
+    pub(super) fn to_record(self) -> Record {
         Record {
             fixed: self.fixed,
             principal: self.principal.into(),
             parent: self.parent.into(),
             rule: self.rule.into(),
             resource: self.resource.into(),
-            previous: self.previous,
         }
     }
 }
@@ -254,29 +275,28 @@ pub(super) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn new(event: &Event<'a>) -> Self {
+    /// Makes a draft; `redacted` says that the resource is not the one that was asked for.
+    pub(super) fn new(event: &Event<'a>, redacted: bool) -> Self {
         let principal = cut_text(event.principal, PRINCIPAL_BYTES);
         let rule = cut_text(event.rule, RULE_BYTES);
         let resource = event.resource.get(..RESOURCE_BYTES).unwrap_or(event.resource);
         let cut = principal.len() < event.principal.len()
             || rule.len() < event.rule.len()
             || resource.len() < event.resource.len();
-        let flags = if cut { FLAG_CUT } else { 0 };
+        let traced = event.trace != [0; TRACE_BYTES];
+        let flags = [(cut, FLAG_CUT), (traced, FLAG_TRACE), (redacted, FLAG_REDACTED)];
+        let flags = flags.iter().map(|(set, flag)| if *set { *flag } else { 0 }).sum();
         Self { event: Event { principal, rule, resource, ..*event }, flags }
     }
 
-    /// The length of the body, the link at its end included.
-    pub(super) fn body_bytes(&self) -> usize {
-        self.body_bytes_unlinked() + size_of::<Hash>()
-    }
-
     /// The length of what [`encode`](Self::encode) appends.
-    pub(super) fn body_bytes_unlinked(&self) -> usize {
+    pub(super) fn body_bytes(&self) -> usize {
         let Event { principal, rule, resource, .. } = self.event;
-        FIXED_BYTES + principal.len() + rule.len() + resource.len()
+        let trace = if self.flags & FLAG_TRACE != 0 { TRACE_BYTES } else { 0 };
+        FIXED_BYTES + trace + principal.len() + rule.len() + resource.len()
     }
 
-    /// Appends the body without the link at its end: that is known only when the record before is written.
+    /// Appends the body.
     pub(super) fn encode(&self, stamp: &Stamp, out: &mut Vec<u8>) {
         let event = &self.event;
         let (outcome, errno) = match event.outcome {
@@ -298,12 +318,14 @@ impl<'a> Draft<'a> {
         out.extend_from_slice(&event.bytes.to_le_bytes());
         out.extend_from_slice(&event.duration_ns.to_le_bytes());
         out.extend_from_slice(&event.intent.to_le_bytes());
-        out.extend_from_slice(&event.trace);
         // No event carries an enforcement mask or a parent principal yet; the format has room for both.
         out.extend_from_slice(&0_u32.to_le_bytes());
         // The limits hold (`new`), so no length is cut here.
         out.extend_from_slice(&[event.principal.len() as u8, 0, event.rule.len() as u8]);
         out.extend_from_slice(&(event.resource.len() as u16).to_le_bytes());
+        if self.flags & FLAG_TRACE != 0 {
+            out.extend_from_slice(&event.trace);
+        }
         out.extend_from_slice(event.principal.as_bytes());
         out.extend_from_slice(event.rule.as_bytes());
         out.extend_from_slice(event.resource);
@@ -335,7 +357,7 @@ struct Fixed {
     bytes: u64,
     duration_ns: u64,
     intent: u64,
-    trace: [u8; 16],
+    trace: [u8; TRACE_BYTES],
     enforcement: u32,
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Piece<'a> {
     /// How long it is; of a malformed one, how much of it was looked at.
     pub(super) bytes: usize,
     pub(super) frame: Result<Frame<'a>, Malformed>,
+    /// All bytes of the frame, its header included.
+    pub(super) raw: &'a [u8],
 }
 
 impl Scan {
@@ -57,27 +59,28 @@ impl Scan {
                 Ok(_) => return Ok(None),
                 Err(malformed) => {
                     let bytes = frame::HEADER_BYTES;
-                    return Ok(Some(Piece { offset: self.offset, bytes, frame: Err(malformed) }));
+                    return Ok(Some(Piece { offset: self.offset, bytes, frame: Err(malformed), raw: &[] }));
                 }
             }
         };
-        let frame = frame::parse(self.buffer.get(self.start..self.start + bytes).unwrap_or_default());
+        let raw = self.buffer.get(self.start..self.start + bytes).unwrap_or_default();
+        let frame = frame::parse(raw);
         let offset = self.offset;
         if frame.is_ok() {
             self.start += bytes;
             self.offset += bytes as u64;
         }
-        Ok(Some(Piece { offset, bytes, frame }))
+        Ok(Some(Piece { offset, bytes, frame, raw }))
     }
 
-    /// How many bytes of an unfinished frame were found.
-    pub(super) fn unfinished_bytes(&self) -> u64 {
-        self.unread().len() as u64
+    /// What was found of an unfinished frame.
+    pub(super) fn unfinished(&self) -> &[u8] {
+        self.unread()
     }
 
     /// Goes back to the beginning of the piece that [`next`](Self::next) returned last and reads from there to the
     /// end of the file.
-    pub(super) fn measure_tail(mut self, piece_offset: u64) -> io::Result<Tail> {
+    pub(super) fn measure_tail(&mut self, piece_offset: u64) -> io::Result<Tail> {
         // The last piece is still in the buffer: only `read_more` removes what was looked at.
         let back = usize::try_from(self.offset.saturating_sub(piece_offset)).unwrap_or_default();
         self.start = self.start.saturating_sub(back);

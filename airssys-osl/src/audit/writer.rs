@@ -1,6 +1,7 @@
 //! The thread that writes a log.
 //!
-//! It polls: a caller that had to wake it up would pay ten times for its record. What it cannot write it keeps and
+//! It polls: a caller that had to wake it up would pay ten times for its record; only one that waits for the device does.
+//! What it cannot write it keeps and
 //! tries again, and the queue takes nothing until that succeeded.
 
 use std::{
@@ -11,12 +12,17 @@ use std::{
 };
 
 use super::{
+    Event, Outcome,
     assembly::Assembly,
-    log::{Durability, LogOptions},
+    flood::Flood,
+    folder::Medium,
+    keys::Keys,
+    log::{Durability, LogOptions, host_event},
     queue::{Merge, Queue},
-    store::Store,
+    resume,
+    retention::dropped,
 };
-use crate::sys::log_file;
+use crate::{Action, Verdict, sys::log_file};
 
 /// The pause between two passes while records come, and the longest pause when none do.
 const BUSY_PAUSE: Duration = Duration::from_millis(2);
@@ -26,44 +32,11 @@ const IDLE_NS: u64 = 100_000_000;
 /// How often the head is replaced while records come.
 const HEAD_INTERVAL_NS: u64 = 1_000_000_000;
 
-/// What a log is written to.
-pub(super) trait Medium: Send + 'static {
-    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
-    fn truncate(&mut self, bytes: u64) -> io::Result<()>;
-    fn sync(&mut self) -> io::Result<()>;
-    fn write_head(&mut self, note: &str, durable: bool) -> io::Result<()>;
-}
-
-/// The folder of a log. Locked as long as this exists.
-#[derive(Debug)]
-pub(super) struct Folder {
-    pub(super) store: Store,
-    pub(super) segment: log_file::Segment,
-    pub(super) _lock: log_file::Lock,
-}
-
-impl Medium for Folder {
-    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.segment.write_at(offset, bytes)
-    }
-
-    fn truncate(&mut self, bytes: u64) -> io::Result<()> {
-        self.segment.truncate(bytes)
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.segment.sync()
-    }
-
-    fn write_head(&mut self, note: &str, durable: bool) -> io::Result<()> {
-        self.store.write_head(note, durable)
-    }
-}
-
 /// What the writer and those who use the log share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) queue: Queue,
+    pub(super) flood: Flood,
     progress: Mutex<Progress>,
     moved: Condvar,
 }
@@ -81,9 +54,9 @@ pub(super) struct Progress {
 }
 
 impl Shared {
-    pub(super) fn new(queue: Queue) -> Self {
+    pub(super) fn new(queue: Queue, flood: Flood) -> Self {
         let progress = Progress { written: queue.last(), ..Progress::default() };
-        Self { queue, progress: Mutex::new(progress), moved: Condvar::new() }
+        Self { queue, flood, progress: Mutex::new(progress), moved: Condvar::new() }
     }
 
     pub(super) fn progress(&self) -> MutexGuard<'_, Progress> {
@@ -96,6 +69,22 @@ impl Shared {
         unchanged: impl FnMut(&mut Progress) -> bool,
     ) -> MutexGuard<'_, Progress> {
         self.moved.wait_while(self.progress(), unchanged).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records how many denials were not recorded, where that is due or `must` be. What finds no room is told later.
+    pub(super) fn tell_suppressed(&self, must: bool) {
+        for summary in self.flood.summaries(log_file::monotonic_ns(), must) {
+            let resource = format!("{} more denials like record {}", summary.count, summary.like);
+            let event = Event {
+                principal: &summary.principal,
+                verdict: Verdict::Deny,
+                outcome: Outcome::Denied,
+                ..host_event(Action::AuditSuppressed, resource.as_bytes())
+            };
+            if self.queue.try_push(&event).is_err() {
+                self.flood.put_back(&summary);
+            }
+        }
     }
 
     fn report(&self, change: impl FnOnce(&mut Progress)) {
@@ -111,23 +100,43 @@ pub(super) struct Writer<M> {
     pub(super) options: LogOptions,
     pub(super) merge: Merge,
     pub(super) assembly: Assembly,
+    pub(super) keys: Keys,
+    /// The note of a hand-over that is not in the list of keys yet.
+    pub(super) hand_over: Option<String>,
+    /// The segment that the medium has open.
+    pub(super) opened: u64,
     /// Some of what is pending may be in the file already.
     pub(super) half_written: bool,
-    /// When records came, when they were sealed and when the head was replaced for the last time (monotonic).
     pub(super) times: Times,
 }
 
+/// When things were done for the last time (monotonic).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
     record_ns: u64,
     seal_ns: u64,
     head_ns: u64,
+    segment_ns: u64,
+    key_ns: u64,
+    /// How many records there were when the key changed.
+    key_records: u64,
+    /// The key changes as soon as there is something to protect.
+    key_due: bool,
 }
 
 impl Times {
-    pub(super) fn start() -> Self {
+    /// Begins with so many records, whose key changes as soon as there is one more where that is `key_due`.
+    pub(super) fn start(key_records: u64, key_due: bool) -> Self {
         let now_ns = log_file::monotonic_ns();
-        Self { record_ns: now_ns, seal_ns: now_ns, head_ns: now_ns }
+        Self {
+            record_ns: now_ns,
+            seal_ns: now_ns,
+            head_ns: now_ns,
+            segment_ns: now_ns,
+            key_ns: now_ns,
+            key_records,
+            key_due,
+        }
     }
 }
 
@@ -154,36 +163,86 @@ impl<M: Medium> Writer<M> {
 
     /// Moves all queued records to the file. Returns whether there were any.
     fn pass(&mut self) -> io::Result<bool> {
-        let size = self.assembly.size();
+        let records = self.assembly.records();
+        self.shared.tell_suppressed(false);
         self.assemble();
-        let busy = self.assembly.size() > size;
+        let busy = self.assembly.records() > records;
         let now_ns = log_file::monotonic_ns();
         if busy {
             self.times.record_ns = now_ns;
         }
         let idle = now_ns - self.times.record_ns >= IDLE_NS;
-        let old = now_ns - self.times.seal_ns >= self.options.checkpoint_interval.as_nanos() as u64;
+        let old = past(self.times.seal_ns, now_ns, self.options.checkpoint_interval);
         if self.assembly.unsealed() > 0 && (idle || old) {
             self.seal(false);
         }
         let settled = self.assembly.unsealed() == 0 && !busy;
         self.deliver(settled || now_ns - self.times.head_ns >= HEAD_INTERVAL_NS)?;
+        if self.times.key_due || past(self.times.key_ns, now_ns, self.options.key_interval) {
+            self.change_key()?;
+        }
+        let full = self.assembly.segment_bytes() >= self.options.segment_bytes;
+        if full || past(self.times.segment_ns, now_ns, self.options.segment_age) {
+            self.rotate()?;
+        }
         Ok(busy)
     }
 
+    /// Appends all queued records, and a link behind the last, so that nothing is written that no link stands for.
     fn assemble(&mut self) {
         self.merge.fill(&self.shared.queue);
-        while let Some(entry) = self.merge.next() {
-            self.assembly.push(entry);
+        while let Some((entry, wall_ns)) = self.merge.next() {
+            self.assembly.push(entry, wall_ns);
             if self.assembly.unsealed() >= self.options.checkpoint_records {
-                self.seal(false);
+                self.assembly.seal(log_file::wall_ns(), false);
+                self.times.seal_ns = log_file::monotonic_ns();
             }
         }
+        self.assembly.link();
     }
 
     fn seal(&mut self, closed: bool) {
         self.assembly.seal(log_file::wall_ns(), closed);
         self.times.seal_ns = log_file::monotonic_ns();
+    }
+
+    /// Signs with a new key from here on, and destroys the old one. Where nothing was recorded since the last time, the
+    /// old one has nothing to forge.
+    fn change_key(&mut self) -> io::Result<()> {
+        let records = self.assembly.records();
+        self.times.key_ns = log_file::monotonic_ns();
+        if records == self.times.key_records {
+            return Ok(());
+        }
+        let next = resume::random_signer(self.assembly.signer().verifier().name())?;
+        // Whichever of the two signed last when the program dies is there.
+        self.medium.write_secrets(&[self.assembly.signer(), &next])?;
+        self.hand_over = Some(self.assembly.hand_over(log_file::wall_ns(), next));
+        (self.times.key_records, self.times.key_due) = (records, false);
+        self.deliver(true)
+    }
+
+    /// Goes on in a new segment, and removes old ones as the options say.
+    fn rotate(&mut self) -> io::Result<()> {
+        self.times.segment_ns = log_file::monotonic_ns();
+        if self.assembly.records() == self.assembly.segment() {
+            return Ok(());
+        }
+        if self.assembly.unsealed() > 0 {
+            self.seal(false);
+            self.deliver(false)?;
+        }
+        self.assembly.rotate(log_file::wall_ns());
+        self.deliver(true)?;
+        let kept = self.medium.segments()?;
+        let drop_before = dropped(&kept, log_file::wall_ns(), &self.options.retention);
+        if drop_before > self.assembly.dropped() {
+            self.assembly.drop_before(log_file::wall_ns(), drop_before);
+            self.deliver(true)?;
+            // Only what is durable explains that something is missing.
+            self.medium.sync()?;
+        }
+        self.medium.remove_before(self.assembly.dropped())
     }
 
     /// Writes what is pending and tells those who wait whether that succeeded.
@@ -194,14 +253,18 @@ impl<M: Medium> Writer<M> {
             progress.passes += 1;
             progress.failure = result.as_ref().err().map(|error| error.raw_os_error().unwrap_or_default());
             if self.assembly.pending().1.is_empty() {
-                progress.written = self.assembly.size();
+                progress.written = self.assembly.records();
             }
         });
         result
     }
 
     fn write(&mut self, with_head: bool) -> io::Result<()> {
-        let durable = self.options.durability == Durability::Batch;
+        let durable = self.options.durability != Durability::None;
+        if self.opened != self.assembly.segment() {
+            self.medium.open_segment(self.assembly.segment())?;
+            self.opened = self.assembly.segment();
+        }
         let (offset, bytes) = self.assembly.pending();
         if !bytes.is_empty() {
             if self.half_written {
@@ -210,11 +273,18 @@ impl<M: Medium> Writer<M> {
             self.half_written = true;
             self.medium.write_at(offset, bytes)?;
             // A failed sync may have dropped what was written; so the next pass writes it again.
-            if durable {
+            if durable || self.hand_over.is_some() {
                 self.medium.sync()?;
             }
             self.half_written = false;
             self.assembly.written();
+        }
+        if let Some(note) = &self.hand_over {
+            self.medium.append_key(&self.keys, note)?;
+            // It was signed a moment ago by the key that is the last one here.
+            self.keys.push(note).map_err(|malformed| io::Error::other(malformed.to_string()))?;
+            self.hand_over = None;
+            self.medium.write_secrets(&[self.assembly.signer()])?;
         }
         if let Some(note) = self.assembly.head()
             && with_head
@@ -235,6 +305,9 @@ impl<M: Medium> Writer<M> {
         // its shard is over. It may have drawn its number too late for that look, but not for a second one.
         self.assemble();
         self.assemble();
+        // The key that lies about until the next start can forge nothing of what is there now. Where the key cannot be
+        // changed, the log is closed all the same.
+        let _ = self.change_key();
         self.seal(true);
         loop {
             match self.deliver(true) {
@@ -245,6 +318,11 @@ impl<M: Medium> Writer<M> {
             }
         }
     }
+}
+
+/// Whether so long a time went by.
+fn past(since_ns: u64, now_ns: u64, time: Duration) -> bool {
+    u128::from(now_ns.saturating_sub(since_ns)) >= time.as_nanos()
 }
 
 /// Calls a function when it is dropped.

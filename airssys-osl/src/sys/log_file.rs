@@ -87,6 +87,40 @@ pub(crate) fn replace(dir: &Path, name: &str, text: &str, durable: bool) -> io::
     fs::rename(&new, dir.join(name))
 }
 
+/// Puts a secret in the place of a file, durably, and then overwrites the old one. On a device that writes elsewhere than
+/// where it is told, or a file system that keeps old blocks, the old one may still be found.
+pub(crate) fn replace_secret(dir: &Path, name: &str, text: &str) -> io::Result<()> {
+    let old = match private().open(dir.join(name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        old => Some(old?),
+    };
+    replace(dir, name, text, true)?;
+    sync_dir(dir)?;
+    let Some(mut old) = old else { return Ok(()) };
+    let bytes = usize::try_from(old.metadata()?.len()).unwrap_or_default();
+    old.write_all(&vec![0; bytes])?;
+    old.sync_data()
+}
+
+/// The names in a directory.
+pub(crate) fn names(dir: &Path) -> io::Result<Vec<String>> {
+    let names = fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().into_string().unwrap_or_default()));
+    names.collect()
+}
+
+/// How many bytes a file has.
+pub(crate) fn bytes(path: &Path) -> io::Result<u64> {
+    fs::metadata(path).map(|metadata| metadata.len())
+}
+
+/// Removes a file, if it is there.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
 /// Makes the names in a directory durable, where the system can.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }

@@ -11,6 +11,10 @@ mod audit_crash;
 #[cfg(test)]
 mod audit_log;
 #[cfg(test)]
+mod audit_segments;
+#[cfg(test)]
+mod audit_shape;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod fs_steps;

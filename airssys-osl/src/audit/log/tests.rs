@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::*;
-use crate::audit::{Reader, State, verify};
+use crate::audit::{Reader, State, keys::Keys, note::Signer, retention::Kept, verify};
 
 /// `ENOSPC`, as a number: the tests run where it may have no name.
 const NO_SPACE: i32 = 28;
@@ -103,12 +103,62 @@ fn a_panic_of_the_writer_is_no_silence() {
     assert_eq!(log.close().unwrap_err().kind(), ErrorKind::Bug);
 }
 
+#[test]
+fn a_change_waits_until_its_intent_is_on_the_device() {
+    let options = LogOptions { durability: Durability::Durable, ..LogOptions::default() };
+    let (dir, disk, log) = open_on_a_failing_disk(options);
+    let intent = Event { phase: Phase::Intent, outcome: Outcome::Pending, ..event() };
+    for number in 1..=3 {
+        assert_eq!(log.record(&intent).unwrap(), number);
+        let report = verify(dir.path(), None).unwrap();
+        assert_eq!(report.records, number, "it went on without its record");
+    }
+    // What a kernel says that cannot write: nobody may go on, though the bytes are in the file.
+    disk.fail_sync.store(true, Ordering::Relaxed);
+    assert_unavailable(log.record(&intent).map(drop));
+    disk.recover();
+    log.flush().unwrap();
+    assert_eq!(log.record(&intent).unwrap(), 5);
+    log.close().unwrap();
+    assert_complete(dir.path(), 5);
+}
+
+#[test]
+fn what_only_reads_does_not_wait_for_the_device() {
+    let options = LogOptions { durability: Durability::Durable, ..LogOptions::default() };
+    let (dir, disk, log) = open_on_a_failing_disk(options);
+    let stuck = disk.stall.lock().unwrap();
+    assert_eq!(fill(&log, 3), 3);
+    drop(stuck);
+    log.close().unwrap();
+    assert_complete(dir.path(), 3);
+}
+
+#[test]
+fn a_key_that_cannot_be_changed_is_changed_later() {
+    let options = LogOptions { key_interval: Duration::ZERO, ..LogOptions::default() };
+    let (dir, disk, log) = open_on_a_failing_disk(options);
+    disk.fail_keys.store(true, Ordering::Relaxed);
+    fill(&log, 1);
+    log.flush().unwrap();
+    // Recording goes on: the old key is as good as it was.
+    assert_eq!(fill(&log, 1), 1);
+    log.flush().unwrap();
+    assert_eq!(verify(dir.path(), None).unwrap().key_changes, 0);
+    disk.recover();
+    fill(&log, 1);
+    log.close().unwrap();
+    assert_complete(dir.path(), 3);
+    assert!(verify(dir.path(), None).unwrap().key_changes > 0);
+}
+
 /// What goes wrong with the disk.
 #[derive(Debug)]
 struct Disk {
     bytes_left: AtomicU64,
     fail_sync: AtomicBool,
     fail_head: AtomicBool,
+    fail_keys: AtomicBool,
     panic: AtomicBool,
     /// What was written since the last sync is gone.
     wipe: AtomicBool,
@@ -124,6 +174,7 @@ impl Disk {
         self.fail_after(u64::MAX);
         self.fail_sync.store(false, Ordering::Relaxed);
         self.fail_head.store(false, Ordering::Relaxed);
+        self.fail_keys.store(false, Ordering::Relaxed);
     }
 }
 
@@ -165,24 +216,50 @@ impl Medium for FailingDisk {
         }
         self.folder.write_head(note, durable)
     }
+
+    fn open_segment(&mut self, segment: u64) -> io::Result<()> {
+        (self.synced, self.end) = (0, 0);
+        self.folder.open_segment(segment)
+    }
+
+    fn write_secrets(&mut self, signers: &[&Signer]) -> io::Result<()> {
+        if self.disk.fail_keys.load(Ordering::Relaxed) {
+            return Err(io::Error::from_raw_os_error(NO_SPACE));
+        }
+        self.folder.write_secrets(signers)
+    }
+
+    fn append_key(&mut self, keys: &Keys, note: &str) -> io::Result<()> {
+        self.folder.append_key(keys, note)
+    }
+
+    fn segments(&mut self) -> io::Result<Vec<Kept>> {
+        self.folder.segments()
+    }
+
+    fn remove_before(&mut self, segment: u64) -> io::Result<()> {
+        self.folder.remove_before(segment)
+    }
 }
 
 fn open_on_a_failing_disk(options: LogOptions) -> (tempfile::TempDir, Arc<Disk>, Log) {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::to_write(dir.path());
     let lock = lock(&store).unwrap();
-    let start = resume::start(&store, "log").unwrap();
+    let resumed = resume::start(&store, "log").unwrap();
+    let synced = resumed.start.place.offset;
     let disk = Arc::new(Disk {
         bytes_left: AtomicU64::new(u64::MAX),
         fail_sync: AtomicBool::new(false),
         fail_head: AtomicBool::new(false),
+        fail_keys: AtomicBool::new(false),
         panic: AtomicBool::new(false),
         wipe: AtomicBool::new(false),
         stall: Mutex::new(()),
     });
-    let folder = Folder { store: store.clone(), segment: store.segment().unwrap(), _lock: lock };
-    let medium = FailingDisk { folder, disk: Arc::clone(&disk), synced: start.offset, end: start.offset };
-    (dir, disk, Log::start(store, start, medium, options).unwrap())
+    let folder = Folder { store: store.clone(), segment: store.segment(0).unwrap(), _lock: lock };
+    let medium = FailingDisk { folder, disk: Arc::clone(&disk), synced, end: synced };
+    (dir, disk, Log::start(store, resumed, medium, options).unwrap())
 }
 
 /// Records until one is refused, and returns how many were not.

@@ -6,7 +6,7 @@ use super::*;
 fn a_body_reads_back_as_it_was_written() {
     let event = event("reader", b"/srv/in\xff\0box", "grants.fs[0]");
     let bytes = body(&event);
-    assert_eq!(bytes.len(), Draft::new(&event).body_bytes());
+    assert_eq!(bytes.len(), Draft::new(&event, false).body_bytes());
 
     let record = Body::parse(&bytes).unwrap().to_record();
     assert_eq!(record.principal(), "reader");
@@ -21,8 +21,11 @@ fn a_body_reads_back_as_it_was_written() {
     assert_eq!((record.boot_id(), record.trace()), ([10; 16], [4; 16]));
     assert_eq!((record.epoch(), record.enforcement()), (3, 0));
     assert_eq!((record.bytes(), record.duration_ns(), record.intent()), (100, 200, 6));
-    assert_eq!(record.previous(), &[0xab; 32]);
-    assert!(!record.is_cut());
+    assert!(!record.is_cut() && !record.is_redacted());
+
+    let untraced = Event { trace: [0; 16], ..event };
+    assert_eq!(body(&untraced).len(), bytes.len() - TRACE_BYTES);
+    assert_eq!(Body::parse(&body(&untraced)).unwrap().to_record().trace(), [0; 16]);
 }
 
 #[test]
@@ -75,9 +78,8 @@ proptest! {
         };
         let stamp = Stamp { sequence, wall_ns, monotonic_ns, boot_id: trace };
         let mut bytes = Vec::new();
-        Draft::new(&event).encode(&stamp, &mut bytes);
-        prop_assert_eq!(bytes.len(), Draft::new(&event).body_bytes_unlinked());
-        bytes.extend_from_slice(&[1; 32]);
+        Draft::new(&event, false).encode(&stamp, &mut bytes);
+        prop_assert_eq!(bytes.len(), Draft::new(&event, false).body_bytes());
 
         let record = Body::parse(&bytes).unwrap().to_record();
         prop_assert_eq!(record.resource(), &resource[..resource.len().min(RESOURCE_BYTES)]);
@@ -124,7 +126,6 @@ fn event<'a>(principal: &'a str, resource: &'a [u8], rule: &'a str) -> Event<'a>
 fn body(event: &Event<'_>) -> Vec<u8> {
     let stamp = Stamp { sequence: 7, wall_ns: 8, monotonic_ns: 9, boot_id: [10; 16] };
     let mut bytes = Vec::new();
-    Draft::new(event).encode(&stamp, &mut bytes);
-    bytes.extend_from_slice(&[0xab; 32]);
+    Draft::new(event, false).encode(&stamp, &mut bytes);
     bytes
 }
