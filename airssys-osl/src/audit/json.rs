@@ -34,6 +34,16 @@ impl Object<'_> {
         self.out.push(']');
     }
 
+    /// An array of objects, one for each item.
+    pub(super) fn each<T>(&mut self, key: &str, items: &[T], mut fill: impl FnMut(&T, &mut Object<'_>)) {
+        self.key(key);
+        for (index, item) in items.iter().enumerate() {
+            self.out.push(if index == 0 { '[' } else { ',' });
+            object(self.out, |object| fill(item, object));
+        }
+        self.out.push_str(if items.is_empty() { "[]" } else { "]" });
+    }
+
     fn key(&mut self, key: &str) {
         if !std::mem::replace(&mut self.is_empty, false) {
             self.out.push(',');
@@ -99,9 +109,11 @@ mod tests {
             object.text("a", "b\"\\\n");
             object.number("n", 7);
             object.one("l", |one| one.text("x", ""));
+            object.each("e", &[1, 2], |item, each| each.number("i", *item));
+            object.each("none", &[] as &[u64], |item, each| each.number("i", *item));
             object.object("o", |_| {});
         });
-        let expected = r#"{"a":"b\"\\\u000a","n":7,"l":[{"x":""}],"o":{}}"#;
+        let expected = r#"{"a":"b\"\\\u000a","n":7,"l":[{"x":""}],"e":[{"i":1},{"i":2}],"none":[],"o":{}}"#;
         assert_eq!(out, expected);
     }
 

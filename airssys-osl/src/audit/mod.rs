@@ -11,6 +11,7 @@
 mod assembly;
 mod chain;
 mod checkpoint;
+pub mod export;
 mod flood;
 mod folder;
 mod frame;

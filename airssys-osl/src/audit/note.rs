@@ -133,6 +133,25 @@ pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= MAX_NAME_BYTES && name.chars().all(sound)
 }
 
+/// Splits a text into the notes that it has, one after the other, with an empty line behind each.
+pub(super) fn split_all(notes: &str) -> impl Iterator<Item = Result<&str, Malformed>> {
+    let mut rest = notes;
+    std::iter::from_fn(move || {
+        rest = rest.trim_start_matches('\n');
+        if rest.is_empty() {
+            return None;
+        }
+        // The text of a checkpoint has no empty line, so the signatures begin behind the first.
+        let signatures = rest.find("\n\n").map(|at| at + 2);
+        let end = signatures.map(|at| {
+            rest.get(at..).and_then(|rest| rest.find("\n\n")).map_or(rest.len(), |end| at + end + 1)
+        });
+        let (note, after) = rest.split_at_checked(end.unwrap_or(rest.len()))?;
+        rest = after;
+        Some(if signatures.is_some() { Ok(note) } else { Err(Malformed("no signature")) })
+    })
+}
+
 /// Splits a note at its last empty line into its text and its signatures.
 fn split(note: &str) -> Option<(&str, &str)> {
     let at = note.rfind("\n\n")? + 1;

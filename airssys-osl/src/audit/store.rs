@@ -132,8 +132,16 @@ impl Store {
 
     /// Reads the head.
     pub(super) fn read_head(&self, keys: &Keys) -> Result<Checkpoint, Error> {
+        self.read_head_note(keys).map(|(_, head)| head)
+    }
+
+    /// Reads the head, also as the text that was signed.
+    pub(super) fn read_head_note(&self, keys: &Keys) -> Result<(String, Checkpoint), Error> {
         let text = self.read(HEAD)?.ok_or_else(|| self.tampered("its `head` is missing"))?;
-        keys.open(&text).map_err(|malformed| self.tampered(&format!("its `head` has {malformed}")))
+        match keys.open(&text) {
+            Ok(head) => Ok((text, head)),
+            Err(malformed) => Err(self.tampered(&format!("its `head` has {malformed}"))),
+        }
     }
 
     pub(super) fn write_head(&self, note: &str, durable: bool) -> io::Result<()> {

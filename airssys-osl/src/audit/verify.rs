@@ -6,7 +6,7 @@ use super::{
     chain::{Chain, Place},
     checkpoint::Checkpoint,
     keys::Keys,
-    leaves,
+    leaves, note,
     store::Store,
     walk::{End, Passed, Stop, Walk},
 };
@@ -76,7 +76,7 @@ pub struct Progress {
 /// write the folder can put an older log, with its older head, in the place of this one, or one with other keys from
 /// the first on. Against these helps an `anchor`: the text of a checkpoint of this log that was kept elsewhere (see
 /// [`Report::checkpoint`]). The log must have been signed by the key of the anchor, and its beginning must be what the
-/// anchor stands for.
+/// anchor stands for. It may also be a file of many such texts, as [`Anchors`](super::export::Anchors) make one.
 ///
 /// # Errors
 ///
@@ -129,12 +129,12 @@ fn attempt(
     // Before the records: all that the head knows of is in the files by now.
     let head = store.read_head(&keys)?;
     let Some(begin) = begin(store, &head, &keys)? else { return Ok(None) };
-    let anchor = anchor.map(|note| open_anchor(store, &keys, &begin, note)).transpose()?;
+    let anchors = anchor.map(|notes| open_anchors(store, &keys, &begin, notes)).transpose()?;
     let sizes = segments.iter().filter(|segment| **segment >= head.terms.dropped);
     let total_bytes = sizes.filter_map(|segment| store.segment_bytes(*segment).ok()).sum();
 
     let hand_overs = keys.before_segment(begin.place.segment);
-    let mut marks = Marks { head: Mark::new(head), anchor: anchor.map(Mark::new) };
+    let mut marks = Marks { head: Mark::new(head), anchors: anchors.unwrap_or_default(), at: 0 };
     let mut checkpoints = 0;
     let end = leaves::with_pool(|checker| {
         let chain = Chain::resume(&begin);
@@ -173,15 +173,31 @@ fn begin(store: &Store, head: &Checkpoint, keys: &Keys) -> Result<Option<Checkpo
     }
 }
 
-fn open_anchor(store: &Store, keys: &Keys, begin: &Checkpoint, note: &str) -> Result<Checkpoint, Error> {
-    let anchor =
-        keys.open(note).map_err(|malformed| store.tampered(&format!("the anchor has {malformed}")))?;
-    if anchor.records < begin.records {
-        let (size, dropped) = (anchor.records, begin.records);
-        let why = format!("the anchor was made after {size} records, but the first {dropped} were dropped");
-        return Err(store.invalid(&why));
+/// Reads anchors, one or a file of many. Those that are older than what retention kept prove nothing any more.
+fn open_anchors(
+    store: &Store,
+    keys: &Keys,
+    begin: &Checkpoint,
+    notes: &str,
+) -> Result<Vec<Checkpoint>, Error> {
+    let mut anchors = Vec::new();
+    for note in note::split_all(notes) {
+        let anchor = note.and_then(|note| keys.open(note));
+        anchors.push(anchor.map_err(|malformed| store.tampered(&format!("the anchor has {malformed}")))?);
     }
-    Ok(anchor)
+    anchors.sort_by_key(|anchor| anchor.place);
+    let newest = anchors.last().map(|anchor| anchor.records);
+    anchors.retain(|anchor| anchor.records >= begin.records);
+    match (newest, anchors.is_empty()) {
+        (None, _) => Err(store.tampered("the anchor has no signature")),
+        (Some(size), true) => {
+            let dropped = begin.records;
+            let why =
+                format!("the anchor was made after {size} records, but the first {dropped} were dropped");
+            Err(store.invalid(&why))
+        }
+        _ => Ok(anchors),
+    }
 }
 
 fn report(store: &Store, keys: &Keys, begin: &Checkpoint, is_open: bool, end: End) -> Result<Report, Error> {
@@ -212,7 +228,10 @@ fn report(store: &Store, keys: &Keys, begin: &Checkpoint, is_open: bool, end: En
 /// The checkpoints that a log has to pass by.
 struct Marks {
     head: Mark,
-    anchor: Option<Mark>,
+    /// In the order of their places.
+    anchors: Vec<Checkpoint>,
+    /// Which of them comes next.
+    at: usize,
 }
 
 struct Mark {
@@ -233,24 +252,26 @@ impl Marks {
         {
             self.head.seen = *last == self.head.checkpoint;
         }
-        let Some(anchor) = &mut self.anchor else { return Ok(()) };
-        let is_there = passed.chain.records() == anchor.checkpoint.records
-            && passed.chain.leaves() == anchor.checkpoint.frontier.size();
-        if !anchor.seen && is_there {
-            anchor.seen = true;
-            if passed.chain.root() != anchor.checkpoint.frontier.root() {
-                let records = anchor.checkpoint.records;
-                let how = format!("its first {records} records are not those of the anchor");
+        while let Some(anchor) = self.anchors.get(self.at) {
+            let is_here =
+                passed.chain.records() == anchor.records && passed.chain.leaves() == anchor.frontier.size();
+            if !is_here {
+                break;
+            }
+            if passed.chain.root() != anchor.frontier.root() {
+                let how = format!("its first {} records are not those of the anchor", anchor.records);
                 return Err(Stop::Tampered(how));
             }
+            self.at += 1;
         }
         Ok(())
     }
 
     fn check(&self, passed: &Passed) -> Result<(), Stop> {
         let records = passed.chain.records();
-        for (mark, name) in [(Some(&self.head), "`head`"), (self.anchor.as_ref(), "the anchor")] {
-            let Some(Mark { checkpoint, seen: false }) = mark else { continue };
+        let head = Some(&self.head).filter(|head| !head.seen).map(|head| &head.checkpoint);
+        for (missed, name) in [(head, "`head`"), (self.anchors.get(self.at), "the anchor")] {
+            let Some(checkpoint) = missed else { continue };
             let size = checkpoint.records;
             let how = if size > records {
                 format!("its end was cut off: it has {records} records, but {name} was made after {size}")

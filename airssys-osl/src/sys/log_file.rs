@@ -121,6 +121,13 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Appends to a file, which is made where there is none, and waits until that is on the device.
+pub(crate) fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = private().append(true).create(true).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_data()
+}
+
 /// Makes the names in a directory durable, where the system can.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }

@@ -9,6 +9,12 @@ mod audit_attacks;
 #[cfg(test)]
 mod audit_crash;
 #[cfg(test)]
+#[cfg(unix)]
+mod audit_export;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod audit_full;
+#[cfg(test)]
 mod audit_log;
 #[cfg(test)]
 mod audit_segments;

@@ -1,0 +1,122 @@
+//! A disk that is full: the door refuses what changes something, stays up, and goes on when there is room again.
+
+use std::{fs, path::Path};
+
+use airssys_osl::{
+    ErrorKind, Os,
+    audit::{self, Event, Log, LogOptions, Outcome, Phase, Sink as _, State},
+    policy::{Grant, Policy, Rights},
+};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use tempfile::TempDir;
+
+use crate::audit_log::{ORIGIN, event};
+
+/// A file system in memory of one megabyte.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    /// `None` where this program may not mount.
+    fn mount() -> Option<Self> {
+        let dir = TempDir::new().unwrap();
+        match mount("tmpfs", dir.path(), "tmpfs", MountFlags::empty(), Some(c"size=1m")) {
+            Ok(()) => Some(Self(dir)),
+            Err(error) => {
+                eprintln!("SKIPPED: a small disk cannot be mounted: {error}");
+                None
+            }
+        }
+    }
+
+    fn fill(&self) {
+        let mut bytes = 4 << 20;
+        // Down to the last page.
+        while bytes > 0 {
+            let name = self.0.path().join(format!("ballast-{bytes}"));
+            if fs::write(name, vec![1; bytes]).is_ok() || bytes > 1 {
+                bytes /= 2;
+            } else {
+                break;
+            }
+        }
+    }
+
+    fn free(&self) {
+        for entry in fs::read_dir(self.0.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.file_name().unwrap().to_string_lossy().starts_with("ballast") {
+                fs::remove_file(path).unwrap();
+            }
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = unmount(self.0.path(), UnmountFlags::DETACH);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_changes_until_it_has_room_and_nothing_is_lost() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let dir = disk.0.path().join("log");
+    let work = TempDir::new().unwrap();
+    let log = Log::open(&dir, ORIGIN, LogOptions::default()).unwrap();
+    let grant = Grant::fs(work.path(), Rights::all()).rule("r");
+    let os = Os::new(Policy::builder().principal("p", [grant]).build().unwrap(), log.clone());
+    let granted = os.principal("p").unwrap().dir(work.path()).await.unwrap();
+    granted.create_dir("before").await.unwrap();
+    log.flush().unwrap();
+
+    disk.fill();
+    // Some may still be taken until the writer has found out; each of those is in the log at the end.
+    let mut number = 0;
+    let error = loop {
+        match granted.create_dir(&format!("full-{number}")).await {
+            Ok(()) => number += 1,
+            Err(error) => break error,
+        }
+        let _ = log.flush();
+    };
+    assert_eq!(error.kind(), ErrorKind::AuditUnavailable);
+    let text = error.to_string();
+    assert!(
+        text.contains("record fs.create_dir of") && text.contains("the audit log takes no records"),
+        "{text}"
+    );
+    assert_eq!(error.raw_os_error(), Some(28), "{error:?}");
+    assert!(!work.path().join(format!("full-{number}")).exists(), "it was done without a record");
+
+    disk.free();
+    log.flush().unwrap();
+    granted.create_dir("after").await.unwrap();
+    drop((os, granted));
+    log.close().unwrap();
+    let done = |path: &Path| {
+        let path = path.as_os_str().as_encoded_bytes();
+        audit::Reader::open(&dir).unwrap().map(Result::unwrap).any(|record| {
+            record.resource() == path && record.phase() == Phase::Done && record.outcome() == Outcome::Success
+        })
+    };
+    assert_eq!(audit::verify(&dir, None).unwrap().state, State::Closed);
+    for entry in fs::read_dir(work.path()).unwrap() {
+        let path = entry.unwrap().path();
+        assert!(done(&path), "{} has no record", path.display());
+    }
+}
+
+#[test]
+fn a_flood_of_denials_leaves_the_disk_to_others() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let log = Log::open(&disk.0.path().join("log"), ORIGIN, LogOptions::default()).unwrap();
+    let verdict = airssys_osl::Verdict::Deny;
+    let denied = Event { verdict, outcome: Outcome::Denied, ..event("guest", &[b'x'; 100]) };
+    // As records of their own, these would be fifty times what the disk holds.
+    for _ in 0..200_000 {
+        log.record(&denied).unwrap();
+    }
+    log.record(&event("other", b"y")).unwrap();
+    log.flush().unwrap();
+    log.close().unwrap();
+}
