@@ -208,6 +208,12 @@ mod tests {
     }
 
     #[test]
+    fn a_span_holds_all_moments_though_the_clock_goes_backwards() {
+        let span = [5, 9, 2, 7].into_iter().fold(None, |span, wall_ns| Some(Span::with(span, wall_ns)));
+        assert_eq!(span, Some(Span { first_ns: 2, last_ns: 9 }));
+    }
+
+    #[test]
     fn texts_that_no_writer_writes_are_refused() {
         let text = checkpoint(5, true).to_text();
         assert!(Checkpoint::from_text(&text).is_some());

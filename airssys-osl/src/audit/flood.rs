@@ -67,7 +67,7 @@ impl Flood {
     /// recorded is returned.
     pub(super) fn count(&self, principal: &str, now_ns: u64) -> Result<(), u64> {
         let mut principals = self.lock();
-        let count = self.entry(&mut principals, principal, now_ns);
+        let Some(count) = self.entry(&mut principals, principal, now_ns) else { return Ok(()) };
         let cost_ns = self.cost_ns();
         let earned_ns = now_ns.saturating_sub(count.at_ns);
         count.credit_ns = count.credit_ns.saturating_add(earned_ns).min(self.burst_ns());
@@ -117,7 +117,7 @@ impl Flood {
         principals: &'p mut HashMap<Box<str>, Count>,
         principal: &str,
         now_ns: u64,
-    ) -> &'p mut Count {
+    ) -> Option<&'p mut Count> {
         if principals.len() >= PRINCIPALS && !principals.contains_key(principal) {
             // Whoever has nothing to be told and all credit back is as good as forgotten.
             let burst_ns = self.burst_ns();
@@ -126,18 +126,19 @@ impl Flood {
                     || count.credit_ns.saturating_add(now_ns.saturating_sub(count.at_ns)) < burst_ns
             });
         }
-        let name = match principals.len() < PRINCIPALS || principals.contains_key(principal) {
-            true => principal,
-            false => OTHERS,
-        };
-        let fresh = || Count {
-            credit_ns: self.burst_ns(),
-            at_ns: now_ns,
-            recorded: 0,
-            suppressed: 0,
-            suppressed_ns: 0,
-        };
-        principals.entry(name.into()).or_insert_with(fresh)
+        let is_known = principals.contains_key(principal);
+        let name = if is_known || principals.len() < PRINCIPALS { principal } else { OTHERS };
+        if !is_known && !principals.contains_key(name) {
+            let fresh = Count {
+                credit_ns: self.burst_ns(),
+                at_ns: now_ns,
+                recorded: 0,
+                suppressed: 0,
+                suppressed_ns: 0,
+            };
+            principals.insert(name.into(), fresh);
+        }
+        principals.get_mut(name)
     }
 
     fn cost_ns(&self) -> u64 {

@@ -226,7 +226,7 @@ impl Log {
         medium: M,
         options: LogOptions,
     ) -> Result<Self, Error> {
-        let Resumed { start, keys, hand_over, crash } = resumed;
+        let Resumed { start, keys, hand_over, stale_secret, crash } = resumed;
         let records = start.chain.records();
         let queue = Queue::new(records + 1, options.queue_bytes, options.queue_deadline);
         let merge = Merge::new(&queue);
@@ -237,6 +237,7 @@ impl Log {
             assembly.begin_segment(log_file::wall_ns());
         }
         let durable = options.durability == Durability::Durable;
+        let key_interval = options.key_interval;
         let redaction = options.redaction.clone();
         let writer = Writer {
             shared: Arc::clone(&shared),
@@ -246,10 +247,11 @@ impl Log {
             assembly,
             keys,
             hand_over,
+            stale_secret,
             opened,
             half_written: false,
             // The key of a writer that died has not been changed since.
-            times: Times::start(records, crash.is_some()),
+            times: Times::start(records, key_interval, crash.is_some()),
         };
         let writer = thread::Builder::new().name("airssys-audit".into()).spawn(move || writer.run());
         let writer = writer.map_err(|error| store.io(error))?;

@@ -19,6 +19,8 @@ pub(super) struct Resumed {
     pub(super) keys: Keys,
     /// The hand-over that is in the log but not in the list of keys.
     pub(super) hand_over: Option<String>,
+    /// The file of the secret has another one, too.
+    pub(super) stale_secret: bool,
     /// The bytes that are to be cut off at the end, where the last writer did not close the log.
     pub(super) crash: Option<u64>,
 }
@@ -47,9 +49,8 @@ fn resume(store: &Store, origin: &str, secrets: &str) -> Result<Resumed, Error> 
         return Err(store.invalid(&format!("its origin is `{name}`, not `{origin}`")));
     }
     let first = store.read_public_key()?.ok_or_else(|| store.tampered("its `key.pub` is missing"))?;
-    let mut keys = store.read_keys(first)?;
+    let (head, _, mut keys) = store.read_head(first)?;
     let known = keys.len();
-    let head = store.read_head(&keys)?;
     let hand_overs = keys.before(&head);
 
     let mut found = false;
@@ -71,10 +72,11 @@ fn resume(store: &Store, origin: &str, secrets: &str) -> Result<Resumed, Error> 
         return Err(store.tampered("`keys` is not the list of its keys"));
     }
     let hand_over = (keys.len() > known).then(|| notes.pop().map(String::from)).flatten();
+    let stale_secret = signers.len() > 1;
     let signer = signers.into_iter().find(|signer| signer.verifier() == keys.last());
     let signer = signer.ok_or_else(|| store.tampered("its `key` is not the last of its keys"))?;
     let (start, crash) = continued(store, end, signer)?;
-    Ok(Resumed { start, keys, hand_over, crash })
+    Ok(Resumed { start, keys, hand_over, stale_secret, crash })
 }
 
 fn continued(store: &Store, end: End, signer: Signer) -> Result<(Start, Option<u64>), Error> {
@@ -138,7 +140,7 @@ fn create(store: &Store, origin: &str) -> Result<Resumed, Error> {
     let open = OpenLeaf::after(&chain);
     let place = Place { segment: 0, offset: bytes.len() as u64 };
     let start = Start { signer, chain, open, unsealed: 0, place, span: None, dropped: 0 };
-    Ok(Resumed { start, keys, hand_over: None, crash: None })
+    Ok(Resumed { start, keys, hand_over: None, stale_secret: false, crash: None })
 }
 
 /// Makes a key that nobody had before.

@@ -98,7 +98,7 @@ impl Store {
     }
 
     /// Reads the keys that follow the first, up to where the file ends or breaks off.
-    pub(super) fn read_keys(&self, first: Verifier) -> Result<Keys, Error> {
+    fn read_keys(&self, first: Verifier) -> Result<Keys, Error> {
         let mut keys = Keys::new(first);
         let Some(mut scan) = self.scan_file(KEYS, 0)? else { return Ok(keys) };
         while let Some(piece) = scan.next().map_err(|error| self.io(error))? {
@@ -130,16 +130,13 @@ impl Store {
         file.sync()
     }
 
-    /// Reads the head.
-    pub(super) fn read_head(&self, keys: &Keys) -> Result<Checkpoint, Error> {
-        self.read_head_note(keys).map(|(_, head)| head)
-    }
-
-    /// Reads the head, also as the text that was signed.
-    pub(super) fn read_head_note(&self, keys: &Keys) -> Result<(String, Checkpoint), Error> {
+    /// Reads the head, its text, and the keys that follow the first.
+    pub(super) fn read_head(&self, first: Verifier) -> Result<(Checkpoint, String, Keys), Error> {
+        // In this order: a writer adds a key to the list before the key signs a head.
         let text = self.read(HEAD)?.ok_or_else(|| self.tampered("its `head` is missing"))?;
+        let keys = self.read_keys(first)?;
         match keys.open(&text) {
-            Ok(head) => Ok((text, head)),
+            Ok(head) => Ok((head, text, keys)),
             Err(malformed) => Err(self.tampered(&format!("its `head` has {malformed}"))),
         }
     }

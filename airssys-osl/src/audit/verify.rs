@@ -125,9 +125,8 @@ fn attempt(
             true => store.invalid("there is none in this folder"),
         });
     };
-    let mut keys = store.read_keys(first)?;
     // Before the records: all that the head knows of is in the files by now.
-    let head = store.read_head(&keys)?;
+    let (head, _, mut keys) = store.read_head(first)?;
     let Some(begin) = begin(store, &head, &keys)? else { return Ok(None) };
     let anchors = anchor.map(|notes| open_anchors(store, &keys, &begin, notes)).transpose()?;
     let sizes = segments.iter().filter(|segment| **segment >= head.terms.dropped);
@@ -283,3 +282,6 @@ impl Marks {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,7 @@ use super::{
     folder::Medium,
     keys::Keys,
     log::{Durability, LogOptions, host_event},
+    note::Signer,
     queue::{Merge, Queue},
     resume,
     retention::dropped,
@@ -29,6 +30,8 @@ const BUSY_PAUSE: Duration = Duration::from_millis(2);
 const IDLE_PAUSE: Duration = Duration::from_millis(20);
 /// After so long without a record the log is idle: it is sealed, so that nothing waits unsigned for the next record.
 const IDLE_NS: u64 = 100_000_000;
+/// How soon a key is tried to be changed again that could not be.
+const KEY_RETRY: Duration = Duration::from_secs(60);
 /// How often the head is replaced while records come.
 const HEAD_INTERVAL_NS: u64 = 1_000_000_000;
 
@@ -103,6 +106,8 @@ pub(super) struct Writer<M> {
     pub(super) keys: Keys,
     /// The note of a hand-over that is not in the list of keys yet.
     pub(super) hand_over: Option<String>,
+    /// The file of the secret also has one that is not, or no more, the key.
+    pub(super) stale_secret: bool,
     /// The segment that the medium has open.
     pub(super) opened: u64,
     /// Some of what is pending may be in the file already.
@@ -120,13 +125,15 @@ pub(super) struct Times {
     key_ns: u64,
     /// How many records there were when the key changed.
     key_records: u64,
+    /// How long it stays.
+    key_pause: Duration,
     /// The key changes as soon as there is something to protect.
     key_due: bool,
 }
 
 impl Times {
     /// Begins with so many records, whose key changes as soon as there is one more where that is `key_due`.
-    pub(super) fn start(key_records: u64, key_due: bool) -> Self {
+    pub(super) fn start(key_records: u64, key_pause: Duration, key_due: bool) -> Self {
         let now_ns = log_file::monotonic_ns();
         Self {
             record_ns: now_ns,
@@ -135,6 +142,7 @@ impl Times {
             segment_ns: now_ns,
             key_ns: now_ns,
             key_records,
+            key_pause,
             key_due,
         }
     }
@@ -178,7 +186,7 @@ impl<M: Medium> Writer<M> {
         }
         let settled = self.assembly.unsealed() == 0 && !busy;
         self.deliver(settled || now_ns - self.times.head_ns >= HEAD_INTERVAL_NS)?;
-        if self.times.key_due || past(self.times.key_ns, now_ns, self.options.key_interval) {
+        if self.times.key_due || past(self.times.key_ns, now_ns, self.times.key_pause) {
             self.change_key()?;
         }
         let full = self.assembly.segment_bytes() >= self.options.segment_bytes;
@@ -210,16 +218,27 @@ impl<M: Medium> Writer<M> {
     /// old one has nothing to forge.
     fn change_key(&mut self) -> io::Result<()> {
         let records = self.assembly.records();
-        self.times.key_ns = log_file::monotonic_ns();
-        if records == self.times.key_records {
+        if records == self.times.key_records || self.hand_over.is_some() {
             return Ok(());
         }
-        let next = resume::random_signer(self.assembly.signer().verifier().name())?;
-        // Whichever of the two signed last when the program dies is there.
-        self.medium.write_secrets(&[self.assembly.signer(), &next])?;
+        self.times.key_ns = log_file::monotonic_ns();
+        self.times.key_due = false;
+        let Ok(next) = self.prepare_key() else {
+            // The old one is as good as it was.
+            self.times.key_pause = self.options.key_interval.min(KEY_RETRY);
+            return Ok(());
+        };
         self.hand_over = Some(self.assembly.hand_over(log_file::wall_ns(), next));
-        (self.times.key_records, self.times.key_due) = (records, false);
+        self.times.key_records = records;
+        self.times.key_pause = self.options.key_interval;
         self.deliver(true)
+    }
+
+    /// Makes the next key. Whichever of the two signed last when the program dies is in the file.
+    fn prepare_key(&mut self) -> io::Result<Signer> {
+        let next = resume::random_signer(self.assembly.signer().verifier().name())?;
+        self.medium.write_secrets(&[self.assembly.signer(), &next])?;
+        Ok(next)
     }
 
     /// Goes on in a new segment, and removes old ones as the options say.
@@ -284,7 +303,11 @@ impl<M: Medium> Writer<M> {
             // It was signed a moment ago by the key that is the last one here.
             self.keys.push(note).map_err(|malformed| io::Error::other(malformed.to_string()))?;
             self.hand_over = None;
+            self.stale_secret = true;
+        }
+        if self.stale_secret {
             self.medium.write_secrets(&[self.assembly.signer()])?;
+            self.stale_secret = false;
         }
         if let Some(note) = self.assembly.head()
             && with_head

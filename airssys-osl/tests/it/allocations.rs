@@ -8,7 +8,7 @@ use std::{
 
 use airssys_osl::{
     Action, Error, Os, Verdict,
-    audit::{Event, Sink},
+    audit::{Event, Log, LogOptions, Outcome, Phase, Redaction, Sink},
     fs::OpenOptions,
     policy::{Endpoint, Grant, Policy, Protocol, Request, Resource, Rights},
 };
@@ -120,4 +120,35 @@ async fn what_need_not_wait_is_not_carried_about() {
     let mut buffer = [0; 8];
     assert!(size_of_val(&dir.read("a/b", 100)) <= 256);
     assert!(size_of_val(&file.read_at(&mut buffer, 0)) <= 256);
+}
+
+#[test]
+fn a_record_allocates_nothing_at_its_caller() {
+    let tmp = tempfile::tempdir().unwrap();
+    let redaction = Redaction::new().below("/home").key([7; 32]);
+    let options = LogOptions { redaction, ..LogOptions::default() };
+    let log = Log::open(tmp.path(), "log", options).unwrap();
+    let of = |resource: &'static [u8]| Event {
+        principal: "p",
+        action: Action::FsRead,
+        resource,
+        verdict: Verdict::Allow,
+        rule: "r",
+        epoch: 1,
+        phase: Phase::Done,
+        outcome: Outcome::Success,
+        bytes: 1,
+        duration_ns: 1,
+        intent: 0,
+        trace: [1; 16],
+    };
+    let events = [of(b"/srv/inbox/access.log"), of(b"/home/alice/diary")];
+    // What a thread keeps for itself is made with its first record.
+    events.iter().for_each(|event| _ = log.record(event).unwrap());
+    assert_none("recording", || {
+        for _ in 0..1_000 {
+            events.iter().for_each(|event| _ = log.record(event).unwrap());
+        }
+    });
+    log.close().unwrap();
 }

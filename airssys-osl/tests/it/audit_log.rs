@@ -204,6 +204,34 @@ fn an_open_log_can_be_verified_but_not_written_by_another() {
 }
 
 #[test]
+fn of_many_who_would_write_a_log_one_does() {
+    let dir = TempDir::new().unwrap();
+    let opened: Vec<_> = thread::scope(|scope| {
+        let open = || Log::open(dir.path(), ORIGIN, fast());
+        let threads: Vec<_> = (0..6).map(|_| scope.spawn(open)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let (winners, others): (Vec<_>, Vec<_>) = opened.into_iter().partition(Result::is_ok);
+    assert_eq!(winners.len(), 1);
+    assert!(others.iter().all(|other| other.as_ref().is_err_and(|error| error.kind() == ErrorKind::Busy)));
+    for log in winners {
+        record(log.as_ref().unwrap(), "reader", "x");
+    }
+    assert_eq!(audit::verify(dir.path(), None).unwrap().records, 1);
+}
+
+#[test]
+fn progress_is_told_to_the_end() {
+    let dir = closed(5_000);
+    let mut told = Vec::new();
+    let report = audit::verify_with(dir.path(), None, |progress| told.push(progress)).unwrap();
+    let last = told.last().unwrap();
+    assert_eq!((last.records, last.bytes), (5_000, last.total_bytes));
+    assert_eq!(told.len() as u64, report.checkpoints);
+    assert!(told.is_sorted_by_key(|progress| progress.bytes));
+}
+
+#[test]
 fn a_log_in_use_is_verified_again_and_again() {
     let dir = TempDir::new().unwrap();
     let log = Log::open(dir.path(), ORIGIN, LogOptions { checkpoint_records: 10, ..fast() }).unwrap();

@@ -307,3 +307,41 @@ fn segments(dir: &Path) -> Vec<u64> {
     segments.sort_unstable();
     segments
 }
+
+#[test]
+fn a_crash_in_the_middle_of_a_change_of_keys_is_repaired() {
+    let whole = segmented(fast(), 3);
+    let bytes = fs::read(path(whole.path(), 0)).unwrap();
+    let text = |frame: &std::ops::Range<usize>| {
+        String::from_utf8_lossy(&bytes[frame.start + 5..frame.end]).into_owned()
+    };
+    let all = frames(&bytes);
+    let hand_over = all.iter().find(|frame| text(frame).contains("\nnext ")).unwrap();
+    let secret = |dir: &Path| fs::read_to_string(dir.join("key")).unwrap();
+    let other = secret(segmented(fast(), 0).path());
+
+    // The list of keys is not written, the head is that of the hand-over, the old secret is not destroyed.
+    let dir = copy(whole.path());
+    fs::remove_file(dir.path().join("keys")).unwrap();
+    fs::write(dir.path().join("head"), text(hand_over)).unwrap();
+    fs::write(path(dir.path(), 0), &bytes[..hand_over.end]).unwrap();
+    fs::write(dir.path().join("key"), format!("{other}{}", secret(dir.path()))).unwrap();
+    let report = audit::verify(dir.path(), None).unwrap();
+    assert_eq!((report.records, report.state, report.key_changes), (3, State::Crashed, 1));
+    expect_reopened(dir.path());
+
+    // The next secret is there, and nothing else: the old one goes on.
+    let dir = copy(whole.path());
+    fs::write(dir.path().join("key"), format!("{}{other}", secret(dir.path()))).unwrap();
+    expect_reopened(dir.path());
+}
+
+/// Opens and closes the log, and expects that it verifies, with one secret left.
+fn expect_reopened(dir: &Path) {
+    let log = Log::open(dir, ORIGIN, fast()).unwrap();
+    record(&log, "reader", "x");
+    log.close().unwrap();
+    assert_eq!(audit::verify(dir, None).unwrap().state, State::Closed);
+    assert_eq!(fs::read_to_string(dir.join("key")).unwrap().lines().count(), 1);
+    drop(Log::open(dir, ORIGIN, fast()).unwrap());
+}

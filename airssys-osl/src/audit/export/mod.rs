@@ -224,8 +224,7 @@ impl Anchors {
 
 fn newest(store: &Store) -> Result<String, Error> {
     let first = store.read_public_key()?.ok_or_else(|| store.invalid("there is none in this folder"))?;
-    let keys = store.read_keys(first)?;
-    let (note, _) = store.read_head_note(&keys)?;
+    let (_, note, _) = store.read_head(first)?;
     Ok(note)
 }
 
