@@ -30,6 +30,11 @@ impl Keys {
         Ok(())
     }
 
+    /// Forgets the hand-overs behind so many.
+    pub(super) fn truncate(&mut self, hand_overs: usize) {
+        self.hand_overs.truncate(hand_overs);
+    }
+
     /// The key of so many hand-overs.
     pub(super) fn key(&self, hand_overs: usize) -> Option<&Verifier> {
         match hand_overs.checked_sub(1) {

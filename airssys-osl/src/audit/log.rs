@@ -328,8 +328,8 @@ fn refused(event: &Event<'_>, errno: Option<i32>) -> Error {
 fn unavailable(what: String, errno: Option<i32>) -> Error {
     let error = Error::new(ErrorKind::AuditUnavailable, what);
     match errno {
-        Some(errno) => error.caused_by(io::Error::from_raw_os_error(errno)),
-        None => error,
+        Some(errno) if errno != 0 => error.caused_by(io::Error::from_raw_os_error(errno)),
+        _ => error,
     }
 }
 

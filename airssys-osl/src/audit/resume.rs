@@ -75,6 +75,8 @@ fn resume(store: &Store, origin: &str, secrets: &str) -> Result<Resumed, Error> 
     let stale_secret = signers.len() > 1;
     let signer = signers.into_iter().find(|signer| signer.verifier() == keys.last());
     let signer = signer.ok_or_else(|| store.tampered("its `key` is not the last of its keys"))?;
+    // As many as are in the list: the writer adds the other.
+    keys.truncate(known);
     let (start, crash) = continued(store, end, signer)?;
     Ok(Resumed { start, keys, hand_over, stale_secret, crash })
 }
