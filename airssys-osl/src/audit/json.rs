@@ -35,6 +35,7 @@ impl Object<'_> {
     }
 
     /// An array of objects, one for each item.
+    #[cfg_attr(not(unix), allow(dead_code, reason = "only what goes over sockets has such"))]
     pub(super) fn each<T>(&mut self, key: &str, items: &[T], mut fill: impl FnMut(&T, &mut Object<'_>)) {
         self.key(key);
         for (index, item) in items.iter().enumerate() {

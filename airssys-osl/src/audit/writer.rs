@@ -1,8 +1,7 @@
 //! The thread that writes a log.
 //!
 //! It polls: a caller that had to wake it up would pay ten times for its record; only one that waits for the device does.
-//! What it cannot write it keeps and
-//! tries again, and the queue takes nothing until that succeeded.
+//! What it cannot write it keeps and tries again, and the queue takes nothing until that succeeded.
 
 use std::{
     io,

@@ -6,6 +6,7 @@
 //!
 //! Whoever exports is the program itself: what it connects to is decided by nobody and recorded nowhere.
 
+#[cfg(unix)]
 mod format;
 mod target;
 

@@ -1,19 +1,26 @@
 //! Where records and checkpoints are sent to, and when they have arrived there.
 
+#[cfg(unix)]
+use std::net::SocketAddr;
 use std::{
     fmt, io,
-    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+#[cfg(unix)]
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
+#[cfg(unix)]
 use super::format;
+#[cfg(unix)]
+use crate::sys;
 use crate::{
     audit::{Record, ocsf},
-    sys::{self, log_file},
+    sys::log_file,
 };
 
+#[cfg(unix)]
 /// The most that is read of an answer, in bytes.
 const ANSWER_BYTES: u64 = 64 * 1024;
 
