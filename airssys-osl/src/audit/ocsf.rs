@@ -74,6 +74,8 @@ fn fill(record: &Record, object: &mut Object<'_>) {
     let (action, decision) = match record.verdict() {
         Verdict::Allow => (1, "Allowed"),
         Verdict::Deny => (2, "Denied"),
+        // It went on: the mode only watches.
+        Verdict::WouldDeny => (1, "WouldDeny"),
     };
     object.number("action_id", action);
     object.number("duration", record.duration_ns() / 1_000_000);
@@ -187,7 +189,7 @@ fn rest(record: &Record, object: &mut Object<'_>) {
 pub(super) fn severity(record: &Record) -> u64 {
     match (record.verdict(), record.outcome()) {
         (Verdict::Deny, _) | (_, Outcome::Denied) => 3,
-        (_, Outcome::Failed(_)) => 2,
+        (Verdict::WouldDeny, _) | (_, Outcome::Failed(_)) => 2,
         _ => 1,
     }
 }
@@ -239,7 +241,7 @@ impl Kind {
             Action::NetTls | Action::NetTrust => (NETWORK, OTHER),
             Action::NetResolve => (DNS, 1),
             Action::ProcessSpawn => (PROCESS, 1),
-            Action::EnvRead | Action::ClockRead | Action::RandomRead => (API, 2),
+            Action::EnvRead | Action::ClockRead | Action::RandomRead | Action::SystemRead => (API, 2),
             Action::ActorSend => (API, OTHER),
         };
         Self { class, activity }

@@ -108,7 +108,11 @@ fn log_record(record: &Record, log: &mut Object<'_>) {
     log.object("body", |body| body.text("stringValue", &ocsf::to_json(record)));
     let [sequence, action] = [record.sequence().to_string(), ocsf::action_name(record)];
     let resource = String::from_utf8_lossy(record.resource());
-    let verdict = if record.verdict() == Verdict::Deny { "deny" } else { "allow" };
+    let verdict = match record.verdict() {
+        Verdict::Allow => "allow",
+        Verdict::Deny => "deny",
+        Verdict::WouldDeny => "would-deny",
+    };
     let pairs = [
         ("airssys.sequence", &*sequence),
         ("airssys.action", &*action),
@@ -136,11 +140,11 @@ fn checkpoint_json(note: &str) -> String {
     out
 }
 
-/// The severity of syslog: a denial is a warning, a failure a notice, all else information.
+/// The severity of syslog: a denial is a warning; a failure, or what would be denied, a notice; all else information.
 fn priority(record: &Record) -> u64 {
     match (record.verdict(), record.outcome()) {
         (Verdict::Deny, _) | (_, Outcome::Denied) => 4,
-        (_, Outcome::Failed(_)) => NOTICE,
+        (Verdict::WouldDeny, _) | (_, Outcome::Failed(_)) => NOTICE,
         _ => 6,
     }
 }
