@@ -197,6 +197,7 @@ impl Printer<'_> {
             Form::Send(to) => ("actor.send", name("Actor", to)),
             Form::Clock => ("clock.read", machine("clock")),
             Form::Random => ("random.read", machine("random")),
+            Form::System(aspect) => ("system.read", machine(aspect.name())),
             Form::Net(net::Form::Resolve(host)) => match net::parse(host) {
                 Ok(peer) => ("net.resolve", (NETWORK.to_owned(), named(&peer))),
                 Err(_) => return,
@@ -373,7 +374,7 @@ fn schema(offsets: &BTreeSet<i16>) -> String {
         action(&rights, "Directory", ""),
         action("\"env.read\"", "Variable", ", name: String"),
         action("\"actor.send\"", "Actor", ", name: String"),
-        action("\"clock.read\", \"random.read\"", "Machine", ""),
+        action("\"clock.read\", \"random.read\", \"system.read\"", "Machine", ""),
         action("\"net.connect\", \"net.listen\"", "Network, Socket", peer),
         action("\"net.resolve\"", "Network", ", host?: String"),
         action("\"net.trust\"", "Certificates", ""),

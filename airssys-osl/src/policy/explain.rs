@@ -165,6 +165,7 @@ fn is_about(action: Action, form: &Form) -> bool {
         Form::Send(_) => action == Action::ActorSend,
         Form::Clock => action == Action::ClockRead,
         Form::Random => action == Action::RandomRead,
+        Form::System(_) => action == Action::SystemRead,
         Form::Fs { .. } => action.name().starts_with("fs."),
         Form::Net(net::Form::TrustWeb | net::Form::Trust(_)) => action == Action::NetTrust,
         Form::Net(net::Form::Resolve(_)) => action == Action::NetResolve,
