@@ -24,8 +24,6 @@ pub(super) struct Needs {
     see: BTreeSet<PathBuf>,
     pub(super) env: BTreeSet<String>,
     pub(super) send: BTreeSet<String>,
-    /// The names of aspects of the machine.
-    system: BTreeSet<String>,
     clock: bool,
     random: bool,
     aspects: BTreeSet<Aspect>,
@@ -54,7 +52,6 @@ impl Needs {
                 );
             }
             Action::ActorSend => drop(self.send.insert(text.into_owned())),
-            Action::SystemRead => drop(self.system.insert(text.into_owned())),
             Action::ClockRead => self.clock = true,
             Action::RandomRead => self.random = true,
             Action::SystemRead => {
@@ -188,8 +185,6 @@ impl Needs {
         grants.extend(self.fs.iter().map(|(root, rights)| Grant::fs(root, *rights)));
         grants.extend(self.env.iter().map(|name| Grant::env(name.as_str())));
         grants.extend(self.send.iter().map(|name| Grant::send(name.as_str())));
-        let known = Aspect::ALL.iter().filter(|aspect| self.system.contains(aspect.name()));
-        grants.extend(known.map(|aspect| Grant::system(*aspect)));
         grants.extend(self.clock.then(Grant::clock));
         grants.extend(self.aspects.iter().copied().map(Grant::system));
         grants.extend(self.random.then(Grant::random));
@@ -233,7 +228,7 @@ impl Needs {
     /// What a manifest has no key for, in words.
     fn others(&self) -> Vec<String> {
         let verb = |listens: &bool| if *listens { "listen" } else { "connect" };
-        let mut others: Vec<_> = self.system.iter().map(|aspect| format!("ask about {aspect}")).collect();
+        let mut others = Vec::new();
         for (listens, is_udp, peer, port) in &self.peers {
             others.push(format!(
                 "{} {} {peer} port {port}",
