@@ -35,7 +35,8 @@ pub trait Actor: Sized + Send + 'static {
     ///
     /// A [`call`](ActorRef::call) then costs no change of tasks. The actor cannot tell, except by what belongs to the
     /// thread or to the tokio task that polls it, which are its caller's: `tokio::task_local!`, `tokio::task::id`,
-    /// thread-locals. What it computes without an `.await`, the caller cannot time out. Set it to false where either
+    /// thread-locals. What it computes without an `.await`, the caller cannot time out. While others ask as well, the
+    /// caller goes on for up to 16 messages or some 50 microseconds, whichever comes last. Set it to false where any of this
     /// matters, as for code that is not trusted to be quick.
     const RUNS_ON_CALLERS: bool = true;
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -88,32 +88,41 @@ impl Default for MailboxOptions {
     }
 }
 
-/// The bound of a mailbox.
+/// The bound of a mailbox. Each actor has one unless it says otherwise, so what is rare lies apart.
 pub(crate) struct Bounds {
     /// The room that is left, and those who wait for some, in order.
     room: Semaphore,
-    /// Who takes, where that is not the reader alone; and what senders had to take out on their way to the oldest
-    /// message, which comes before all that is queued.
-    reader: Option<Box<Mutex<VecDeque<Own>>>>,
+    rare: Option<Box<Rare>>,
     capacity: u32,
     /// Room that the reader has made and not given out yet: senders and reader share no line per message.
-    made: AtomicU32,
+    made: AtomicU8,
     /// How much room is given out at a time.
     batch: u8,
     overflow: Overflow,
+}
+
+/// What few bounds have.
+struct Rare {
+    /// Who takes, where that is not the reader alone; and what senders had to take out on their way to the oldest
+    /// message, which comes before all that is queued.
+    reader: Option<Mutex<VecDeque<Own>>>,
     ttl: Option<Duration>,
 }
 
+/// At most so much room is given out at a time.
+const LARGEST_BATCH: u8 = 64;
+
 impl Bounds {
     fn new(capacity: u32, options: MailboxOptions) -> Self {
+        let reader = (options.overflow == Overflow::DropOldest).then(Mutex::default);
+        let is_rare = reader.is_some() || options.ttl.is_some();
         Self {
             room: Semaphore::new(capacity as usize),
-            reader: (options.overflow == Overflow::DropOldest).then(Box::default),
+            rare: is_rare.then(|| Box::new(Rare { reader, ttl: options.ttl })),
             capacity,
-            made: AtomicU32::new(0),
-            batch: (capacity / 8).clamp(1, 64) as u8,
+            made: AtomicU8::new(0),
+            batch: (capacity / 8).clamp(1, LARGEST_BATCH.into()) as u8,
             overflow: options.overflow,
-            ttl: options.ttl,
         }
     }
 
@@ -124,13 +133,13 @@ impl Bounds {
     /// When a message that is queued now, and is of no use after `own`, expires.
     #[inline]
     pub(crate) fn expiry(&self, own: Option<Deadline>) -> Option<Deadline> {
-        let Some(ttl) = self.ttl else { return own };
+        let Some(ttl) = self.rare.as_ref().and_then(|rare| rare.ttl) else { return own };
         own.into_iter().chain(Deadline::after(ttl)).min()
     }
 
     /// The number of messages that wait, or are about to be queued.
     pub(crate) fn depth(&self) -> usize {
-        let free = self.room.available_permits() + self.made.load(Ordering::Relaxed) as usize;
+        let free = self.room.available_permits() + usize::from(self.made.load(Ordering::Relaxed));
         (self.capacity as usize).saturating_sub(free)
     }
 
@@ -148,7 +157,8 @@ impl Bounds {
     pub(crate) fn taken(&self) {
         let made = self.made.load(Ordering::Relaxed) + 1;
         self.made.store(made, Ordering::Relaxed);
-        if made >= u32::from(self.batch) {
+        // INVARIANT: it is never more than a batch.
+        if made >= self.batch {
             self.settle();
         }
     }
@@ -158,7 +168,7 @@ impl Bounds {
         let made = self.made.load(Ordering::Relaxed);
         if made > 0 {
             self.made.store(0, Ordering::Relaxed);
-            self.room.add_permits(made as usize);
+            self.room.add_permits(made.into());
         }
     }
 
@@ -169,7 +179,8 @@ impl Bounds {
 
     /// Has to be held by whoever takes out of the queue, or accounts for it.
     pub(crate) fn reader(&self) -> Option<MutexGuard<'_, VecDeque<Own>>> {
-        self.reader.as_ref().map(|reader| reader.lock().unwrap_or_else(PoisonError::into_inner))
+        let reader = self.rare.as_ref()?.reader.as_ref()?;
+        Some(reader.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

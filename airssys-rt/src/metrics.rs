@@ -45,7 +45,7 @@ pub struct Metrics {
     /// Restarts by supervisors.
     pub restarts: u64,
     /// Entries that were taken out of mailboxes: messages, timers, what the runtime says; not those that
-    /// [overtook](crate::ActorRef::cast_urgent).
+    /// [overtook](crate::ActorRef::cast_urgent). Messages that had expired or made room for others are among them.
     pub handled: u64,
     /// Messages that nobody handled, by cause.
     pub dead_letters: DeadLetters,

@@ -244,8 +244,8 @@ impl SystemBuilder {
     ///
     /// The watchdog is a thread that looks at the clock of the machine, whatever time the runtime pretends. It sleeps
     /// while no actor runs, and ends with the system. An actor that runs on the stack of its caller is not told apart
-    /// from an actor that calls it, and not seen where the caller is none; but only such actors are run there as have
-    /// always been quick.
+    /// from an actor that calls it, and not seen where the caller is none; but only such actors are run there as were
+    /// quick many times in a row, and one turn in 32 is looked at again.
     pub fn watchdog(mut self, limit: Option<Duration>) -> Self {
         self.watchdog = limit;
         self

@@ -10,8 +10,13 @@
 //! | [`malformed-host`](rule::MALFORMED_HOST) | hosts that programs read differently | before anything is asked |
 //! | [`revoked`](rule::REVOKED), [`narrowed-handle`](rule::NARROWED_HANDLE), [`foreign-handle`](rule::FOREIGN_HANDLE), [`changed-terms`](rule::CHANGED_TERMS), [`wider-destination`](rule::WIDER_DESTINATION) | using a handle for more than it is | by the handle |
 
-use super::{Decision, rule};
-use crate::net::{Cidr, address::Class};
+use std::net::IpAddr;
+
+use super::{Decision, Resource, rule};
+use crate::net::{
+    Cidr,
+    address::{Class, embedded, special},
+};
 
 /// Every rule of the list, by its name in records.
 pub const RULES: &[&str] = &[
@@ -54,8 +59,15 @@ pub(super) fn address(class: Class) -> Option<Decision<'static>> {
     (class == Class::Metadata).then_some(Decision { fixed: true, ..Decision::deny(rule::METADATA) })
 }
 
+/// The decision about a resource that is on the list, whatever it is embedded in.
+pub(super) fn resource(resource: Resource<'_>) -> Option<Decision<'static>> {
+    let Resource::Endpoint(endpoint) = resource else { return None };
+    let inner = embedded(endpoint.address).into_iter().flatten().map(IpAddr::V4);
+    std::iter::once(endpoint.address).chain(inner).find_map(|at| address(special(at)?.0))
+}
+
 /// Whether all of a block is forbidden, so that to grant it is a mistake.
 pub(super) fn block(block: &Cidr) -> bool {
-    let special = crate::net::address::special(block.network());
+    let special = special(block.network());
     special.is_some_and(|(class, special)| class == Class::Metadata && special.covers(block))
 }

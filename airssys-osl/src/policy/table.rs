@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Decision, FsGrant, Mode, Resource,
+    Decision, FsGrant, Mode, Resource, always,
     clause::{Clause, Clauses},
     hash::Table,
     names::Names,
@@ -55,7 +55,11 @@ impl Grants {
                 None => self.permits.permit(action, resource, now),
             },
         };
-        decision.under(self.mode)
+        if self.mode.lifts() && !decision.permits() {
+            // What denies it first may be lifted: it hides nothing that is not.
+            return always::resource(resource).unwrap_or(decision.under(self.mode));
+        }
+        decision
     }
 
     fn decide_beneath(&self, root: &Path, needs: super::Rights, now: Moment) -> Decision<'_> {

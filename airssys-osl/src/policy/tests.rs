@@ -414,10 +414,19 @@ fn modes_lift_what_is_denied_and_not_what_always_is() {
     let write = ask(Action::FsWrite, beneath("/srv", Rights::WRITE));
     assert_eq!((write.verdict, write.rule), (Verdict::WouldDeny, "r: lacks write"));
     assert_eq!(ask(Action::FsWrite, beneath("/etc", Rights::WRITE)).verdict, Verdict::WouldDeny);
-    let endpoint =
-        Endpoint { protocol: Protocol::Tcp, host: None, address: [169, 254, 169, 254].into(), port: 80 };
-    let metadata = ask(Action::NetConnect, Resource::Endpoint(endpoint));
-    assert_eq!((metadata.verdict, metadata.rule), (Verdict::Deny, rule::METADATA));
+    let forbids =
+        [Grant::connect(Protocol::Tcp, "*", Ports::ALL), Grant::connect(Protocol::Tcp, "::/0", Ports::ALL)];
+    let forbidden = Policy::builder().principal("p", grants()).forbid("p", forbids);
+    let forbidden = forbidden.mode(Mode::AuditOnly).build().unwrap();
+    for address in ["169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1"] {
+        let address = address.parse().unwrap();
+        let endpoint = Endpoint { protocol: Protocol::Tcp, host: Some("a.example"), address, port: 80 };
+        let resource = Resource::Endpoint(endpoint);
+        for policy in [&audit, &forbidden] {
+            let metadata = policy.decide(&Request { principal: "p", action: Action::NetConnect, resource });
+            assert_eq!((metadata.verdict, metadata.rule), (Verdict::Deny, rule::METADATA), "{address}");
+        }
+    }
     let unknown = audit.decide(&Request { principal: "q", action: Action::ClockRead, resource: name });
     assert_eq!(unknown.verdict, Verdict::Deny, "nobody is nobody in every mode");
 

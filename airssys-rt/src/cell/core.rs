@@ -322,10 +322,15 @@ unsafe fn discard<M>(core: &Core) -> Pop<bool> {
     // SAFETY: the type is right, and the rest is the caller's word.
     let popped = unsafe { core.queue.pop::<Entry<M>>(&core.reader) };
     drop(reader);
-    core.count_pop(&popped);
     match popped {
-        Pop::Item(entry) => Pop::Item(entry.is_message()),
-        Pop::Empty => Pop::Empty,
+        Pop::Item(entry) => {
+            core.count_discarded();
+            Pop::Item(entry.is_message())
+        }
+        Pop::Empty => {
+            core.count_pop(&popped);
+            Pop::Empty
+        }
         Pop::Busy => Pop::Busy,
     }
 }
@@ -396,6 +401,11 @@ impl Core {
             Pop::Empty => self.pushed.store(self.taken() as u32, Ordering::Relaxed),
             Pop::Busy => {}
         }
+    }
+
+    /// One entry less waits, and nobody has handled it.
+    fn count_discarded(&self) {
+        self.pushed.store(self.pushed.load(Ordering::Relaxed).wrapping_sub(1), Ordering::Relaxed);
     }
 
     /// The number of entries that wait. Without a bound, and while several send at once, perhaps a few less.

@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Waker, ready};
 use tokio::task::coop;
 
 use super::sync::{AtomicU32, Cell, Ordering};
+use crate::exit::quietly;
 
 /// The caller need not wait any more.
 const OVER: u32 = 1;
@@ -180,7 +181,8 @@ impl<T> End<T> {
                         // The caller has had the value.
                         drop(Box::from_raw(self.place.as_ptr()));
                     }
-                    waker.wake();
+                    // It is anybody's, and this may be the actor.
+                    quietly(|| waker.wake());
                 }
                 return;
             }

@@ -26,8 +26,11 @@ const DEEPEST: u32 = 4;
 /// given up or gone on meanwhile. Unless the system has another idea of it.
 pub(crate) const QUICK: Duration = Duration::from_micros(2);
 
-/// How many turns a caller runs an actor, one after the other, that others keep asking.
-const LONGEST_VISIT: u32 = 64;
+/// How long a caller runs an actor, turn after turn, that others keep asking.
+const LONGEST_VISIT: Duration = Duration::from_micros(50);
+
+/// How many entries an actor handles in a turn that a caller gives it: it may be quick no more.
+const VISITED_TURN: u32 = TURN / 4;
 
 /// How long a caller looks away who finds that another one runs the actor; then twice as long,
 const FIRST_LOOK: Duration = Duration::from_micros(2);
@@ -192,16 +195,15 @@ impl AnyCell {
 
     /// Runs the cell, whose turn it is by [`State::visit`](super::state::State::visit).
     fn visit(&self, system: &system::Inner) {
-        let mut ran = turn(self, TURN / 4);
-        let mut turns = 1;
+        let mut ran = turn(self, VISITED_TURN);
+        let mut since = None;
         while let Some(again) = ran.again {
             // Others ask meanwhile. To hand the actor over would cost more than to go on for a while.
-            if turns == LONGEST_VISIT {
+            if since.get_or_insert_with(Instant::now).elapsed() >= LONGEST_VISIT {
                 self.state.clear(VISITED);
                 return system.enqueue(again);
             }
-            turns += 1;
-            ran = again.run();
+            ran = again.run_for(VISITED_TURN);
         }
     }
 
@@ -451,11 +453,12 @@ impl AnyCell {
 
     /// The end of a cell that holds `SCHEDULED`: nothing is taken any more, and what waits is dropped.
     pub(super) fn die(self) -> Option<Runnable> {
+        self.state.set(DEAD);
+        table::leave(self.id());
+        // Only now, lest whoever adds up counts it twice.
         if let Some(system) = self.system() {
             system.counters().add(Count::Handled, self.taken());
         }
-        self.state.set(DEAD);
-        table::leave(self.id());
         if let Some(bounds) = &self.bounds {
             bounds.close();
         }

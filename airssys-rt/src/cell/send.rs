@@ -110,7 +110,8 @@ impl<M: Send + 'static> CellRef<M> {
         let asleep = match oldest {
             Some(oldest) => {
                 let asleep = self.push(Entry::message(message, until, bounds.expiry(expires)));
-                drop(oldest);
+                // It is the user's, and the cell has still to be woken.
+                quietly(|| drop(oldest));
                 asleep
             }
             // Then this one is the oldest.

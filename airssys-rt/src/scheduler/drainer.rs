@@ -26,8 +26,11 @@ const SLICE: Duration = Duration::from_micros(500);
 /// and every so many turns.
 const LOOK: u32 = 16;
 
-/// After so many in a row that woke each other, those that wait in the queue come.
+/// After so many in a row that woke each other, those that wait in the queue come;
 const IN_A_ROW: u32 = 64;
+
+/// and after so many newborn ones.
+const BIRTHS_IN_A_ROW: u32 = 8;
 
 /// Every so many turns, what came from outside goes first; and half-way between, the eldest of the newborn, which
 /// would else wait for all that are born after it.
@@ -42,6 +45,7 @@ pub(super) struct Local {
     /// The one that was woken last: it runs next.
     next: Option<Runnable>,
     in_a_row: u32,
+    births: u32,
     turns: u32,
 }
 
@@ -95,13 +99,19 @@ impl Local {
         if first.is_some() {
             return first;
         }
-        if self.in_a_row < IN_A_ROW
-            && let Some(next) = self.next.take().or_else(|| self.queues.newborn.pop())
-        {
-            self.in_a_row += 1;
-            return Some(next);
+        if self.in_a_row < IN_A_ROW {
+            if let Some(next) = self.next.take() {
+                self.in_a_row += 1;
+                return Some(next);
+            }
+            if self.births < BIRTHS_IN_A_ROW
+                && let Some(newborn) = self.queues.newborn.pop()
+            {
+                self.births += 1;
+                return Some(newborn);
+            }
         }
-        self.in_a_row = 0;
+        (self.in_a_row, self.births) = (0, 0);
         if let Some(next) = self.next.take() {
             self.queues.woken.push(next);
         }
@@ -146,7 +156,15 @@ pub(super) fn persist(mut attempt: impl FnMut() -> Steal<Runnable>) -> Option<Ru
 
 /// Starts the drainer with this index.
 pub(super) fn start(runtime: &Handle, scheduler: &Arc<Scheduler>, index: usize, queues: Queues) {
-    let local = Local { scheduler: Arc::clone(scheduler), index, queues, next: None, in_a_row: 0, turns: 0 };
+    let local = Local {
+        scheduler: Arc::clone(scheduler),
+        index,
+        queues,
+        next: None,
+        in_a_row: 0,
+        births: 0,
+        turns: 0,
+    };
     let mark = scheduler.watch.mark(index);
     let mut drainer = Drainer { local: Some(local), parked: false, called: false, mark };
     runtime.spawn(poll_fn(move |cx| drainer.poll(cx)));
@@ -234,8 +252,7 @@ impl Drainer {
     /// It has something to do; where there may be more, another one is called.
     fn found(&mut self, scheduler: &Scheduler) {
         if std::mem::take(&mut self.called) && scheduler.searching.fetch_sub(1, Ordering::Relaxed) == 1 {
-            let more =
-                !scheduler.injector.is_empty() || with(|local| local.is_some_and(|l| !l.queues.is_empty()));
+            let more = !scheduler.injector.is_empty() || !scheduler.stealers.iter().all(Stealers::is_empty);
             if more {
                 scheduler.call_for_help();
             }

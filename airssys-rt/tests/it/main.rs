@@ -20,6 +20,7 @@ mod link;
 mod mailbox;
 mod metrics;
 mod monitor;
+mod newborn;
 mod node;
 mod observe;
 mod on_caller;
