@@ -199,17 +199,12 @@ impl AnyCell {
         let mut since: Option<Instant> = None;
         while let Some(again) = ran.again {
             // Others ask meanwhile. To hand the actor over would cost more than to go on for a while.
-            let is_long = match since {
-                // No model has a clock: there a visit has two turns.
-                _ if cfg!(airssys_loom) => since.is_some(),
-                Some(since) => since.elapsed() >= LONGEST_VISIT,
-                None => false,
-            };
-            since.get_or_insert_with(Instant::now);
-            if is_long {
+            // No model has a clock: there a visit has two turns.
+            if since.is_some_and(|since| cfg!(airssys_loom) || since.elapsed() >= LONGEST_VISIT) {
                 self.state.clear(VISITED);
                 return system.enqueue(again);
             }
+            since.get_or_insert_with(Instant::now);
             ran = again.run_for(VISITED_TURN);
         }
     }

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::admin::{Admin, Answer, ChildError, Inbox};
@@ -16,11 +15,11 @@ use super::child::{ChildSpec, Shutdown};
 use super::children::{Child, Children, Key, Phase, Purpose};
 use super::handle::SupervisorRef;
 use super::intensity::Intensity;
-use super::life::{Life, Order, Orders};
+use super::life::{self, Life, Order};
 use super::{DuplicateName, StartError, Strategy, Supervisor, discard};
 use crate::actor::{Actor, Context, Init};
 use crate::actor_ref::{ActorId, ActorRef};
-use crate::cell::{self, Cold, Notify, Outcome};
+use crate::cell::{self, Notify, Outcome};
 use crate::chance::Chance;
 use crate::exit::ExitReason;
 use crate::observe::EventKind;
@@ -55,9 +54,7 @@ pub(super) fn spawn(
     path: Arc<str>,
     notify: Notify,
 ) -> SupervisorRef {
-    let orders = Orders::new();
-    let (exit, exit_watch) = watch::channel(None);
-    let driver = |inbox: ActorRef<Event>| Driver {
+    life::spawn(system, &path, notify, |life, inbox| Driver {
         specs: supervisor.children.clone(),
         children: Children::new(supervisor.strategy),
         system: system.clone(),
@@ -67,19 +64,9 @@ pub(super) fn spawn(
         chance: Chance::new(supervisor.seed, &path),
         born: Instant::now(),
         path: Arc::clone(&path),
-        life: Life::new(
-            system.reporter(Some(Arc::clone(&path)), inbox.id()),
-            Arc::clone(&orders),
-            exit,
-            notify,
-        ),
+        life,
         inbox,
-    };
-    // Its mailbox has no bound: its events are bounded by its children and by those who wait for its answers. It
-    // tells its own life: that it is up when its whole tree is, and how it ended in its drop.
-    let cold = |_| Some(Cold::silent(Some(Arc::clone(&path))));
-    let inbox = ActorRef::new(cell::spawn_by(system, None, cold, driver));
-    SupervisorRef { id: inbox.id(), lane: Arc::new(inbox), orders, exit: exit_watch }
+    })
 }
 
 /// The fields are dropped in this order: the end is told when the children are gone.

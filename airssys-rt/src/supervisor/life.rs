@@ -5,9 +5,14 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::sync::watch;
 
-use crate::cell::{Notify, Outcome};
+use super::admin::Inbox;
+use super::handle::SupervisorRef;
+use crate::actor::Actor;
+use crate::actor_ref::ActorRef;
+use crate::cell::{self, Cold, Notify, Outcome};
 use crate::exit::ExitReason;
 use crate::observe::{EventKind, Reporter};
+use crate::system::System;
 
 /// What a supervisor is told by whoever is above it. A later one is a stronger one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,16 +61,34 @@ pub(super) struct Life {
     ending: Option<ExitReason>,
 }
 
-impl Life {
-    pub(super) fn new(
-        reporter: Reporter,
-        orders: Arc<Orders>,
-        exit: watch::Sender<Option<ExitReason>>,
-        notify: Notify,
-    ) -> Self {
-        Self { reporter, orders, obeyed: Order::Run, exit, notify, up: false, ending: None }
-    }
+/// Starts a supervisor at `path`, made with its life and its own reference.
+pub(super) fn spawn<A>(
+    system: &System,
+    path: &Arc<str>,
+    notify: Notify,
+    make: impl FnOnce(Life, ActorRef<A::Msg>) -> A,
+) -> SupervisorRef
+where
+    A: Actor,
+    A::Msg: Inbox,
+{
+    let orders = Orders::new();
+    let (exit, exit_watch) = watch::channel(None);
+    let obeying = Arc::clone(&orders);
+    let supervisor = |inbox: ActorRef<A::Msg>| {
+        let reporter = system.reporter(Some(Arc::clone(path)), inbox.id());
+        let life =
+            Life { reporter, orders: obeying, obeyed: Order::Run, exit, notify, up: false, ending: None };
+        make(life, inbox)
+    };
+    // Its mailbox has no bound: its events are bounded by its children and by those who wait for its answers. It
+    // tells its own life: that it is up when its whole tree is, and how it ended in its drop.
+    let cold = |_| Some(Cold::silent(Some(Arc::clone(path))));
+    let inbox = ActorRef::new(cell::spawn_by(system, None, cold, supervisor));
+    SupervisorRef { id: inbox.id(), lane: Arc::new(inbox), orders, exit: exit_watch }
+}
 
+impl Life {
     pub(super) fn reporter(&self) -> &Reporter {
         &self.reporter
     }

@@ -5,7 +5,6 @@ use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::entry::{Begun, Entry, Event, Extra, IdHasher, NAME, Phase, Ticket};
@@ -21,7 +20,7 @@ use crate::supervisor::admin::{Admin, Answer, ChildError};
 use crate::supervisor::child::{Restart, Shutdown};
 use crate::supervisor::handle::{ChildCount, SupervisorRef};
 use crate::supervisor::intensity::Intensity;
-use crate::supervisor::life::{Life, Order, Orders};
+use crate::supervisor::life::{self, Life, Order};
 use crate::supervisor::probe::Prober;
 use crate::supervisor::{StartError, contained, discard};
 use crate::system::System;
@@ -66,9 +65,7 @@ impl<T: Clone + Send + 'static, A: Actor> Hub<T, A> {
         path: Arc<str>,
         notify: Notify,
     ) -> SupervisorRef {
-        let orders = Orders::new();
-        let (exit, exit_watch) = watch::channel(None);
-        let hub = |inbox: ActorRef<Event<T, A::Msg>>| Self {
+        life::spawn(system, &path, notify, |life, inbox| Self {
             children: Slab::new(),
             places: HashMap::default(),
             serial: 0,
@@ -81,19 +78,9 @@ impl<T: Clone + Send + 'static, A: Actor> Hub<T, A> {
             born: Instant::now(),
             path: format!("{path}/{NAME}").into(),
             front: Arc::clone(front),
-            life: Life::new(
-                system.reporter(Some(Arc::clone(&path)), inbox.id()),
-                Arc::clone(&orders),
-                exit,
-                notify,
-            ),
+            life,
             inbox,
-        };
-        // Its mailbox has no bound: its events are bounded by its children and by those who wait for its answers.
-        // It tells its own life.
-        let cold = |_| Some(Cold::silent(Some(Arc::clone(&path))));
-        let inbox = ActorRef::new(cell::spawn_by(system, None, cold, hub));
-        SupervisorRef { id: inbox.id(), lane: Arc::new(inbox), orders, exit: exit_watch }
+        })
     }
 
     /// Starts an incarnation at a place. The code of the user that runs here is contained.
