@@ -25,7 +25,7 @@ pub struct DenialLimit {
 
 impl Default for DenialLimit {
     /// A thousand at once and a hundred a second: a program that fails in a loop shows; a guest that wants to fill the
-    /// disk gets 20 KB a second of it.
+    /// disk with denials of what changes nothing gets some 20 KB a second of it.
     fn default() -> Self {
         Self { burst: 1000, per_second: 100 }
     }

@@ -12,7 +12,10 @@ const REDACTED: &[u8] = b"[redacted";
 /// How much of a keyed hash is shown, in bytes: enough to tell some billion resources apart.
 const SHOWN_BYTES: usize = 8;
 
-/// Which parts of a resource are replaced in its record, by `[redacted]`. They never reach the disk.
+/// Which parts of a resource are replaced in its record, by `[redacted]`, before the record is made.
+///
+/// Resources are looked at as they were asked for: a path is not resolved first, so one that is spelled with `.` or
+/// links is not known to be below a folder.
 ///
 /// With a [`key`](Self::key) a replaced part reads `[redacted:1f2e3d4c5b6a7988]`: the beginning of its HMAC-SHA-256, by
 /// which equal ones can be told without showing them, and by nobody else than the holder of the key be guessed.

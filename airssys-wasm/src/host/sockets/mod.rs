@@ -1,7 +1,7 @@
 //! `wasi:sockets`: linked so that components which import it start, and denied by the door.
 //!
 //! A socket here is a value without a kernel object. Each use that would touch the network asks the door, with the
-//! address as its resource; no grant form permits one yet, so each is denied and on the record.
+//! address as its resource. No component's manifest can grant one yet, so each is denied and on the record.
 
 #![expect(unreachable_pub, reason = "the generated bindings re-export what a resource stands for")]
 
