@@ -170,18 +170,6 @@ pub(super) fn start(runtime: &Handle, scheduler: &Arc<Scheduler>, index: usize, 
     runtime.spawn(poll_fn(move |cx| drainer.poll(cx)));
 }
 
-/// Starts the task that does nothing but be woken.
-pub(super) fn start_nudge(runtime: &Handle, scheduler: &Arc<Scheduler>) {
-    let scheduler = Arc::downgrade(scheduler);
-    runtime.spawn(poll_fn(move |cx| match scheduler.upgrade() {
-        Some(scheduler) if !scheduler.is_closed() => {
-            scheduler.nudge.get_or_init(|| cx.waker().clone());
-            Poll::Pending
-        }
-        _ => Poll::Ready(()),
-    }));
-}
-
 struct Drainer {
     /// Here while it is not polled.
     local: Option<Local>,
@@ -214,11 +202,14 @@ impl Drainer {
     fn drain(&mut self, scheduler: &Scheduler, cx: &mut Context<'_>) -> Poll<()> {
         let mut handled = 0;
         let began = Instant::now();
+        let mut again: Option<Runnable> = None;
         for turn in 1..=TURNS {
             if scheduler.is_closed() {
+                again.into_iter().for_each(|again| scheduler.injector.push(again));
                 return Poll::Ready(());
             }
-            let Some(runnable) = with(|local| local.and_then(Local::take)) else {
+            let next = again.take().or_else(|| with(|local| local.and_then(Local::take)));
+            let Some(runnable) = next else {
                 if self.park(scheduler, cx) {
                     cell::settle();
                     return Poll::Pending;
@@ -232,9 +223,10 @@ impl Drainer {
             // An actor that gave way in the middle of its work may have worked long.
             let mut late = turn % LOOK == 0 || ran.again.is_some();
             late = late && began.elapsed() >= SLICE;
-            if let Some(again) = ran.again {
+            again = ran.again;
+            if with(|local| local.is_some_and(|local| local.has_work())) || !scheduler.injector.is_empty() {
                 // To the end of the queue of all: others have waited.
-                scheduler.injector.push(again);
+                again.take().into_iter().for_each(|again| scheduler.injector.push(again));
             }
             // What belongs to tokio counts against the budget of the task, and is not ready once that is used up.
             if late || handled >= MESSAGES || !coop::has_budget_remaining() {
@@ -242,6 +234,7 @@ impl Drainer {
             }
         }
         self.found(scheduler);
+        again.into_iter().for_each(|again| scheduler.injector.push(again));
         if with(|local| local.is_some_and(|local| local.has_work())) {
             scheduler.call_for_help();
         }

@@ -16,7 +16,7 @@ mod watchdog;
 use std::cell::{Cell, RefCell};
 use std::ptr::null;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -45,8 +45,7 @@ pub(crate) struct Scheduler {
     idle: AtomicUsize,
     /// How many were woken and have not found anything yet: no more need to be.
     searching: AtomicUsize,
-    /// Wakes a task that does nothing; see [`Self::call_for_help`].
-    nudge: OnceLock<Waker>,
+    runtime: Handle,
     /// How many have not ended.
     drainers: AtomicUsize,
     watch: Arc<Watch>,
@@ -103,7 +102,7 @@ impl Scheduler {
             parked: Mutex::new(Vec::with_capacity(count)),
             idle: AtomicUsize::new(0),
             searching: AtomicUsize::new(0),
-            nudge: OnceLock::new(),
+            runtime: runtime.clone(),
             drainers: AtomicUsize::new(count),
             // The clock of the machine must not decide anything in a simulation.
             watch: Watch::start(count.max(1), watchdog.filter(|_| seeded.is_none())),
@@ -115,9 +114,6 @@ impl Scheduler {
         }
         for (index, queues) in queues.into_iter().enumerate() {
             drainer::start(runtime, &scheduler, index, queues);
-        }
-        if count > 1 {
-            drainer::start_nudge(runtime, &scheduler);
         }
         scheduler
     }
@@ -202,9 +198,10 @@ impl Scheduler {
         drop(parked);
         waker.wake();
         // On a thread of the runtime, the task that was woken last waits until the one that runs lets go, and no
-        // other thread can take it. So the drainer must not be the last.
-        if let Some(nudge) = self.nudge.get() {
-            nudge.wake_by_ref();
+        // other thread can take it. So the drainer must not be the last. (Not one task that is woken each time: it may
+        // itself still wait there, and to wake it again would do nothing.)
+        if self.threads() > 1 {
+            drop(self.runtime.spawn(async {}));
         }
     }
 
@@ -218,9 +215,6 @@ impl Scheduler {
         self.watch.close();
         let parked = std::mem::take(&mut *self.parked());
         parked.into_iter().for_each(|(_, waker)| waker.wake());
-        if let Some(nudge) = self.nudge.get() {
-            nudge.wake_by_ref();
-        }
         if let Some(seeded) = &self.seeded {
             seeded.wake();
         }
