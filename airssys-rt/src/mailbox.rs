@@ -1,5 +1,7 @@
 //! The queue of messages before an actor: how long it may be, and how long it lives.
 
+mod room;
+
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
@@ -7,10 +9,9 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
-
 use crate::actor_ref::ActorRef;
 use crate::cell::{CellRef, Cold, Deadline, Mutex, MutexGuard, Own};
+use room::Room;
 
 /// How many messages a mailbox holds, and what it does with more.
 ///
@@ -90,15 +91,20 @@ impl Default for MailboxOptions {
 
 /// The bound of a mailbox. Each actor has one unless it says otherwise, so what is rare lies apart.
 pub(crate) struct Bounds {
-    /// The room that is left, and those who wait for some, in order.
-    room: Semaphore,
+    room: Room,
     rare: Option<Box<Rare>>,
     capacity: u32,
-    /// Room that the reader has made and not given out yet: senders and reader share no line per message.
-    made: AtomicU8,
-    /// How much room is given out at a time.
-    batch: u8,
     overflow: Overflow,
+}
+
+/// The reader's part of a bound: apart from the other, lest senders and reader share a line per message.
+pub(crate) struct Made {
+    /// Room that the reader has made and not given out yet.
+    room: AtomicU8,
+    /// How much room is given out at a time; zero where there is no bound.
+    batch: u8,
+    /// Whether senders take out of the queue, too.
+    pub(crate) is_shared: bool,
 }
 
 /// What few bounds have.
@@ -110,18 +116,16 @@ struct Rare {
 }
 
 /// At most so much room is given out at a time.
-const LARGEST_BATCH: u8 = 64;
+const LARGEST_BATCH: u8 = 128;
 
 impl Bounds {
     fn new(capacity: u32, options: MailboxOptions) -> Self {
         let reader = (options.overflow == Overflow::DropOldest).then(Mutex::default);
         let is_rare = reader.is_some() || options.ttl.is_some();
         Self {
-            room: Semaphore::new(capacity as usize),
+            room: Room::new(capacity),
             rare: is_rare.then(|| Box::new(Rare { reader, ttl: options.ttl })),
             capacity,
-            made: AtomicU8::new(0),
-            batch: (capacity / 8).clamp(1, LARGEST_BATCH.into()) as u8,
             overflow: options.overflow,
         }
     }
@@ -138,37 +142,32 @@ impl Bounds {
     }
 
     /// The number of messages that wait, or are about to be queued.
-    pub(crate) fn depth(&self) -> usize {
-        let free = self.room.available_permits() + usize::from(self.made.load(Ordering::Relaxed));
+    pub(crate) fn depth(&self, made: &Made) -> usize {
+        let free = self.room.left() + usize::from(made.room.load(Ordering::Relaxed));
         (self.capacity as usize).saturating_sub(free)
     }
 
     /// Takes room for one message, if there is some and nobody waits for it.
     pub(crate) fn enter(&self) -> bool {
-        self.room.try_acquire().map(SemaphorePermit::forget).is_ok()
+        self.room.enter()
     }
 
-    /// Waits for room for one message; `None` where there will not be any.
-    pub(crate) async fn wait(&self) -> Option<SemaphorePermit<'_>> {
-        self.room.acquire().await.ok()
+    /// Waits for room for one message; false where there will not be any.
+    pub(crate) async fn wait(&self) -> bool {
+        self.room.wait().await
     }
 
-    /// Notes that the reader has taken a message.
-    pub(crate) fn taken(&self) {
-        let made = self.made.load(Ordering::Relaxed) + 1;
-        self.made.store(made, Ordering::Relaxed);
-        // INVARIANT: it is never more than a batch.
-        if made >= self.batch {
-            self.settle();
-        }
+    /// Gives the room back that was taken for a message which is not queued.
+    pub(crate) fn leave(&self) {
+        self.room.make(1);
     }
 
     /// Gives out the room that the reader has made.
-    pub(crate) fn settle(&self) {
-        let made = self.made.load(Ordering::Relaxed);
-        if made > 0 {
-            self.made.store(0, Ordering::Relaxed);
-            self.room.add_permits(made.into());
+    pub(crate) fn settle(&self, made: &Made) {
+        let room = made.room.load(Ordering::Relaxed);
+        if room > 0 {
+            made.room.store(0, Ordering::Relaxed);
+            self.room.make(room.into());
         }
     }
 
@@ -181,6 +180,27 @@ impl Bounds {
     pub(crate) fn reader(&self) -> Option<MutexGuard<'_, VecDeque<Own>>> {
         let reader = self.rare.as_ref()?.reader.as_ref()?;
         Some(reader.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Made {
+    pub(crate) fn of(bounds: Option<&Bounds>) -> Self {
+        let batch = bounds.map_or(0, |bounds| (bounds.capacity / 8).clamp(1, LARGEST_BATCH.into()) as u8);
+        let is_shared = bounds.is_some_and(|bounds| bounds.overflow == Overflow::DropOldest);
+        Self { room: AtomicU8::new(0), batch, is_shared }
+    }
+
+    /// Whether there is a bound.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.batch > 0
+    }
+
+    /// Notes that the reader has taken a message. True where it should give out what it has made.
+    pub(crate) fn one(&self) -> bool {
+        let room = self.room.load(Ordering::Relaxed) + 1;
+        self.room.store(room, Ordering::Relaxed);
+        // INVARIANT: it is never more than a batch.
+        room >= self.batch
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// A power of two, and the alignment of a chunk: so a node's address tells its chunk.
-const CHUNK_BYTES: usize = 4096;
+pub(super) const CHUNK_BYTES: usize = 4096;
 
 /// Nodes larger than this get memory of their own. At least seven nodes share a chunk.
 const LARGEST_NODE: usize = 512;
@@ -76,7 +76,7 @@ thread_local! {
 }
 
 /// Whether values of type `T` are carved out of chunks.
-const fn is_carved<T>() -> bool {
+pub(super) const fn is_carved<T>() -> bool {
     size_of::<T>() <= LARGEST_NODE && align_of::<T>() <= FIRST
 }
 

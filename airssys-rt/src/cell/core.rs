@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use super::cold::Cold;
-use super::queue::{Pop, Queue, Reader, node_bytes};
+use super::queue::{Pop, Pushed, Queue, Reader, node_bytes};
 use super::state::{self, State};
 use super::sync::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Cell, Mutex, MutexGuard, Ordering};
 use super::table;
@@ -20,7 +20,7 @@ use crate::actor::Info;
 use crate::actor_ref::ActorId;
 use crate::counters::Count;
 use crate::exit::{ExitReason, quietly};
-use crate::mailbox::Bounds;
+use crate::mailbox::{Bounds, Made};
 use crate::system;
 use crate::timer::{TimerRef, Timers};
 
@@ -52,7 +52,9 @@ pub(crate) struct Core {
     system: AtomicPtr<system::Inner>,
     pub(super) state: State,
     /// How many entries it may handle before others run. The runner's.
-    pub(super) budget: Cell<u32>,
+    pub(super) budget: Cell<u8>,
+    /// What the runner knows of `bounds`: to look there for each message would take the line from the senders.
+    pub(super) made: Made,
     reader: Reader,
     /// How many entries were taken, ever. The runner's.
     taken: AtomicU64,
@@ -177,6 +179,7 @@ impl<M: Send + 'static> CellRef<M> {
     where
         F: Future<Output = ExitReason> + Send + 'static,
     {
+        let made = Made::of(bounds.as_deref());
         let core = Core {
             queue: Queue::new(),
             pushed: AtomicU32::new(0),
@@ -193,6 +196,7 @@ impl<M: Send + 'static> CellRef<M> {
             system: AtomicPtr::new(system.map_or(null_mut(), |system| Arc::into_raw(system).cast_mut())),
             state: State::vacant(),
             budget: Cell::new(0),
+            made,
             reader: Reader::new(),
             taken: AtomicU64::new(0),
             until: Cell::new(None),
@@ -235,11 +239,21 @@ impl<M: Send + 'static> CellRef<M> {
         self.cell.queue_newborn();
     }
 
-    /// Adds an entry at the end of the queue. True where the cell has to be woken.
-    pub(super) fn push(&self, entry: Entry<M>) -> bool {
+    /// Adds an entry at the end of the queue.
+    pub(super) fn push(&self, entry: Entry<M>) -> Pushed {
         self.count_push();
         // SAFETY: all values in the queue of a cell for `M` are `Entry<M>`s.
         unsafe { self.queue.push(entry) }
+    }
+
+    /// Whether there is something to take, as far as the senders have come.
+    ///
+    /// # Safety
+    ///
+    /// As [`pop`](Self::pop).
+    pub(super) unsafe fn has_next(&self) -> bool {
+        // SAFETY: the caller's word.
+        unsafe { self.queue.has_next(&self.reader) }
     }
 
     /// Takes the oldest entry.
@@ -267,7 +281,7 @@ impl VTable {
             push_own: |core, own| {
                 core.count_push();
                 // SAFETY: this table belongs to cells whose queues hold `Entry<M>`s.
-                unsafe { core.queue.push(Entry::<M>::from(own)) }
+                unsafe { core.queue.push(Entry::<M>::from(own)) == Pushed::Asleep }
             },
             discard: discard::<M>,
             bytes: size_of::<Whole<F>>(),
@@ -411,7 +425,7 @@ impl Core {
     /// The number of entries that wait. Without a bound, and while several send at once, perhaps a few less.
     pub(crate) fn depth(&self) -> usize {
         if let Some(bounds) = &self.bounds {
-            return bounds.depth();
+            return bounds.depth(&self.made);
         }
         let pushed = self.pushed.load(Ordering::Relaxed);
         let waiting = pushed.wrapping_sub(self.taken() as u32).cast_signed();

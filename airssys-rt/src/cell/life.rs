@@ -5,13 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
+use std::time::Duration;
 
 use super::core::{AnyCell, CellRef, Core};
 use super::queue::Pop;
-use super::run::{NEVER, UNKNOWN};
+use super::run::{NEVER, UNKNOWN, spin};
 use super::state::{ASIDE, DRAIN, KILL, LANE, ORDERS, STOP, SUSPEND, TRACE, VISITED};
 use super::sync::Ordering;
-use super::{Cold, Door, Entry, Notify, Outcome, Perishable, Stage};
+use super::{Cold, Door, Entry, Notify, Outcome, Perishable, Stage, TURN};
 use crate::actor::{Actor, Context, Info, Init};
 use crate::actor_ref::{ActorId, ActorRef};
 use crate::exit::{ExitReason, quietly};
@@ -20,6 +21,12 @@ use crate::observe::{DeadLetterCause, EventKind, Input};
 use crate::stash::Early;
 use crate::system::System;
 use crate::timer::{Ring, TimerRef};
+
+/// A turn with no more than so much left of its budget has met a flood.
+const FLOODED: u8 = TURN - 16;
+
+/// How long a reader leaves the queue to its senders.
+const LONGEST_WAIT: Duration = Duration::from_micros(2);
 
 /// Starts an actor in a cell of its own.
 pub(crate) fn spawn<A: Actor>(
@@ -180,7 +187,7 @@ fn next<A: Actor>(cx: &mut Context<A>) -> impl Future<Output = Option<Next<A::Ms
     poll_fn(|_| {
         let cell = cx.cell();
         // Nobody waits for what comes next, unless it says so.
-        cell.until.set(None);
+        let was_called = cell.until.take().is_some();
         let state = cell.state.load();
         if state & (STOP | KILL | SUSPEND | ASIDE | TRACE) != 0
             && let Some(now) = out_of_turn(cx, state)
@@ -208,6 +215,9 @@ fn next<A: Actor>(cx: &mut Context<A>) -> impl Future<Output = Option<Next<A::Ms
             }));
         }
         let cell = cx.cell();
+        if !was_called && budget < FLOODED && state & VISITED == 0 {
+            cell.let_senders_go_on();
+        }
         match cell.take() {
             Pop::Item(Entry::Message(message, until)) => {
                 cell.until.set(until);
@@ -270,29 +280,58 @@ impl<M: Send + 'static> CellRef<M> {
                 None => break Pop::Busy,
             }
         };
-        self.dead_letters(expired, DeadLetterCause::Expired);
+        if expired > 0 {
+            self.dead_letters(expired, DeadLetterCause::Expired);
+        }
         taken
     }
 
+    /// In the middle of a flood, for the body of this cell: leaves the queue alone for a while where there is nothing
+    /// more to take. Where sender and reader run side by side, most of their time would else go into moving its memory
+    /// from processor to processor, message by message, and into putting the reader to sleep and waking it.
+    fn let_senders_go_on(&self) {
+        // SAFETY: as in `take_any`.
+        let is_empty = !self.made.is_shared && !unsafe { self.has_next() };
+        if is_empty && self.system().is_some_and(|system| system.scheduler().threads() > 1) {
+            spin(LONGEST_WAIT, || false);
+        }
+    }
+
     fn take_any(&self) -> Pop<Entry<M>> {
-        let Some(bounds) = &self.bounds else {
-            // SAFETY: a body is only polled by who holds `SCHEDULED`, and without a bound nobody else takes.
-            return unsafe { self.pop() };
-        };
-        let mut reader = bounds.reader();
+        if self.made.is_shared {
+            return self.take_shared();
+        }
+        // SAFETY: a body is only polled by who holds `SCHEDULED`, and nobody else takes.
+        let popped = unsafe { self.pop() };
+        if self.made.is_bounded() {
+            self.make_room(&popped);
+        }
+        popped
+    }
+
+    /// As [`take_any`](Self::take_any), where senders take as well.
+    fn take_shared(&self) -> Pop<Entry<M>> {
+        let mut reader = self.bounds.as_ref().and_then(|bounds| bounds.reader());
         if let Some(own) = reader.as_mut().and_then(|passed| passed.pop_front()) {
             // Its queue may be asleep meanwhile.
             self.state.set(ASIDE);
             return Pop::Item(own.into());
         }
-        // SAFETY: as above; and where the bound lets senders take as well, we have its lock.
+        // SAFETY: as in `take_any`; and we have the lock of those who take.
         let popped = unsafe { self.pop() };
-        match &popped {
-            Pop::Item(entry) if entry.is_message() => bounds.taken(),
-            Pop::Item(_) => {}
-            Pop::Empty | Pop::Busy => bounds.settle(),
-        }
+        self.make_room(&popped);
         popped
+    }
+
+    /// Accounts for what was taken.
+    fn make_room(&self, popped: &Pop<Entry<M>>) {
+        let settles = match popped {
+            Pop::Item(entry) => entry.is_message() && self.made.one(),
+            Pop::Empty | Pop::Busy => true,
+        };
+        if settles && let Some(bounds) = &self.bounds {
+            bounds.settle(&self.made);
+        }
     }
 }
 

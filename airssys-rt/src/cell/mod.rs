@@ -21,6 +21,7 @@
 mod arena;
 mod cold;
 mod core;
+mod crowd;
 mod inspect;
 mod life;
 mod queue;
@@ -57,7 +58,7 @@ use crate::timer::TimerRef;
 use sync::{AtomicU8, Ordering};
 
 /// How many entries an actor handles before it lets others run on its thread.
-const TURN: u32 = 64;
+const TURN: u8 = 64;
 
 /// One thing in the queue of a cell.
 pub(crate) enum Entry<M> {

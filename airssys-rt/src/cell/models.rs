@@ -12,7 +12,7 @@ use std::task::{Context as Task, Poll, Wake, Waker};
 use loom::thread;
 
 use super::core::CellRef;
-use super::queue::{Pop, Queue, Reader};
+use super::queue::{Pop, Pushed, Queue, Reader};
 use super::run::PROVEN;
 use super::{Answer, Cold, Door, channel, life, page};
 use crate::actor::{Actor, Context, Init};
@@ -37,7 +37,7 @@ impl Pair {
 
     fn push(&self, value: Box<u32>) -> bool {
         // SAFETY: all values are boxes.
-        unsafe { self.queue.push(value) }
+        unsafe { self.queue.push(value) == Pushed::Asleep }
     }
 
     fn pop(&self) -> Pop<Box<u32>> {

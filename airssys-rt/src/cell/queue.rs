@@ -5,6 +5,7 @@
 
 use std::ptr::{NonNull, null_mut};
 
+use super::crowd;
 use super::sync::{AtomicPtr, Cell, Ordering};
 
 /// What the senders share.
@@ -38,6 +39,16 @@ pub(super) const fn node_bytes<T>() -> usize {
     size_of::<Node<T>>()
 }
 
+/// What a sender finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pushed {
+    /// The reader sleeps: the sender has to wake it.
+    Asleep,
+    Queued,
+    /// As `Queued`, and others keep pushing at the same time; see [`crowd`].
+    Crowded,
+}
+
 /// What there was to take.
 pub(super) enum Pop<T> {
     Item(T),
@@ -52,12 +63,12 @@ impl Queue {
         Self { tail: AtomicPtr::new(null_mut()), first: AtomicPtr::new(null_mut()) }
     }
 
-    /// Adds `value` at the end. True where the reader sleeps: then the caller has to wake it.
+    /// Adds `value` at the end.
     ///
     /// # Safety
     ///
     /// All values of this queue have the type `T`.
-    pub(super) unsafe fn push<T>(&self, value: T) -> bool {
+    pub(super) unsafe fn push<T>(&self, value: T) -> Pushed {
         let node = take::<Node<T>>();
         let link: *mut Link = node.as_ptr().cast();
         // SAFETY: the node is ours until it is linked. `previous` stays until its `next` is set, and that is ours
@@ -67,8 +78,26 @@ impl Queue {
             let previous = self.tail.swap(link, Ordering::AcqRel);
             let place = if previous.is_null() { &self.first } else { &(*previous).next };
             place.store(link, Ordering::Release);
-            previous.is_null()
+            match previous.is_null() {
+                true => Pushed::Asleep,
+                false if is_carved::<Node<T>>() && crowd::is_felt(previous.addr(), link.addr()) => {
+                    Pushed::Crowded
+                }
+                false => Pushed::Queued,
+            }
         }
+    }
+
+    /// Whether the next [`pop`](Self::pop) takes something.
+    ///
+    /// # Safety
+    ///
+    /// As that of `pop`.
+    pub(super) unsafe fn has_next(&self, reader: &Reader) -> bool {
+        let head = reader.head.get();
+        // SAFETY: as in `pop`.
+        let place = if head.is_null() { &self.first } else { unsafe { &(*head).next } };
+        !place.load(Ordering::Relaxed).is_null()
     }
 
     /// Takes the oldest value.
@@ -144,16 +173,20 @@ unsafe fn free<T>(link: *mut Link) {
 }
 
 #[cfg(not(airssys_loom))]
-use super::arena::{give_back, take};
+use super::arena::{give_back, is_carved, take};
 
 #[cfg(airssys_loom)]
-use boxes::{give_back, take};
+use boxes::{give_back, is_carved, take};
 
 /// Nodes as loom can watch them: it reports those that are lost.
 #[cfg(airssys_loom)]
 mod boxes {
     use std::alloc::Layout;
     use std::ptr::NonNull;
+
+    pub(super) const fn is_carved<T>() -> bool {
+        false
+    }
 
     pub(super) fn take<T>() -> NonNull<T> {
         // SAFETY: a node is not empty.

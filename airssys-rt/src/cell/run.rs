@@ -30,7 +30,7 @@ pub(crate) const QUICK: Duration = Duration::from_micros(2);
 const LONGEST_VISIT: Duration = Duration::from_micros(50);
 
 /// How many entries an actor handles in a turn that a caller gives it: it may be quick no more.
-const VISITED_TURN: u32 = TURN / 4;
+const VISITED_TURN: u8 = TURN / 4;
 
 /// How long a caller looks away who finds that another one runs the actor; then twice as long,
 const FIRST_LOOK: Duration = Duration::from_micros(2);
@@ -95,7 +95,7 @@ impl Runnable {
     }
 
     /// As [`run`](Self::run), for a turn of at most `budget` entries of its queue.
-    pub(crate) fn run_for(self, budget: u32) -> Ran {
+    pub(crate) fn run_for(self, budget: u8) -> Ran {
         // SAFETY: whoever has the `Runnable` of a cell may look at it; see the type.
         let state = &unsafe { self.0.as_ref() }.state;
         state.hand_over();
@@ -246,9 +246,11 @@ impl AnyCell {
     }
 
     fn settle_bounds(&self) {
-        if let Some(bounds) = &self.bounds {
+        if self.made.is_bounded()
+            && let Some(bounds) = &self.bounds
+        {
             let _reader = bounds.reader();
-            bounds.settle();
+            bounds.settle(&self.made);
         }
     }
 
@@ -273,7 +275,7 @@ impl AnyCell {
 }
 
 /// Does nothing for so long, or until `done`.
-fn spin(time: Duration, done: impl Fn() -> bool) {
+pub(super) fn spin(time: Duration, done: impl Fn() -> bool) {
     if cfg!(airssys_loom) {
         // No model has a clock.
         return;
@@ -305,7 +307,7 @@ impl Drop for Here {
 
 /// Runs a cell, for whoever has set `SCHEDULED`, and lets go of it. Where it has more to do, it is the caller's to
 /// queue.
-fn turn(cell: &AnyCell, budget: u32) -> Ran {
+fn turn(cell: &AnyCell, budget: u8) -> Ran {
     cell.budget.set(budget);
     let here = Here::enter(cell);
     let ended = match step(cell, budget) {
@@ -316,7 +318,7 @@ fn turn(cell: &AnyCell, budget: u32) -> Ran {
     };
     drop(here);
     cell.settle_bounds();
-    let handled = budget.saturating_sub(cell.budget.get());
+    let handled = budget.saturating_sub(cell.budget.get()).into();
     let again = match ended {
         None => cell.state.end().then(|| Runnable(cell.ptr())),
         Some(reason) => finish(cell, reason),
@@ -325,7 +327,7 @@ fn turn(cell: &AnyCell, budget: u32) -> Ran {
 }
 
 /// Polls the body, unless the cell is told to end; what it returns is why it did.
-fn step(cell: &AnyCell, budget: u32) -> Option<ExitReason> {
+fn step(cell: &AnyCell, budget: u8) -> Option<ExitReason> {
     let state = cell.state.load();
     if state & KILL != 0 {
         return Some(cell.killed_by());
@@ -338,7 +340,7 @@ fn step(cell: &AnyCell, budget: u32) -> Option<ExitReason> {
     // SAFETY: we hold `SCHEDULED`; and there is a body, since whoever ends one ends the cell or leaves it vacant.
     let polled = catch_unwind(AssertUnwindSafe(|| unsafe { cell.poll_body(&mut cx) }));
     if let Some(since) = timed {
-        let handled = budget.saturating_sub(cell.budget.get()).max(1);
+        let handled = u32::from(budget.saturating_sub(cell.budget.get()).max(1));
         let pace = match cell.pace.load(Ordering::Relaxed) {
             _ if since.elapsed() >= cell.system().map_or(QUICK, system::Inner::quick) * handled => 0,
             pace if pace + 1 >= PROVEN => PROVEN + TIMED,

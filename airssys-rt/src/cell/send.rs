@@ -1,7 +1,11 @@
 //! What others do to a cell: messages, orders, exit signals.
 
+use std::time::Duration;
+
 use super::core::{AnyCell, CellRef, Own};
-use super::queue::Pop;
+use super::crowd;
+use super::queue::{Pop, Pushed};
+use super::run::spin;
 use super::state::{DRAIN, KILL, NORMAL, STOP, SUSPEND, TRACE, TRAP};
 use super::{Deadline, Door, Entry};
 use crate::actor::Info;
@@ -10,6 +14,10 @@ use crate::exit::{ExitReason, quietly};
 use crate::mailbox::{Bounds, Overflow};
 use crate::observe::DeadLetterCause;
 use crate::timer::TimerRef;
+
+/// How often a sender looks whether there is room again, before it goes to sleep, and in what distance.
+const LOOKS_FOR_ROOM: u32 = 10;
+const BETWEEN_LOOKS: Duration = Duration::from_nanos(500);
 
 /// A message that was not queued.
 pub(crate) enum Refused<M> {
@@ -21,20 +29,22 @@ impl<M: Send + 'static> CellRef<M> {
     /// Queues a message if there is room for it now.
     #[inline]
     pub(crate) fn offer(&self, message: M, until: Option<Deadline>) -> Result<(), Refused<M>> {
-        if self.admit(message, until, None)? {
-            self.signal(0);
+        match self.admit(message, until, None)? {
+            Pushed::Asleep => self.signal(0),
+            Pushed::Crowded => crowd::look_away(),
+            Pushed::Queued => {}
         }
         Ok(())
     }
 
-    /// Queues a message for which there is room; true where the cell has to be woken.
+    /// Queues a message for which there is room; who finds the cell asleep has to wake it.
     #[inline]
     fn admit(
         &self,
         message: M,
         until: Option<Deadline>,
         expires: Option<Deadline>,
-    ) -> Result<bool, Refused<M>> {
+    ) -> Result<Pushed, Refused<M>> {
         if self.door() != Door::Open {
             return Err(Refused::Closed(message));
         }
@@ -55,7 +65,7 @@ impl<M: Send + 'static> CellRef<M> {
         message: M,
         until: Option<Deadline>,
         expires: Option<Deadline>,
-    ) -> Result<bool, Refused<M>> {
+    ) -> Result<Pushed, Refused<M>> {
         if bounds.overflow() == Overflow::DropOldest {
             return self.replace_oldest(bounds, message, until, expires);
         }
@@ -64,7 +74,7 @@ impl<M: Send + 'static> CellRef<M> {
         }
         if super::current() == Some(self.id()) {
             // It runs here, so there may be room that it has made in this turn.
-            bounds.settle();
+            bounds.settle(&self.made);
             if bounds.enter() {
                 return Ok(self.push(Entry::message(message, until, bounds.expiry(expires))));
             }
@@ -72,7 +82,7 @@ impl<M: Send + 'static> CellRef<M> {
         if bounds.overflow() == Overflow::DropNewest {
             drop(message);
             self.dead_letters(1, DeadLetterCause::Overflow);
-            return Ok(false);
+            return Ok(Pushed::Queued);
         }
         Err(Refused::Full(message))
     }
@@ -84,13 +94,13 @@ impl<M: Send + 'static> CellRef<M> {
         message: M,
         until: Option<Deadline>,
         expires: Option<Deadline>,
-    ) -> Result<bool, Refused<M>> {
+    ) -> Result<Pushed, Refused<M>> {
         let Some(mut reader) = bounds.reader() else { return Err(Refused::Full(message)) };
         // Asked again, because whoever closes it drops what is queued under this lock.
         if self.door() == Door::Closed {
             return Err(Refused::Closed(message));
         }
-        bounds.settle();
+        bounds.settle(&self.made);
         if bounds.enter() {
             return Ok(self.push(Entry::message(message, until, bounds.expiry(expires))));
         }
@@ -107,21 +117,21 @@ impl<M: Send + 'static> CellRef<M> {
             reader.push_back(own);
         };
         drop(reader);
-        let asleep = match oldest {
+        let pushed = match oldest {
             Some(oldest) => {
-                let asleep = self.push(Entry::message(message, until, bounds.expiry(expires)));
+                let pushed = self.push(Entry::message(message, until, bounds.expiry(expires)));
                 // It is the user's, and the cell has still to be woken.
                 quietly(|| drop(oldest));
-                asleep
+                pushed
             }
             // Then this one is the oldest.
             None => {
                 drop(message);
-                false
+                Pushed::Queued
             }
         };
         self.dead_letters(1, DeadLetterCause::Overflow);
-        Ok(asleep)
+        Ok(pushed)
     }
 
     /// Queues a message, waiting for room; gives it back where none is taken.
@@ -139,8 +149,8 @@ impl<M: Send + 'static> CellRef<M> {
         expires: Option<Deadline>,
     ) -> Result<(), Refused<M>> {
         match self.admit(message, None, expires) {
-            Ok(asleep) => {
-                if asleep {
+            Ok(pushed) => {
+                if pushed == Pushed::Asleep {
                     self.signal(0);
                 }
                 Ok(())
@@ -155,11 +165,11 @@ impl<M: Send + 'static> CellRef<M> {
     pub(crate) async fn ask(&self, message: M, until: Option<Deadline>) -> Result<(), Refused<M>> {
         self.let_others_go_on();
         match self.admit(message, until, None) {
-            Ok(true) => {
+            Ok(Pushed::Asleep) => {
                 self.signal_and_visit();
                 Ok(())
             }
-            Ok(false) => Ok(()),
+            Ok(Pushed::Queued | Pushed::Crowded) => Ok(()),
             Err(Refused::Full(message)) => self.wait(message, until, None).await,
             Err(refused) => Err(refused),
         }
@@ -175,14 +185,26 @@ impl<M: Send + 'static> CellRef<M> {
             return Err(Refused::Full(message));
         };
         // Room is given out in order; the door may have closed meanwhile.
-        let Some(place) = bounds.wait().await.filter(|_| self.door() == Door::Open) else {
+        if !self.finds_room(bounds) && !bounds.wait().await {
             return Err(Refused::Closed(message));
-        };
-        place.forget();
-        if self.push(Entry::message(message, until, bounds.expiry(expires))) {
+        }
+        if self.door() != Door::Open {
+            bounds.leave();
+            return Err(Refused::Closed(message));
+        }
+        if self.push(Entry::message(message, until, bounds.expiry(expires))) == Pushed::Asleep {
             self.signal(0);
         }
         Ok(())
+    }
+
+    /// Takes room that the actor, which is at work on another thread, makes before it would pay to sleep.
+    fn finds_room(&self, bounds: &Bounds) -> bool {
+        self.system().is_some_and(|system| system.scheduler().runs(self.id()))
+            && (0..LOOKS_FOR_ROOM).any(|_| {
+                spin(BETWEEN_LOOKS, || false);
+                bounds.enter()
+            })
     }
 
     /// Queues a message before all others; gives it back where none is taken.

@@ -91,7 +91,7 @@ impl Seeded {
     }
 
     /// Takes the one whose turn it is, and how long that is. Where there is none, `cx` is woken for the next.
-    fn draw(&self, cx: &Context<'_>) -> Option<(Runnable, u32)> {
+    fn draw(&self, cx: &Context<'_>) -> Option<(Runnable, u8)> {
         let mut state = self.state();
         let Some(runnable) = state.pop() else {
             state.parked = Some(cx.waker().clone());

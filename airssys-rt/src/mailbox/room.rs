@@ -1,0 +1,238 @@
+//! The room that is left in a mailbox with a bound, and those who wait for some.
+//!
+//! Most senders find some: that is one counter. Who finds none stands in line, and is given the first that is made;
+//! nobody takes any past a line.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+/// In `waiting`: there will be no more room, for ever.
+const CLOSED: u32 = 1 << 31;
+
+pub(super) struct Room {
+    /// What is there for whoever comes.
+    free: AtomicU32,
+    /// How many stand in line; only changed under its lock.
+    waiting: AtomicU32,
+    /// Those who wait. Most mailboxes never have one.
+    line: Mutex<Option<Box<Line>>>,
+}
+
+/// Those who wait, the first one first.
+#[derive(Default)]
+struct Line(VecDeque<Place>);
+
+/// Tells one who waits that there is room for it, which nobody else has.
+type Place = oneshot::Sender<()>;
+
+/// One who waits.
+struct Waiter<'a> {
+    room: &'a Room,
+    given: oneshot::Receiver<()>,
+}
+
+impl Room {
+    pub(super) fn new(free: u32) -> Self {
+        Self { free: AtomicU32::new(free), waiting: AtomicU32::new(0), line: Mutex::new(None) }
+    }
+
+    /// How much is left.
+    pub(super) fn left(&self) -> usize {
+        self.free.load(Ordering::Relaxed) as usize
+    }
+
+    /// Takes some for one, if there is some and nobody waits for it.
+    #[inline]
+    pub(super) fn enter(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) == 0 && self.take()
+    }
+
+    fn take(&self) -> bool {
+        let less = |free: u32| free.checked_sub(1);
+        self.free.fetch_update(Ordering::AcqRel, Ordering::Relaxed, less).is_ok()
+    }
+
+    /// Waits for room for one, in line; false where there will not be any.
+    ///
+    /// # Cancel safety
+    ///
+    /// Who gives up leaves the line, and what it was given to the others.
+    pub(super) async fn wait(&self) -> bool {
+        let Some(mut waiter) = self.stand_in_line() else { return false };
+        // Some may have been made before anybody could see that there is a line.
+        self.serve();
+        (&mut waiter.given).await.is_ok()
+    }
+
+    fn stand_in_line(&self) -> Option<Waiter<'_>> {
+        let mut line = self.line();
+        if self.waiting.load(Ordering::Relaxed) & CLOSED != 0 {
+            return None;
+        }
+        let (place, given) = oneshot::channel();
+        line.get_or_insert_default().0.push_back(place);
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        // Either who makes room sees that there is a line, or `serve` sees the room.
+        fence(Ordering::SeqCst);
+        Some(Waiter { room: self, given })
+    }
+
+    /// Gives out room for so many.
+    pub(super) fn make(&self, more: u32) {
+        self.free.fetch_add(more, Ordering::AcqRel);
+        fence(Ordering::SeqCst);
+        if self.waiting.load(Ordering::Relaxed) & !CLOSED != 0 {
+            self.serve();
+        }
+    }
+
+    /// Gives what is left to those in line.
+    fn serve(&self) {
+        // Not under the lock: it wakes somebody.
+        while let Some(place) = self.next() {
+            if place.send(()).is_err() {
+                // It has given up.
+                self.free.fetch_add(1, Ordering::AcqRel);
+            }
+        }
+    }
+
+    /// The first in line, where there is room for it.
+    fn next(&self) -> Option<Place> {
+        let mut line = self.line();
+        let line = line.as_mut().filter(|line| !line.0.is_empty())?;
+        if !self.take() {
+            return None;
+        }
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+        line.0.pop_front()
+    }
+
+    /// No more room, for ever: those who wait for some are told.
+    pub(super) fn close(&self) {
+        let mut line = self.line();
+        self.waiting.store(CLOSED, Ordering::Release);
+        let told = line.take();
+        drop(line);
+        drop(told);
+    }
+
+    fn line(&self) -> MutexGuard<'_, Option<Box<Line>>> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        // From now on nothing is given to it; what was, and was not taken, is the others'.
+        self.given.close();
+        if self.given.try_recv().is_ok() {
+            self.room.make(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+
+    #[tokio::test]
+    async fn who_waits_comes_before_who_comes_later() {
+        let room = Arc::new(Room::new(1));
+        assert!(room.enter());
+        assert!(!room.enter());
+        let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let waiters: Vec<_> = (0..3)
+            .map(|number| {
+                let (room, order) = (Arc::clone(&room), Arc::clone(&order));
+                tokio::spawn(async move {
+                    assert!(room.wait().await);
+                    order.lock().unwrap().push(number);
+                })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        room.make(2);
+        assert!(!room.enter(), "it is for those who wait");
+        tokio::task::yield_now().await;
+        assert_eq!(*order.lock().unwrap(), [0, 1]);
+        room.make(2);
+        for waiter in waiters {
+            waiter.await.unwrap();
+        }
+        assert_eq!(*order.lock().unwrap(), [0, 1, 2]);
+        assert_eq!(room.left(), 1);
+        assert!(room.enter(), "nobody waits any more");
+        assert!(!room.enter());
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_leaves_its_room_to_the_others() {
+        let room = Arc::new(Room::new(0));
+        let wait = |room: Arc<Room>| tokio::spawn(async move { room.wait().await });
+        let (first, second) = (wait(Arc::clone(&room)), wait(Arc::clone(&room)));
+        tokio::task::yield_now().await;
+        // What it was given, it has not taken yet.
+        room.make(1);
+        first.abort();
+        assert!(first.await.unwrap_err().is_cancelled());
+        assert!(second.await.unwrap());
+        assert_eq!(room.left(), 0);
+        let third = wait(Arc::clone(&room));
+        tokio::task::yield_now().await;
+        room.make(1);
+        third.abort();
+        assert!(third.await.unwrap_err().is_cancelled());
+        assert!(room.enter());
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_closed_mailbox() {
+        let room = Arc::new(Room::new(0));
+        let waiter = tokio::spawn({
+            let room = Arc::clone(&room);
+            async move { room.wait().await }
+        });
+        tokio::task::yield_now().await;
+        room.close();
+        assert!(!waiter.await.unwrap());
+        assert!(!room.wait().await);
+        room.make(1);
+        assert!(!room.enter());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_room_is_lost_or_made_up_between_threads() {
+        const ROUNDS: u32 = 20_000;
+        let (room, inside) = (Arc::new(Room::new(2)), Arc::new(AtomicUsize::new(0)));
+        let senders: Vec<_> = (0..4)
+            .map(|_| {
+                let (room, inside) = (Arc::clone(&room), Arc::clone(&inside));
+                tokio::spawn(async move {
+                    for round in 0..ROUNDS {
+                        if !room.enter() {
+                            let waited = tokio::time::timeout(std::time::Duration::ZERO, room.wait());
+                            // Some give up at once, in the middle of being given some.
+                            let entered = if round % 3 == 0 { waited.await } else { Ok(room.wait().await) };
+                            if entered != Ok(true) {
+                                continue;
+                            }
+                        }
+                        assert!(inside.fetch_add(1, Ordering::SeqCst) < 2);
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                        room.make(1);
+                    }
+                })
+            })
+            .collect();
+        for sender in senders {
+            sender.await.unwrap();
+        }
+        assert_eq!(room.left(), 2);
+    }
+}
