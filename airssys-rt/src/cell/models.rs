@@ -1,6 +1,6 @@
 //! Every interleaving of the lock-free parts, as loom sees them: of the cell as it is, not of a copy.
 //!
-//! `cargo xtask models` runs them. Only tokio's and crossbeam's own parts (a bound's semaphore, the run queue) are
+//! `cargo xtask models` runs them. Only tokio's and crossbeam's own parts (who waits for room, the run queue) are
 //! taken as given: each of their operations happens at once. No drainer is polled; the models run what is queued.
 
 use std::future::{Future, poll_fn};
