@@ -50,6 +50,15 @@ mod net_unix;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]
+#[cfg(target_os = "linux")]
+mod process;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod process_attacks;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod process_end;
+#[cfg(test)]
 mod race;
 #[cfg(test)]
 mod rights;
