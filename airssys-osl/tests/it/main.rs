@@ -59,6 +59,9 @@ mod process_attacks;
 #[cfg(target_os = "linux")]
 mod process_end;
 #[cfg(test)]
+#[cfg(target_os = "linux")]
+mod process_policy;
+#[cfg(test)]
 mod race;
 #[cfg(test)]
 mod rights;
