@@ -228,14 +228,14 @@ impl Draft {
         let mut places = Vec::new();
         let by_path = self.enforcement.enforced().intersects(Layers::MOUNTS | Layers::LANDLOCK);
         for (path, write) in &terms.places {
-            places.push(Place::open(path, *write, false)?);
+            places.push(Place::granted(path, *write)?);
         }
         for path in SYSTEM.iter().chain(resolver).filter(|_| terms.system && by_path) {
             let path = Path::new(path);
             if terms.places.iter().any(|(granted, _)| granted == path) {
                 continue;
             }
-            match Place::open(path, false, !path.starts_with("/etc")) {
+            match Place::system(path, !path.starts_with("/etc")) {
                 Ok(place) => places.push(place),
                 Err(fault) if fault.is(std::io::ErrorKind::NotFound) => {}
                 Err(fault) => return Err(fault),

@@ -16,6 +16,7 @@ use std::{
 use rustix::{
     event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
     process::{Pid, Signal, kill_process_group, pidfd_send_signal},
+    thread::{CapabilitySet, remove_capability_from_bounding_set},
 };
 use tokio::sync::{oneshot, watch};
 
@@ -43,6 +44,7 @@ pub(super) async fn on_spawner<T: Send + 'static>(
         None => {
             let (send, jobs) = mpsc::channel::<Job>();
             start("airssys-spawn", move || {
+                bound_children();
                 for job in jobs {
                     // Whoever waits for the answer sees that there is none.
                     drop(catch_unwind(AssertUnwindSafe(job)));
@@ -61,6 +63,14 @@ pub(super) async fn on_spawner<T: Send + 'static>(
     };
     spawner.send(Box::new(job)).map_err(|_| Fault::Bug)?;
     answered.await.map_err(|_| Fault::Bug)?
+}
+
+/// Takes all capabilities out of what children of this thread can ever have, where it may. It keeps its own.
+fn bound_children() {
+    for capability in CapabilitySet::all().iter() {
+        // One that the kernel does not know is not had either.
+        let _ = remove_capability_from_bounding_set(capability);
+    }
 }
 
 fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Fault> {

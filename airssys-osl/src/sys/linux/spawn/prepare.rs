@@ -96,14 +96,26 @@ enum Kind {
 }
 
 impl Place {
-    /// Opens what is there. Where it is a link, `keep` makes it one for the program too.
-    pub(crate) fn open(path: &Path, write: bool, keep: bool) -> Result<Self, Fault> {
+    /// Opens what a grant names.
+    pub(crate) fn granted(path: &Path, write: bool) -> Result<Self, Fault> {
+        Self::open(path, write, false)
+    }
+
+    /// Opens what is there on every system. Where it is a link, `keep` makes it one for the program too.
+    pub(crate) fn system(path: &Path, keep: bool) -> Result<Self, Fault> {
         if keep && let Ok(target) = fs::readlinkat(CWD, path, Vec::new()) {
             let target = OsString::from_vec(target.into_bytes());
-            return Ok(Self { path: path.to_owned(), kind: Kind::Link(target), write });
+            return Ok(Self { path: path.to_owned(), kind: Kind::Link(target), write: false });
         }
+        Self::open(path, false, true)
+    }
+
+    fn open(path: &Path, write: bool, system: bool) -> Result<Self, Fault> {
         let fd = fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        super::super::open::check_filesystem(&fd)?;
+        // The system's own are named by us: they are no controls of the kernel.
+        if !system {
+            super::super::open::check_filesystem(&fd)?;
+        }
         let kind = match FileType::from_raw_mode(fs::fstat(&fd)?.st_mode) {
             FileType::Directory => Kind::Directory(fd),
             FileType::RegularFile => Kind::File(fd),
@@ -391,11 +403,12 @@ fn limit(script: &mut Script, limits: &Limits, user_namespace: bool) {
 }
 
 /// Drops capabilities, groups and ids, for good.
-fn become_nobody(script: &mut Script, ids: Option<(u32, u32)>, bounds: bool) {
-    if bounds {
-        for capability in 0..=last_capability() {
-            script.bound_capability(capability);
-        }
+///
+/// What it has none of it cannot get back: `no_new_privs` cuts whatever an execution gives down to what was there before,
+/// for files with capabilities or set-id bits and for root alike. The bounding set, which the thread that starts programs
+/// has emptied for all of them, says so once more where there is no user namespace, which begins with a full one.
+fn become_nobody(script: &mut Script, ids: Option<(u32, u32)>, secure_bits: bool) {
+    if secure_bits {
         script.lock_secure_bits();
     }
     if let Some((user, group)) = ids {
@@ -403,16 +416,6 @@ fn become_nobody(script: &mut Script, ids: Option<(u32, u32)>, bounds: bool) {
     }
     script.drop_capabilities();
     script.no_new_privileges();
-}
-
-/// The highest capability that the kernel knows.
-fn last_capability() -> usize {
-    use std::sync::OnceLock;
-    static LAST: OnceLock<usize> = OnceLock::new();
-    *LAST.get_or_init(|| {
-        let known = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").ok();
-        known.and_then(|text| text.trim().parse().ok()).unwrap_or(40)
-    })
 }
 
 /// The places, as Landlock has them, for `landlock::confine`.

@@ -8,6 +8,7 @@
 #![expect(unsafe_code, reason = "the one room of the crate with unsafe code; docs/adr/0008-spawning.md")]
 
 use std::{
+    cell::OnceCell,
     ffi::c_void,
     io, mem,
     os::fd::{FromRawFd as _, OwnedFd},
@@ -51,6 +52,27 @@ struct Task<'a> {
     inner_stack: *mut c_void,
 }
 
+/// The two stacks of the children that this thread starts: made once, for it starts one after the other.
+struct Stacks {
+    first: Stack,
+    inner: Stack,
+}
+
+impl Stacks {
+    fn with<T>(work: impl FnOnce(&Self) -> io::Result<T>) -> io::Result<T> {
+        thread_local! {
+            static STACKS: OnceCell<Stacks> = const { OnceCell::new() };
+        }
+        STACKS.with(|stacks| match stacks.get() {
+            Some(stacks) => work(stacks),
+            None => {
+                let made = Self { first: Stack::new()?, inner: Stack::new()? };
+                work(stacks.get_or_init(|| made))
+            }
+        })
+    }
+}
+
 /// Memory for the stack of a child, with a page below that ends it where it would run over.
 struct Stack(*mut c_void);
 
@@ -86,9 +108,12 @@ impl Drop for Stack {
 
 /// Starts a child that runs `script`, and waits until it is a program or has ended. `namespaces` are `CLONE_NEW…` flags.
 pub(super) fn start(script: &Script, namespaces: c_int) -> io::Result<Born> {
-    let (stack, inner_stack) = (Stack::new()?, Stack::new()?);
+    Stacks::with(|stacks| start_on(stacks, script, namespaces))
+}
+
+fn start_on(stacks: &Stacks, script: &Script, namespaces: c_int) -> io::Result<Born> {
     let report = Report::default();
-    let task = Task { script, report: &report, inner_stack: inner_stack.top() };
+    let task = Task { script, report: &report, inner_stack: stacks.inner.top() };
     let mut pidfd: c_int = -1;
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD | namespaces;
     let pid = with_signals_blocked(|| {
@@ -97,7 +122,13 @@ pub(super) fn start(script: &Script, namespaces: c_int) -> io::Result<Born> {
         // ours runs in it; the stack is its own. `run` keeps to what such a child may do. The kernel writes the
         // descriptor through the fifth argument.
         let pid = unsafe {
-            libc::clone(run, stack.top(), flags, ptr::from_ref(&task).cast_mut().cast(), &raw mut pidfd)
+            libc::clone(
+                run,
+                stacks.first.top(),
+                flags,
+                ptr::from_ref(&task).cast_mut().cast(),
+                &raw mut pidfd,
+            )
         };
         if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) }
     })?;

@@ -340,12 +340,6 @@ impl Script {
         self.step("set no_new_privs", libc::SYS_prctl, args);
     }
 
-    /// Takes a capability out of what can ever be had.
-    pub(super) fn bound_capability(&mut self, capability: usize) {
-        let args = [number(libc::PR_CAPBSET_DROP), Arg::Number(capability)];
-        self.step("drop a capability", libc::SYS_prctl, args);
-    }
-
     pub(super) fn lock_secure_bits(&mut self) {
         // NOROOT, NO_SETUID_FIXUP and NO_CAP_AMBIENT_RAISE, each with its lock.
         let args = [number(libc::PR_SET_SECUREBITS), Arg::Number(0b1100_1111)];

@@ -126,42 +126,62 @@ const fn error(number: i32) -> u32 {
     libc::SECCOMP_RET_ERRNO | number as u32
 }
 
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Allow,
+    Refuse,
+    Absent,
+    Kill,
+    /// By its arguments.
+    Clone,
+    Ioctl,
+    Socket,
+}
+
 /// Makes the filter: instructions of eight bytes.
+///
+/// The kernel goes through it for every number that there is, once it is loaded, to find out which it need not ask about
+/// again. That takes the time of a whole start where the numbers are compared one after the other: so they are looked up
+/// by halves.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) fn filter(sockets: Sockets) -> Vec<u8> {
-    let mut filter = Filter(Vec::new());
-    filter.load(offset_of!(seccomp_data, arch));
-    filter.unless_equal(ARCHITECTURE, KILL);
-    filter.load(offset_of!(seccomp_data, nr));
+    let mut program = Program { reversed: Vec::new(), placed: Vec::new(), sockets };
+    let start = program.search(&ranges());
+    // From the last to the first: each jump leads on, to what is there already.
+    let reach = program.distance(start);
+    program.push(JUMP, 0, 0, reach.into());
+    program.push(LOAD, 0, 0, offset_of!(seccomp_data, nr) as u32);
+    program.push(RETURN, 0, 0, KILL);
+    program.push(JUMP_IF_EQUAL, 1, 0, ARCHITECTURE);
+    program.push(LOAD, 0, 0, offset_of!(seccomp_data, arch) as u32);
+    program.reversed.reverse();
+    program.reversed.concat()
+}
+
+/// What becomes of all numbers: where a range begins, and what is answered in it.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn ranges() -> Vec<(u32, Answer)> {
+    let mut answers = vec![Answer::Allow; LAST as usize + 1];
+    let mut set = |calls: &[c_long], answer| {
+        for call in calls {
+            if let Some(place) = usize::try_from(*call).ok().and_then(|call| answers.get_mut(call)) {
+                *place = answer;
+            }
+        }
+    };
+    set(ABSENT, Answer::Absent);
+    set(DENIED, Answer::Refuse);
+    set(&[libc::SYS_clone], Answer::Clone);
+    set(&[libc::SYS_ioctl], Answer::Ioctl);
+    set(&[libc::SYS_socket], Answer::Socket);
+    let mut ranges: Vec<(u32, Answer)> = (0..).zip(answers).collect();
+    ranges.push((LAST + 1, Answer::Absent));
     // The numbers of x32, whose calls are the same under others.
     #[cfg(target_arch = "x86_64")]
-    filter.if_at_least(0x4000_0000, KILL);
-    filter.if_at_least(LAST + 1, error(libc::ENOSYS));
-    for call in ABSENT {
-        filter.if_equal(*call as u32, error(libc::ENOSYS));
-    }
-    for call in DENIED {
-        filter.if_equal(*call as u32, error(libc::EPERM));
-    }
-    filter.with_argument(libc::SYS_clone, 0, |filter| filter.if_any(NAMESPACES, error(libc::EPERM)));
-    filter.with_argument(libc::SYS_ioctl, 1, |filter| {
-        for command in TERMINAL_COMMANDS {
-            filter.if_equal(*command, error(libc::EPERM));
-        }
-    });
-    filter.with_argument(libc::SYS_socket, 0, |filter| {
-        filter.if_equal(libc::AF_UNIX as u32, ALLOW);
-        if sockets == Sockets::Internet {
-            filter.if_equal(libc::AF_INET as u32, ALLOW);
-            filter.if_equal(libc::AF_INET6 as u32, ALLOW);
-            filter.unless_equal(libc::AF_NETLINK as u32, error(libc::EAFNOSUPPORT));
-            filter.load(argument(2));
-            filter.if_equal(libc::NETLINK_ROUTE as u32, ALLOW);
-        }
-        filter.give(error(libc::EAFNOSUPPORT));
-    });
-    filter.give(ALLOW);
-    filter.0.concat()
+    ranges.push((0x4000_0000, Answer::Kill));
+    ranges.dedup_by_key(|(_, answer)| *answer);
+    ranges
 }
 
 /// There is none; whoever asks has looked at [`EXISTS`].
@@ -177,56 +197,125 @@ fn argument(index: usize) -> usize {
 }
 
 const LOAD: u16 = 0x20;
+const JUMP: u16 = 0x05;
 const JUMP_IF_EQUAL: u16 = 0x15;
 const JUMP_IF_AT_LEAST: u16 = 0x35;
 const JUMP_IF_ANY: u16 = 0x45;
 const RETURN: u16 = 0x06;
 
-/// Instructions of classic BPF.
-struct Filter(Vec<[u8; 8]>);
+const fn instruction(code: u16, then: u8, otherwise: u8, value: u32) -> [u8; 8] {
+    let ([a, b], [c, d, e, f]) = (code.to_ne_bytes(), value.to_ne_bytes());
+    [a, b, then, otherwise, c, d, e, f]
+}
 
-impl Filter {
+/// A program in the making, from its end to its beginning.
+struct Program {
+    reversed: Vec<[u8; 8]>,
+    /// Where answers begin: how many instructions were there with them.
+    placed: Vec<(Answer, usize)>,
+    sockets: Sockets,
+}
+
+impl Program {
     fn push(&mut self, code: u16, then: u8, otherwise: u8, value: u32) {
-        let ([a, b], [c, d, e, f]) = (code.to_ne_bytes(), value.to_ne_bytes());
-        self.0.push([a, b, then, otherwise, c, d, e, f]);
+        self.reversed.push(instruction(code, then, otherwise, value));
     }
 
+    /// How many instructions the next one would jump over to get to `place`. All of a program are within reach of a jump,
+    /// which has eight bits for this: its tests go through each one that there is.
+    fn distance(&self, place: usize) -> u8 {
+        (self.reversed.len() - place) as u8
+    }
+
+    /// Adds a search through `ranges`, and returns its place.
+    fn search(&mut self, ranges: &[(u32, Answer)]) -> usize {
+        let (lower, upper) = ranges.split_at(ranges.len() / 2);
+        let Some((first, answer)) = upper.first().copied() else { return self.answer(Answer::Kill) };
+        if lower.is_empty() {
+            return self.answer(answer);
+        }
+        let (then, otherwise) = (self.search(upper), self.search(lower));
+        let (then, otherwise) = (self.distance(then), self.distance(otherwise));
+        self.push(JUMP_IF_AT_LEAST, then, otherwise, first);
+        self.reversed.len()
+    }
+
+    /// Where an answer is.
+    fn answer(&mut self, answer: Answer) -> usize {
+        if let Some((_, place)) = self.placed.iter().find(|(known, _)| *known == answer) {
+            return *place;
+        }
+        let words = answer.words(self.sockets).0;
+        self.reversed.extend(words.into_iter().rev());
+        self.placed.push((answer, self.reversed.len()));
+        self.reversed.len()
+    }
+}
+
+impl Answer {
+    /// What gives it.
+    fn words(self, sockets: Sockets) -> Words {
+        let mut words = Words(Vec::new());
+        let last = match self {
+            Self::Allow => ALLOW,
+            Self::Refuse => error(libc::EPERM),
+            Self::Absent => error(libc::ENOSYS),
+            Self::Kill => KILL,
+            Self::Clone => {
+                words.load(argument(0));
+                words.if_any(NAMESPACES, error(libc::EPERM));
+                ALLOW
+            }
+            Self::Ioctl => {
+                words.load(argument(1));
+                for command in TERMINAL_COMMANDS {
+                    words.if_equal(*command, error(libc::EPERM));
+                }
+                ALLOW
+            }
+            Self::Socket => {
+                words.load(argument(0));
+                words.if_equal(libc::AF_UNIX as u32, ALLOW);
+                if sockets == Sockets::Internet {
+                    words.if_equal(libc::AF_INET as u32, ALLOW);
+                    words.if_equal(libc::AF_INET6 as u32, ALLOW);
+                    words.unless_equal(libc::AF_NETLINK as u32, error(libc::EAFNOSUPPORT));
+                    words.load(argument(2));
+                    words.if_equal(libc::NETLINK_ROUTE as u32, ALLOW);
+                }
+                error(libc::EAFNOSUPPORT)
+            }
+        };
+        words.give(last);
+        words
+    }
+}
+
+/// Instructions of classic BPF, from the first to the last.
+struct Words(Vec<[u8; 8]>);
+
+impl Words {
     fn load(&mut self, offset: usize) {
-        self.push(LOAD, 0, 0, offset as u32);
+        self.0.push(instruction(LOAD, 0, 0, offset as u32));
     }
 
     fn give(&mut self, action: u32) {
-        self.push(RETURN, 0, 0, action);
+        self.0.push(instruction(RETURN, 0, 0, action));
     }
 
     fn if_equal(&mut self, value: u32, action: u32) {
-        self.push(JUMP_IF_EQUAL, 0, 1, value);
+        self.0.push(instruction(JUMP_IF_EQUAL, 0, 1, value));
         self.give(action);
     }
 
     fn unless_equal(&mut self, value: u32, action: u32) {
-        self.push(JUMP_IF_EQUAL, 1, 0, value);
-        self.give(action);
-    }
-
-    fn if_at_least(&mut self, value: u32, action: u32) {
-        self.push(JUMP_IF_AT_LEAST, 0, 1, value);
+        self.0.push(instruction(JUMP_IF_EQUAL, 1, 0, value));
         self.give(action);
     }
 
     fn if_any(&mut self, bits: u32, action: u32) {
-        self.push(JUMP_IF_ANY, 0, 1, bits);
+        self.0.push(instruction(JUMP_IF_ANY, 0, 1, bits));
         self.give(action);
-    }
-
-    /// Looks at an argument of one call, with what `look` adds; then the number is there again.
-    fn with_argument(&mut self, call: c_long, index: usize, look: impl FnOnce(&mut Self)) {
-        let mut inner = Self(Vec::new());
-        inner.load(argument(index));
-        look(&mut inner);
-        inner.load(offset_of!(seccomp_data, nr));
-        self.push(JUMP_IF_EQUAL, 0, inner.0.len() as u8, call as u32);
-        self.0.append(&mut inner.0);
     }
 }
 
