@@ -87,6 +87,24 @@ impl Process {
         }
     }
 
+    /// Waits until it has ended, as [`wait`](Self::wait) does, without holding the handle: where that is dropped first, the
+    /// program is killed, and this tells of that.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost, and the program goes on.
+    pub fn exited(&self) -> impl Future<Output = Exit> + Send + use<> {
+        let mut exit = self.held.child.watch();
+        async move {
+            let ended = exit.wait_for(Option::is_some).await.map(|exit| exit.clone());
+            match ended.ok().flatten() {
+                Some(exit) => exit,
+                // What sends tells of the end before it ends.
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     /// How it ended, if it has.
     pub fn try_wait(&self) -> Option<Exit> {
         self.held.child.ended()
