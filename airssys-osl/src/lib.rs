@@ -35,6 +35,7 @@
 //! * [`TcpConnector`](net::TcpConnector), [`Listener`](net::Listener), [`UdpSocket`](net::UdpSocket) and the UNIX
 //!   sockets of [`net`]: the network, decided address by address.
 //! * [`system`]: what the machine is and how it fares, a grant for each aspect.
+//! * [`Exec`](process::Exec), [`Process`](process::Process): programs, each held by layers of the kernel's making.
 //! * [`Sink`](audit::Sink), [`Log`](audit::Log): where records go. What changes something is recorded before it is
 //!   done, and refused where that cannot be.
 //! * [`Action`], [`Verdict`]: the words of records and rules.
@@ -51,7 +52,7 @@
 //! It does not confine the program that it is linked into: code that calls the operating system itself goes past it.
 //! For guests in WebAssembly there is no such way; for the rest of this workspace a lint closes it. It is made for Linux,
 //! 5.12 and later at its best. Elsewhere files go through `cap-std`: slower, and what that cannot hold to is refused as
-//! [`Unsupported`](ErrorKind::Unsupported), such as carve-outs, quotas and watching.
+//! [`Unsupported`](ErrorKind::Unsupported), such as carve-outs, quotas, watching and programs.
 
 pub mod audit;
 pub mod bootstrap;
@@ -65,6 +66,7 @@ mod os;
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only an implementation takes paths apart"))]
 mod path;
 pub mod policy;
+pub mod process;
 pub mod random;
 mod request;
 mod sys;

@@ -153,3 +153,27 @@ pub const DATAGRAM_PEERS: usize = 256;
 
 /// The longest file with certificates or a key that is read for TLS, in bytes: some hundred roots take half of it.
 pub const TLS_FILE_BYTES: u64 = 1024 * 1024;
+
+/// How many descriptors each process of a program has open, where its grant says nothing.
+pub const PROGRAM_DESCRIPTORS: u64 = 256;
+
+/// How many bytes of output and errors are taken from a program, where its grant says nothing.
+pub const PROGRAM_OUTPUT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How many bytes a program keeps in its own `/tmp`, where its grant says nothing: they are memory.
+pub const PROGRAM_TEMPORARY_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The largest program that is copied to have it hashed, in bytes.
+pub const PROGRAM_BYTES: u64 = 256 * 1024 * 1024;
+
+/// The most arguments of a program.
+pub const PROGRAM_ARGUMENTS: usize = 256;
+
+/// The longest argument or value of a variable that a caller gives, in bytes: a page, as for a path.
+pub const ARGUMENT_BYTES: usize = 4096;
+
+/// How many files are handed to a program at a time.
+pub const PROGRAM_FILES: usize = 16;
+
+/// The most directories and files that a program sees, and the most variables that it is given.
+pub const PROGRAM_PLACES: usize = 64;

@@ -79,6 +79,12 @@ pub enum Action {
     NetTrust = 55,
     /// Start a program.
     ProcessSpawn = 64,
+    /// Open a granted program.
+    ProcessOpen = 65,
+    /// Send a signal to a program that was started, or kill it.
+    ProcessSignal = 66,
+    /// A program ended: how, and what it used.
+    ProcessExit = 67,
     /// Read environment variables.
     EnvRead = 80,
     /// Use a clock.
@@ -129,6 +135,9 @@ impl Action {
         Self::NetTls,
         Self::NetTrust,
         Self::ProcessSpawn,
+        Self::ProcessOpen,
+        Self::ProcessSignal,
+        Self::ProcessExit,
         Self::EnvRead,
         Self::ClockRead,
         Self::RandomRead,
@@ -174,6 +183,9 @@ impl Action {
             Self::NetTls => "net.tls",
             Self::NetTrust => "net.trust",
             Self::ProcessSpawn => "process.spawn",
+            Self::ProcessOpen => "process.open",
+            Self::ProcessSignal => "process.signal",
+            Self::ProcessExit => "process.exit",
             Self::EnvRead => "env.read",
             Self::ClockRead => "clock.read",
             Self::RandomRead => "random.read",
@@ -220,6 +232,9 @@ impl Action {
             Self::NetTls => "encrypt the connection to",
             Self::NetTrust => "trust the certificates of",
             Self::ProcessSpawn => "start the program",
+            Self::ProcessOpen => "open the program",
+            Self::ProcessSignal => "signal the program",
+            Self::ProcessExit => "end the program",
             Self::EnvRead => "read the variables",
             Self::ClockRead => "use the clocks",
             Self::RandomRead => "use random bytes",
@@ -233,6 +248,8 @@ impl Action {
         match self {
             Self::NetConnect | Self::NetListen | Self::NetSend | Self::NetClose | Self::NetTls => Some("at"),
             Self::NetAccept => Some("from"),
+            Self::ProcessSpawn | Self::ProcessExit => Some("held by"),
+            Self::ProcessSignal => Some("with"),
             _ => None,
         }
     }

@@ -61,6 +61,7 @@
 //!
 //! None is on by default.
 //!
+//! * `port`: `port`, for programs as actors, started through the door of `airssys-osl`. Linux alone.
 //! * `stream`: `stream`, for actors fed by streams, actors as sinks, and streams out of actors.
 //! * `testing`: `testing`, for tests: a probe, faults at chosen messages, virtual time, and simulations whose order a seed
 //!   decides.
@@ -89,6 +90,8 @@ mod membership;
 mod metrics;
 mod observe;
 mod pool;
+#[cfg(all(feature = "port", target_os = "linux"))]
+pub mod port;
 mod registry;
 mod scheduler;
 mod stash;

@@ -241,6 +241,9 @@ impl Kind {
             Action::NetTls | Action::NetTrust => (NETWORK, OTHER),
             Action::NetResolve => (DNS, 1),
             Action::ProcessSpawn => (PROCESS, 1),
+            Action::ProcessExit => (PROCESS, 2),
+            Action::ProcessOpen => (PROCESS, 3),
+            Action::ProcessSignal => (PROCESS, OTHER),
             Action::EnvRead | Action::ClockRead | Action::RandomRead | Action::SystemRead => (API, 2),
             Action::ActorSend => (API, OTHER),
         };

@@ -1,3 +1,5 @@
+#[cfg(target_os = "linux")]
+use std::path::Path;
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Metadata, SetTime, access::Access, change::check_mode, place::Opened, stream::Cursor, verb};
@@ -8,6 +10,8 @@ use crate::{
     policy::Rights,
     sys,
 };
+#[cfg(target_os = "linux")]
+use crate::{Principal, policy::rule};
 
 /// An open regular file.
 ///
@@ -49,6 +53,34 @@ impl File {
     #[must_use]
     pub fn with_deadline(&self, deadline: Duration) -> Self {
         Self { access: self.access.with_deadline(deadline), ..self.clone() }
+    }
+
+    /// Lends the open file to a program of `principal`, which may do `needs` with it from here on: by the kernel's word, not
+    /// by ours. With `root`, only where it was opened beneath that directory.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn lend(
+        &self,
+        principal: &Principal,
+        root: Option<&Path>,
+        needs: Rights,
+    ) -> Result<sys::Handle, Fault> {
+        let grant = self.access.granted();
+        if !self.access.principal().is(principal) {
+            return Err(Fault::Forbidden(rule::FOREIGN_HANDLE));
+        }
+        if root.is_some_and(|root| *root != *grant.root) {
+            return Err(Fault::Forbidden(rule::OTHER_ARGUMENTS));
+        }
+        let verbs = [(Rights::READ, verb::READ), (Rights::WRITE, verb::WRITE)];
+        for (_, verb) in verbs.into_iter().filter(|(right, _)| needs.contains(*right)) {
+            self.access.check(verb, self.named()).map_err(|_| Fault::Forbidden(rule::NARROWED_HANDLE))?;
+        }
+        let terms = &grant.terms;
+        let counted = terms.has_quota() || terms.max_file_bytes.is_some();
+        if needs.contains(Rights::WRITE) && (counted || self.append) {
+            return Err(Fault::Forbidden(rule::COUNTED_FILE));
+        }
+        self.opened.handle.try_clone().map_err(Fault::Os)
     }
 
     /// Reads up to `buffer.len()` bytes at `offset`, and returns how many. 0 means the end of the file.

@@ -10,6 +10,7 @@ use crate::{
     audit::Sink,
     net::{Accounts, Resolve, SystemResolver},
     policy::Policy,
+    process::Programs,
     random::Generator,
     sys::{self, Resolution},
 };
@@ -76,6 +77,7 @@ impl OsBuilder {
             rooms: Mutex::default(),
             resolver,
             accounts: Accounts::default(),
+            programs: Programs::default(),
             latest: AtomicI64::new(i64::MIN),
             started_ns: sys::monotonic_ns(),
             generator,

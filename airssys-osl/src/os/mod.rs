@@ -33,6 +33,7 @@ use crate::{
     fs::Room,
     net::{Accounts, Resolve},
     policy::{Decision, Moment, Policy, rule},
+    process::Programs,
     random::Generator,
     sys::{self, Resolution},
 };
@@ -69,6 +70,8 @@ struct Shared {
     resolver: Box<dyn Resolve>,
     /// Who has something open on the network.
     accounts: Accounts,
+    /// What programs run.
+    programs: Programs,
     /// The latest second of the wall clock that was looked at.
     latest: AtomicI64,
     /// The zero of [`Clock::monotonic_now`](crate::clock::Clock::monotonic_now).
@@ -110,7 +113,7 @@ impl Os {
 
     /// Puts another policy in place. From here on every use of every handle is decided by it; nothing has to be
     /// opened again. An operation that was permitted before goes on to its end; connections and sockets that it does
-    /// not permit are cut at once.
+    /// not permit are cut at once, and programs killed.
     pub fn reload(&self, policy: Policy) {
         let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
         let epoch = current.epoch + 1;
@@ -120,13 +123,15 @@ impl Os {
         drop(current);
         self.0.changed.send_replace(());
         self.0.accounts.recheck();
+        self.0.programs.recheck();
     }
 
     /// Ends the life of a principal: whatever it does from here on, with any of its handles, is denied by the rule
-    /// `revoked`, and its connections are cut. Call it when the actor dies that the principal was minted for.
+    /// `revoked`, its connections are cut, and its programs killed. Call it when the actor dies that the principal was minted for.
     pub fn revoke(&self, principal: &Principal) {
         principal.revoke();
         self.0.changed.send_replace(());
+        self.0.programs.recheck();
     }
 
     /// How many policies were in place so far, this one included. It stands in each record.
@@ -202,6 +207,11 @@ impl Os {
 
     pub(crate) fn accounts(&self) -> &Accounts {
         &self.0.accounts
+    }
+
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux starts programs"))]
+    pub(crate) fn programs(&self) -> &Programs {
+        &self.0.programs
     }
 
     /// Looks at both clocks.

@@ -67,6 +67,12 @@ pub(crate) enum Fault {
     Unsupported,
     /// The operating system refused.
     Os(io::Error),
+    /// The operating system refused one step of many, which is named.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only an implementation has steps"))]
+    Step(&'static str, io::Error),
+    /// A layer of the sandbox is not here, and not gone without: its name, and why.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux has layers"))]
+    Lacks(String, Box<str>),
     /// The code on the blocking pool panicked.
     Bug,
 }
@@ -166,6 +172,11 @@ impl<'a> Operation<'a> {
             Fault::Quota => Error::io(what, io::Error::from_raw_os_error(sys::errno::QUOTA)),
             Fault::Unsupported => Error::new(ErrorKind::Unsupported, what),
             Fault::Os(source) => Error::io(what, source),
+            Fault::Step(step, source) => Error::io(format!("{what} ({step})"), source),
+            Fault::Lacks(layer, why) => {
+                Error::new(ErrorKind::Unsupported, format!("{what} within `{layer}`"))
+                    .caused_by(String::from(why))
+            }
             Fault::WouldBlock | Fault::Bug => Error::new(ErrorKind::Bug, what),
         }
     }
@@ -265,8 +276,10 @@ impl Fault {
             Self::TooLarge => Outcome::Failed(sys::errno::TOO_LARGE),
             Self::Quota => Outcome::Failed(sys::errno::QUOTA),
             Self::TooMany => Outcome::Failed(sys::errno::TOO_MANY_OPEN),
-            Self::Unsupported => Outcome::Failed(sys::errno::UNSUPPORTED),
-            Self::Os(source) => Outcome::Failed(source.raw_os_error().unwrap_or(sys::errno::IO)),
+            Self::Unsupported | Self::Lacks(..) => Outcome::Failed(sys::errno::UNSUPPORTED),
+            Self::Os(source) | Self::Step(_, source) => {
+                Outcome::Failed(source.raw_os_error().unwrap_or(sys::errno::IO))
+            }
             Self::WouldBlock | Self::Bug => Outcome::Failed(sys::errno::IO),
         }
     }

@@ -93,8 +93,7 @@ impl Principal {
         counted.map_err(|rule| operation.deny(rule, standing.epoch))
     }
 
-    /// Asks for an operation that no grant can permit yet, such as [`ProcessSpawn`](Action::ProcessSpawn), or that
-    /// the caller does not offer. The attempt is recorded; nothing is executed, as the type says.
+    /// Asks for an operation that the caller does not offer. The attempt is recorded; nothing is executed, as the type says.
     ///
     /// # Errors
     ///

@@ -8,6 +8,9 @@
 //! | [`plain-files-only`](rule::PLAIN_FILES) | devices, FIFOs and sockets as files | by the opened object |
 //! | [`carve-out`](rule::CARVE_OUT), [`hard-linked`](rule::HARD_LINKED) | what the terms of a grant take out of it | by the opened object |
 //! | [`malformed-host`](rule::MALFORMED_HOST) | hosts that programs read differently | before anything is asked |
+//! | [`default-deny`](rule::DEFAULT_DENY) | starting a program that no grant says how to hold: of all that this rule denies, the one thing that no mode lets through | in the decision |
+//! | [`no-scripts`](rule::NO_SCRIPTS), [`other-program`](rule::OTHER_PROGRAM), [`other-arguments`](rule::OTHER_ARGUMENTS) | starting anything but what the grant describes | by the opened program, and what it is started with |
+//! | [`counted-file`](rule::COUNTED_FILE) | handing files to programs that would not be held to the grant's terms | by the handle |
 //! | [`revoked`](rule::REVOKED), [`narrowed-handle`](rule::NARROWED_HANDLE), [`foreign-handle`](rule::FOREIGN_HANDLE), [`changed-terms`](rule::CHANGED_TERMS), [`wider-destination`](rule::WIDER_DESTINATION) | using a handle for more than it is | by the handle |
 
 use std::net::IpAddr;
@@ -28,6 +31,10 @@ pub const RULES: &[&str] = &[
     rule::CARVE_OUT,
     rule::HARD_LINKED,
     rule::MALFORMED_HOST,
+    rule::NO_SCRIPTS,
+    rule::OTHER_PROGRAM,
+    rule::OTHER_ARGUMENTS,
+    rule::COUNTED_FILE,
     rule::REVOKED,
     rule::NARROWED_HANDLE,
     rule::FOREIGN_HANDLE,
@@ -57,6 +64,11 @@ pub(crate) const KERNEL_FILESYSTEMS: &[u64] = &[
 /// The decision about an address of this class, whatever is granted.
 pub(super) fn address(class: Class) -> Option<Decision<'static>> {
     (class == Class::Metadata).then_some(Decision { fixed: true, ..Decision::deny(rule::METADATA) })
+}
+
+/// The decision about a program that no grant names: there is no way to hold it that would be right for all.
+pub(super) fn without_terms() -> Decision<'static> {
+    Decision { fixed: true, ..Decision::DEFAULT }
 }
 
 /// The decision about a resource that is on the list, whatever it is embedded in.

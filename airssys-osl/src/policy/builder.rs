@@ -360,6 +360,7 @@ impl<'a> Draft<'a> {
             Form::Net(net::Form::Peer { ref peer, .. }) if matches!(net::parse(peer), Ok(Peer::Block(block)) if always::block(&block)) => {
                 Err("the address is always forbidden")
             }
+            Form::Exec { program, terms } => self.grants.permits.exec.permit(program, *terms, clause),
             form => add_object(&mut self.grants.permits, form, clause),
         }
     }
@@ -409,6 +410,7 @@ impl<'a> Draft<'a> {
             Form::Role(_) | Form::Descriptors(_) | Form::Net(net::Form::Limits(_)) => {
                 Err("neither a role nor a limit can be forbidden")
             }
+            Form::Exec { program, terms } => self.forbids.exec.forbid(program, *terms, clause),
             form => add_object(&mut self.forbids, form, clause),
         }
     }
@@ -475,7 +477,7 @@ fn add_object(objects: &mut Objects, form: Form, clause: Clause) -> Result<bool,
         Form::Random => Ok(objects.random.add(clause)),
         Form::System(aspect) => objects.system.add(aspect.name(), clause),
         Form::Net(form) => objects.net.insert(form, clause),
-        Form::Fs { .. } | Form::Descriptors(_) | Form::Role(_) => Err("it is no object"),
+        Form::Fs { .. } | Form::Exec { .. } | Form::Descriptors(_) | Form::Role(_) => Err("it is no object"),
     }
 }
 

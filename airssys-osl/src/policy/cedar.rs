@@ -198,6 +198,10 @@ impl Printer<'_> {
             Form::Clock => ("clock.read", machine("clock")),
             Form::Random => ("random.read", machine("random")),
             Form::System(aspect) => ("system.read", machine(aspect.name())),
+            Form::Exec { program, .. } => {
+                let program = entity("Program", &plain(program).to_string_lossy());
+                return self.policy(clause, &any_of(PROCESS), &format!("resource == {program}"), &[when]);
+            }
             Form::Net(net::Form::Resolve(host)) => match net::parse(host) {
                 Ok(peer) => ("net.resolve", (NETWORK.to_owned(), named(&peer))),
                 Err(_) => return,
@@ -250,6 +254,9 @@ impl Printer<'_> {
 
 const NETWORK: &str = "resource == Network::\"ip\"";
 
+/// What a grant of a program permits with it.
+const PROCESS: [&str; 3] = ["process.open", "process.spawn", "process.signal"];
+
 /// What nothing permits, whatever else is said.
 fn always() -> String {
     let metadata = blocks().filter(|(class, _)| *class == Class::Metadata).map(|(_, block)| in_block(block));
@@ -271,6 +278,10 @@ fn subject(list: &List, kind: &str) -> String {
 
 fn exactly(action: &str) -> String {
     format!("action == Action::\"{action}\"")
+}
+
+fn any_of<const N: usize>(actions: [&str; N]) -> String {
+    format!("action in [{}]", actions.map(|action| format!("Action::\"{action}\"")).join(", "))
 }
 
 fn actions(rights: Rights, using: bool) -> String {
@@ -370,7 +381,7 @@ fn schema(offsets: &BTreeSet<i16>) -> String {
     [
         "entity Role in [Role];\nentity Held in [Held];\nentity Principal in [Role, Held];\n".to_owned(),
         "entity Directory in [Directory];\n".to_owned(),
-        "entity Variable, Actor, Machine, Network, Socket, Certificates;\n".to_owned(),
+        "entity Variable, Actor, Machine, Network, Socket, Certificates, Program;\n".to_owned(),
         action(&rights, "Directory", ""),
         action("\"env.read\"", "Variable", ", name: String"),
         action("\"actor.send\"", "Actor", ", name: String"),
@@ -378,6 +389,7 @@ fn schema(offsets: &BTreeSet<i16>) -> String {
         action("\"net.connect\", \"net.listen\"", "Network, Socket", peer),
         action("\"net.resolve\"", "Network", ", host?: String"),
         action("\"net.trust\"", "Certificates", ""),
+        action(&PROCESS.map(literal).join(", "), "Program", ""),
     ]
     .concat()
 }

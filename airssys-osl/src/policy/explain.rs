@@ -130,6 +130,7 @@ impl Policy {
             }
             Resource::Host(host) => needs.add_lookup(host),
             Resource::Unix(root) => needs.add_unix(listens, root),
+            Resource::Program(program) => needs.add_program(program),
             Resource::AbstractUnix(name) => {
                 needs.add(request.action, &[b"unix:@", name].concat(), "", &BTreeSet::new());
             }
@@ -166,6 +167,7 @@ fn is_about(action: Action, form: &Form) -> bool {
         Form::Clock => action == Action::ClockRead,
         Form::Random => action == Action::RandomRead,
         Form::System(_) => action == Action::SystemRead,
+        Form::Exec { .. } => action.name().starts_with("process."),
         Form::Fs { .. } => action.name().starts_with("fs."),
         Form::Net(net::Form::TrustWeb | net::Form::Trust(_)) => action == Action::NetTrust,
         Form::Net(net::Form::Resolve(_)) => action == Action::NetResolve,

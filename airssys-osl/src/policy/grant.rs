@@ -1,7 +1,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    FsTerms, Rights, net,
+    ExecTerms, FsTerms, Rights, net,
     when::{Conditions, Window},
 };
 use crate::{clock::Timestamp, system::Aspect};
@@ -43,6 +43,7 @@ pub(super) enum Form {
     Descriptors(usize),
     Net(net::Form),
     Role(Box<str>),
+    Exec { program: PathBuf, terms: Box<ExecTerms> },
 }
 
 impl Grant {
@@ -144,6 +145,7 @@ impl Form {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Net(form) => form.name(),
+            Self::Exec { .. } => "exec",
             Self::Fs { .. } => "fs",
             Self::Env(_) => "env",
             Self::Send(_) => "send",

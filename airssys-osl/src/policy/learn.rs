@@ -76,12 +76,15 @@ pub struct Learned {
 ///
 /// A path belongs to the directory that was opened on the way to it; where directories within each other were opened,
 /// to each of them. Which addresses of a host are used may differ in the next run: hosts are learned by their names, and
-/// addresses only where they are not global.
+/// addresses only where they are not global. No record tells how a program was held and with what it may be started:
+/// programs, those that were asked for in vain too, are learned with [`ExecTerms::new`](super::ExecTerms::new).
 pub fn learn<'a, T: Into<Touch<'a>>>(records: impl IntoIterator<Item = T>) -> Learned {
     let mut learned = Learned::default();
     let mut roots: BTreeMap<Box<str>, BTreeSet<std::path::PathBuf>> = BTreeMap::new();
     for touch in records.into_iter().map(Into::into) {
-        if touch.principal == rule::HOST || touch.verdict == Verdict::Deny {
+        // No mode starts a program that nothing grants.
+        let in_vain = touch.action == Action::ProcessOpen && touch.rule == rule::DEFAULT_DENY;
+        if touch.principal == rule::HOST || (touch.verdict == Verdict::Deny && !in_vain) {
             continue;
         }
         let needs = learned.principals.entry(touch.principal.into()).or_default();

@@ -15,6 +15,7 @@ mod builder;
 mod cedar;
 mod clause;
 mod directory;
+mod exec;
 mod explain;
 mod grant;
 mod hash;
@@ -34,10 +35,13 @@ use std::{
     sync::Arc,
 };
 
+#[cfg_attr(not(target_os = "linux"), allow(unused_imports, reason = "only Linux starts programs"))]
+pub(crate) use self::exec::Argument;
 use self::{builder::List, clause::Terms, hash::Table, when::When};
 pub use self::{
     builder::PolicyBuilder,
     cedar::Cedar,
+    exec::ExecTerms,
     explain::Explanation,
     grant::Grant,
     mode::Mode,
@@ -46,7 +50,7 @@ pub use self::{
     terms::{FsTerms, HardLinks},
     when::{Days, Moment, Window},
 };
-pub(crate) use self::{directory::FsGrant, table::Grants};
+pub(crate) use self::{directory::FsGrant, exec::ExecGrant, table::Grants};
 use crate::{Action, Error, ErrorKind, Verdict, limits::PATH_BYTES};
 
 /// Who may do what: principals, their roles, and what is permitted and forbidden to them, compiled.
@@ -102,6 +106,8 @@ pub enum Resource<'a> {
     Unix(&'a Path),
     /// A UNIX socket in the abstract namespace, without the leading NUL.
     AbstractUnix(&'a [u8]),
+    /// A program that a grant names.
+    Program(&'a Path),
 }
 
 /// What policy answers.

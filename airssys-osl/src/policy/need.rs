@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Direction, Grant, Ports, Protocol, Rights, rule};
+use super::{Direction, ExecTerms, Grant, Ports, Protocol, Rights, rule};
 use crate::{
     Action,
     net::{
@@ -33,6 +33,7 @@ pub(super) struct Needs {
     abstract_unix: BTreeSet<(bool, Vec<u8>)>,
     trust: BTreeSet<PathBuf>,
     trust_web: bool,
+    programs: BTreeSet<PathBuf>,
     /// From where to where something was moved: whoever holds the first must be able to do all that the second permits.
     moved: BTreeSet<(PathBuf, PathBuf)>,
 }
@@ -57,6 +58,7 @@ impl Needs {
             Action::SystemRead => {
                 self.aspects.extend(Aspect::ALL.iter().find(|aspect| aspect.name() == text))
             }
+            Action::ProcessOpen => self.add_program(&path(first)),
             Action::NetResolve => drop(self.resolve.insert(text.into_owned())),
             Action::NetTrust if first == b"web" => self.trust_web = true,
             Action::NetTrust => self.trust.extend(within(first, roots).cloned()),
@@ -149,6 +151,10 @@ impl Needs {
         self.resolve.insert(host.to_owned());
     }
 
+    pub(super) fn add_program(&mut self, program: &Path) {
+        self.programs.insert(program.to_path_buf());
+    }
+
     pub(super) fn add_unix(&mut self, listens: bool, root: &Path) {
         self.unix.insert((listens, root.to_path_buf()));
     }
@@ -203,6 +209,7 @@ impl Needs {
             .extend(named.map(|(listens, name)| Grant::abstract_unix(direction(*listens), name.as_slice())));
         grants.extend(self.trust.iter().map(Grant::trust));
         grants.extend(self.trust_web.then(Grant::trust_web));
+        grants.extend(self.programs.iter().map(|program| Grant::exec(program, ExecTerms::new())));
         grants
     }
 
@@ -248,6 +255,7 @@ impl Needs {
             .extend(named.map(|(listens, name)| format!("{} unix @{}", verb(listens), name.escape_ascii())));
         others.extend(self.trust.iter().map(|root| format!("trust certificates beneath {root:?}")));
         others.extend(self.trust_web.then(|| "trust the certificates of the web".to_owned()));
+        others.extend(self.programs.iter().map(|program| format!("start {program:?}")));
         others
     }
 }

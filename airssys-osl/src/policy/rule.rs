@@ -44,3 +44,13 @@ pub const OVER_RATE: &str = ": over its rate";
 pub const LACKS: &str = ": lacks ";
 /// How what [`Mode::Learn`](super::Mode::Learn) records begins; the rest is the rights that were needed.
 pub const LEARN: &str = "learn: needs ";
+/// The program's content is not what its grant says.
+pub const OTHER_PROGRAM: &str = "other-program";
+/// The arguments, files or variables are not those that the grant of the program describes.
+pub const OTHER_ARGUMENTS: &str = "other-arguments";
+/// A program is a file that the machine executes itself: a script would hand its arguments to an interpreter that no
+/// grant names.
+pub const NO_SCRIPTS: &str = "no-scripts";
+/// The file is in a directory where bytes are counted, or was opened to be appended to: a program that writes to it would
+/// do neither.
+pub const COUNTED_FILE: &str = "counted-file";

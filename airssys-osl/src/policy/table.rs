@@ -6,8 +6,9 @@ use std::{
 };
 
 use super::{
-    Decision, FsGrant, Mode, Resource, always,
+    Decision, ExecGrant, FsGrant, Mode, Resource, always,
     clause::{Clause, Clauses},
+    exec::Programs,
     hash::Table,
     names::Names,
     net::NetGrants,
@@ -41,6 +42,7 @@ pub(super) struct Objects {
     /// By the names of aspects.
     pub(super) system: Names,
     pub(super) net: NetGrants,
+    pub(super) exec: Programs,
 }
 
 impl Grants {
@@ -57,7 +59,8 @@ impl Grants {
         };
         if self.mode.lifts() && !decision.permits() {
             // What denies it first may be lifted: it hides nothing that is not.
-            return always::resource(resource).unwrap_or(decision.under(self.mode));
+            let lasting = always::resource(resource).or_else(|| self.without_terms(resource));
+            return lasting.unwrap_or(decision.under(self.mode));
         }
         decision
     }
@@ -77,6 +80,17 @@ impl Grants {
 
     fn find(&self, root: &Path) -> Option<&Arc<FsGrant>> {
         self.spelled.get(root.as_os_str().as_encoded_bytes()).or_else(|| self.fs.get(root))
+    }
+
+    /// The grant of a program: of several, the one whose rule decided.
+    pub(crate) fn exec(&self, program: &Path, rule: &str) -> Option<&Arc<ExecGrant>> {
+        self.permits.exec.find(program, rule)
+    }
+
+    /// The decision about a program that no grant names.
+    fn without_terms(&self, resource: Resource<'_>) -> Option<Decision<'static>> {
+        let Resource::Program(program) = resource else { return None };
+        self.permits.exec.find(program, "").is_none().then(always::without_terms)
     }
 
     pub(crate) fn descriptors(&self) -> usize {
@@ -109,6 +123,10 @@ impl Objects {
             (Action::EnvRead, Resource::Name(name)) => return self.env.permit(name, now),
             (Action::ActorSend, Resource::Name(name)) => return self.send.permit(name, now),
             (Action::SystemRead, Resource::Name(aspect)) => return self.system.permit(aspect, now),
+            (
+                Action::ProcessOpen | Action::ProcessSpawn | Action::ProcessSignal,
+                Resource::Program(program),
+            ) => return self.exec.decide(program, now),
             (Action::ClockRead, _) => &self.clock,
             (Action::RandomRead, _) => &self.random,
             _ => return self.net.permit(action, resource, now),
@@ -123,6 +141,10 @@ impl Objects {
             (Action::SystemRead, Resource::Name(aspect)) => {
                 self.system.find(aspect, |clauses| clauses.forbids(now))
             }
+            (
+                Action::ProcessOpen | Action::ProcessSpawn | Action::ProcessSignal,
+                Resource::Program(program),
+            ) => self.exec.forbids(program, now),
             (Action::ClockRead, _) => self.clock.as_ref()?.forbids(now),
             (Action::RandomRead, _) => self.random.as_ref()?.forbids(now),
             _ => self.net.forbid(action, resource, now),

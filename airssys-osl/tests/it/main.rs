@@ -50,6 +50,18 @@ mod net_unix;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]
+#[cfg(target_os = "linux")]
+mod process;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod process_attacks;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod process_end;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod process_policy;
+#[cfg(test)]
 mod race;
 #[cfg(test)]
 mod rights;

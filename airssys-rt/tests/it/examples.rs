@@ -32,6 +32,12 @@ fn state_machine() {
     check("state_machine", &["try 3", "Connecting -> Connected", "one: done, two: done", "ended: normal"]);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn port() {
+    check("port", &["it says: ONE", "it says: TWO", "the port ended: normal"]);
+}
+
 #[test]
 fn streams() {
     check("streams", &["out: 3 in `by the sink`", "out: 4 in `one two three four`", "Finished: 13 words"]);

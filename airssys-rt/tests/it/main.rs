@@ -26,6 +26,9 @@ mod observe;
 mod on_caller;
 mod overflow;
 mod pool;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod port;
 mod registry;
 mod retained;
 mod sim;

@@ -1,4 +1,4 @@
-//! Linux, by `rustix`: no unsafe code.
+//! Linux, by `rustix`: no unsafe code but that of `spawn::raw`, which starts programs.
 
 mod bounds;
 mod change;
@@ -10,6 +10,7 @@ mod process;
 mod read;
 mod replace;
 mod size;
+mod spawn;
 mod stat;
 mod steps;
 mod system;
@@ -30,10 +31,11 @@ pub(crate) use self::{
     interfaces::interfaces,
     list::{Listing, list},
     open::{open, open_root},
-    process::{raise_file_limit, user},
+    process::{inherited, null, open_program, pipe, raise_file_limit, signal_number, user},
     read::{buffer, open_whole, read_at, read_cached, read_link, read_open, read_whole},
     replace::{Install, Remains, create_drawn_dir, create_unnamed, name_unnamed, replace},
     size::size,
+    spawn::{Child, Killer, Lent, OnEnd, Place, Plan, Sockets, counts_processes, host, nobody, spawn},
     stat::{metadata, own_metadata},
     system::{cpu, disks, host_name, load, memory},
     time::{monotonic_ns, monotonic_resolution, random, wall_now, wall_resolution},

@@ -49,11 +49,7 @@ pub(crate) fn open_root(path: &Path, terms: &FsTerms, resolution: Resolution) ->
         opened => opened,
     };
     let fd = opened?;
-    // The magic number is a word of the machine's size: 32 bits of it count.
-    let magic = u64::from(fs::fstatfs(&fd)?.f_type as u32);
-    if KERNEL_FILESYSTEMS.contains(&magic) || is_devices(&fd)? {
-        return Err(Fault::Forbidden(rule::KERNEL_FILESYSTEM));
-    }
+    let magic = check_filesystem(&fd)?;
     let directory = Directory::root(fd, terms, resolution)?;
     // Only one call of the kernel can say that it would have to wait.
     let local = !REMOTE_FILESYSTEMS.contains(&magic) && directory.bounds().by_kernel();
@@ -186,6 +182,16 @@ fn flags(options: OpenOptions, expect: Expect) -> OFlags {
     flags.set(OFlags::APPEND, options.append);
     flags.set(OFlags::NOFOLLOW, !options.follow);
     flags
+}
+
+/// Refuses what is on a file system that the kernel makes up, and returns the magic number of any other.
+pub(super) fn check_filesystem(fd: &OwnedFd) -> Result<u64, Fault> {
+    // The magic number is a word of the machine's size: 32 bits of it count.
+    let magic = u64::from(fs::fstatfs(fd)?.f_type as u32);
+    if KERNEL_FILESYSTEMS.contains(&magic) || is_devices(fd)? {
+        return Err(Fault::Forbidden(rule::KERNEL_FILESYSTEM));
+    }
+    Ok(magic)
 }
 
 /// Whether it is on the file system of `/dev`. That one cannot be told by its magic number: devtmpfs has that of

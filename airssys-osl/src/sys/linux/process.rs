@@ -1,8 +1,27 @@
-//! This program's own process.
+//! This program's own process, and what it gives to others.
 
-use std::io;
+use std::{
+    io::{self, Read as _},
+    os::fd::{AsFd as _, OwnedFd},
+    path::Path,
+};
 
-use rustix::process::{Resource, geteuid, getrlimit, setrlimit};
+use rustix::{
+    fs::{self, CWD, FileType, Mode, OFlags, ResolveFlags},
+    io::{fcntl_dupfd_cloexec, ioctl_fionbio},
+    pipe::{PipeFlags, pipe_with},
+    process::{Resource, geteuid, getrlimit, setrlimit},
+};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    open::{ALWAYS, check_filesystem, resolve},
+    spawn::sealed,
+};
+use crate::{os::Fault, policy::rule, process::Signal};
+
+/// How every file begins that the machine executes itself.
+const ELF: &[u8; 4] = b"\x7fELF";
 
 /// Raises the soft limit of open files to the hard one.
 pub(crate) fn raise_file_limit() -> io::Result<()> {
@@ -14,4 +33,71 @@ pub(crate) fn raise_file_limit() -> io::Result<()> {
 /// The effective user.
 pub(crate) fn user() -> u32 {
     geteuid().as_raw()
+}
+
+/// Opens a program. With a hash, what is opened is a copy in memory, which nobody can change any more.
+pub(crate) fn open_program(
+    path: &Path,
+    sha256: Option<&[u8; 32]>,
+    limit_bytes: u64,
+) -> Result<OwnedFd, Fault> {
+    let program = resolve(CWD, path, ALWAYS | OFlags::RDONLY, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?;
+    check_filesystem(&program)?;
+    if FileType::from_raw_mode(fs::fstat(&program)?.st_mode) != FileType::RegularFile {
+        return Err(Fault::Forbidden(rule::PLAIN_FILES));
+    }
+    let mut head = [0; ELF.len()];
+    let read = rustix::io::pread(&program, &mut head, 0)?;
+    if read < head.len() || head != *ELF {
+        return Err(Fault::Forbidden(rule::NO_SCRIPTS));
+    }
+    let Some(sha256) = sha256 else { return Ok(program) };
+    let mut image = Vec::new();
+    std::fs::File::from(program)
+        .take(limit_bytes.saturating_add(1))
+        .read_to_end(&mut image)
+        .map_err(Fault::Os)?;
+    if image.len() as u64 > limit_bytes {
+        return Err(Fault::TooLarge);
+    }
+    if Sha256::digest(&image).as_slice() != sha256 {
+        return Err(Fault::Forbidden(rule::OTHER_PROGRAM));
+    }
+    sealed("program", &image).map_err(Fault::Os)
+}
+
+/// Opens what is always empty and takes everything.
+pub(crate) fn null() -> Result<OwnedFd, Fault> {
+    Ok(fs::openat(CWD, c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// Our own input, output or errors, for somebody else.
+pub(crate) fn inherited(number: i32) -> Result<OwnedFd, Fault> {
+    let copy = match number {
+        0 => fcntl_dupfd_cloexec(io::stdin().as_fd(), 3),
+        1 => fcntl_dupfd_cloexec(io::stdout().as_fd(), 3),
+        _ => fcntl_dupfd_cloexec(io::stderr().as_fd(), 3),
+    };
+    Ok(copy?)
+}
+
+/// Makes a pipe: the end to read from, the end to write to. Ours does not wait: the first one where we are to `read`.
+pub(crate) fn pipe(read: bool) -> Result<(OwnedFd, OwnedFd), Fault> {
+    let (from, to) = pipe_with(PipeFlags::CLOEXEC)?;
+    ioctl_fionbio(if read { &from } else { &to }, true)?;
+    Ok((from, to))
+}
+
+/// The kernel's number of a signal.
+pub(crate) fn signal_number(signal: Signal) -> i32 {
+    match signal {
+        Signal::Hangup => libc::SIGHUP,
+        Signal::Interrupt => libc::SIGINT,
+        Signal::Quit => libc::SIGQUIT,
+        Signal::User1 => libc::SIGUSR1,
+        Signal::User2 => libc::SIGUSR2,
+        Signal::Terminate => libc::SIGTERM,
+        Signal::Continue => libc::SIGCONT,
+        Signal::Stop => libc::SIGSTOP,
+    }
 }

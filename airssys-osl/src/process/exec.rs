@@ -1,0 +1,321 @@
+//! A granted program, and how it is started.
+
+use std::{
+    ffi::CString,
+    fmt,
+    os::fd::OwnedFd,
+    path::Path,
+    sync::{Arc, atomic::AtomicU64},
+};
+
+use tokio::net::unix::pipe::{Receiver, Sender};
+
+use super::{
+    Enforcement, Exit, Input, Launch, Layers, Output, Process, Profile, Stdio,
+    launch::Fitted,
+    running::{Held, record_exit},
+};
+use crate::{
+    Action, Error, Principal,
+    limits::PROGRAM_BYTES,
+    os::{Done, Fault, Name, Operation, Slot, pool},
+    policy::{Decision, ExecGrant, Resource, Rights, rule},
+    sys::{self, Lent, Place, Plan, Sockets},
+};
+
+/// How many descriptors a program that runs takes of its principal's: two for itself, one for what tells of its end,
+/// three for its pipes.
+const DESCRIPTORS: usize = 6;
+
+/// What the system's programs need of the file system. What is not there is not shown.
+const SYSTEM: &[&str] = &[
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/usr",
+    "/etc/alternatives",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/etc/ssl",
+];
+
+/// What looks hosts up, for programs that are on the network.
+const RESOLVER: &[&str] =
+    &["/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/hosts", "/etc/services", "/etc/gai.conf"];
+
+/// A program that may be started: opened once, so that whatever its path names later is not it.
+///
+/// Clones are the same handle. See [the module](crate::process).
+#[derive(Clone)]
+pub struct Exec {
+    principal: Principal,
+    grant: Arc<ExecGrant>,
+    program: Arc<(OwnedFd, Slot)>,
+}
+
+impl Principal {
+    /// Opens a granted program.
+    ///
+    /// What is opened is what [`Exec::spawn`] starts, whatever is renamed or linked later. Its content can still be
+    /// changed by whoever may write to it, unless the grant names its hash
+    /// ([`ExecTerms::sha256`](crate::policy::ExecTerms::sha256)). Leaves one record.
+    ///
+    /// # Errors
+    ///
+    /// * [`Denied`](crate::ErrorKind::Denied): no grant names it, its hash is another one, or it is a script
+    ///   ([`NO_SCRIPTS`](rule::NO_SCRIPTS)).
+    /// * [`NotFound`](crate::ErrorKind::NotFound), [`Io`](crate::ErrorKind::Io): the operating system refused.
+    /// * [`LimitExceeded`](crate::ErrorKind::LimitExceeded): the principal has as much open as it may, or the program to
+    ///   be hashed is larger than [`PROGRAM_BYTES`].
+    /// * [`Unsupported`](crate::ErrorKind::Unsupported): this is not Linux.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is left open; the record then says `cancelled`.
+    pub async fn exec(&self, program: impl AsRef<Path>) -> Result<Exec, Error> {
+        let program = program.as_ref();
+        let standing = self.standing();
+        let decision = standing.decide(Action::ProcessOpen, Resource::Program(program));
+        let operation = self.operation(Action::ProcessOpen, program.as_os_str().as_encoded_bytes());
+        // A start is what is counted.
+        let decision = decision.uncounted();
+        let grants = standing.grants.as_ref().ok();
+        let grant = grants.and_then(|grants| grants.exec(program, decision.rule).map(Arc::clone));
+        let execute = async {
+            let grant = grant.ok_or(Fault::Bug)?;
+            let slot = Slot::take(self, 1, self.descriptors())?;
+            let opened = Arc::clone(&grant);
+            let file = pool(move || {
+                // What the machine can enforce is found out here, where it may take its time.
+                sys::host();
+                sys::open_program(&opened.program, opened.terms.sha256.as_ref(), PROGRAM_BYTES)
+            });
+            Ok(Done::new((grant, file.await?, slot)))
+        };
+        let (grant, file, slot) = operation.run(decision, standing.epoch, execute).await?;
+        Ok(Exec { principal: self.clone(), grant, program: Arc::new((file, slot)) })
+    }
+}
+
+impl Exec {
+    /// Starts the program.
+    ///
+    /// What holds it is decided before, and part of both records: [`Process::enforcement`] tells it too. It runs in a
+    /// session of its own, without any descriptor but its input, output, errors and the files of its arguments, with
+    /// no capability, and can gain none. When it ends, by itself or not, another record says how, and what it used.
+    ///
+    /// Needs a runtime with I/O where a stream is a pipe.
+    ///
+    /// # Errors
+    ///
+    /// * [`Denied`](crate::ErrorKind::Denied): policy said no, or `launch` is not what the grant describes
+    ///   ([`OTHER_ARGUMENTS`](rule::OTHER_ARGUMENTS)), or one of its files may not be handed over.
+    /// * [`Unsupported`](crate::ErrorKind::Unsupported): a layer that is required cannot be had here. The error says
+    ///   which one, its cause why.
+    /// * [`AuditUnavailable`](crate::ErrorKind::AuditUnavailable): it cannot be recorded, so it was not started.
+    /// * [`LimitExceeded`](crate::ErrorKind::LimitExceeded): the principal has as much open as it may.
+    /// * [`NotFound`](crate::ErrorKind::NotFound), [`Io`](crate::ErrorKind::Io): the operating system refused; the error
+    ///   names the step.
+    ///
+    /// # Cancel safety
+    ///
+    /// The program is killed if it was started; the record then says `cancelled`.
+    pub async fn spawn(&self, launch: Launch) -> Result<Process, Error> {
+        let standing = self.principal.standing();
+        let program = &self.grant.program;
+        let mut decision = standing.decide(Action::ProcessSpawn, Resource::Program(program));
+        let grants = standing.grants.as_ref().ok();
+        let current = grants.and_then(|grants| grants.exec(program, decision.rule));
+        let grant = Arc::clone(current.unwrap_or(&self.grant));
+        let fitted = launch.fit(&program.to_string_lossy(), &grant.terms);
+        if decision.permits() {
+            if grant.terms.sha256 != self.grant.terms.sha256 {
+                decision = Decision::deny(rule::CHANGED_TERMS);
+            } else if fitted.is_none() {
+                decision = Decision::deny(rule::OTHER_ARGUMENTS);
+            }
+        }
+        let fitted = fitted.unwrap_or_default();
+        let resource = fitted.args.join(" ").into_bytes();
+        let terms = &grant.terms;
+        let enforcement =
+            Enforcement::choose(sys::host(), terms.profile, terms.left_out, terms.required, terms.landlock);
+        let enforcement = enforcement.and_then(|enforcement| {
+            match terms.limits.processes.is_none() || sys::counts_processes(enforcement.enforced()) {
+                true => Ok(enforcement),
+                false => Err((Layers::CGROUP, "there is nothing else to count processes by".into())),
+            }
+        });
+        let held_by = match &enforcement {
+            Ok(enforcement) => enforcement.to_string(),
+            Err((layer, why)) => format!("{}: no {layer}: {why}", terms.profile),
+        };
+        let operation = Operation {
+            mutates: true,
+            other: Some(Name::plain(held_by.as_bytes())),
+            ..self.principal.operation(Action::ProcessSpawn, &resource)
+        };
+        let execute = async {
+            let enforcement = enforcement.map_err(|(layer, why)| Fault::Lacks(layer.to_string(), why))?;
+            let slot = Slot::take(&self.principal, DESCRIPTORS, self.principal.descriptors())?;
+            let mut streams = Streams::default();
+            let stdio = [
+                streams.input(&self.principal, &launch.stdin)?,
+                streams.output(&self.principal, &launch.stdout, false)?,
+                streams.output(&self.principal, &launch.stderr, true)?,
+            ];
+            let draft = Draft::new(self, &grant, &fitted, &enforcement, stdio)?;
+            let on_end = self.on_end(&grant, &resource, &held_by, standing.epoch);
+            let child = sys::spawn(move || draft.plan(), on_end).await?;
+            Ok(Done::new((child, streams, slot, enforcement)))
+        };
+        let (child, streams, slot, enforcement) = operation.run(decision, standing.epoch, execute).await?;
+        let held = Held::new(child, self.principal.clone(), Arc::clone(&grant), slot);
+        Ok(streams.attach(held, enforcement, grant.terms.limits.output_bytes))
+    }
+
+    /// What records the end of the program.
+    fn on_end(&self, grant: &Arc<ExecGrant>, resource: &[u8], held_by: &str, epoch: u32) -> sys::OnEnd {
+        let (principal, grant) = (self.principal.clone(), Arc::clone(grant));
+        let (resource, held_by, opened_ns) = (resource.to_vec(), held_by.to_owned(), sys::monotonic_ns());
+        Box::new(move |exit: &Exit| {
+            record_exit(&principal, &grant, &resource, &held_by, epoch, opened_ns, exit)
+        })
+    }
+}
+
+/// Everything that a plan is made of, on its way to the thread that makes it.
+struct Draft {
+    program: OwnedFd,
+    grant: Arc<ExecGrant>,
+    args: Vec<CString>,
+    env: Vec<CString>,
+    files: Vec<Lent>,
+    stdio: [OwnedFd; 3],
+    enforcement: Enforcement,
+}
+
+impl Draft {
+    fn new(
+        exec: &Exec,
+        grant: &Arc<ExecGrant>,
+        fitted: &Fitted<'_>,
+        enforcement: &Enforcement,
+        stdio: [OwnedFd; 3],
+    ) -> Result<Self, Fault> {
+        let files = fitted.files.iter().map(|(file, root)| {
+            let write = file.rights().contains(Rights::WRITE);
+            Ok(Lent { fd: file.lend(&exec.principal, Some(root), file.rights())?, write })
+        });
+        Ok(Self {
+            program: exec.program.0.try_clone().map_err(Fault::Os)?,
+            grant: Arc::clone(grant),
+            args: texts(&fitted.args)?,
+            env: texts(&fitted.env)?,
+            files: files.collect::<Result<_, Fault>>()?,
+            stdio,
+            enforcement: enforcement.clone(),
+        })
+    }
+
+    fn plan(self) -> Result<Plan, Fault> {
+        let terms = &self.grant.terms;
+        let on_network = matches!(terms.profile, Profile::Network | Profile::None);
+        let resolver: &[&str] = if on_network { RESOLVER } else { &[] };
+        let mut places = Vec::new();
+        let by_path = self.enforcement.enforced().intersects(Layers::MOUNTS | Layers::LANDLOCK);
+        for (path, write) in &terms.places {
+            places.push(Place::granted(path, *write)?);
+        }
+        for path in SYSTEM.iter().chain(resolver).filter(|_| terms.system && by_path) {
+            let path = Path::new(path);
+            if terms.places.iter().any(|(granted, _)| granted == path) {
+                continue;
+            }
+            match Place::system(path, !path.starts_with("/etc")) {
+                Ok(place) => places.push(place),
+                Err(fault) if fault.is(std::io::ErrorKind::NotFound) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        let own_root = self.enforcement.enforced().contains(Layers::MOUNTS);
+        let directory = terms.directory.as_deref().unwrap_or(Path::new(if own_root { "/tmp" } else { "/" }));
+        let directory = CString::new(directory.as_os_str().as_encoded_bytes());
+        Ok(Plan {
+            program: self.program,
+            args: self.args,
+            env: self.env,
+            stdio: self.stdio,
+            files: self.files,
+            directory: directory.map_err(|_| Fault::errno(sys::errno::INVALID))?,
+            places,
+            layers: self.enforcement.enforced(),
+            landlock: self.enforcement.landlock_version(),
+            sockets: if on_network { Sockets::Internet } else { Sockets::Unix },
+            builds: terms.profile == Profile::Build,
+            limits: terms.limits.clone(),
+            ids: terms.run_as.or_else(sys::nobody),
+        })
+    }
+}
+
+/// Our ends of the pipes.
+#[derive(Default)]
+struct Streams {
+    stdin: Option<Sender>,
+    stdout: Option<Receiver>,
+    stderr: Option<Receiver>,
+}
+
+impl Streams {
+    /// What the program reads from.
+    fn input(&mut self, principal: &Principal, from: &Stdio) -> Result<OwnedFd, Fault> {
+        match from {
+            Stdio::Null => sys::null(),
+            Stdio::Inherit => sys::inherited(0),
+            Stdio::File(file) => file.lend(principal, None, Rights::READ),
+            Stdio::Pipe => {
+                let (theirs, ours) = sys::pipe(false)?;
+                self.stdin = Some(Sender::from_owned_fd(ours).map_err(Fault::Os)?);
+                Ok(theirs)
+            }
+        }
+    }
+
+    /// What the program writes to.
+    fn output(&mut self, principal: &Principal, to: &Stdio, errors: bool) -> Result<OwnedFd, Fault> {
+        match to {
+            Stdio::Null => sys::null(),
+            Stdio::Inherit => sys::inherited(if errors { 2 } else { 1 }),
+            Stdio::File(file) => file.lend(principal, None, Rights::WRITE),
+            Stdio::Pipe => {
+                let (ours, theirs) = sys::pipe(true)?;
+                let ours = Receiver::from_owned_fd(ours).map_err(Fault::Os)?;
+                *(if errors { &mut self.stderr } else { &mut self.stdout }) = Some(ours);
+                Ok(theirs)
+            }
+        }
+    }
+
+    fn attach(self, held: Arc<Held>, enforcement: Enforcement, output_bytes: u64) -> Process {
+        let left = Arc::new(AtomicU64::new(output_bytes));
+        let output = |pipe| Output { pipe, left: Arc::clone(&left), killer: held.killer() };
+        let (stdout, stderr) = (self.stdout.map(output), self.stderr.map(output));
+        let stdin = self.stdin.map(|pipe| Input(Some(pipe)));
+        Process::new(held, enforcement, stdin, stdout, stderr)
+    }
+}
+
+fn texts(texts: &[String]) -> Result<Vec<CString>, Fault> {
+    let texts = texts.iter().map(|text| CString::new(text.as_bytes()));
+    texts.collect::<Result<_, _>>().map_err(|_| Fault::errno(sys::errno::INVALID))
+}
+
+impl fmt::Debug for Exec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exec").field("program", &self.grant.program).finish_non_exhaustive()
+    }
+}

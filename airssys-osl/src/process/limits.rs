@@ -1,0 +1,101 @@
+//! What a program may use.
+
+use std::time::Duration;
+
+use crate::limits::{PROGRAM_DESCRIPTORS, PROGRAM_OUTPUT_BYTES, PROGRAM_TEMPORARY_BYTES};
+
+/// How much of the machine a program may use. What is not said has no bound, except where it says so.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use airssys_osl::process::Limits;
+///
+/// let limits = Limits::new().wall_time(Duration::from_secs(10)).memory_bytes(256 << 20).output_bytes(1 << 20);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Limits {
+    pub(crate) memory_bytes: Option<u64>,
+    pub(crate) processes: Option<u64>,
+    pub(crate) cpu_time: Option<Duration>,
+    pub(crate) wall_time: Option<Duration>,
+    pub(crate) file_bytes: Option<u64>,
+    pub(crate) descriptors: u64,
+    pub(crate) output_bytes: u64,
+    pub(crate) temporary_bytes: u64,
+}
+
+impl Limits {
+    /// Starts with no bounds but those that always hold.
+    pub fn new() -> Self {
+        Self {
+            memory_bytes: None,
+            processes: None,
+            cpu_time: None,
+            wall_time: None,
+            file_bytes: None,
+            descriptors: PROGRAM_DESCRIPTORS,
+            output_bytes: PROGRAM_OUTPUT_BYTES,
+            temporary_bytes: PROGRAM_TEMPORARY_BYTES,
+        }
+    }
+
+    /// Bounds memory: of the whole tree where it has a control group ([`Layers::CGROUP`](super::Layers)); else the data
+    /// of each process.
+    pub fn memory_bytes(mut self, bytes: u64) -> Self {
+        self.memory_bytes = Some(bytes);
+        self
+    }
+
+    /// Bounds how many processes and threads there are at a time. That needs a control group
+    /// ([`Layers::CGROUP`](super::Layers)), or a user namespace, which programs of others than root's have with any other
+    /// namespace: without both, the program is not started.
+    pub fn processes(mut self, count: u64) -> Self {
+        self.processes = Some(count);
+        self
+    }
+
+    /// Bounds the time that each process computes, in whole seconds, rounded up; the kernel ends it with `SIGXCPU`.
+    pub fn cpu_time(mut self, time: Duration) -> Self {
+        self.cpu_time = Some(time);
+        self
+    }
+
+    /// Bounds the time from start to end; then the program is killed with all its children.
+    pub fn wall_time(mut self, time: Duration) -> Self {
+        self.wall_time = Some(time);
+        self
+    }
+
+    /// Bounds the length of each file that it writes; the kernel ends the writer with `SIGXFSZ`.
+    pub fn file_bytes(mut self, bytes: u64) -> Self {
+        self.file_bytes = Some(bytes);
+        self
+    }
+
+    /// Bounds how many descriptors each process has open, in place of [`PROGRAM_DESCRIPTORS`].
+    pub fn descriptors(mut self, count: u64) -> Self {
+        self.descriptors = count;
+        self
+    }
+
+    /// Bounds what is read from its output and its errors together, in place of [`PROGRAM_OUTPUT_BYTES`]; a program that
+    /// writes more is killed.
+    pub fn output_bytes(mut self, bytes: u64) -> Self {
+        self.output_bytes = bytes;
+        self
+    }
+
+    /// Bounds what it keeps in its own `/tmp`, which is in memory, in place of [`PROGRAM_TEMPORARY_BYTES`].
+    pub fn temporary_bytes(mut self, bytes: u64) -> Self {
+        self.temporary_bytes = bytes;
+        self
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,119 @@
+//! Programs of the operating system: which may be started, with what, and what holds them.
+//!
+//! ```
+//! # #[cfg(target_os = "linux")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), airssys_osl::Error> {
+//! use std::time::Duration;
+//!
+//! use airssys_osl::{
+//!     Os,
+//!     policy::{ExecTerms, Grant, Policy},
+//!     process::{Launch, Limits, Stdio},
+//!     testing::MemorySink,
+//! };
+//!
+//! let terms = ExecTerms::new().arg("-c").arg("cat /etc/passwd || echo \"$0\"").text().limits(
+//!     Limits::new().wall_time(Duration::from_secs(10)).memory_bytes(64 << 20),
+//! );
+//! let policy = Policy::builder().principal("tool", [Grant::exec("/bin/sh", terms)]).build()?;
+//! let os = Os::new(policy, MemorySink::new());
+//!
+//! let shell = os.principal("tool")?.exec("/bin/sh").await?;
+//! let process = shell.spawn(Launch::new().text("not there").stdout(Stdio::Pipe)).await?;
+//! let ended = process.collect().await?;
+//! assert_eq!(ended.stdout, b"not there\n");
+//! assert!(ended.exit.is_success());
+//!
+//! let denied = shell.spawn(Launch::new().text("--login")).await.unwrap_err();
+//! assert_eq!(denied.rule(), Some("other-arguments"));
+//! # Ok(())
+//! # }
+//! # #[cfg(not(target_os = "linux"))]
+//! # fn main() {}
+//! ```
+//!
+//! # How a program comes about
+//!
+//! 1. A grant names it ([`Grant::exec`](crate::policy::Grant::exec)), with its arguments, variables, directories and limits
+//!    ([`ExecTerms`](crate::policy::ExecTerms)). There is no shell in between and no search path.
+//! 2. [`Principal::exec`](crate::Principal::exec) opens it, once. What is executed later is that open file.
+//! 3. [`Exec::spawn`] decides, chooses the layers that hold it ([`Enforcement`]), records both, and starts it. Where a
+//!    layer is missing that is not gone without, or a step of it fails, no program runs.
+//! 4. The [`Process`] waits, signals and kills. The program ends with it, and all its children.
+//!
+//! # What it begins with
+//!
+//! Its input, output and errors, the files of its arguments, and no other descriptor. The variables of its grant, and no
+//! other. A session of its own, no terminal, every signal as by default, umask `077`. No capability, no way to gain any
+//! (`no_new_privs`), and the ids of nobody where we are root.
+//!
+//! # What holds it
+//!
+//! [`Layers`] of the kernel's making, in [`Profile`]s. What a layer stops, and what passes where it is alone, is in the
+//! table of `docs/sandbox.md`, which a test writes. [`host`] tells which can be had on this machine, and why not the
+//! others. A program is never held by less than its records say.
+//!
+//! # What is recorded
+//!
+//! Opening it (`process.open`), starting it (`process.spawn`, before and after, with its arguments and what holds it), each
+//! signal (`process.signal`), and its end (`process.exit`): how, by whom, what it used.
+//!
+//! # What it does not do
+//!
+//! It does not protect a program from what it is given: who grants a directory grants what is in it. Where neither
+//! [`Layers::PROCESSES`] nor [`Layers::CGROUP`] can be had, a child that leaves its session outlives its program.
+//! Directories that a program sees are not counted by quotas. Without a control group, limits of memory hold for each
+//! process by itself. Programs are started one after the other: a file system that does not answer holds up all starts. If we
+//! are killed, a program that has its own process namespace is killed as well; without one its
+//! children may live on. It is for Linux, 5.14 and later at its best; elsewhere nothing is started.
+
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
+pub(crate) mod environment;
+#[cfg(target_os = "linux")]
+mod exec;
+#[cfg(target_os = "linux")]
+mod exit;
+#[cfg(target_os = "linux")]
+mod launch;
+mod layers;
+mod limits;
+#[cfg(target_os = "linux")]
+mod running;
+#[cfg(target_os = "linux")]
+mod signal;
+#[cfg(target_os = "linux")]
+mod stream;
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) use self::elsewhere::Programs;
+#[cfg(target_os = "linux")]
+pub(crate) use self::running::Programs;
+#[cfg(target_os = "linux")]
+pub use self::{
+    exec::Exec,
+    exit::{Cause, Exit, Status, Usage},
+    launch::{Launch, Stdio},
+    running::{Collected, Process},
+    signal::Signal,
+    stream::{Input, Output},
+};
+pub use self::{
+    layers::{Enforcement, Host, Layers, Profile},
+    limits::Limits,
+};
+
+/// Tells what this machine can enforce. The first call finds it out by trying each layer, in some milliseconds.
+#[cfg(target_os = "linux")]
+pub fn host() -> &'static Host {
+    crate::sys::host()
+}
+
+/// Tells what this machine can enforce: nothing, for that is written for Linux alone.
+#[cfg(not(target_os = "linux"))]
+pub fn host() -> &'static Host {
+    static HOST: std::sync::OnceLock<Host> = std::sync::OnceLock::new();
+    let none = |(_, layer): &(_, Layers)| (*layer, Err("it is written for Linux alone".into()));
+    HOST.get_or_init(|| Host { layers: Layers::NAMES.iter().map(none).collect(), landlock: None })
+}

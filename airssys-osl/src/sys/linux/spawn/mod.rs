@@ -1,0 +1,90 @@
+//! Programs: how one is started, what holds it, and how it ends.
+//!
+//! | file | does |
+//! |---|---|
+//! | `script` | every system call that a child may make, prepared as data |
+//! | `raw` | the child itself, and all unsafe code |
+//! | `prepare` `landlock` `seccomp` | from a plan to the script |
+//! | `init` | the first process of a namespace of processes |
+//! | `cgroup` | what a tree of processes may use |
+//! | `keeper` | the threads that start programs and wait for their ends |
+//! | `probe` | what this machine can enforce |
+
+mod cgroup;
+mod init;
+mod keeper;
+mod landlock;
+mod prepare;
+mod probe;
+mod raw;
+mod script;
+mod seccomp;
+
+use std::{
+    io::IoSliceMut,
+    mem::MaybeUninit,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use rustix::{
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
+    process::{Signal, pidfd_send_signal},
+};
+
+use self::{cgroup::Group, keeper::Started};
+pub(crate) use self::{
+    init::sealed,
+    keeper::{Child, Killer, OnEnd},
+    prepare::{Lent, Place, Plan, counts_processes},
+    probe::{host, nobody},
+    seccomp::Sockets,
+};
+use crate::{os::Fault, process::Layers, sys::errno};
+
+/// Starts what `plan` makes, on a thread that may wait. `on_end` is called when the program has ended, if it was
+/// started.
+pub(crate) async fn spawn(
+    plan: impl FnOnce() -> Result<Plan, Fault> + Send + 'static,
+    on_end: OnEnd,
+) -> Result<Child, Fault> {
+    keeper::on_spawner(move || start(plan()?, on_end)).await
+}
+
+fn start(plan: Plan, on_end: OnEnd) -> Result<Child, Fault> {
+    let wall_time = plan.limits.wall_time;
+    let inside = plan.layers.contains(Layers::PROCESSES);
+    let group = match plan.layers.contains(Layers::CGROUP) {
+        true => Some(Group::new(&plan.limits, inside.into()).map_err(Fault::Os)?),
+        false => None,
+    };
+    let entrances = group.as_ref().map_or(Ok(Vec::new()), Group::entrances).map_err(Fault::Os)?;
+    let prepared = prepare::prepare(plan, probe::own(), entrances)?;
+    let born = raw::start(&prepared.script, prepared.namespaces).map_err(Fault::Os)?;
+    if let Some((step, error)) = born.failed {
+        // It has ended, or does so at once: this waits for no more than that.
+        keeper::take_away(&born.pidfd);
+        return Err(Fault::Step(step, error));
+    }
+    let program = prepared.socket.as_ref().and_then(received);
+    if inside && program.is_none() {
+        // Signals would go to its `init`. What keeps a descriptor from arriving is that we have too many.
+        let _ = pidfd_send_signal(&born.pidfd, Signal::KILL);
+        keeper::take_away(&born.pidfd);
+        return Err(Fault::errno(errno::TOO_MANY_OPEN));
+    }
+    let started = Started { pidfd: born.pidfd, pid: born.pid, program, socket: prepared.socket, group };
+    Child::keep(started, wall_time, on_end)
+}
+
+/// Takes the descriptor of the program that its `init` sent before it became that.
+fn received(socket: impl AsFd) -> Option<OwnedFd> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+    recvmsg(socket, &mut [IoSliceMut::new(&mut byte)], &mut control, flags).ok()?;
+    control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    })
+}

@@ -1,0 +1,436 @@
+//! From a plan to the calls that a child makes.
+
+use std::{
+    ffi::{CStr, CString, OsString},
+    os::{
+        fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+        unix::ffi::{OsStrExt as _, OsStringExt as _},
+    },
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{self, CWD, FileType, Mode, OFlags},
+    io::{Errno, fcntl_dupfd_cloexec},
+    process::{Resource, getrlimit},
+};
+
+use super::{
+    init, landlock,
+    script::{Fd, Script},
+    seccomp::{self, Sockets},
+};
+use crate::{
+    limits::PROGRAM_FILES,
+    os::Fault,
+    process::{Layers, Limits},
+};
+
+/// Whatever is to be handed over has a number from here on: those below are given to the program.
+const HIGH: i32 = 3 + PROGRAM_FILES as i32;
+
+/// What the program's own root is put on until it is the root.
+const STAGE: &CStr = c"/tmp";
+
+const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY;
+const NO_SETUID: u64 = libc::MOUNT_ATTR_NOSUID;
+const NO_DEVICES: u64 = libc::MOUNT_ATTR_NODEV;
+const NO_EXECUTION: u64 = libc::MOUNT_ATTR_NOEXEC;
+
+/// The devices that every program has, and what they are called beneath its root.
+pub(super) const DEVICES: [(&CStr, &CStr); 5] = [
+    (c"/dev/null", c"dev/null"),
+    (c"/dev/zero", c"dev/zero"),
+    (c"/dev/full", c"dev/full"),
+    (c"/dev/random", c"dev/random"),
+    (c"/dev/urandom", c"dev/urandom"),
+];
+
+const LINKS: [(&CStr, &CStr); 5] = [
+    (c"/proc/self/fd", c"dev/fd"),
+    (c"/proc/self/fd/0", c"dev/stdin"),
+    (c"/proc/self/fd/1", c"dev/stdout"),
+    (c"/proc/self/fd/2", c"dev/stderr"),
+    (c"/tmp", c"dev/shm"),
+];
+
+/// Everything that a program is started with.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) program: OwnedFd,
+    pub(crate) args: Vec<CString>,
+    pub(crate) env: Vec<CString>,
+    pub(crate) stdio: [OwnedFd; 3],
+    pub(crate) files: Vec<Lent>,
+    pub(crate) directory: CString,
+    pub(crate) places: Vec<Place>,
+    pub(crate) layers: Layers,
+    pub(crate) landlock: Option<u32>,
+    pub(crate) sockets: Sockets,
+    /// Whether what it can write it can execute, and whether `/proc` has more than processes.
+    pub(crate) builds: bool,
+    pub(crate) limits: Limits,
+    pub(crate) ids: Option<(u32, u32)>,
+}
+
+/// An open file that a program gets.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    pub(crate) fd: OwnedFd,
+    pub(crate) write: bool,
+}
+
+/// A directory or a file that a program sees under its own path.
+#[derive(Debug)]
+pub(crate) struct Place {
+    path: PathBuf,
+    kind: Kind,
+    write: bool,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Directory(OwnedFd),
+    File(OwnedFd),
+    Link(OsString),
+}
+
+impl Place {
+    /// Opens what a grant names.
+    pub(crate) fn granted(path: &Path, write: bool) -> Result<Self, Fault> {
+        Self::open(path, write, false)
+    }
+
+    /// Opens what is there on every system. Where it is a link, `keep` makes it one for the program too.
+    pub(crate) fn system(path: &Path, keep: bool) -> Result<Self, Fault> {
+        if keep && let Ok(target) = fs::readlinkat(CWD, path, Vec::new()) {
+            let target = OsString::from_vec(target.into_bytes());
+            return Ok(Self { path: path.to_owned(), kind: Kind::Link(target), write: false });
+        }
+        Self::open(path, false, true)
+    }
+
+    fn open(path: &Path, write: bool, system: bool) -> Result<Self, Fault> {
+        let fd = fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        // The system's own are named by us: they are no controls of the kernel.
+        if !system {
+            super::super::open::check_filesystem(&fd)?;
+        }
+        let kind = match FileType::from_raw_mode(fs::fstat(&fd)?.st_mode) {
+            FileType::Directory => Kind::Directory(fd),
+            FileType::RegularFile => Kind::File(fd),
+            _ => return Err(Fault::Forbidden(crate::policy::rule::PLAIN_FILES)),
+        };
+        Ok(Self { path: path.to_owned(), kind, write })
+    }
+}
+
+/// What is needed to start a plan.
+pub(super) struct Prepared {
+    pub(super) script: Script,
+    pub(super) namespaces: i32,
+    /// Our end of the socket to the program's `init`, where there is one.
+    pub(super) socket: Option<OwnedFd>,
+}
+
+/// What this process may do itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Own {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    /// Whether it can make namespaces without a user namespace of its own.
+    pub(super) admin: bool,
+    /// Whether it can bound what a child can ever have.
+    pub(super) bounds: bool,
+}
+
+/// The `CLONE_NEW…` flags of `layers`.
+pub(super) fn namespaces(layers: Layers, own: Own) -> i32 {
+    let flags = [
+        (Layers::MOUNTS, libc::CLONE_NEWNS),
+        (Layers::PROCESSES, libc::CLONE_NEWPID),
+        (Layers::NETWORK, libc::CLONE_NEWNET),
+        (Layers::IPC, libc::CLONE_NEWIPC),
+        (Layers::HOST_NAME, libc::CLONE_NEWUTS),
+    ];
+    let flags =
+        flags.iter().filter(|(layer, _)| layers.contains(*layer)).fold(0, |all, (_, flag)| all | flag);
+    // The view of control groups is made later, when it is in its own.
+    let any = flags != 0 || layers.contains(Layers::CGROUP_VIEW);
+    if any && !own.admin { flags | libc::CLONE_NEWUSER } else { flags }
+}
+
+/// Whether a limit of processes can be held to under `layers`.
+pub(crate) fn counts_processes(layers: Layers) -> bool {
+    layers.contains(Layers::CGROUP) || namespaces(layers, super::probe::own()) & libc::CLONE_NEWUSER != 0
+}
+
+/// Makes the scripts of a plan. `groups` are the control groups that it is to be in, open to be entered.
+pub(super) fn prepare(mut plan: Plan, own: Own, groups: Vec<OwnedFd>) -> Result<Prepared, Fault> {
+    let namespaces = namespaces(plan.layers, own);
+    let user_namespace = namespaces & libc::CLONE_NEWUSER != 0;
+    let mut script = Script::new();
+    reset_signals(&mut script);
+    for group in groups {
+        let group = script.hold(group);
+        script.write("enter the control group", group, b"0");
+    }
+    if user_namespace {
+        map_user(&mut script, own);
+    }
+    if plan.layers.contains(Layers::CGROUP_VIEW) {
+        script.new_cgroup_view();
+    }
+    if plan.layers.contains(Layers::HOST_NAME) {
+        script.set_host_name(c"sandbox");
+    }
+    // Ours may keep the directories of its root from everybody but root.
+    script.set_umask(0);
+    let rules =
+        if plan.layers.contains(Layers::MOUNTS) { build_root(&mut script, &mut plan)? } else { Vec::new() };
+    script.set_umask(0o077);
+    let ids = plan.ids.filter(|_| !user_namespace);
+    become_nobody(&mut script, ids, own.bounds || user_namespace);
+    script.change_dir("enter the working directory", &plan.directory);
+    if let Some(version) = plan.landlock.filter(|_| plan.layers.contains(Layers::LANDLOCK)) {
+        landlock::confine(&mut script, version, rules, &plan)?;
+    }
+    if plan.layers.contains(Layers::SECCOMP) {
+        script.filter_calls(&seccomp::filter(plan.sockets));
+    }
+    let inside = plan.layers.contains(Layers::PROCESSES);
+    finish(script, plan, inside, user_namespace).map(|(script, socket)| Prepared {
+        script,
+        namespaces,
+        socket,
+    })
+}
+
+/// The end of the script, where the program begins; below an `init` where it is in a namespace of processes.
+fn finish(
+    mut script: Script,
+    plan: Plan,
+    inside: bool,
+    user_namespace: bool,
+) -> Result<(Script, Option<OwnedFd>), Fault> {
+    let mut last = Script::new();
+    let program = last.hold(high(plan.program.as_fd())?);
+    // What rules name by its number stays open until the child has made them.
+    script.hold(plan.program);
+    for place in plan.places {
+        if let Kind::Directory(fd) | Kind::File(fd) = place.kind {
+            script.hold(fd);
+        }
+    }
+    let mut gifts = Vec::new();
+    for fd in plan.stdio.into_iter().chain(plan.files.into_iter().map(|file| file.fd)) {
+        gifts.push(last.hold(high(fd.as_fd())?));
+        script.hold(fd);
+    }
+    last.new_session();
+    last.close_later(gifts.len() as i32);
+    for (target, gift) in gifts.into_iter().enumerate() {
+        last.give(gift, target as i32);
+    }
+    if !inside {
+        last.die_with_parent();
+    }
+    limit(&mut last, &plan.limits, user_namespace);
+    last.unblock_signals();
+    last.become_program("execute the program", program, plan.args, plan.env);
+    if !inside {
+        script.append(last);
+        return checked(script).map(|script| (script, None));
+    }
+    let (ours, theirs) = rustix::net::socketpair(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::SEQPACKET,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )?;
+    let socket = script.hold(high(theirs.as_fd())?);
+    let first = script.hold(high(init::file().map_err(Fault::Os)?)?);
+    script.new_session();
+    script.die_with_parent();
+    let child = script.start_child(checked(last)?);
+    script.send(socket, child);
+    script.close_below(init::SOCKET);
+    script.give(socket, init::SOCKET);
+    script.close_later(init::SOCKET + 1);
+    script.become_program("execute the init", first, vec![c"airssys-init".to_owned()], Vec::new());
+    Ok((checked(script)?, Some(ours)))
+}
+
+fn checked(script: Script) -> Result<Script, Fault> {
+    if script.is_too_long() { Err(Fault::TooLarge) } else { Ok(script) }
+}
+
+fn high(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    fcntl_dupfd_cloexec(fd, HIGH)
+}
+
+/// The default action for each signal, and only then none is blocked any more: a handler of ours must never run in a
+/// child that has our memory. What is ignored here, such as `SIGPIPE`, would stay so.
+fn reset_signals(script: &mut Script) {
+    for signal in 1..=64 {
+        script.forget_signal(signal);
+    }
+}
+
+/// Who we are inside is who we are outside.
+fn map_user(script: &mut Script, own: Own) {
+    let maps = [
+        (c"/proc/self/setgroups", "deny".to_owned()),
+        (c"/proc/self/uid_map", format!("{0} {0} 1\n", own.uid)),
+        (c"/proc/self/gid_map", format!("{0} {0} 1\n", own.gid)),
+    ];
+    for (path, text) in maps {
+        let file = script.open("open a map of users", Fd::Here, path, libc::O_WRONLY);
+        script.write("map users", file, text.as_bytes());
+        script.close(file);
+    }
+}
+
+/// Makes a root of the places that the program sees, and returns what Landlock is to permit of it.
+fn build_root(script: &mut Script, plan: &mut Plan) -> Result<Vec<(Fd, u64)>, Fault> {
+    let mut rules = Vec::new();
+    let written = NO_SETUID | NO_DEVICES | if plan.builds { 0 } else { NO_EXECUTION };
+    script.keep_mounts_private();
+    plan.places.sort_by(|one, other| one.path.cmp(&other.path));
+    let mut trees = Vec::new();
+    for place in &plan.places {
+        let path = c_path(&place.path)?;
+        let tree = match place.kind {
+            Kind::Link(_) => None,
+            _ => {
+                let tree = script.copy_tree(&path);
+                let attributes = if place.write { written } else { READ_ONLY | NO_SETUID | NO_DEVICES };
+                script.restrict_tree(tree, c"", attributes, true);
+                Some(tree)
+            }
+        };
+        trees.push(tree);
+    }
+    let devices = DEVICES.map(|(path, target)| {
+        let tree = script.copy_tree(path);
+        script.restrict_tree(tree, c"", NO_SETUID | NO_EXECUTION, true);
+        rules.push((tree, landlock::DEVICE));
+        (tree, target)
+    });
+    let flags = libc::MS_NOSUID | libc::MS_NODEV;
+    script.mount("mount a root", c"tmpfs", STAGE, flags, c"mode=0755,size=1m,nr_inodes=8k");
+    script.change_dir("enter the stage", STAGE);
+    for path in [c"tmp", c"dev", c"proc"] {
+        script.make_dir(path, 0o755);
+    }
+    let no_exec = if plan.builds { 0 } else { libc::MS_NOEXEC };
+    let size = text(format!("mode=1777,nr_inodes=64k,size={}", plan.limits.temporary_bytes))?;
+    script.mount("mount /tmp", c"tmpfs", c"tmp", flags | no_exec, &size);
+    for (tree, target) in devices {
+        let file = script.open("make a device", Fd::Here, target, libc::O_CREAT | libc::O_WRONLY);
+        script.close(file);
+        script.attach_tree(tree, target);
+    }
+    for (target, path) in LINKS {
+        script.make_link(target, path);
+    }
+    if plan.layers.contains(Layers::PROCESSES) {
+        let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | libc::MS_RDONLY;
+        let data = if plan.builds { c"" } else { c"subset=pid" };
+        // Where parts of the machine's own are hidden from us, as in most containers, the kernel gives no other one: the
+        // program has none then.
+        script.mount("mount /proc", c"proc", c"proc", flags, data).unless = libc::EPERM;
+    }
+    for (place, tree) in plan.places.iter().zip(trees) {
+        attach(script, place, tree)?;
+    }
+    script.change_root();
+    script.restrict_tree(Fd::Here, c"/", READ_ONLY, false);
+    let temporary = script.open("open /tmp", Fd::Here, c"/tmp", libc::O_PATH);
+    let execute = if plan.builds { landlock::EXECUTE } else { 0 };
+    rules.push((temporary, landlock::CHANGE | execute));
+    let processes = script.open("open /proc", Fd::Here, c"/proc", libc::O_PATH);
+    rules.push((processes, landlock::READ));
+    Ok(rules)
+}
+
+fn attach(script: &mut Script, place: &Place, tree: Option<Fd>) -> Result<(), Fault> {
+    let relative = place.path.strip_prefix("/").map_err(|_| Fault::Bug)?;
+    let parents: Vec<&Path> =
+        relative.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty()).collect();
+    for parent in parents.into_iter().rev() {
+        script.make_dir(&c_path(parent)?, 0o755);
+    }
+    let path = c_path(relative)?;
+    match (&place.kind, tree) {
+        (Kind::Link(target), _) => script.make_link(&text(target.as_bytes())?, &path),
+        (Kind::Directory(_), Some(tree)) => {
+            script.make_dir(&path, 0o755);
+            script.attach_tree(tree, &path);
+        }
+        (Kind::File(_), Some(tree)) => {
+            let file = script.open("make a file", Fd::Here, &path, libc::O_CREAT | libc::O_WRONLY);
+            script.close(file);
+            script.attach_tree(tree, &path);
+        }
+        (_, None) => return Err(Fault::Bug),
+    }
+    Ok(())
+}
+
+/// Sets limits: last of all, for what comes before is ours. None is above our own, which a child cannot raise.
+fn limit(script: &mut Script, limits: &Limits, user_namespace: bool) {
+    let seconds = |time: std::time::Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    let time = limits.cpu_time.map(seconds);
+    let bounds = [
+        (Resource::Core, Some(0), 0),
+        (Resource::Nofile, Some(limits.descriptors), 0),
+        (Resource::Fsize, limits.file_bytes, 0),
+        (Resource::Data, limits.memory_bytes, 0),
+        // Elsewhere all processes of the user on the machine would count.
+        (Resource::Nproc, limits.processes.filter(|_| user_namespace), 0),
+        (Resource::Msgqueue, Some(0), 0),
+        // A second between the signal that it may handle and the one that it cannot.
+        (Resource::Cpu, time, 1),
+    ];
+    for (resource, bound, grace) in bounds {
+        if let Some(bound) = bound {
+            let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+            let hard = bound.saturating_add(grace).min(most);
+            script.set_limit(resource as i32, bound.min(hard), hard);
+        }
+    }
+}
+
+/// Drops capabilities, groups and ids, for good.
+///
+/// What it has none of it cannot get back: `no_new_privs` cuts whatever an execution gives down to what was there before,
+/// for files with capabilities or set-id bits and for root alike. The bounding set, which the thread that starts programs
+/// has emptied for all of them, says so once more where there is no user namespace, which begins with a full one.
+fn become_nobody(script: &mut Script, ids: Option<(u32, u32)>, secure_bits: bool) {
+    if secure_bits {
+        script.lock_secure_bits();
+    }
+    if let Some((user, group)) = ids {
+        script.set_ids(user, group);
+    }
+    script.drop_capabilities();
+    script.no_new_privileges();
+}
+
+/// The places, as Landlock has them, for `landlock::confine`.
+pub(super) fn place_rules(plan: &Plan) -> impl Iterator<Item = (Fd, bool, bool)> {
+    plan.places.iter().filter_map(|place| match &place.kind {
+        Kind::Directory(fd) => Some((Fd::Ours(fd.as_raw_fd()), true, place.write)),
+        Kind::File(fd) => Some((Fd::Ours(fd.as_raw_fd()), false, place.write)),
+        Kind::Link(_) => None,
+    })
+}
+
+fn c_path(path: &Path) -> Result<CString, Fault> {
+    text(path.as_os_str().as_bytes())
+}
+
+fn text(bytes: impl Into<Vec<u8>>) -> Result<CString, Fault> {
+    CString::new(bytes).map_err(|_| Fault::from(Errno::INVAL))
+}

@@ -1,0 +1,90 @@
+//! What this machine lets us enforce: found out by trying, for what is there may still be forbidden.
+
+use std::{io, sync::OnceLock};
+
+use rustix::{
+    process::{getegid, geteuid},
+    thread::{CapabilitySet, capabilities},
+};
+
+use super::{
+    cgroup, init, keeper,
+    prepare::{self, Own},
+    raw,
+    script::Script,
+    seccomp,
+};
+use crate::process::{Host, Layers};
+
+/// The user that a program of root's runs as, where its grant names no other: the one that owns nothing.
+const NOBODY: u32 = 65534;
+
+/// Tries each layer, once.
+pub(crate) fn host() -> &'static Host {
+    static HOST: OnceLock<Host> = OnceLock::new();
+    HOST.get_or_init(|| {
+        let layers = Layers::NAMES.iter().map(|(_, layer)| (*layer, try_layer(*layer)));
+        Host { layers: layers.collect(), landlock: raw::landlock_version() }
+    })
+}
+
+/// Who we are, and what we may.
+pub(super) fn own() -> Own {
+    let effective = capabilities(None).map(|sets| sets.effective).unwrap_or(CapabilitySet::empty());
+    Own {
+        uid: geteuid().as_raw(),
+        gid: getegid().as_raw(),
+        admin: effective.contains(CapabilitySet::SYS_ADMIN),
+        bounds: effective.contains(CapabilitySet::SETPCAP),
+    }
+}
+
+/// Whom a program of ours becomes where nobody is named: nobody, if we are root and may say so.
+pub(crate) fn nobody() -> Option<(u32, u32)> {
+    let effective = capabilities(None).map(|sets| sets.effective).unwrap_or(CapabilitySet::empty());
+    let may = effective.contains(CapabilitySet::SETUID | CapabilitySet::SETGID);
+    (geteuid().is_root() && may).then_some((NOBODY, NOBODY))
+}
+
+fn try_layer(layer: Layers) -> Result<(), Box<str>> {
+    match layer {
+        Layers::SECCOMP if seccomp::EXISTS => Ok(()),
+        Layers::SECCOMP => Err("there is no filter for this processor".into()),
+        Layers::LANDLOCK => {
+            raw::landlock_version().map(drop).ok_or_else(|| "the kernel has it not, or not in use".into())
+        }
+        Layers::CGROUP => cgroup::available(),
+        Layers::PROCESSES if !init::EXISTS => Err("there is no init for this processor".into()),
+        Layers::PROCESSES => {
+            init::file().map_err(|error| format!("files in memory: {error}"))?;
+            try_namespace(layer)
+        }
+        layer => try_namespace(layer),
+    }
+}
+
+/// Makes a namespace, in a child that ends at once.
+fn try_namespace(layer: Layers) -> Result<(), Box<str>> {
+    let own = own();
+    let mut script = Script::new();
+    if layer == Layers::MOUNTS {
+        script.keep_mounts_private();
+        script.mount("mount a root", c"tmpfs", c"/tmp", 0, c"");
+        let tree = script.copy_tree(c"/dev/null");
+        script.restrict_tree(tree, c"", libc::MOUNT_ATTR_RDONLY, true);
+        script.close(tree);
+        script.change_dir("enter the root", c"/tmp");
+    }
+    if layer == Layers::CGROUP_VIEW {
+        script.new_cgroup_view();
+    }
+    let tried = raw::start(&script, prepare::namespaces(layer, own)).and_then(|born| {
+        keeper::take_away(&born.pidfd);
+        born.failed
+            .map_or(Ok(()), |(step, error)| Err(io::Error::new(error.kind(), format!("{step}: {error}"))))
+    });
+    tried.map_err(|error| {
+        let how = if own.admin { "" } else { "; it needs user namespaces, see user.max_user_namespaces, kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns" };
+        format!("{error}{how}").into()
+    })
+}

@@ -1,0 +1,130 @@
+use super::*;
+
+fn run(sockets: Sockets, arch: u32, call: u32, args: [u64; 6]) -> u32 {
+    steps(sockets, arch, call, args).0
+}
+
+/// Runs the filter as the kernel would, and says through how many instructions it went.
+fn steps(sockets: Sockets, arch: u32, call: u32, args: [u64; 6]) -> (u32, usize) {
+    let mut data = [call.to_ne_bytes(), arch.to_ne_bytes(), [0; 4], [0; 4]].concat();
+    for arg in args {
+        data.extend(arg.to_ne_bytes());
+    }
+    let program = filter(sockets);
+    let (instructions, rest) = program.as_chunks::<8>();
+    assert!(rest.is_empty());
+    let (mut at, mut value) = (0, 0_u32);
+    for count in 1.. {
+        let [a, b, then, otherwise, c, d, e, f] = instructions[at];
+        let k = u32::from_ne_bytes([c, d, e, f]);
+        let holds = match u16::from_ne_bytes([a, b]) {
+            LOAD => {
+                let offset = k as usize;
+                value = u32::from_ne_bytes(data[offset..offset + 4].try_into().unwrap());
+                at += 1;
+                continue;
+            }
+            RETURN => return (k, count),
+            JUMP => {
+                at += 1 + k as usize;
+                continue;
+            }
+            JUMP_IF_EQUAL => value == k,
+            JUMP_IF_AT_LEAST => value >= k,
+            JUMP_IF_ANY => value & k != 0,
+            other => panic!("instruction {other:#x}"),
+        };
+        at += 1 + usize::from(if holds { then } else { otherwise });
+    }
+    unreachable!()
+}
+
+#[track_caller]
+fn check(sockets: Sockets, call: c_long, args: &[u64], expected: u32) {
+    let mut all = [0; 6];
+    all[..args.len()].copy_from_slice(args);
+    assert_eq!(run(sockets, ARCHITECTURE, call as u32, all), expected, "call {call} with {args:x?}");
+}
+
+const REFUSED: u32 = error(libc::EPERM);
+const NO_FAMILY: u32 = error(libc::EAFNOSUPPORT);
+
+#[test]
+fn what_programs_need_is_there() {
+    for call in [libc::SYS_read, libc::SYS_execveat, libc::SYS_wait4, libc::SYS_exit_group, libc::SYS_kill] {
+        check(Sockets::Unix, call, &[], ALLOW);
+    }
+}
+
+#[test]
+fn all_others_are_allowed_as_before() {
+    let by_arguments = [libc::SYS_clone, libc::SYS_ioctl, libc::SYS_socket];
+    for call in 0..=LAST.into() {
+        if ![ABSENT, DENIED, &by_arguments].concat().contains(&call) {
+            check(Sockets::Unix, call, &[], ALLOW);
+        }
+    }
+}
+
+#[test]
+fn few_instructions_are_gone_through_for_each_call() {
+    for sockets in [Sockets::Unix, Sockets::Internet] {
+        let length = filter(sockets).len() / 8;
+        assert!(length < 256, "{length}: a jump by condition does not reach that far");
+        let most = (0..=LAST).map(|call| steps(sockets, ARCHITECTURE, call, [u64::MAX; 6]).1).max();
+        assert!(most < Some(24), "{most:?}");
+    }
+}
+
+#[test]
+fn each_denied_call_is_denied() {
+    DENIED.iter().for_each(|call| check(Sockets::Internet, *call, &[], REFUSED));
+    ABSENT.iter().for_each(|call| check(Sockets::Internet, *call, &[], error(libc::ENOSYS)));
+}
+
+#[test]
+fn what_nobody_knows_yet_is_absent() {
+    check(Sockets::Unix, LAST.into(), &[], ALLOW);
+    check(Sockets::Unix, (LAST + 1).into(), &[], error(libc::ENOSYS));
+}
+
+#[test]
+fn foreign_calls_kill() {
+    let i386 = 0x4000_0003;
+    assert_eq!(run(Sockets::Unix, i386, 1, [0; 6]), KILL);
+    #[cfg(target_arch = "x86_64")]
+    assert_eq!(run(Sockets::Unix, ARCHITECTURE, 0x4000_0000 | 1, [0; 6]), KILL);
+}
+
+#[test]
+fn namespaces_by_clone() {
+    check(Sockets::Unix, libc::SYS_clone, &[libc::SIGCHLD as u64], ALLOW);
+    check(Sockets::Unix, libc::SYS_clone, &[0x003d_0f00], ALLOW);
+    check(Sockets::Unix, libc::SYS_clone, &[libc::CLONE_NEWUSER as u64 | 17], REFUSED);
+    check(Sockets::Unix, libc::SYS_clone, &[libc::CLONE_NEWNET as u64], REFUSED);
+}
+
+#[test]
+fn terminals() {
+    check(Sockets::Unix, libc::SYS_ioctl, &[1, libc::TCGETS], ALLOW);
+    check(Sockets::Unix, libc::SYS_ioctl, &[1, libc::TIOCSTI], REFUSED);
+    // The kernel looks at 32 bits of the command.
+    check(Sockets::Unix, libc::SYS_ioctl, &[1, libc::TIOCSTI | 1 << 32], REFUSED);
+}
+
+#[test]
+fn sockets() {
+    let family = |family: i32| [family as u64, libc::SOCK_STREAM as u64, 0];
+    for sockets in [Sockets::Unix, Sockets::Internet] {
+        check(sockets, libc::SYS_socket, &family(libc::AF_UNIX), ALLOW);
+        for refused in [libc::AF_PACKET, libc::AF_VSOCK, libc::AF_ALG, libc::AF_BLUETOOTH] {
+            check(sockets, libc::SYS_socket, &family(refused), NO_FAMILY);
+        }
+    }
+    for internet in [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK] {
+        check(Sockets::Unix, libc::SYS_socket, &family(internet), NO_FAMILY);
+        check(Sockets::Internet, libc::SYS_socket, &family(internet), ALLOW);
+    }
+    let audit = [libc::AF_NETLINK as u64, libc::SOCK_RAW as u64, libc::NETLINK_AUDIT as u64];
+    check(Sockets::Internet, libc::SYS_socket, &audit, NO_FAMILY);
+}

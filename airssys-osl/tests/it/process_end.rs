@@ -1,0 +1,221 @@
+//! How programs end, by themselves and not, and what is left of them.
+
+use std::{path::Path, time::Duration};
+
+use airssys_osl::{
+    Action, ErrorKind,
+    audit::Outcome,
+    policy::Grant,
+    process::{Cause, Launch, Layers, Limits, Output, Process, Signal, Status, Stdio, host},
+};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+
+use crate::{
+    fixture::{assert_denied, assert_fails},
+    process::{Programs, exec, policy, run, said, shell},
+};
+
+/// Starts a shell whose output is a pipe, and waits for the line `ready`.
+async fn started(programs: &Programs) -> (Process, BufReader<Output>) {
+    let launch = Launch::new().stdout(Stdio::Pipe);
+    let mut process = exec(programs, "/bin/sh").await.spawn(launch).await.unwrap();
+    let mut stdout = BufReader::new(process.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).await.unwrap();
+    assert_eq!(line, "ready\n");
+    (process, stdout)
+}
+
+/// A tree that does not want to end: one that ignores signals, one that was orphaned, and one in a session of its own. Each
+/// holds the output open.
+const TREE: &str = "trap '' TERM HUP INT; (sleep 1000 & ) ; (setsid sleep 1000 &) ; sleep 1000 & echo ready; \
+                    while :; do sleep 1000; done";
+
+/// Where the kernel ends the whole tree.
+fn tree_ends(without: Layers) -> bool {
+    let layers = host().available() - without;
+    layers.intersects(Layers::PROCESSES | Layers::CGROUP)
+}
+
+#[tokio::test]
+async fn the_whole_tree_ends_with_it() {
+    for without in [Layers::empty(), Layers::PROCESSES, Layers::CGROUP] {
+        if !tree_ends(without) {
+            eprintln!("SKIPPED: without {without} nothing here ends a whole tree");
+            continue;
+        }
+        let programs = || Programs::new([Grant::exec("/bin/sh", shell(TREE).without(without))]);
+        let rest = async |mut stdout: BufReader<Output>| {
+            // The output ends when the last one is gone that holds it.
+            let mut rest = String::new();
+            stdout.read_to_string(&mut rest).await.unwrap();
+            assert_eq!(rest, "");
+        };
+        let killed = programs();
+        let (mut process, stdout) = started(&killed).await;
+        let id = process.id();
+        process.kill();
+        rest(stdout).await;
+        let exit = process.wait().await;
+        assert_eq!((exit.status, exit.cause), (Status::Signal(9), Cause::Killed));
+        assert!(!Path::new(&format!("/proc/{id}")).exists(), "a zombie is left");
+
+        let dropped = programs();
+        let (process, stdout) = started(&dropped).await;
+        drop(process);
+        rest(stdout).await;
+
+        let revoked = programs();
+        let (mut process, stdout) = started(&revoked).await;
+        revoked.os.reload(policy([]));
+        rest(stdout).await;
+        assert_eq!(process.wait().await.cause, Cause::Revoked);
+        assert_denied(process.signal(Signal::Terminate), "default-deny", "a signal after the policy changed");
+
+        let stopped = programs();
+        let (mut process, stdout) = started(&stopped).await;
+        let exit = process.stop(Duration::from_millis(50)).await.unwrap();
+        assert_eq!((exit.status, exit.cause), (Status::Signal(9), Cause::Killed));
+        rest(stdout).await;
+
+        let timed = Limits::new().wall_time(Duration::from_millis(300));
+        let timed = Programs::new([Grant::exec("/bin/sh", shell(TREE).without(without).limits(timed))]);
+        let (mut process, stdout) = started(&timed).await;
+        rest(stdout).await;
+        assert_eq!(process.wait().await.cause, Cause::WallTime);
+    }
+}
+
+#[tokio::test]
+async fn what_a_program_leaves_ends_with_it() {
+    for without in [Layers::empty(), Layers::PROCESSES] {
+        if !tree_ends(without) {
+            eprintln!("SKIPPED: without {without} nothing here ends a whole tree");
+            continue;
+        }
+        let ended = run(shell("(setsid sleep 1000 &); (sleep 1000 &); echo bye").without(without)).await;
+        assert_eq!(said(&ended), "bye", "without {without}");
+    }
+}
+
+#[tokio::test]
+async fn signals_reach_the_program_alone() {
+    let script = "trap 'echo usr; exit 3' USR1; sleep 1000 & echo ready; wait";
+    for without in [Layers::empty(), Layers::PROCESSES] {
+        let programs = Programs::new([Grant::exec("/bin/sh", shell(script).without(without))]);
+        let (mut process, mut stdout) = started(&programs).await;
+        assert!(process.signal(Signal::User1).unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).await.unwrap();
+        assert_eq!(line, "usr\n");
+        let exit = process.wait().await;
+        assert_eq!((exit.status, exit.cause), (Status::Code(3), Cause::Itself));
+        assert!(!process.signal(Signal::User1).unwrap(), "it has ended");
+        let signals = programs.records(Action::ProcessSignal);
+        assert_eq!(signals.first().unwrap().resource, b"/bin/sh\0USR1");
+    }
+    // Without a handler a signal has its default effect, as it would have anywhere.
+    let programs = Programs::new([Grant::exec("/bin/sh", shell("echo ready; sleep 1000 & wait"))]);
+    let (mut process, _stdout) = started(&programs).await;
+    let exit = process.stop(Duration::from_secs(60)).await.unwrap();
+    assert_eq!((exit.status, exit.cause), (Status::Signal(15), Cause::Itself));
+}
+
+#[tokio::test]
+async fn its_end_is_recorded() {
+    let programs = Programs::new([Grant::exec("/bin/sh", shell("exit 4"))]);
+    exec(&programs, "/bin/sh").await.spawn(Launch::new()).await.unwrap().wait().await;
+    let records = programs.sink.take();
+    let spawned = records.iter().position(|record| record.action == Action::ProcessSpawn);
+    let end = records.iter().find(|record| record.action == Action::ProcessExit).unwrap();
+    assert!(spawned.is_some());
+    let text = String::from_utf8(end.resource.clone()).unwrap();
+    assert!(text.starts_with("/bin/sh -c exit 4\0code 4 by itself; user "), "{text}");
+    assert!(text.contains("; strict: seccomp+landlock"), "{text}");
+    assert_eq!(end.outcome, Outcome::Success);
+}
+
+#[tokio::test]
+async fn limits_hold() {
+    let limited = |script: &str, limits: Limits| run(shell(script).limits(limits));
+    let ended = limited("while :; do :; done", Limits::new().cpu_time(Duration::from_secs(1))).await;
+    assert_eq!(ended.exit.status, Status::Signal(24), "SIGXCPU: {}", ended.exit);
+    // The kernel counts by ticks for the limit, and exactly for the usage.
+    assert!(
+        ended.exit.usage.user_time + ended.exit.usage.system_time >= Duration::from_millis(300),
+        "{}",
+        ended.exit
+    );
+    let script = "head -c 100000 /dev/zero > /tmp/x; ls -l /tmp/x | grep -c 4096";
+    let ended = limited(script, Limits::new().file_bytes(4096)).await;
+    assert_eq!(said(&ended), "1", "a file of 4096 bytes");
+    let ended =
+        limited("head -c 3000000 /dev/zero > /tmp/x; wc -c < /tmp/x", Limits::new().temporary_bytes(1 << 20))
+            .await;
+    assert_eq!(said(&ended), "1048576", "/tmp of a mebibyte");
+    let ended = limited("ulimit -n; ulimit -c", Limits::new().descriptors(17)).await;
+    assert_eq!(said(&ended), "17\n0");
+}
+
+#[tokio::test]
+async fn a_fork_bomb_ends_at_its_limit() {
+    let bomb = "i=0; while [ $i -lt 60 ]; do sleep 1000 & i=$((i+1)); done; echo all";
+    if !host().available().contains(Layers::CGROUP) && rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: for root there are only control groups to count by");
+        return;
+    }
+    let ended = run(shell(bomb).limits(Limits::new().processes(20))).await;
+    let errors = String::from_utf8_lossy(&ended.stderr);
+    assert!(errors.contains("annot fork") && ended.stdout.is_empty(), "{}: {errors}", ended.exit);
+}
+
+#[tokio::test]
+async fn memory_is_bounded_for_the_whole_tree() {
+    let script = "for i in 1 2 3 4; do head -c 40m /dev/zero | tail -c 40m | (sleep 0.3; cat) >/dev/null & done; wait; echo end";
+    let ended = run(shell(script).limits(Limits::new().memory_bytes(64 << 20).processes(100))).await;
+    if !host().available().contains(Layers::CGROUP) {
+        eprintln!("SKIPPED: there are no control groups to count a tree by");
+        return;
+    }
+    assert_eq!(ended.exit.cause, Cause::OutOfMemory, "{}", ended.exit);
+    assert!(ended.exit.usage.peak_memory_bytes.unwrap() <= 64 << 20, "{}", ended.exit);
+}
+
+#[tokio::test]
+async fn output_is_bounded() {
+    let endless = || shell("while :; do echo yes; done").limits(Limits::new().output_bytes(100_000));
+    let programs = Programs::new([Grant::exec("/bin/sh", endless())]);
+    let sh = exec(&programs, "/bin/sh").await;
+    let both = || Launch::new().stdout(Stdio::Pipe).stderr(Stdio::Pipe);
+    assert_fails(sh.spawn(both()).await.unwrap().collect().await, ErrorKind::LimitExceeded, "output");
+    let mut process = sh.spawn(both()).await.unwrap();
+    let mut read = Vec::new();
+    let error = process.stdout.take().unwrap().read_to_end(&mut read).await.unwrap_err();
+    assert!(error.get_ref().unwrap().is::<airssys_osl::Error>());
+    assert!(read.len() <= 100_000);
+    assert_eq!(process.wait().await.cause, Cause::OutputLimit);
+    // As much as is taken, and no more.
+    let exactly = shell("head -c 100000 /dev/zero").limits(Limits::new().output_bytes(100_000));
+    assert_eq!(run(exactly).await.stdout.len(), 100_000);
+}
+
+#[tokio::test]
+async fn a_start_that_nobody_waits_for_leaves_nothing() {
+    let programs = Programs::new([Grant::exec("/bin/sh", shell("sleep 1000"))]);
+    let sh = exec(&programs, "/bin/sh").await;
+    for polls in 1..4 {
+        let mut spawn = Box::pin(sh.spawn(Launch::new()));
+        for _ in 0..polls {
+            let poll = std::future::poll_fn(|cx| std::task::Poll::Ready(spawn.as_mut().poll(cx))).await;
+            assert!(poll.is_pending());
+        }
+        drop(spawn);
+    }
+    let spawns = programs.records(Action::ProcessSpawn);
+    let cancelled = spawns.iter().filter(|record| record.outcome == Outcome::Cancelled).count();
+    assert_eq!(cancelled, 3, "{spawns:?}");
+    // One that is asked for later begins after all of those: what they started is over by then, or about to be.
+    let mut last = sh.spawn(Launch::new()).await.unwrap();
+    last.kill();
+    last.wait().await;
+}

@@ -1,0 +1,274 @@
+//! A program as an actor, as Erlang's ports are: messages are its input, its output comes as messages.
+//!
+//! A [`Port`] starts its program by a door's [`Exec`], so that policy decides, layers hold it and records tell of it; it
+//! ends with it, and so a supervisor restarts the program by restarting the port.
+//!
+//! | the program | the port ends with |
+//! |---|---|
+//! | ends with code 0 | [`Normal`](ExitReason::Normal) |
+//! | ends with another code, by a signal, or at a limit | [`Error`](ExitReason::Error): a [`PortError::Exited`] with its [`Exit`] |
+//! | says what is no frame | another [`PortError`]; the program is asked to end |
+//! | has an owner that ended | [`ShutdownFor`](ExitReason::ShutdownFor); the program is asked to end |
+//!
+//! # Back pressure
+//!
+//! A frame waits for room in its owner's mailbox; meanwhile the port reads no more, and the program waits when its pipe is
+//! full. A message to the port waits for the program to read: some 256 KiB are taken ahead of it, then the port's mailbox
+//! fills, and then senders wait. An owner that waits for its port while its port waits for it waits for ever: it gives its
+//! calls a time limit, or has a mailbox without a bound.
+//!
+//! # The end
+//!
+//! Where the port is stopped, the program sees the end of its input; if it is still there after [`grace`](Port::grace), it
+//! gets `TERM`, and after as long again it is killed, with all its children. A supervisor's
+//! [`Shutdown`](crate::Shutdown) has to last for both, or it kills the port, and the program with it. What the program says
+//! meanwhile still comes.
+
+mod framing;
+mod json;
+mod pump;
+
+use std::{error::Error, fmt, sync::Arc, time::Duration};
+
+use airssys_osl::process::{Exec, Exit, Launch, Process, Signal, Stdio};
+use tokio::{sync::oneshot, task::JoinHandle};
+
+pub use self::framing::{Framing, PrefixBytes};
+use self::{
+    framing::Decoder,
+    pump::{Ended, Outgoing},
+};
+use crate::{Actor, ActorRef, Context, ExitReason, Init, Reply};
+
+/// The longest frame, where nothing else was said, in bytes.
+const FRAME_BYTES: usize = 1024 * 1024;
+
+/// How long a program has to end by itself, where nothing else was said.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A program as an actor. `M` is what its owner, who gets the frames, understands.
+pub struct Port<M> {
+    exec: Exec,
+    launch: Option<Launch>,
+    framing: Framing,
+    limit: usize,
+    grace: Duration,
+    owner: ActorRef<M>,
+    on_frame: Option<Box<dyn FnMut(Vec<u8>) -> M + Send>>,
+    outgoing: Arc<Outgoing>,
+    running: Option<Running>,
+}
+
+/// What belongs to a program that runs. It is killed when this is dropped.
+struct Running {
+    process: Process,
+    reader: JoinHandle<()>,
+    writer: JoinHandle<()>,
+    ended: oneshot::Receiver<Ended>,
+}
+
+/// What a port understands.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PortMsg {
+    /// Writes a frame. One that cannot be framed, or comes when the program has closed its input, ends the port.
+    Write(Vec<u8>),
+    /// As `Write`, and answers when the frame has its place among those that the program reads next.
+    WriteThen(Vec<u8>, Reply<()>),
+    /// Ends the program's input.
+    CloseInput,
+    /// Sends the program a signal.
+    Signal(Signal),
+    /// The reader's word that the program has ended or is to be ended. From anybody else it does nothing.
+    Ended,
+}
+
+/// Why a port ended that was not asked to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PortError {
+    /// The program ended with something else than code 0.
+    Exited(Box<Exit>),
+    /// A frame, from the program or to it, is longer than it may be.
+    TooLong {
+        /// What it may be.
+        limit_bytes: usize,
+    },
+    /// This is not what the framing says.
+    Malformed(&'static str),
+    /// The program ended within a frame.
+    Truncated,
+    /// The program has closed its input, and goes on.
+    InputClosed,
+    /// What makes messages of frames panicked.
+    Panicked,
+}
+
+impl<M: Send + 'static> Port<M> {
+    /// A port to a program that `exec` starts. Each frame that it says becomes a message to `owner`.
+    ///
+    /// Its input and output are the port's, whatever `launch` says; its errors are as `launch` says, except that there is
+    /// nobody to read a pipe of them.
+    pub fn new(
+        exec: Exec,
+        launch: Launch,
+        framing: Framing,
+        owner: ActorRef<M>,
+        on_frame: impl FnMut(Vec<u8>) -> M + Send + 'static,
+    ) -> Self {
+        Self {
+            exec,
+            launch: Some(launch.stdin(Stdio::Pipe).stdout(Stdio::Pipe)),
+            framing,
+            limit: FRAME_BYTES,
+            grace: GRACE,
+            owner,
+            on_frame: Some(Box::new(on_frame)),
+            outgoing: Outgoing::new(),
+            running: None,
+        }
+    }
+
+    /// Bounds frames in both directions to `bytes` bytes, in place of a mebibyte.
+    #[must_use]
+    pub fn frame_limit(mut self, bytes: usize) -> Self {
+        self.limit = bytes;
+        self
+    }
+
+    /// Says how long the program has to end by itself when its input ends, and again after `TERM`: a second, unless set.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    async fn write(&mut self, frame: &[u8]) -> Result<(), ExitReason> {
+        let (framing, limit) = (self.framing, self.limit);
+        let added = self.outgoing.add(|out| framing::encode(framing, limit, frame, out)).await;
+        match added {
+            Ok(()) => Ok(()),
+            // A program that ends closes its input too; how it ended tells more.
+            Err(PortError::InputClosed) => Err(self.end_within(self.grace).await),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The reason of a program that is about to end, if it does.
+    async fn end_within(&mut self, time: Duration) -> ExitReason {
+        let Some(running) = &mut self.running else { return PortError::InputClosed.into() };
+        match tokio::time::timeout(time, &mut running.ended).await {
+            Ok(Ok(ended)) => ended.reason(),
+            _ => PortError::InputClosed.into(),
+        }
+    }
+}
+
+impl<M: Send + 'static> Actor for Port<M> {
+    type Msg = PortMsg;
+
+    // It waits for a program.
+    const RUNS_ON_CALLERS: bool = false;
+
+    async fn init(&mut self, cx: &mut Context<Self>) -> Result<Init, ExitReason> {
+        let (Some(launch), Some(on_frame)) = (self.launch.take(), self.on_frame.take()) else {
+            return Ok(Init::Ignore);
+        };
+        let mut process = self.exec.spawn(launch).await?;
+        let (Some(input), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
+            return Ok(Init::Ignore);
+        };
+        // Whoever reads a pipe of errors would be us; without a reader the program must not wait.
+        process.stderr = None;
+        let runtime = cx.system().runtime();
+        let writer = runtime.spawn(pump::write(Arc::clone(&self.outgoing), input));
+        let (tell, ended) = oneshot::channel();
+        let (port, owner, exited) = (cx.actor_ref(), self.owner.clone(), process.exited());
+        let (decoder, outgoing) = (Decoder::new(self.framing, self.limit), Arc::clone(&self.outgoing));
+        let reader = runtime.spawn(async move {
+            let end = pump::read(output, decoder, owner, on_frame, exited).await;
+            // Where nobody is there to hear it, the port ended first.
+            let _ = tell.send(end);
+            outgoing.refuse();
+            let _ = port.cast_urgent(PortMsg::Ended);
+        });
+        self.running = Some(Running { process, reader, writer, ended });
+        Ok(Init::Ready)
+    }
+
+    async fn handle(&mut self, message: PortMsg, _: &mut Context<Self>) -> Result<(), ExitReason> {
+        match message {
+            PortMsg::Write(frame) => self.write(&frame).await?,
+            PortMsg::WriteThen(frame, reply) => {
+                self.write(&frame).await?;
+                reply.send(());
+            }
+            PortMsg::CloseInput => self.outgoing.end(),
+            PortMsg::Signal(signal) => {
+                if let Some(running) = &self.running {
+                    running.process.signal(signal)?;
+                }
+            }
+            PortMsg::Ended => {
+                let ended = self.running.as_mut().and_then(|running| running.ended.try_recv().ok());
+                if let Some(ended) = ended {
+                    return Err(ended.reason());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn terminate(&mut self, _: &ExitReason, _: &mut Context<Self>) {
+        let Some(mut running) = self.running.take() else { return };
+        self.outgoing.end();
+        if tokio::time::timeout(self.grace, running.process.wait()).await.is_err() {
+            // Where it may not be signalled any more, dropping it kills it.
+            let _ = running.process.stop(self.grace).await;
+        }
+        // What it said last is on its way to the owner, who may be slow or waiting for us.
+        let _ = tokio::time::timeout(self.grace, &mut running.reader).await;
+    }
+}
+
+impl Ended {
+    fn reason(self) -> ExitReason {
+        match self {
+            Self::Exited(exit) if exit.is_success() => ExitReason::Normal,
+            Self::Exited(exit) => PortError::Exited(Box::new(exit)).into(),
+            Self::Failed(error) => error.into(),
+            Self::OwnerGone => ExitReason::ShutdownFor("its owner is gone".into()),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.reader.abort();
+        self.writer.abort();
+    }
+}
+
+impl fmt::Display for PortError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(exit) => write!(f, "the program ended with {exit}"),
+            Self::TooLong { limit_bytes } => write!(f, "a frame is longer than {limit_bytes} bytes"),
+            Self::Malformed(what) => write!(f, "{what} is malformed"),
+            Self::Truncated => f.write_str("a frame is cut off"),
+            Self::InputClosed => f.write_str("the program has closed its input"),
+            Self::Panicked => f.write_str("what makes messages of frames panicked"),
+        }
+    }
+}
+
+impl Error for PortError {}
+
+impl<M> fmt::Debug for Port<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Port")
+            .field("exec", &self.exec)
+            .field("framing", &self.framing)
+            .finish_non_exhaustive()
+    }
+}

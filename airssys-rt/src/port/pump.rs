@@ -1,0 +1,167 @@
+//! The two tasks between a program's pipes and the actors: each waits for one side, so neither holds up the other.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use airssys_osl::process::{Exit, Input, Output};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    sync::Notify,
+};
+
+use super::{PortError, framing::Decoder};
+use crate::{ActorRef, exit::quietly};
+
+/// How many bytes may wait for a program to read them, beside what a pipe holds. Whoever comes then, waits too.
+const WAITING_BYTES: usize = 256 * 1024;
+
+/// How many bytes are read at a time.
+const READ_BYTES: usize = 64 * 1024;
+
+/// What waits to be read by the program: as it comes out in one write, many small frames cost little more than one.
+pub(super) struct Outgoing {
+    state: Mutex<Waiting>,
+    filled: Notify,
+    room: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    bytes: Vec<u8>,
+    /// Nothing is added any more: the program is to see the end of its input.
+    ended: bool,
+    /// The program has closed its input.
+    refused: bool,
+}
+
+impl Outgoing {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), filled: Notify::new(), room: Notify::new() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, Waiting> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for room and adds what `encode` appends. Only the actor calls it, one message after the other.
+    pub(super) async fn add(
+        &self,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), PortError>,
+    ) -> Result<(), PortError> {
+        loop {
+            {
+                let mut state = self.state();
+                if state.refused || state.ended {
+                    return Err(PortError::InputClosed);
+                }
+                if state.bytes.len() < WAITING_BYTES {
+                    let before = state.bytes.len();
+                    let encoded = encode(&mut state.bytes);
+                    if encoded.is_err() {
+                        state.bytes.truncate(before);
+                    }
+                    self.filled.notify_one();
+                    return encoded;
+                }
+            }
+            self.room.notified().await;
+        }
+    }
+
+    /// Ends the program's input behind what waits.
+    pub(super) fn end(&self) {
+        self.state().ended = true;
+        self.filled.notify_one();
+    }
+
+    /// Waits for something to write; `None` at the end. `written` is an empty buffer to go on with.
+    async fn next(&self, written: Vec<u8>) -> Option<Vec<u8>> {
+        let mut spare = Some(written);
+        loop {
+            {
+                let mut state = self.state();
+                if !state.bytes.is_empty() {
+                    let spare = spare.take().unwrap_or_default();
+                    self.room.notify_one();
+                    return Some(std::mem::replace(&mut state.bytes, spare));
+                }
+                if state.ended {
+                    return None;
+                }
+            }
+            self.filled.notified().await;
+        }
+    }
+
+    /// Takes nothing any more, and lets go of who waits for room.
+    pub(super) fn refuse(&self) {
+        let mut state = self.state();
+        state.refused = true;
+        state.bytes = Vec::new();
+        self.room.notify_one();
+    }
+}
+
+/// Writes all that comes, until the end or until the program reads no more.
+pub(super) async fn write(outgoing: Arc<Outgoing>, mut input: Input) {
+    let mut written = Vec::new();
+    while let Some(mut bytes) = outgoing.next(written).await {
+        if input.write_all(&bytes).await.is_err() {
+            outgoing.refuse();
+            return;
+        }
+        bytes.clear();
+        written = bytes;
+    }
+}
+
+/// Why no more frames come.
+pub(super) enum Ended {
+    Exited(Exit),
+    /// What the program said is no frame.
+    Failed(PortError),
+    /// Nobody takes frames any more.
+    OwnerGone,
+}
+
+/// Reads all frames and hands them to `owner`, who may keep them waiting; then waits for the program's end.
+pub(super) async fn read<M: Send + 'static>(
+    mut output: Output,
+    mut decoder: Decoder,
+    owner: ActorRef<M>,
+    mut on_frame: impl FnMut(Vec<u8>) -> M,
+    exited: impl Future<Output = Exit>,
+) -> Ended {
+    let mut deliver = async |frame| match quietly(|| on_frame(frame)) {
+        Some(message) => owner.cast(message).await.map_err(|_| Ended::OwnerGone),
+        None => Err(Ended::Failed(PortError::Panicked)),
+    };
+    let result: Result<(), Ended> = async {
+        loop {
+            let buffer = decoder.buffer();
+            buffer.reserve(READ_BYTES);
+            match output.read_buf(buffer).await {
+                Ok(0) => break,
+                Ok(_) => {}
+                // The limit of its output: how it ended says so.
+                Err(_) => return Ok(()),
+            }
+            while let Some(frame) = decoder.next().map_err(Ended::Failed)? {
+                deliver(frame).await?;
+            }
+        }
+        match decoder.finish().map_err(Ended::Failed)? {
+            Some(frame) => deliver(frame).await,
+            None => Ok(()),
+        }
+    }
+    .await;
+    match result {
+        Ok(()) => Ended::Exited(exited.await),
+        // What is cut off was cut off by its end, which tells more.
+        Err(Ended::Failed(PortError::Truncated)) => match exited.await {
+            exit if exit.is_success() => Ended::Failed(PortError::Truncated),
+            exit => Ended::Exited(exit),
+        },
+        Err(ended) => ended,
+    }
+}

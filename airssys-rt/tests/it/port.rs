@@ -1,0 +1,258 @@
+//! Programs as actors: what they are told and say, how they end, and who restarts them.
+
+use std::time::Duration;
+
+use airssys_osl::{
+    Os,
+    policy::{ExecTerms, Grant, Policy},
+    process::{Cause, Exec, Launch, Limits, Signal, Status},
+    testing::MemorySink,
+};
+use airssys_rt::{
+    Actor, ActorRef, ChildSpec, Context, ExitReason, Mailbox, MailboxOptions, Reply, SpawnOptions, Strategy,
+    Supervisor, System,
+    port::{Framing, Port, PortError, PortMsg, PrefixBytes},
+};
+
+const LONG: Duration = Duration::from_secs(30);
+
+/// Collects what a program says; whoever asks waits for so many frames.
+#[derive(Default)]
+struct Owner {
+    frames: Vec<Vec<u8>>,
+    asked: Option<(usize, Reply<Vec<Vec<u8>>>)>,
+}
+
+enum Msg {
+    Frame(Vec<u8>),
+    Wait(usize, Reply<Vec<Vec<u8>>>),
+    Stall(Reply<()>, tokio::sync::oneshot::Receiver<()>),
+}
+
+impl Actor for Owner {
+    type Msg = Msg;
+
+    async fn handle(&mut self, message: Msg, _: &mut Context<Self>) -> Result<(), ExitReason> {
+        match message {
+            Msg::Frame(frame) => self.frames.push(frame),
+            Msg::Wait(count, reply) => self.asked = Some((count, reply)),
+            Msg::Stall(reply, until) => {
+                reply.send(());
+                let _ = until.await;
+            }
+        }
+        if self.asked.as_ref().is_some_and(|(count, _)| *count <= self.frames.len())
+            && let Some((_, reply)) = self.asked.take()
+        {
+            reply.send(std::mem::take(&mut self.frames));
+        }
+        Ok(())
+    }
+}
+
+async fn frames(owner: &ActorRef<Msg>, count: usize) -> Vec<String> {
+    let frames = owner.call(|reply| Msg::Wait(count, reply), LONG).await.unwrap();
+    frames.into_iter().map(|frame| String::from_utf8(frame).unwrap()).collect()
+}
+
+fn door(terms: ExecTerms) -> Os {
+    let policy = Policy::builder().principal("p", [Grant::exec("/bin/sh", terms)]);
+    Os::new(policy.build().unwrap(), MemorySink::new())
+}
+
+async fn shell_with(script: &str, with: impl FnOnce(ExecTerms) -> ExecTerms) -> Exec {
+    let terms = with(ExecTerms::new().arg("-c").arg(script));
+    door(terms).principal("p").unwrap().exec("/bin/sh").await.unwrap()
+}
+
+async fn shell(script: &str) -> Exec {
+    shell_with(script, |terms| terms).await
+}
+
+fn port(exec: &Exec, framing: Framing, owner: &ActorRef<Msg>) -> Port<Msg> {
+    Port::new(exec.clone(), Launch::new(), framing, owner.clone(), Msg::Frame)
+}
+
+/// A port to a shell that runs `script`, and its owner.
+async fn start(script: &str, framing: Framing) -> (System, ActorRef<Msg>, ActorRef<PortMsg>) {
+    let (system, exec) = (System::new(), shell(script).await);
+    let owner = system.spawn(Owner::default());
+    let port = system.spawn(port(&exec, framing, &owner));
+    (system, owner, port)
+}
+
+async fn write(port: &ActorRef<PortMsg>, frame: &str) {
+    port.cast(PortMsg::Write(frame.into())).await.unwrap();
+}
+
+async fn reason(port: &ActorRef<PortMsg>) -> ExitReason {
+    tokio::time::timeout(LONG, port.exited()).await.unwrap()
+}
+
+fn error(reason: &ExitReason) -> &PortError {
+    reason.error().and_then(|error| error.downcast_ref()).unwrap_or_else(|| panic!("{reason}"))
+}
+
+#[tokio::test]
+async fn frames_go_there_and_back_in_every_framing() {
+    let two = Framing::LengthPrefix(PrefixBytes::Two);
+    for framing in [Framing::Lines, Framing::JsonLines, two, Framing::Netstring] {
+        let (_system, owner, port) = start("exec cat", framing).await;
+        for number in 0..1000 {
+            write(&port, &format!("[{number}]")).await;
+        }
+        let said = frames(&owner, 1000).await;
+        assert!(
+            said.iter().enumerate().all(|(number, frame)| *frame == format!("[{number}]")),
+            "{framing:?}"
+        );
+        port.cast(PortMsg::CloseInput).await.unwrap();
+        assert!(matches!(reason(&port).await, ExitReason::Normal), "{framing:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_status_is_the_reason() {
+    let (_system, owner, port) = start("echo last words; printf more; exit 3", Framing::Lines).await;
+    let ended = reason(&port).await;
+    let PortError::Exited(exit) = error(&ended) else { panic!("{ended}") };
+    assert_eq!((exit.status, exit.cause), (Status::Code(3), Cause::Itself));
+    assert_eq!(frames(&owner, 2).await, ["last words", "more"]);
+
+    let (_system, _, port) = start("kill -9 $$", Framing::Lines).await;
+    let ended = reason(&port).await;
+    assert!(matches!(error(&ended), PortError::Exited(exit) if exit.status == Status::Signal(9)), "{ended}");
+
+    let limits = |terms: ExecTerms| terms.limits(Limits::new().wall_time(Duration::from_millis(50)));
+    let (system, exec) = (System::new(), shell_with("read line", limits).await);
+    let owner = system.spawn(Owner::default());
+    let ended = reason(&system.spawn(self::port(&exec, Framing::Lines, &owner))).await;
+    assert!(matches!(error(&ended), PortError::Exited(exit) if exit.cause == Cause::WallTime), "{ended}");
+}
+
+#[tokio::test]
+async fn what_is_no_frame_ends_it() {
+    let check = async |script: &str, framing, expected| {
+        let (_system, _, port) = start(script, framing).await;
+        let ended = reason(&port).await;
+        assert_eq!(error(&ended), &expected, "{script}");
+    };
+    check("echo '[1'; cat", Framing::JsonLines, PortError::Malformed("a line of JSON")).await;
+    check("echo 4:abcdef; cat", Framing::Netstring, PortError::Malformed("a netstring's end")).await;
+    check("printf '9:abc'", Framing::Netstring, PortError::Truncated).await;
+    let long = PortError::TooLong { limit_bytes: 1 << 20 };
+    check("head -c 2000000 /dev/zero; cat", Framing::Lines, long).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_framed_is_not_written() {
+    let (_system, _, port) = start("exec cat", Framing::LengthPrefix(PrefixBytes::One)).await;
+    port.cast(PortMsg::Write(vec![0; 256])).await.unwrap();
+    assert_eq!(error(&reason(&port).await), &PortError::TooLong { limit_bytes: 255 });
+    let (_system, _, port) = start("exec <&-; echo closed; sleep 100", Framing::Lines).await;
+    loop {
+        if port.cast(PortMsg::Write(b"x".to_vec())).await.is_err() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(error(&reason(&port).await), &PortError::InputClosed);
+}
+
+#[tokio::test]
+async fn who_does_not_take_frames_holds_the_program_back() {
+    let (system, exec) = (System::new(), shell("while echo line; do :; done").await);
+    let options = SpawnOptions { mailbox: MailboxOptions::bounded(4), ..SpawnOptions::default() };
+    let owner = system.spawn_with(options, Owner::default());
+    let (go_on, until) = tokio::sync::oneshot::channel();
+    owner.call(|reply| Msg::Stall(reply, until), LONG).await.unwrap();
+    let port = system.spawn(port(&exec, Framing::Lines, &owner));
+    // It would go on for ever: once there is no room for what one more adds, nothing changes any more.
+    while owner.try_cast(Msg::Frame(b"line".to_vec())).is_ok() {
+        tokio::task::yield_now().await;
+    }
+    go_on.send(()).unwrap();
+    assert!(frames(&owner, 100_000).await.iter().all(|frame| frame == "line"));
+    port.stop(ExitReason::Shutdown);
+    reason(&port).await;
+}
+
+#[tokio::test]
+async fn a_program_that_does_not_read_holds_its_senders_back() {
+    let (_system, owner, port) = start("read line; echo \"$line\"; exec sleep 100", Framing::Lines).await;
+    write(&port, "first").await;
+    assert_eq!(frames(&owner, 1).await, ["first"]);
+    let frame = "x".repeat(60_000);
+    let mut taken = 0;
+    while let Ok(Ok(())) =
+        tokio::time::timeout(Duration::from_millis(200), port.cast(PortMsg::Write(frame.clone().into())))
+            .await
+    {
+        taken += frame.len();
+        assert!(taken < 100 << 20, "it takes everything");
+    }
+    // One that waits for it in the middle of a message is killed, and the program with it.
+    port.kill();
+    reason(&port).await;
+}
+
+#[tokio::test]
+async fn it_is_asked_to_end_before_it_is_killed() {
+    let polite = "while read line; do :; done; echo bye";
+    let stubborn = "trap 'echo term; exit 0' TERM; echo up; while :; do sleep 0.01; done";
+    let deaf = "trap '' TERM; echo up; while :; do sleep 0.01; done";
+    for (script, says) in [(polite, &["bye"][..]), (stubborn, &["up", "term"]), (deaf, &["up"])] {
+        let (system, exec) = (System::new(), shell(script).await);
+        let owner = system.spawn(Owner::default());
+        let port = system.spawn(port(&exec, Framing::Lines, &owner).grace(Duration::from_millis(300)));
+        if says.len() > 1 || says == ["up"] {
+            while owner.call(|reply| Msg::Wait(0, reply), LONG).await.unwrap().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        }
+        port.stop(ExitReason::Shutdown);
+        reason(&port).await;
+        let last = *says.last().unwrap();
+        if last != "up" {
+            assert_eq!(frames(&owner, 1).await, [last], "{script}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_supervisor_starts_it_again() {
+    let (system, exec) = (System::new(), shell("echo ready; read line; echo \"$line\"; exit 1").await);
+    let owner = system.spawn(Owner::default());
+    let (mailbox, to) = (Mailbox::bounded(8), owner.clone());
+    let sender = mailbox.actor_ref();
+    let spec = ChildSpec::actor_with_mailbox("port", mailbox, move || port(&exec, Framing::Lines, &to));
+    let supervisor = Supervisor::new("tree", Strategy::OneForOne).intensity(3, LONG).child(spec);
+    let tree = system.start(supervisor).await.unwrap();
+    assert_eq!(frames(&owner, 1).await, ["ready"]);
+    for word in ["one", "two"] {
+        write(&sender, word).await;
+        assert_eq!(frames(&owner, 2).await, [word, "ready"]);
+    }
+    tree.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_kill_takes_the_whole_tree() {
+    let (system, exec) = (System::new(), shell("sleep 1000 & sleep 1000 & echo up; wait").await);
+    let owner = system.spawn(Owner::default());
+    let port = system.spawn(port(&exec, Framing::Lines, &owner));
+    assert_eq!(frames(&owner, 1).await, ["up"]);
+    port.cast(PortMsg::Signal(Signal::Stop)).await.unwrap();
+    port.kill();
+    assert!(matches!(reason(&port).await, ExitReason::Killed));
+}
+
+#[tokio::test]
+async fn it_ends_with_its_owner() {
+    let (_system, owner, port) = start("exec cat", Framing::Lines).await;
+    owner.stop(ExitReason::Normal);
+    owner.exited().await;
+    write(&port, "anybody there?").await;
+    let ended = reason(&port).await;
+    assert!(matches!(&ended, ExitReason::ShutdownFor(why) if &**why == "its owner is gone"), "{ended}");
+}
