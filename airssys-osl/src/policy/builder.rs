@@ -7,14 +7,12 @@ use std::{
 };
 
 use super::{
-    FsGrant, FsTerms, Grant, Grants, HardLinks, Mode, Policy, Rights, always, check_name, check_root,
+    FsGrant, FsTerms, Grant, Grants, HardLinks, Mode, Policy, Rights, check_name, check_root,
     clause::{Clause, Collect as _},
     directory::Part,
     grant::Form,
     hash::Table,
-    invalid,
-    net::{self, Peer},
-    rule,
+    invalid, net, rule,
     table::Objects,
     when::When,
 };
@@ -90,8 +88,7 @@ impl PolicyBuilder {
     /// # Errors
     ///
     /// * [`Invalid`](ErrorKind::Invalid): a name, a path, a rate or a rule is malformed, a list says a thing twice, a
-    ///   role is missing or has itself (the error names all of the cycle), or something is granted that is
-    ///   [always forbidden](always). The error names the list and the rule.
+    ///   role is missing or has itself (the error names all of the cycle). The error names the list and the rule.
     /// * [`LimitExceeded`](ErrorKind::LimitExceeded): more than [`GRANTS_PER_PRINCIPAL`] rules for a principal,
     ///   [`RULES_PER_POLICY`] in all, or roles deeper than [`ROLE_DEPTH`].
     pub fn build(self) -> Result<Policy, Error> {
@@ -357,9 +354,6 @@ impl<'a> Draft<'a> {
                 Ok(false)
             }
             Form::Env(name) if name.contains('*') => Err("a variable that is granted has no `*`"),
-            Form::Net(net::Form::Peer { ref peer, .. }) if matches!(net::parse(peer), Ok(Peer::Block(block)) if always::block(&block)) => {
-                Err("the address is always forbidden")
-            }
             form => add_object(&mut self.grants.permits, form, clause),
         }
     }

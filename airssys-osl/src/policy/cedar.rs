@@ -15,10 +15,7 @@ use super::{
     net::{self, Peer},
     when::{Conditions, Window},
 };
-use crate::net::{
-    Cidr,
-    address::{Class, blocks},
-};
+use crate::net::{Cidr, address::blocks};
 
 /// A policy as Cedar has it: made by [`Policy::to_cedar`].
 ///
@@ -45,7 +42,7 @@ pub struct Cedar {
 impl Policy {
     /// Prints the policy as Cedar.
     pub fn to_cedar(&self) -> Cedar {
-        let mut printer = Printer { policy: self, policies: always(), offsets: BTreeSet::new() };
+        let mut printer = Printer { policy: self, policies: String::new(), offsets: BTreeSet::new() };
         for list in &self.lists {
             printer.permits(list, &subject(list, "Role"), &mut Vec::new(), 0);
             let held = subject(list, "Held");
@@ -249,17 +246,6 @@ impl Printer<'_> {
 }
 
 const NETWORK: &str = "resource == Network::\"ip\"";
-
-/// What nothing permits, whatever else is said.
-fn always() -> String {
-    let metadata = blocks().filter(|(class, _)| *class == Class::Metadata).map(|(_, block)| in_block(block));
-    let metadata = metadata.collect::<Vec<_>>().join(" || ");
-    format!(
-        "@rule(\"{}\")\nforbid(principal, action in [Action::\"net.connect\", Action::\"net.listen\"], {NETWORK})\n\
-         when {{ {metadata} }};\n\n",
-        super::rule::METADATA
-    )
-}
 
 fn subject(list: &List, kind: &str) -> String {
     match (&*list.name, list.is_role) {

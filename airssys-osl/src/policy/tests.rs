@@ -496,7 +496,6 @@ fn a_policy_in_the_words_of_cedar() {
         "when { context.protocol == \"tcp\" && context.port >= 80 && context.port <= 80 && context.address.isInRange(ip(\"10.0.0.0/8\")) };",
         "when { ([0].contains(context.at_p60.day) && context.at_p60.minute >= 540 && context.at_p60.minute < 600) };",
         "forbid(principal in Held::\"staff\"",
-        "@rule(\"non-global: metadata\")\nforbid(principal, ",
     ] {
         // A list of one pattern is still in parentheses.
         let flat = policies.replace("((", "(").replace("))", ")");

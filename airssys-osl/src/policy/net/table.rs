@@ -248,9 +248,6 @@ impl Peers {
 
     fn permit_one(&self, endpoint: &Endpoint<'_>, address: IpAddr, now: Moment) -> Decision<'_> {
         let special = special(address);
-        if let Some(denied) = special.and_then(|(class, _)| always::address(class)) {
-            return denied;
-        }
         let mut unmet = None;
         let mut permit = |rule| permit_by(rule, endpoint, now, &mut unmet);
         // A name reaches only what is global, and there it is the shorter way.
@@ -271,10 +268,15 @@ impl Peers {
         let by_name = || {
             self.hosts.find(endpoint.host, |rules| rules.iter().find(|rule| rule.fits(endpoint))).is_some()
         };
-        match (unmet, special) {
-            (Some(unmet), _) => unmet,
+        if let Some(unmet) = unmet {
+            return unmet;
+        }
+        if let Some(denied) = special.and_then(|(class, _)| always::unnamed(class)) {
+            return denied;
+        }
+        match special {
             // Something would permit it, if it were global.
-            (None, Some((class, _))) if wider || by_name() => Decision::deny(class.rule()),
+            Some((class, _)) if wider || by_name() => Decision::deny(class.rule()),
             _ => Decision::DEFAULT,
         }
     }
