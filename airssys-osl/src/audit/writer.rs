@@ -76,7 +76,7 @@ impl Shared {
     /// Records how many denials were not recorded, where that is due or `must` be. What finds no room is told later.
     pub(super) fn tell_suppressed(&self, must: bool) {
         for summary in self.flood.summaries(log_file::monotonic_ns(), must) {
-            let resource = format!("{} more denials like record {}", summary.count, summary.like);
+            let resource = summary.text();
             let event = Event {
                 principal: &summary.principal,
                 verdict: Verdict::Deny,

@@ -92,7 +92,7 @@ impl<S: Shut + Send + Sync + 'static> Socket<S> {
         };
         let socket = Arc::new(Self { io, held });
         let weak = Arc::downgrade(&socket) as std::sync::Weak<dyn Recheck>;
-        principal.account().add(principal.os().accounts(), weak);
+        principal.account().add(weak);
         socket
     }
 }

@@ -24,10 +24,12 @@ use crate::net::{Cidr, address::blocks};
 /// | a principal; a role | `Principal`; `Role` where it permits, `Held` where it forbids: conditions of a role do not end its prohibitions |
 /// | a right beneath a directory | one request for each right, such as `Action::"fs.write"` on `Directory::"/srv"`; opening it is `fs.use` |
 /// | an address, and each that is embedded in it | one request each, `Action::"net.connect"` on `Network::"ip"` |
+/// | a lookup | three requests, of which one has to be permitted: `context.by` is `tcp` or `udp`, for whoever may connect, and `name` |
 /// | the moment | `context.now` and `context.latest`, seconds since 1970; `context.at_p60` has the `day` (Monday is 0) and `minute` at one hour east of UTC |
 /// | a rate | `context.spent` has the names of the rules that have nothing left |
 ///
-/// What our door permits is what Cedar permits in each of the requests. Carve-outs, quotas and the kernel's rules are not
+/// What our door permits is what Cedar permits in each of the requests. Directories are compared as they are spelled, which
+/// for a prohibition is less than our door does. Carve-outs, quotas and the kernel's rules are not
 /// in it: they hold for what is found, not for what is asked. Each policy has the name of its rule as `@rule`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cedar {
@@ -147,7 +149,8 @@ impl Printer<'_> {
                 let action = if *direction == Direction::Connect { "net.connect" } else { "net.listen" };
                 self.policy(clause, &exactly(action), NETWORK, &fits.each_ref().map(String::as_str));
                 if *direction == Direction::Connect && !matches!(peer, Peer::Block(_)) {
-                    self.policy(clause, &exactly("net.resolve"), NETWORK, &[&named(&peer), when]);
+                    let whens = [&*by(*protocol), &named(&peer), when];
+                    self.policy(clause, &exactly("net.resolve"), NETWORK, &whens);
                 }
             }
             _ => self.object(clause, grant, when),
@@ -168,7 +171,8 @@ impl Printer<'_> {
                 self.policy(clause, &exactly(action), NETWORK, &fits.each_ref().map(String::as_str));
                 if *direction == Direction::Connect && !matches!(peer, Peer::Block(_)) && *ports == Ports::ALL
                 {
-                    self.policy(clause, &exactly("net.resolve"), NETWORK, &[&named(&peer), when]);
+                    let whens = [&*by(*protocol), &named(&peer), when];
+                    self.policy(clause, &exactly("net.resolve"), NETWORK, &whens);
                 }
             }
             _ => self.object(clause, grant, when),
@@ -196,6 +200,11 @@ impl Printer<'_> {
             Form::Random => ("random.read", machine("random")),
             Form::System(aspect) => ("system.read", machine(aspect.name())),
             Form::Net(net::Form::Resolve(host)) => match net::parse(host) {
+                // What forbids it forbids it by whatever way.
+                Ok(peer) if clause.effect == "permit" => (
+                    "net.resolve",
+                    (NETWORK.to_owned(), format!("context.by == \"name\" && {}", named(&peer))),
+                ),
                 Ok(peer) => ("net.resolve", (NETWORK.to_owned(), named(&peer))),
                 Err(_) => return,
             },
@@ -266,8 +275,17 @@ fn actions(rights: Rights, using: bool) -> String {
     format!("action in [{}]", names.join(", "))
 }
 
+/// By which permission a host is looked up.
+fn by(protocol: Protocol) -> String {
+    format!("context.by == \"{}\"", name_of(protocol))
+}
+
+fn name_of(protocol: Protocol) -> &'static str {
+    if protocol == Protocol::Tcp { "tcp" } else { "udp" }
+}
+
 fn fits(protocol: Protocol, ports: Ports) -> String {
-    let protocol = if protocol == Protocol::Tcp { "tcp" } else { "udp" };
+    let protocol = name_of(protocol);
     let Ports { first, last } = ports;
     format!("context.protocol == \"{protocol}\" && context.port >= {first} && context.port <= {last}")
 }
@@ -362,7 +380,7 @@ fn schema(offsets: &BTreeSet<i16>) -> String {
         action("\"actor.send\"", "Actor", ", name: String"),
         action("\"clock.read\", \"random.read\", \"system.read\"", "Machine", ""),
         action("\"net.connect\", \"net.listen\"", "Network, Socket", peer),
-        action("\"net.resolve\"", "Network", ", host?: String"),
+        action("\"net.resolve\"", "Network", ", by: String, host?: String"),
         action("\"net.trust\"", "Certificates", ""),
     ]
     .concat()
