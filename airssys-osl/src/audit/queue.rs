@@ -103,8 +103,13 @@ impl Queue {
     }
 
     /// Queues one record if there is room for it now.
-    pub(super) fn try_push(&self, event: &Event<'_>) -> Result<u64, Refused> {
-        self.put(&Draft::new(event, false), |_, _, _| Err(Refused))
+    pub(super) fn try_push(&self, event: &Event<'_>, redacted: bool) -> Result<u64, Refused> {
+        self.put(&Draft::new(event, redacted), |_, _, _| Err(Refused))
+    }
+
+    /// The most bytes that wait at a time.
+    pub(super) fn capacity_bytes(&self) -> u64 {
+        (self.shards.len() * self.shard_bytes) as u64
     }
 
     /// The sequence number of the last record that was queued.
