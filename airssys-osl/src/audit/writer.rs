@@ -182,6 +182,7 @@ impl<M: Medium> Writer<M> {
     /// Moves all queued records to the file. Returns whether there were any.
     fn pass(&mut self) -> io::Result<bool> {
         let records = self.assembly.records();
+        self.shared.queue.set_wall();
         self.shared.tell_suppressed(false);
         self.assemble();
         let busy = self.assembly.records() > records;

@@ -180,20 +180,26 @@ pub(crate) fn special(address: IpAddr) -> Option<(Class, &'static Cidr)> {
         IpAddr::V4(address) => (V4, &TOUCHED_V4, address.octets()[0]),
         IpAddr::V6(address) => (V6, &TOUCHED_V6, address.octets()[0]),
     };
-    // Most addresses are global, and their first byte tells.
-    if !touched.get(usize::from(first)).copied().unwrap_or(true) {
-        return None;
+    // Most addresses are global, and their first byte tells; of the others it leaves some rows.
+    let mut left = touched.get(usize::from(first)).copied().unwrap_or(0);
+    while left != 0 {
+        let row = rows.get(left.trailing_zeros() as usize)?;
+        if row.block.contains(address) {
+            return Some((row.class, &row.block));
+        }
+        left &= left - 1;
     }
-    rows.iter().find(|row| row.block.contains(address)).map(|row| (row.class, &row.block))
+    None
 }
 
-/// By the first byte of an address: whether there is a row for any that begins like this.
-static TOUCHED_V4: [bool; 256] = touched(V4);
-static TOUCHED_V6: [bool; 256] = touched(V6);
+/// By the first byte of an address: the rows that any address has which begins like this, a bit each.
+static TOUCHED_V4: [u32; 256] = touched(V4);
+static TOUCHED_V6: [u32; 256] = touched(V6);
 
 #[expect(clippy::indexing_slicing, reason = "it runs when the crate is compiled")]
-const fn touched(rows: &[Row]) -> [bool; 256] {
-    let mut touched = [false; 256];
+const fn touched(rows: &[Row]) -> [u32; 256] {
+    assert!(rows.len() <= u32::BITS as usize, "a bit for each");
+    let mut touched = [0; 256];
     let mut row = 0;
     while row < rows.len() {
         let block = rows[row].block;
@@ -205,7 +211,7 @@ const fn touched(rows: &[Row]) -> [bool; 256] {
             };
             let bits = if block.prefix() < 8 { block.prefix() } else { 8 };
             if Cidr::around(block.network(), bits).contains(first) {
-                touched[byte] = true;
+                touched[byte] |= 1 << row;
             }
             byte += 1;
         }
