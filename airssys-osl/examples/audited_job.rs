@@ -13,9 +13,10 @@ use std::{error::Error, fs, path::Path};
 
 use airssys_osl::{
     ErrorKind, Os,
-    audit::{Log, LogOptions, Reader, verify},
+    audit::{Log, LogOptions, Query, Reader, verify},
     fs::Flush,
     policy::{FsTerms, Grant, Policy, Rights},
+    trace,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -29,10 +30,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     fs::write(bills.join("june"), "8\n")?;
     fs::write(bills.join("salaries"), "4000\n")?;
 
-    job(&bills, &reports, &log).await?;
+    // Whoever starts the job knows which request it is for: its trace id stands in all records of the job.
+    let request = *b"the bills of may";
+    trace::scope(request, job(&bills, &reports, &log)).await?;
 
-    println!("the log says:");
-    for record in Reader::open(&log)? {
+    println!("the log says of the request:");
+    for record in Reader::query(&log, Query { trace: Some(request), ..Query::default() })? {
         let record = record?;
         let resource = String::from_utf8_lossy(record.resource());
         // Whoever names files should not drive the terminal of who reads of them.

@@ -3,7 +3,7 @@
 use crate::{
     Action, Error, Principal,
     os::{Done, Fault, Standing},
-    policy::{Resource, rule},
+    policy::{Decision, Resource, rule},
     sys,
 };
 
@@ -33,14 +33,16 @@ impl Principal {
                 Err(rule) => denied = rule,
             }
         }
-        let Some((_, decision)) = granted.first() else {
+        // The rule on record is that of the first, unless one is only read because denials are not carried out.
+        let all = granted.iter().rev().map(|(_, decision)| *decision).reduce(Decision::and);
+        let Some(decision) = all else {
             if !lifted.is_empty() {
                 return Ok(lifted);
             }
             return Err(self.operation(Action::EnvRead, b"*").deny(denied, standing.epoch));
         };
         let names = granted.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(",");
-        let running = self.operation(Action::EnvRead, names.as_bytes()).begin(*decision, standing.epoch)?;
+        let running = self.operation(Action::EnvRead, names.as_bytes()).begin(decision, standing.epoch)?;
         let read: Result<Vec<_>, _> = granted.iter().filter_map(|(name, _)| read(name)).collect();
         let mut variables = running.finish(read.map(Done::new))?;
         variables.extend(lifted);

@@ -38,6 +38,7 @@
 //! * [`Exec`](process::Exec), [`Process`](process::Process): programs, each held by layers of the kernel's making.
 //! * [`Sink`](audit::Sink), [`Log`](audit::Log): where records go. What changes something is recorded before it is
 //!   done, and refused where that cannot be.
+//! * [`trace`]: which request the operations belong to, so that one query finds all that it led to.
 //! * [`Action`], [`Verdict`]: the words of records and rules.
 //! * [`Error`]: why something was not done, and by which rule.
 //!
@@ -72,6 +73,7 @@ mod request;
 mod sys;
 pub mod system;
 pub mod testing;
+pub mod trace;
 
 pub use error::{Error, ErrorKind};
 pub use os::{Milestone, Os, OsBuilder, Principal};

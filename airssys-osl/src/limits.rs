@@ -144,6 +144,9 @@ pub const HOST_TTL: Duration = Duration::from_secs(30);
 /// How long a host's addresses are remembered at most, whatever the resolver says.
 pub const HOST_TTL_MOST: Duration = Duration::from_secs(10 * 60);
 
+/// How long a host that was checked can be connected to: as long as its addresses are remembered at most.
+pub const CHECKED_AGE: Duration = HOST_TTL_MOST;
+
 /// How many lookups of one principal go on at a time. Each occupies a thread until the system answers, even when
 /// nobody waits for it any more.
 pub const LOOKUPS_AT_A_TIME: usize = 8;

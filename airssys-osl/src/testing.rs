@@ -59,6 +59,8 @@ pub struct Recorded {
     pub bytes: u64,
     /// The number of the intent record, counted from 1, or 0.
     pub intent: u64,
+    /// The trace that the operation belongs to.
+    pub trace: [u8; 16],
 }
 
 impl MemorySink {
@@ -100,6 +102,7 @@ impl Sink for MemorySink {
             outcome: event.outcome,
             bytes: event.bytes,
             intent: event.intent,
+            trace: event.trace,
         });
         Ok(log.sequence)
     }

@@ -23,8 +23,8 @@ use crate::{
 /// How often a log that is followed is looked at.
 const FOLLOW: Duration = Duration::from_millis(200);
 
-/// The largest file with a checkpoint, in bytes.
-const ANCHOR_BYTES: u64 = 64 << 10;
+/// The largest file with checkpoints, in bytes: one each second for some days. Of a longer one, the end proves the most.
+const ANCHOR_BYTES: u64 = 128 << 20;
 
 pub(super) fn audit(audit: Audit, terminal: &Terminal) -> Result<ExitCode, Failure> {
     match audit {

@@ -58,6 +58,18 @@ pub(super) struct Summary {
     pub(super) like: u64,
 }
 
+impl Summary {
+    /// What the record says.
+    pub(super) fn text(&self) -> String {
+        let Self { principal, count, like } = self;
+        let who = match &**principal {
+            OTHERS => format!(", of principals beyond the {PRINCIPALS} that are told apart"),
+            _ => String::new(),
+        };
+        format!("{count} more denials like record {like}{who}")
+    }
+}
+
 impl Flood {
     pub(super) fn new(limit: DenialLimit) -> Self {
         Self { limit, principals: Mutex::default() }
@@ -86,7 +98,8 @@ impl Flood {
     /// Remembers which denial of a principal was recorded last.
     pub(super) fn recorded(&self, principal: &str, sequence: u64) {
         let mut principals = self.lock();
-        if let Some(count) = principals.get_mut(principal) {
+        let name = if principals.contains_key(principal) { principal } else { OTHERS };
+        if let Some(count) = principals.get_mut(name) {
             count.recorded = sequence;
         }
     }
@@ -194,9 +207,15 @@ mod tests {
             let _ = flood.count(&number.to_string(), 0);
         }
         assert!(flood.lock().len() <= PRINCIPALS + 1);
+        // Whoever of them was recorded is who the others are like.
+        flood.recorded("4096", 99);
+        assert_eq!(flood.count("one more", 0), Err(99));
         let told = flood.summaries(SECOND_NS, true);
-        let others = told.iter().find(|summary| &*summary.principal == OTHERS).map(|summary| summary.count);
-        assert_eq!(others, Some(PRINCIPALS as u64 - 1));
+        let others = told.iter().find(|summary| &*summary.principal == OTHERS).unwrap();
+        assert_eq!(
+            others.text(),
+            "4096 more denials like record 99, of principals beyond the 4096 that are told apart"
+        );
     }
 
     #[test]

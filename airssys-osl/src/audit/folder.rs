@@ -18,6 +18,10 @@ pub(super) trait Medium: Send + 'static {
     fn append_key(&mut self, keys: &Keys, note: &str) -> io::Result<()>;
     /// The segments that there are, from the oldest on.
     fn segments(&mut self) -> io::Result<Vec<Kept>>;
+    /// The segment that the slowest of the exporters reads which are waited for.
+    fn exported(&mut self) -> io::Result<Option<u64>>;
+    /// Sets so many bytes aside, or frees what was.
+    fn reserve(&mut self, bytes: u64) -> io::Result<()>;
     /// Removes the segments before this one.
     fn remove_before(&mut self, segment: u64) -> io::Result<()>;
 }
@@ -68,6 +72,14 @@ impl Medium for Folder {
             Ok(Kept { segment: *segment, bytes: self.store.segment_bytes(*segment)?, end_ns })
         });
         kept.collect()
+    }
+
+    fn exported(&mut self) -> io::Result<Option<u64>> {
+        self.store.exported()
+    }
+
+    fn reserve(&mut self, bytes: u64) -> io::Result<()> {
+        self.store.reserve(bytes)
     }
 
     fn remove_before(&mut self, segment: u64) -> io::Result<()> {

@@ -23,7 +23,10 @@ use super::{
 use crate::{
     Action, Error, ErrorKind, Verdict,
     policy::rule,
-    sys::log_file::{self, Lock},
+    sys::{
+        errno,
+        log_file::{self, Lock},
+    },
 };
 
 /// How often, and how long apart, the lock is tried: somebody who looks whether the log is open holds it for a moment.
@@ -54,7 +57,8 @@ pub struct LogOptions {
     /// How many bytes of records wait in one shard of the queue; there are two shards for each processor, at most
     /// 16. Less than 64 KiB counts as 64 KiB.
     pub queue_bytes: usize,
-    /// How long [`record`](Sink::record) waits where there is no room in the queue.
+    /// How long [`record`](Sink::record) waits where there is no room in the queue, and for the device where it is to wait
+    /// for that. What took longer is refused, though its intent may still come into the log.
     pub queue_deadline: Duration,
     /// The most records that stay unsigned.
     pub checkpoint_records: u64,
@@ -134,6 +138,8 @@ struct Inner {
     store: Store,
     /// Whether an intent waits for the device.
     durable: bool,
+    /// How long anybody waits.
+    patience: Duration,
     redaction: Redaction,
 }
 
@@ -180,14 +186,14 @@ impl Log {
 
     /// Waits until all records that were queued before are in the log, and durable as its options say.
     ///
-    /// Blocks the thread, for some milliseconds at most unless the disk is slow.
+    /// Blocks the thread, for some milliseconds at most unless the disk is slow: then as long as that takes.
     ///
     /// # Errors
     ///
     /// [`AuditUnavailable`](ErrorKind::AuditUnavailable): the log cannot be written. The records stay queued.
     pub fn flush(&self) -> Result<(), Error> {
         let last = self.0.shared.queue.last();
-        let progress = self.wait_for(last);
+        let progress = self.wait_for(last, None);
         if progress.written >= last {
             Ok(())
         } else {
@@ -195,16 +201,24 @@ impl Log {
         }
     }
 
-    /// Waits until a record is written, or could not be.
-    fn wait_for(&self, sequence: u64) -> MutexGuard<'_, Progress> {
+    /// Waits until a record is written, or could not be, or for as long as `patience` says.
+    fn wait_for(&self, sequence: u64, patience: Option<Duration>) -> MutexGuard<'_, Progress> {
         let Inner { shared, thread, .. } = &*self.0;
         // The pass that is under way may have begun before the record came; the next one did not.
         let passes = shared.progress().passes + 2;
         thread.unpark();
-        shared.wait_while(|progress| {
+        shared.wait_while(patience, |progress| {
             let failed = progress.failure.is_some() && progress.passes >= passes;
             progress.written < sequence && !failed && !progress.stopped
         })
+    }
+
+    /// Records that nothing came of an intent which may still come into the log, if there is room for that.
+    fn withdraw(&self, intent: &Event<'_>, sequence: u64) {
+        let (phase, outcome) = (Phase::Done, Outcome::Cancelled);
+        let end = Event { phase, outcome, intent: sequence, ..*intent };
+        let push = |event: &Event<'_>, redacted| self.0.shared.queue.try_push(event, redacted);
+        let _ = self.0.redaction.apply(&end, push);
     }
 
     /// Writes all that is queued and a closing checkpoint, and unlocks the folder. Other clones refuse records then.
@@ -232,10 +246,12 @@ impl Log {
         let merge = Merge::new(&queue);
         let shared = Arc::new(Shared::new(queue, Flood::new(options.denials)));
         let opened = start.place.segment;
+        let dropped = start.dropped;
         let mut assembly = Assembly::new(start);
         if assembly.segment_bytes() == 0 {
             assembly.begin_segment(log_file::wall_ns());
         }
+        let patience = options.queue_deadline;
         let durable = options.durability == Durability::Durable;
         let key_interval = options.key_interval;
         let redaction = options.redaction.clone();
@@ -250,6 +266,7 @@ impl Log {
             stale_secret,
             opened,
             half_written: false,
+            removed: dropped,
             // The key of a writer that died has not been changed since.
             times: Times::start(records, key_interval, crash.is_some()),
         };
@@ -257,7 +274,7 @@ impl Log {
         let writer = writer.map_err(|error| store.io(error))?;
         let thread = writer.thread().clone();
         let writer = Mutex::new(Some(writer));
-        Ok(Self(Arc::new(Inner { shared, thread, writer, store, durable, redaction })))
+        Ok(Self(Arc::new(Inner { shared, thread, writer, store, durable, patience, redaction })))
     }
 }
 
@@ -274,9 +291,12 @@ impl Sink for Log {
             shared.flood.recorded(event.principal, sequence);
         }
         if *durable && event.phase == Phase::Intent {
-            let progress = self.wait_for(sequence);
+            let progress = self.wait_for(sequence, Some(self.0.patience));
             if progress.written < sequence {
-                return Err(refused(event, progress.failure));
+                let failure = progress.failure.or(Some(errno::TIMED_OUT));
+                drop(progress);
+                self.withdraw(event, sequence);
+                return Err(refused(event, failure));
             }
         }
         Ok(sequence)

@@ -41,6 +41,8 @@ pub(super) struct Queue {
     shard_bytes: usize,
     deadline: Duration,
     boot_id: [u8; 16],
+    /// By how much the wall clock was ahead of the monotonic one when somebody looked last.
+    wall_ahead_ns: AtomicU64,
 }
 
 /// A record was not taken.
@@ -60,7 +62,14 @@ impl Queue {
             shard_bytes,
             deadline,
             boot_id: log_file::boot_id(),
+            wall_ahead_ns: AtomicU64::new(wall_ahead_ns()),
         }
+    }
+
+    /// Looks at the wall clock. The writer does, each time it comes by, so that those who record read one clock and not
+    /// two: a clock that was set shows in the records after that.
+    pub(super) fn set_wall(&self) {
+        self.wall_ahead_ns.store(wall_ahead_ns(), Ordering::Relaxed);
     }
 
     /// Queues one record. Where there is no room, calls `wake_writer` and waits at most the queue's deadline.
@@ -85,7 +94,8 @@ impl Queue {
             usize,
         ) -> Result<MutexGuard<'s, Waiting>, Refused>,
     ) -> Result<u64, Refused> {
-        let (wall_ns, monotonic_ns) = (log_file::wall_ns(), log_file::monotonic_ns());
+        let monotonic_ns = log_file::monotonic_ns();
+        let wall_ns = monotonic_ns.wrapping_add(self.wall_ahead_ns.load(Ordering::Relaxed));
         let bytes = frame::HEADER_BYTES + draft.body_bytes();
         let shard = self.shard();
         let mut waiting = shard.lock();
@@ -103,8 +113,13 @@ impl Queue {
     }
 
     /// Queues one record if there is room for it now.
-    pub(super) fn try_push(&self, event: &Event<'_>) -> Result<u64, Refused> {
-        self.put(&Draft::new(event, false), |_, _, _| Err(Refused))
+    pub(super) fn try_push(&self, event: &Event<'_>, redacted: bool) -> Result<u64, Refused> {
+        self.put(&Draft::new(event, redacted), |_, _, _| Err(Refused))
+    }
+
+    /// The most bytes that wait at a time.
+    pub(super) fn capacity_bytes(&self) -> u64 {
+        (self.shards.len() * self.shard_bytes) as u64
     }
 
     /// The sequence number of the last record that was queued.
@@ -157,6 +172,11 @@ impl Queue {
         #[expect(clippy::indexing_slicing, reason = "a remainder by the length is an index")]
         &self.shards[index]
     }
+}
+
+/// By how much the wall clock is ahead of the monotonic one, as a number that wraps.
+fn wall_ahead_ns() -> u64 {
+    log_file::wall_ns().wrapping_sub(log_file::monotonic_ns())
 }
 
 /// The way out: the records of all shards in the order of their numbers.

@@ -25,6 +25,8 @@ pub struct Reader {
     /// The segment that `scan` reads.
     segment: u64,
     query: Query,
+    /// Where the record begins that was read last.
+    last: Place,
     failed: bool,
 }
 
@@ -90,12 +92,17 @@ impl Reader {
         let scan = store
             .scan(place.segment, place.offset)?
             .ok_or_else(|| store.io(std::io::ErrorKind::NotFound.into()))?;
-        Ok(Self { store, scan, segment: place.segment, query, failed: false })
+        Ok(Self { store, scan, segment: place.segment, query, last: place, failed: false })
     }
 
     /// The place after the last record that was read.
     pub fn position(&self) -> Position {
         Position(Place { segment: self.segment, offset: self.scan.offset() })
+    }
+
+    /// Where the record begins that was read last.
+    pub(super) fn last_place(&self) -> Place {
+        self.last
     }
 
     fn read(&mut self) -> Result<Option<Record>, Error> {
@@ -130,7 +137,10 @@ impl Reader {
                 Err(malformed) => Err(malformed),
             };
             match body {
-                Ok(body) if body.matches(&self.query) => return Ok(Some(body.to_record())),
+                Ok(body) if body.matches(&self.query) => {
+                    self.last = Place { segment: self.segment, offset };
+                    return Ok(Some(body.to_record()));
+                }
                 Ok(_) => {}
                 Err(malformed) => {
                     let place = Place { segment: self.segment, offset };

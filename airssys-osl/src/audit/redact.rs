@@ -9,13 +9,16 @@ use super::Event;
 use crate::Action;
 
 const REDACTED: &[u8] = b"[redacted";
+/// What stands before the name of something that is no file.
+const SCHEMES: &[&[u8]] = &[b"unix:@", b"unix:", b"tcp://", b"udp://", b"tls://"];
 /// How much of a keyed hash is shown, in bytes: enough to tell some billion resources apart.
 const SHOWN_BYTES: usize = 8;
 
 /// Which parts of a resource are replaced in its record, by `[redacted]`, before the record is made.
 ///
-/// Resources are looked at as they were asked for: a path is not resolved first, so one that is spelled with `.` or
-/// links is not known to be below a folder.
+/// Paths are looked at as they were asked for. `.`, `..` and `//` in them are understood; links are not followed, so one
+/// that leads below a folder by a link is not known to be there. Of a socket, what follows `unix:` is the path, and the
+/// host of an address is a component, as is each of several variables.
 ///
 /// With a [`key`](Self::key) a replaced part reads `[redacted:1f2e3d4c5b6a7988]`: the beginning of its HMAC-SHA-256, by
 /// which equal ones can be told without showing them, and by nobody else than the holder of the key be guessed.
@@ -119,12 +122,50 @@ impl Redaction {
             if index > 0 {
                 out.push(0);
             }
-            redacted |= self.name(name, out);
+            redacted |= self.name(action, name, out);
         }
         redacted
     }
 
-    fn name(&self, name: &[u8], out: &mut Vec<u8>) -> bool {
+    fn name(&self, action: Action, name: &[u8], out: &mut Vec<u8>) -> bool {
+        if action == Action::EnvRead {
+            return self.parts(name, b',', out);
+        }
+        for scheme in SCHEMES {
+            if let Some(rest) = name.strip_prefix(*scheme) {
+                out.extend_from_slice(scheme);
+                return if scheme.ends_with(b"//") {
+                    self.authority(rest, out)
+                } else {
+                    self.path(rest, out)
+                };
+            }
+        }
+        self.path(name, out)
+    }
+
+    /// A host and a port.
+    fn authority(&self, name: &[u8], out: &mut Vec<u8>) -> bool {
+        let colon = name.iter().rposition(|byte| *byte == b':').unwrap_or(name.len());
+        let (host, port) = name.split_at_checked(colon).unwrap_or((name, b""));
+        let hidden = self.component_of(host, out);
+        out.extend_from_slice(port);
+        hidden
+    }
+
+    /// Names between separators.
+    fn parts(&self, names: &[u8], separator: u8, out: &mut Vec<u8>) -> bool {
+        let mut redacted = false;
+        for (index, name) in names.split(|byte| *byte == separator).enumerate() {
+            if index > 0 {
+                out.push(separator);
+            }
+            redacted |= self.component_of(name, out);
+        }
+        redacted
+    }
+
+    fn path(&self, name: &[u8], out: &mut Vec<u8>) -> bool {
         let (mut redacted, mut passed) = (false, 0);
         for component in name.split_inclusive(|byte| *byte == b'/') {
             let before = name.get(..passed).unwrap_or_default();
@@ -134,22 +175,22 @@ impl Redaction {
                 return true;
             }
             passed += component.len();
-            let (text, slash) = match component.split_last() {
-                Some((b'/', text)) => (text, true),
-                _ => (component, false),
-            };
-            match self.rules.iter().any(|rule| rule.hides(text)) {
-                true => {
-                    self.replace(text, out);
-                    redacted = true;
-                }
-                false => out.extend_from_slice(text),
-            }
-            if slash {
+            let text = component.strip_suffix(b"/").unwrap_or(component);
+            redacted |= self.component_of(text, out);
+            if text.len() < component.len() {
                 out.push(b'/');
             }
         }
         redacted
+    }
+
+    fn component_of(&self, text: &[u8], out: &mut Vec<u8>) -> bool {
+        let hidden = self.rules.iter().any(|rule| rule.hides(text));
+        match hidden {
+            true => self.replace(text, out),
+            false => out.extend_from_slice(text),
+        }
+        hidden
     }
 
     fn replace(&self, hidden: &[u8], out: &mut Vec<u8>) {
@@ -170,7 +211,9 @@ impl Rule {
     /// Whether what follows this beginning of a path, which ends with a slash, is hidden.
     fn hides_below(&self, before: &[u8]) -> bool {
         let Self::Below(path) = self else { return false };
-        before.strip_suffix(b"/").is_some_and(|before| before == path)
+        before.ends_with(b"/")
+            && before.starts_with(b"/") == path.starts_with(b"/") | path.is_empty()
+            && from_the_end(before).eq(from_the_end(path))
     }
 
     fn hides(&self, component: &[u8]) -> bool {
@@ -182,6 +225,23 @@ impl Rule {
             _ => false,
         }
     }
+}
+
+/// The components of a path, the last first, without those that mean nothing and what `..` takes back.
+fn from_the_end(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut back = 0_usize;
+    path.rsplit(|byte| *byte == b'/').filter(move |component| match *component {
+        b"" | b"." => false,
+        b".." => {
+            back += 1;
+            false
+        }
+        _ if back > 0 => {
+            back -= 1;
+            false
+        }
+        _ => true,
+    })
 }
 
 /// Does not show the key.
@@ -214,11 +274,28 @@ mod tests {
         check(&redaction, "secret", "[redacted]");
         check(&redaction, "/srv/a\0/home/b\0x.pem", "/srv/a\0/home/[redacted]\0[redacted]");
         check(&redaction, "", "");
+        check(&redaction, "/srv/../home/alice", "/srv/../home/[redacted]");
+        check(&redaction, "//home/./alice", "//home/[redacted]");
+        check(&redaction, "/home/../srv/x", "/home/[redacted]");
+        check(&redaction, "/a/home/../../home/x", "/a/home/../../home/[redacted]");
+        check(&redaction, "home/alice", "home/alice");
+        check(&redaction, "unix:/home/alice/socket", "unix:/home/[redacted]");
+        check(&redaction, "unix:/run/secret", "unix:/run/[redacted]");
+        check(&redaction, "unix:@secret", "unix:@[redacted]");
+        check(&redaction, "tcp://secret:80\0[::1]:80", "tcp://[redacted]:80\0[::1]:80");
+        check(&Redaction::new().below("/"), "/a/b", "/[redacted]");
         check(&Redaction::new().whole(Action::FsRead), "/srv/a", "[redacted]");
         check(&Redaction::new().whole(Action::FsWrite), "/srv/a", "/srv/a");
         // What overlaps with itself is not there twice.
         check(&Redaction::new().component("a*a"), "a", "a");
         check(&Redaction::new().component("a*a"), "aa", "[redacted]");
+    }
+
+    #[test]
+    fn each_of_several_variables_is_a_name() {
+        let (redaction, mut out) = (Redaction::new().component("*_KEY"), Vec::new());
+        assert!(redaction.resource(Action::EnvRead, b"API_KEY,HOME,B_KEY", &mut out));
+        assert_eq!(out, b"[redacted],HOME,[redacted]");
     }
 
     #[test]

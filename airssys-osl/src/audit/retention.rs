@@ -5,6 +5,13 @@ use std::time::Duration;
 /// Which old segments a log keeps, when it begins a new one. The one that is written is always kept; without any bound
 /// all are.
 ///
+/// On a full disk it removes what the bounds let it at once, and not only with the next segment: some megabytes are set aside
+/// for what has to be written before. It never removes what is within the bounds: then the log refuses records.
+///
+/// Segments that were not exported yet stay, whatever the bounds: an [`Exporter`](super::export::Exporter) whose cursor is a
+/// file `….cursor` in the folder of the log is waited for. Remove the cursor of one that does not come back, or the log
+/// grows.
+///
 /// What is removed is told in a signed checkpoint first, so that [`verify`](super::verify) knows a removed beginning from
 /// one that somebody cut off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +23,13 @@ pub struct Retention {
     pub age: Option<Duration>,
     /// The most segments.
     pub segments: Option<usize>,
+}
+
+impl Retention {
+    /// Whether anything is ever removed.
+    pub(super) fn is_bounded(&self) -> bool {
+        *self != Self::default()
+    }
 }
 
 /// A segment that there is.

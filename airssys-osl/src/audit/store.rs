@@ -7,6 +7,8 @@
 //! | `key.pub` | the first of the log's keys |
 //! | `keys` | the hand-overs from each key to the next, as frames |
 //! | `key` | the secret of the key of today, and for a moment also of the next. Its first writing makes a log complete |
+//! | `….cursor` | how far somebody exported the log, where that is waited for |
+//! | `reserve` | zeros: space for what is written before something is removed |
 //! | `lock` | held by the program that writes the log |
 
 use std::{
@@ -16,6 +18,7 @@ use std::{
 
 use super::{
     checkpoint::Checkpoint,
+    export::cursor::{self, Cursor},
     frame::{self, Frame},
     keys::Keys,
     note::{self, Signer, Verifier},
@@ -32,6 +35,8 @@ const KEY: &str = "key";
 const PUBLIC_KEY: &str = "key.pub";
 const KEYS: &str = "keys";
 const LOCK: &str = "lock";
+const RESERVE: &str = "reserve";
+const CURSOR_END: &str = ".cursor";
 
 /// A folder, and what is about to be done with it.
 #[derive(Clone, Debug)]
@@ -182,6 +187,22 @@ impl Store {
 
     pub(super) fn remove_segment(&self, segment: u64) -> io::Result<()> {
         log_file::remove(&self.dir.join(segment_name(segment)))
+    }
+
+    /// The lowest segment that a cursor in the folder stands at. One that cannot be read stands at the first.
+    pub(super) fn exported(&self) -> io::Result<Option<u64>> {
+        let names = log_file::names(&self.dir)?.into_iter().filter(|name| name.ends_with(CURSOR_END));
+        let segments = names.map(|name| {
+            let text = log_file::read_text(&self.dir.join(name), cursor::BYTES).ok().flatten();
+            let cursor = text.and_then(|text| Cursor::parse(&text));
+            cursor.map_or(0, |cursor| cursor.place.segment)
+        });
+        Ok(segments.min())
+    }
+
+    /// Fills the file that sets space aside up to so many bytes; frees it where that is none.
+    pub(super) fn reserve(&self, bytes: u64) -> io::Result<()> {
+        log_file::fill(&self.dir.join(RESERVE), bytes)
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {

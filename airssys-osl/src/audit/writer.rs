@@ -31,6 +31,8 @@ const IDLE_PAUSE: Duration = Duration::from_millis(20);
 const IDLE_NS: u64 = 100_000_000;
 /// How soon a key is tried to be changed again that could not be.
 const KEY_RETRY: Duration = Duration::from_secs(60);
+/// How many bytes the checkpoint and the head of a removal take, and what a file system needs beside them.
+const PROMISE_BYTES: u64 = 64 * 1024;
 /// How often the head is replaced while records come.
 const HEAD_INTERVAL_NS: u64 = 1_000_000_000;
 
@@ -65,25 +67,31 @@ impl Shared {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits as long as `unchanged` says so of the progress.
+    /// Waits as long as `unchanged` says so of the progress, and no longer than `patience`.
     pub(super) fn wait_while(
         &self,
+        patience: Option<Duration>,
         unchanged: impl FnMut(&mut Progress) -> bool,
     ) -> MutexGuard<'_, Progress> {
-        self.moved.wait_while(self.progress(), unchanged).unwrap_or_else(PoisonError::into_inner)
+        let Some(patience) = patience else {
+            let waited = self.moved.wait_while(self.progress(), unchanged);
+            return waited.unwrap_or_else(PoisonError::into_inner);
+        };
+        let waited = self.moved.wait_timeout_while(self.progress(), patience, unchanged);
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Records how many denials were not recorded, where that is due or `must` be. What finds no room is told later.
     pub(super) fn tell_suppressed(&self, must: bool) {
         for summary in self.flood.summaries(log_file::monotonic_ns(), must) {
-            let resource = format!("{} more denials like record {}", summary.count, summary.like);
+            let resource = summary.text();
             let event = Event {
                 principal: &summary.principal,
                 verdict: Verdict::Deny,
                 outcome: Outcome::Denied,
                 ..host_event(Action::AuditSuppressed, resource.as_bytes())
             };
-            if self.queue.try_push(&event).is_err() {
+            if self.queue.try_push(&event, false).is_err() {
                 self.flood.put_back(&summary);
             }
         }
@@ -111,6 +119,8 @@ pub(super) struct Writer<M> {
     pub(super) opened: u64,
     /// Some of what is pending may be in the file already.
     pub(super) half_written: bool,
+    /// The segments before this one are removed.
+    pub(super) removed: u64,
     pub(super) times: Times,
 }
 
@@ -156,6 +166,7 @@ impl<M: Medium> Writer<M> {
             shared.queue.close();
             shared.report(|progress| progress.stopped = true);
         });
+        self.reserve();
         let mut pause = BUSY_PAUSE;
         while !self.shared.queue.is_closed() {
             pause = match self.pass() {
@@ -171,6 +182,7 @@ impl<M: Medium> Writer<M> {
     /// Moves all queued records to the file. Returns whether there were any.
     fn pass(&mut self) -> io::Result<bool> {
         let records = self.assembly.records();
+        self.shared.queue.set_wall();
         self.shared.tell_suppressed(false);
         self.assemble();
         let busy = self.assembly.records() > records;
@@ -252,20 +264,74 @@ impl<M: Medium> Writer<M> {
         }
         self.assembly.rotate(log_file::wall_ns());
         self.deliver(true)?;
-        let kept = self.medium.segments()?;
-        let drop_before = dropped(&kept, log_file::wall_ns(), &self.options.retention);
-        if drop_before > self.assembly.dropped() {
-            self.assembly.drop_before(log_file::wall_ns(), drop_before);
+        if self.promise_removal()? {
             self.deliver(true)?;
+        }
+        self.remove_old()
+    }
+
+    /// Signs that old segments go, where the options say so and who exports has seen them. Returns whether any do.
+    fn promise_removal(&mut self) -> io::Result<bool> {
+        let kept = self.medium.segments()?;
+        let due = dropped(&kept, log_file::wall_ns(), &self.options.retention);
+        let drop_before = self.medium.exported()?.map_or(due, |exported| due.min(exported));
+        let more = drop_before > self.assembly.dropped();
+        if more {
+            self.assembly.drop_before(log_file::wall_ns(), drop_before);
+        }
+        Ok(more)
+    }
+
+    /// Removes the segments that a written checkpoint says are gone.
+    fn remove_old(&mut self) -> io::Result<()> {
+        if self.removed < self.assembly.dropped() {
             // Only what is durable explains that something is missing.
             self.medium.sync()?;
+            self.medium.remove_before(self.assembly.dropped())?;
+            self.removed = self.assembly.dropped();
         }
-        self.medium.remove_before(self.assembly.dropped())
+        Ok(())
+    }
+
+    /// Frees space on a full disk as retention lets it, now and not at the next segment. What was reserved for this takes
+    /// what is pending and the promise. Returns whether there is hope.
+    fn make_room(&mut self) -> io::Result<bool> {
+        if !self.options.retention.is_bounded() {
+            return Ok(false);
+        }
+        let more = self.promise_removal()?;
+        if more || self.removed < self.assembly.dropped() {
+            self.medium.reserve(0)?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Writes; where the disk is full, once more with what retention frees.
+    fn write_or_make_room(&mut self, with_head: bool) -> io::Result<()> {
+        let result = self.write(with_head);
+        let is_full = |error: &io::Error| {
+            matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        };
+        if !result.as_ref().is_err_and(is_full) || !self.make_room().unwrap_or(false) {
+            return result;
+        }
+        self.write(true)?;
+        self.remove_old()?;
+        self.reserve();
+        Ok(())
+    }
+
+    /// Sets space aside for the day that the disk is full. On one that nearly is, there may be none.
+    pub(super) fn reserve(&mut self) {
+        if self.options.retention.is_bounded() {
+            let _ = self.medium.reserve(self.shared.queue.capacity_bytes() + PROMISE_BYTES);
+        }
     }
 
     /// Writes what is pending and tells those who wait whether that succeeded.
     fn deliver(&mut self, with_head: bool) -> io::Result<()> {
-        let result = self.write(with_head);
+        let result = self.write_or_make_room(with_head);
         self.shared.queue.refuse(result.is_err());
         self.shared.report(|progress| {
             progress.passes += 1;

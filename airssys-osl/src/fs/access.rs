@@ -162,16 +162,10 @@ impl Access {
         execute: impl Future<Output = Result<Done<T>, Fault>>,
     ) -> Result<T, Error> {
         let (here, there) = (self.standing(), to.standing());
-        let mut decision = here.decide(read);
-        if !self.principal.is(&to.principal) {
-            decision = Decision::deny(rule::FOREIGN_HANDLE);
-        } else if decision.permits() {
-            // What reading is counted by is counted here, what writing is, in the pipeline.
-            decision = match decision.take(sys::monotonic_ns) {
-                Ok(()) => there.decide(write),
-                Err(rule) => Decision::deny(rule),
-            };
-        }
+        let decision = match self.principal.is(&to.principal) {
+            true => both(here.decide(read), || there.decide(write)),
+            false => Decision::deny(rule::FOREIGN_HANDLE),
+        };
         let execute = within(self.deadline, execute);
         to.operation(write, resource, Some(other)).run(decision, there.epoch, execute).await
     }
@@ -186,11 +180,12 @@ impl Access {
         if !self.principal.is(&to.principal) {
             return Decision::deny(rule::FOREIGN_HANDLE);
         }
-        let decision = here.decide(verb);
-        if !decision.permits() {
-            return decision;
-        }
-        let decision = there.decide(verb);
+        let first = here.decide(verb);
+        let decision = match here.is_by_the_grant_of(there) {
+            // One use of one grant.
+            true => first.and(there.decide(verb)),
+            false => both(first, || there.decide(verb)),
+        };
         if decision.permits() && !here.outreaches(there) {
             return Decision::deny(rule::WIDER_DESTINATION);
         }
@@ -230,6 +225,22 @@ impl Access {
     }
 }
 
+/// Decides what two directories must permit. What the first is counted by is counted here, what the second is, in the
+/// pipeline.
+fn both<'a>(first: Decision<'a>, second: impl FnOnce() -> Decision<'a>) -> Decision<'a> {
+    if !first.permits() {
+        return first;
+    }
+    if let Err(rule) = first.take(sys::monotonic_ns) {
+        return Decision::deny(rule);
+    }
+    let decision = first.and(second());
+    if !decision.permits() {
+        first.give_back();
+    }
+    decision
+}
+
 impl Standing {
     fn decide(&self, verb: Verb) -> Decision<'_> {
         let grant = match &self.grant {
@@ -239,12 +250,9 @@ impl Standing {
         let (first, second) = verb.needs.ways(grant.reach() & self.rights);
         let decision = self.decide_by(grant, first);
         match second {
-            // What could do may be another one at another time.
-            Some(second) if !decision.permits() && grant.is_timed() => {
-                let other = self.decide_by(grant, second);
-                if other.permits() { other } else { decision }
-            }
-            _ => decision,
+            // What could do may be another one at another time, or what this mode lifts.
+            Some(second) => decision.or(|| self.decide_by(grant, second)),
+            None => decision,
         }
     }
 
@@ -259,6 +267,11 @@ impl Standing {
     /// The same, for what was counted when it began.
     fn for_open(self) -> Self {
         Self { now: self.now.without_rates(), ..self }
+    }
+
+    /// Whether both are held to one grant.
+    fn is_by_the_grant_of(&self, other: &Self) -> bool {
+        matches!((&self.grant, &other.grant), (Ok(here), Ok(there)) if Arc::ptr_eq(here, there))
     }
 
     /// Whether all that the other handle ever permits is permitted by this one at any time.

@@ -177,12 +177,16 @@ impl Dir {
     /// Renames `from` in this directory to `to_path` in the directory `to`, which may be this one. What had that
     /// name is replaced.
     ///
+    /// It needs CREATE and WRITE in both, and not DELETE, also where it replaces something: whoever has WRITE can empty
+    /// that as well.
+    ///
     /// # Errors
     ///
-    /// As [`open`](Self::open), and [`Denied`](crate::ErrorKind::Denied) where `to` belongs to another principal or
-    /// has a right that this directory lacks. Between two granted directories it fails as
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) where they are on different file systems, or where what is
-    /// renamed is a directory and one of the two has a quota: [`copy`](Self::copy) and remove it instead.
+    /// As [`open`](Self::open), and [`Denied`](crate::ErrorKind::Denied) where `to` belongs to another principal, has a
+    /// right that this directory lacks, or laxer terms about files with several names. Between two granted directories
+    /// it fails as [`LimitExceeded`](crate::ErrorKind::LimitExceeded) where the file is longer than it may be there, and
+    /// as [`Unsupported`](crate::ErrorKind::Unsupported) where they are on different file systems, or where what is
+    /// renamed is a directory and there are quotas or a limit of lengths: [`copy`](Self::copy) and remove it instead.
     ///
     /// # Cancel safety
     ///

@@ -100,7 +100,7 @@ fn open_root(principal: &Principal, grant: &FsGrant) -> Result<(Place, bool), Fa
     let os = principal.os();
     let opened = sys::open_root(&grant.root, &grant.terms, os.resolution())?;
     let counted = grant.terms.has_quota();
-    let room = os.room(principal.name(), &grant.root, counted, || {
+    let room = os.rooms().get(principal.name(), &grant.root, counted, || {
         if !counted {
             return Ok(Room::default());
         }

@@ -139,21 +139,27 @@ impl Ground {
         if Arc::ptr_eq(&self.place.room, &to.place.room) {
             return self.room().free(rename);
         }
-        if !self.room().is_counted() && !to.room().is_counted() {
+        let counted = self.room().is_counted() || to.room().is_counted();
+        if !counted && to.grant.terms.max_file_bytes.is_none() {
             return rename(false).map(drop);
         }
         let (size, is_directory) = sys::named_size(self.directory(), old)?;
+        // What is in it would have to be counted, and measured, one by one.
         if is_directory {
             return Err(Fault::errno(sys::errno::CROSSES_DEVICES));
         }
         to.room().reserve(&to.grant.terms, 1, size.bytes)?.fill(rename)?;
+        if !counted {
+            return Ok(());
+        }
         let moved = sys::Freed { identity: size.identity, bytes: size.bytes, nameless: size.links == 1 };
         self.room().free(|_| Ok(Some(moved)))
     }
 
     pub(super) fn hard_link(&self, old: Beneath<'_>, to: &Self, new: Beneath<'_>) -> Result<(), Fault> {
         let same = Arc::ptr_eq(&self.place.room, &to.place.room);
-        let bytes = match to.room().is_counted() && !same {
+        let measured = to.room().is_counted() || to.grant.terms.max_file_bytes.is_some();
+        let bytes = match measured && !same {
             true => sys::named_size(self.directory(), old)?.0.bytes,
             false => 0,
         };

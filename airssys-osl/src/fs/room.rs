@@ -47,7 +47,7 @@ pub(super) struct Reserved<'a> {
 
 impl Room {
     /// A room in which everything counts, beginning with what is there.
-    pub(super) fn counted(bytes: u64, files: u64) -> Self {
+    pub(crate) fn counted(bytes: u64, files: u64) -> Self {
         Self { counted: true, ledger: Mutex::new(Ledger { bytes, files, open: HashMap::new() }) }
     }
 

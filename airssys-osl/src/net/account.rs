@@ -1,11 +1,12 @@
 //! What one principal uses of the network at this moment.
 
 use std::{
+    collections::HashMap,
     fmt,
     net::IpAddr,
     num::NonZeroU64,
     sync::{
-        Arc, Mutex, MutexGuard, Once, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -19,7 +20,8 @@ use tokio::{
 use super::{HostName, Limits, bucket::Bucket, resolve::Memory};
 use crate::limits::LOOKUPS_AT_A_TIME;
 
-/// What one life of a principal has open, remembers and may still send.
+/// What a principal has open, remembers and may still send: all its lives together, so that whoever is started anew does
+/// not begin anew.
 #[derive(Debug)]
 pub(crate) struct Account {
     open: AtomicUsize,
@@ -27,17 +29,15 @@ pub(crate) struct Account {
     freed: Notify,
     open_limit: AtomicUsize,
     sockets: Mutex<Vec<Weak<dyn Recheck>>>,
-    /// Done once it is among the accounts of its door.
-    known: Once,
     pub(super) lookups: Arc<Semaphore>,
     memory: Mutex<Memory>,
     pub(super) received: Flow,
     pub(super) sent: Flow,
 }
 
-/// All accounts of one door that opened something.
+/// The accounts of one door, by the names of principals.
 #[derive(Debug, Default)]
-pub(crate) struct Accounts(Mutex<Vec<Weak<Account>>>);
+pub(crate) struct Accounts(Mutex<HashMap<Box<str>, Arc<Account>>>);
 
 /// Something open that a new policy may end.
 pub(super) trait Recheck: fmt::Debug + Send + Sync {
@@ -58,29 +58,37 @@ pub(super) struct Flow {
 pub(super) struct Slot(Arc<Account>);
 
 impl Accounts {
-    fn add(&self, account: &Arc<Account>) {
-        let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if accounts.len() == accounts.capacity() {
-            accounts.retain(|account| account.strong_count() > 0);
+    /// The account of a principal that the policy has.
+    pub(crate) fn of(&self, principal: &str) -> Arc<Account> {
+        let mut accounts = self.lock();
+        if let Some(account) = accounts.get(principal) {
+            return Arc::clone(account);
         }
-        accounts.push(Arc::downgrade(account));
+        Arc::clone(accounts.entry(principal.into()).or_insert_with(|| Arc::new(Account::new())))
     }
 
-    /// Decides all again that is open.
-    pub(crate) fn recheck(&self) {
-        let accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        accounts.iter().filter_map(Weak::upgrade).for_each(|account| account.recheck());
+    /// Decides all again that is open, and forgets whom the policy does not have any more.
+    pub(crate) fn recheck(&self, has: impl Fn(&str) -> bool) {
+        let accounts: Vec<_> = {
+            let mut accounts = self.lock();
+            accounts.retain(|principal, account| has(principal) || Arc::strong_count(account) > 1);
+            accounts.values().cloned().collect()
+        };
+        accounts.iter().for_each(|account| account.recheck());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, Arc<Account>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Account {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Self {
             open: AtomicUsize::new(0),
             freed: Notify::new(),
             open_limit: AtomicUsize::new(0),
             sockets: Mutex::default(),
-            known: Once::new(),
             lookups: Arc::new(Semaphore::new(LOOKUPS_AT_A_TIME)),
             memory: Mutex::default(),
             received: Flow::default(),
@@ -121,8 +129,7 @@ impl Account {
     }
 
     /// Remembers something open, so that a new policy finds it.
-    pub(super) fn add(self: &Arc<Self>, accounts: &Accounts, socket: Weak<dyn Recheck>) {
-        self.known.call_once(|| accounts.add(self));
+    pub(super) fn add(&self, socket: Weak<dyn Recheck>) {
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
         // What closed is swept out before the list grows, so that it costs no more than opening does.
         if sockets.len() == sockets.capacity() {

@@ -180,20 +180,26 @@ pub(crate) fn special(address: IpAddr) -> Option<(Class, &'static Cidr)> {
         IpAddr::V4(address) => (V4, &TOUCHED_V4, address.octets()[0]),
         IpAddr::V6(address) => (V6, &TOUCHED_V6, address.octets()[0]),
     };
-    // Most addresses are global, and their first byte tells.
-    if !touched.get(usize::from(first)).copied().unwrap_or(true) {
-        return None;
+    // Most addresses are global, and their first byte tells; of the others it leaves some rows.
+    let mut left = touched.get(usize::from(first)).copied().unwrap_or(0);
+    while left != 0 {
+        let row = rows.get(left.trailing_zeros() as usize)?;
+        if row.block.contains(address) {
+            return Some((row.class, &row.block));
+        }
+        left &= left - 1;
     }
-    rows.iter().find(|row| row.block.contains(address)).map(|row| (row.class, &row.block))
+    None
 }
 
-/// By the first byte of an address: whether there is a row for any that begins like this.
-static TOUCHED_V4: [bool; 256] = touched(V4);
-static TOUCHED_V6: [bool; 256] = touched(V6);
+/// By the first byte of an address: the rows that any address has which begins like this, a bit each.
+static TOUCHED_V4: [u32; 256] = touched(V4);
+static TOUCHED_V6: [u32; 256] = touched(V6);
 
 #[expect(clippy::indexing_slicing, reason = "it runs when the crate is compiled")]
-const fn touched(rows: &[Row]) -> [bool; 256] {
-    let mut touched = [false; 256];
+const fn touched(rows: &[Row]) -> [u32; 256] {
+    assert!(rows.len() <= u32::BITS as usize, "a bit for each");
+    let mut touched = [0; 256];
     let mut row = 0;
     while row < rows.len() {
         let block = rows[row].block;
@@ -205,7 +211,7 @@ const fn touched(rows: &[Row]) -> [bool; 256] {
             };
             let bits = if block.prefix() < 8 { block.prefix() } else { 8 };
             if Cidr::around(block.network(), bits).contains(first) {
-                touched[byte] = true;
+                touched[byte] |= 1 << row;
             }
             byte += 1;
         }
@@ -216,27 +222,36 @@ const fn touched(rows: &[Row]) -> [bool; 256] {
 
 /// The IPv4 addresses that an IPv6 address carries: where a packet to it may come out.
 ///
-/// There can be two: Teredo has a server and a client, and where a translator's prefix of 48 bits puts the address is
-/// its operator's choice.
-pub fn embedded(address: IpAddr) -> [Option<Ipv4Addr>; 2] {
-    let IpAddr::V6(address) = address else { return [None; 2] };
+/// There can be several: Teredo has a server and a client, and how long the prefix of a translator is in
+/// `64:ff9b:1::/48`, and so where the address stands, is its operator's choice.
+pub fn embedded(address: IpAddr) -> [Option<Ipv4Addr>; 4] {
+    let IpAddr::V6(address) = address else { return [None; 4] };
     let bits = address.to_bits();
     let at = |shift: u32| Some(Ipv4Addr::from_bits((bits >> shift) as u32));
     match (Class::of(IpAddr::V6(address)), address.segments()) {
-        (Class::MappedV4 | Class::CompatibleV4, _) => [at(0), None],
-        // RFC 6052, 2.2: 16 bits, a byte of zeros, 16 bits; or all at the end.
-        (Class::Translated, [0x64, 0xff9b, 1, ..]) => {
-            let halves = ((bits >> 64) as u32) << 16 | (bits >> 40) as u32 & 0xffff;
-            [Some(Ipv4Addr::from_bits(halves)), at(0)]
-        }
-        (Class::Translated, _) => [at(0), None],
-        (Class::Tunnel, [0x2002, ..]) => [at(80), None],
+        (Class::MappedV4 | Class::CompatibleV4, _) => [at(0), None, None, None],
+        (Class::Translated, [0x64, 0xff9b, 1, ..]) => translated_locally(bits),
+        (Class::Translated, _) => [at(0), None, None, None],
+        (Class::Tunnel, [0x2002, ..]) => [at(80), None, None, None],
         // RFC 4380, 4: the client is written upside down.
-        (Class::Tunnel, _) => [at(64), Some(Ipv4Addr::from_bits(!bits as u32))],
+        (Class::Tunnel, _) => [at(64), Some(Ipv4Addr::from_bits(!bits as u32)), None, None],
         // RFC 5214, 6.1: ISATAP, beneath any prefix.
-        (_, [_, _, _, _, 0 | 0x200, 0x5efe, ..]) => [at(0), None],
-        _ => [None; 2],
+        (_, [_, _, _, _, 0 | 0x200, 0x5efe, ..]) => [at(0), None, None, None],
+        _ => [None; 4],
     }
+}
+
+/// The addresses in one that translators of a network may have, by prefixes of 48, 56, 64 and 96 bits (RFC 6052, 2.2): the
+/// byte at bit 64 is none of theirs.
+fn translated_locally(bits: u128) -> [Option<Ipv4Addr>; 4] {
+    let last = bits as u32;
+    let after_48 = ((bits >> 64) as u32) << 16 | (bits >> 40) as u32 & 0xffff;
+    let after_56 = ((bits >> 64) as u32) << 24 | (bits >> 32) as u32 & 0xff_ffff;
+    let after_64 = (bits >> 24) as u32;
+    let all = [after_48, after_56, after_64, last].map(Ipv4Addr::from_bits);
+    // Read by a wrong prefix there are zeros before, and nobody is at `0.0.0.0/8`.
+    let some = all.map(|address| Some(address).filter(|address| address.octets()[0] != 0));
+    if some == [None; 4] { [Some(Ipv4Addr::from_bits(last)), None, None, None] } else { some }
 }
 
 #[cfg(test)]
@@ -339,6 +354,11 @@ mod tests {
         check_embedded("::ffff:0:10.0.0.1", &["10.0.0.1"]);
         check_embedded("64:ff9b::10.0.0.1", &["10.0.0.1"]);
         check_embedded("64:ff9b:1:a00:0:100:808:808", &["10.0.0.1", "8.8.8.8"]);
+        check_embedded("64:ff9b:1:a00:0:100::", &["10.0.0.1"]);
+        check_embedded("64:ff9b:1:a:0:1::", &["10.0.0.1"]);
+        check_embedded("64:ff9b:1:0:a:0:100:0", &["10.0.0.1", "1.0.0.0"]);
+        check_embedded("64:ff9b:1::10.0.0.1", &["10.0.0.1"]);
+        check_embedded("64:ff9b:1::", &["0.0.0.0"]);
         check_embedded("2002:a00:1::1", &["10.0.0.1"]);
         check_embedded("2001:0:a00:1::f5ff:fffe", &["10.0.0.1", "10.0.0.1"]);
         check_embedded("2a00::5efe:10.0.0.1", &["10.0.0.1"]);
@@ -372,7 +392,7 @@ mod tests {
                 || v4.is_documentation() || v4.is_multicast() || v4.is_unspecified();
             prop_assert!(!special || Class::of(v4.into()) != Class::Global, "{}", v4);
             prop_assert_eq!(Class::of(v4.to_ipv6_mapped().into()), Class::MappedV4);
-            prop_assert_eq!(embedded(v4.to_ipv6_mapped().into()), [Some(v4), None]);
+            prop_assert_eq!(embedded(v4.to_ipv6_mapped().into()), [Some(v4), None, None, None]);
         }
 
         #[test]

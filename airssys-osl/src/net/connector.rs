@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     Action, Error, ErrorKind, Principal,
-    limits::{NET_ATTEMPT_DELAY, NET_ATTEMPT_TIMEOUT},
+    limits::{CHECKED_AGE, NET_ATTEMPT_DELAY, NET_ATTEMPT_TIMEOUT},
     os::{Done, Fault, Name, Operation},
     policy::{Protocol, rule},
     sys,
@@ -44,9 +44,12 @@ pub struct TcpConnector {
 
 /// A host whose addresses were looked up once and decided one by one: what a connection is made to.
 ///
-/// Only permitted addresses are in it. Where it is used later, they are decided again, and no other is asked for.
+/// Only permitted addresses are in it. Where it is used later, they are decided again, and no other is asked for. It is good
+/// for the principal that checked it, and a name for [`CHECKED_AGE`]: addresses change hands.
 #[derive(Clone, Debug)]
 pub struct Checked {
+    principal: Principal,
+    at: Instant,
     host: Host,
     /// The names that speak for the addresses.
     pub(super) names: Box<[HostName]>,
@@ -181,12 +184,15 @@ impl TcpConnector {
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect), from the connection on.
+    /// As [`connect`](Self::connect), from the connection on; [`Denied`](ErrorKind::Denied), by the rule
+    /// `foreign-handle`, where another principal checked it; and [`Invalid`](ErrorKind::Invalid) where that was more than
+    /// [`CHECKED_AGE`] ago: check it again.
     ///
     /// # Cancel safety
     ///
     /// As [`connect`](Self::connect).
     pub async fn connect_checked(&self, checked: &Checked) -> Result<TcpStream, Error> {
+        checked.check_use(&self.principal)?;
         let limits = self.principal.standing().limits();
         self.principal.account().configure(&limits);
         let slot = self.principal.account().try_slot();
@@ -240,7 +246,8 @@ impl TcpConnector {
         let host = Host::Address(address.ip());
         let (port, addresses) = (address.port(), [address.ip()].into());
         let resource = url(Protocol::Tcp, &host, port).into();
-        let checked = Checked { host, names, port, addresses, resource };
+        let (principal, at) = (self.principal.clone(), Instant::now());
+        let checked = Checked { principal, at, host, names, port, addresses, resource };
         self.connect_checked(&checked).await
     }
 
@@ -317,6 +324,18 @@ impl Checked {
     pub fn addresses(&self) -> &[IpAddr] {
         &self.addresses
     }
+
+    fn check_use(&self, principal: &Principal) -> Result<(), Error> {
+        if !self.principal.is(principal) {
+            let operation = principal.operation(Action::NetConnect, self.resource.as_bytes());
+            return Err(operation.deny(rule::FOREIGN_HANDLE, principal.os().epoch()));
+        }
+        if matches!(self.host, Host::Name(_)) && self.at.elapsed() > CHECKED_AGE {
+            let what = format!("connect to `{}`: it was checked too long ago", self.resource);
+            return Err(Error::new(ErrorKind::Invalid, what));
+        }
+        Ok(())
+    }
 }
 
 /// Looks a host up and decides each of its addresses. What is denied is recorded; what is permitted stays.
@@ -359,7 +378,8 @@ pub(super) async fn check(
         let error = operation.deny(decision.rule, standing.epoch);
         denied.get_or_insert(error);
     }
-    let checked = Checked { host, names, port, addresses: permitted.into(), resource };
+    let (principal, addresses) = (principal.clone(), permitted.into());
+    let checked = Checked { principal, at: Instant::now(), host, names, port, addresses, resource };
     match denied {
         Some(denied) if checked.addresses.is_empty() => Err(denied),
         _ => Ok(checked),

@@ -18,6 +18,7 @@ use crate::{
     os::{Name, Operation},
     policy::Decision,
     sys::{self, Shut},
+    trace,
 };
 
 /// A socket and all that is known of it. The socket closes first, then its end is recorded.
@@ -40,6 +41,8 @@ pub(super) struct Held {
     /// Whether its permission may end by itself.
     timed: AtomicBool,
     opened_ns: u64,
+    /// What it was opened for.
+    trace: [u8; 16],
     received: AtomicU64,
     sent: AtomicU64,
     ended: OnceLock<End>,
@@ -81,6 +84,7 @@ impl<S: Shut + Send + Sync + 'static> Socket<S> {
             // The first use finds out.
             timed: AtomicBool::new(true),
             opened_ns: sys::monotonic_ns(),
+            trace: trace::current(),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             ended: OnceLock::new(),
@@ -88,7 +92,7 @@ impl<S: Shut + Send + Sync + 'static> Socket<S> {
         };
         let socket = Arc::new(Self { io, held });
         let weak = Arc::downgrade(&socket) as std::sync::Weak<dyn Recheck>;
-        principal.account().add(principal.os().accounts(), weak);
+        principal.account().add(weak);
         socket
     }
 }
@@ -241,7 +245,10 @@ impl Drop for Held {
             Some(End::Denied(_)) => self.principal.os().epoch(),
             _ => self.epoch.load(Ordering::Relaxed),
         };
-        operation.record_end(decision, epoch, outcome, received.saturating_add(sent), self.opened_ns);
+        let bytes = received.saturating_add(sent);
+        trace::sync_scope(self.trace, || {
+            operation.record_end(decision, epoch, outcome, bytes, self.opened_ns);
+        });
     }
 }
 

@@ -36,14 +36,10 @@ impl Subject {
                     let endpoint = Endpoint { protocol: *protocol, host, address, port };
                     standing.decide(action, Resource::Endpoint(endpoint))
                 };
-                let mut decisions = hosts.iter().map(|host| ask(Some(host.as_str())));
+                let mut hosts = hosts.iter().map(|host| host.as_str());
                 // Whoever may reach it by one of its names may reach it.
-                let mut decision = decisions.next().unwrap_or_else(|| ask(None));
-                while !decision.permits() {
-                    let Some(next) = decisions.next() else { break };
-                    decision = next;
-                }
-                decision
+                let first = ask(hosts.next());
+                hosts.fold(first, |decision, host| decision.or(|| ask(Some(host))))
             }
             Self::Beneath { grant: opened, needs } => {
                 let root: &Path = &opened.root;
@@ -55,7 +51,7 @@ impl Subject {
                 if !standing.holds_for(opened) {
                     return Decision::deny(rule::CHANGED_TERMS);
                 }
-                standing.decide(action, Resource::Unix(root))
+                decision.and(standing.decide(action, Resource::Unix(root)))
             }
             Self::Abstract(name) => standing.decide(action, Resource::AbstractUnix(name)),
         }

@@ -201,14 +201,8 @@ impl TlsConnector {
 
     /// Every source must be granted; the rule on record is that of the first.
     fn decide<'s>(&self, standing: &'s Standing) -> Decision<'s> {
-        let mut decision = Decision::deny(rule::DEFAULT_DENY);
-        for source in self.sources.iter().rev() {
-            decision = source.decide(standing);
-            if !decision.permits() {
-                break;
-            }
-        }
-        decision
+        let decisions = self.sources.iter().rev().map(|source| source.decide(standing));
+        decisions.reduce(Decision::and).unwrap_or(Decision::deny(rule::DEFAULT_DENY))
     }
 }
 

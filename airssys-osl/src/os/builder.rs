@@ -1,11 +1,11 @@
 use std::sync::{
-    Arc, Mutex, RwLock,
+    Arc, RwLock,
     atomic::{AtomicI64, AtomicU32},
 };
 
 use tokio::sync::watch;
 
-use super::{Current, Os, Shared};
+use super::{Current, Os, Rooms, Shared};
 use crate::{
     audit::Sink,
     net::{Accounts, Resolve, SystemResolver},
@@ -74,7 +74,7 @@ impl OsBuilder {
             sink,
             resolution,
             changed: watch::Sender::new(()),
-            rooms: Mutex::default(),
+            rooms: Rooms::default(),
             resolver,
             accounts: Accounts::default(),
             programs: Programs::default(),

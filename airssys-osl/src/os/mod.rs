@@ -5,14 +5,13 @@ mod lease;
 mod pipeline;
 mod pool;
 mod principal;
+mod rooms;
 mod slot;
 
 use std::{
-    collections::HashMap,
     fmt,
-    path::Path,
     sync::{
-        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak,
+        Arc, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicI64, AtomicU32, Ordering},
     },
 };
@@ -25,21 +24,18 @@ pub(crate) use self::{
     pipeline::{Done, Fault, Name, Operation},
     pool::{pool, pool_leaving, within},
     principal::Standing,
+    rooms::Rooms,
     slot::Slot,
 };
 use crate::{
     Action, Error, ErrorKind,
     audit::Sink,
-    fs::Room,
     net::{Accounts, Resolve},
     policy::{Decision, Moment, Policy, rule},
     process::Programs,
     random::Generator,
     sys::{self, Resolution},
 };
-
-/// A principal's name, and a directory that is granted to it.
-type RoomKey = (Box<str>, Box<Path>);
 
 /// The operating system, as one policy lets it be seen.
 ///
@@ -65,8 +61,7 @@ struct Shared {
     resolution: Resolution,
     /// Wakes those who wait and would not see by themselves that they may not any more.
     changed: watch::Sender<()>,
-    /// What is counted beneath granted directories, by principal and directory, as long as there is a handle.
-    rooms: Mutex<HashMap<RoomKey, Weak<Room>>>,
+    rooms: Rooms,
     resolver: Box<dyn Resolve>,
     /// Who has something open on the network.
     accounts: Accounts,
@@ -98,7 +93,8 @@ impl Os {
 
     /// Mints a principal of the policy.
     ///
-    /// Each call begins another life: revoking one does not touch the others of the same name.
+    /// Each call begins another life: revoking one does not touch the others of the same name. Rates, the limits of the
+    /// network and what is remembered of hosts hold for all of them together.
     ///
     /// # Errors
     ///
@@ -122,7 +118,8 @@ impl Os {
         self.0.epoch.store(epoch, Ordering::Release);
         drop(current);
         self.0.changed.send_replace(());
-        self.0.accounts.recheck();
+        let known = |name: &str| self.current().policy.grants(name).is_some();
+        self.0.accounts.recheck(known);
         self.0.programs.recheck();
     }
 
@@ -178,27 +175,9 @@ impl Os {
         self.0.changed.subscribe()
     }
 
-    /// What is held for `principal` beneath `root`: what `make` makes, where nothing is held yet or where it is not
-    /// counted and should be.
-    pub(crate) fn room(
-        &self,
-        principal: &str,
-        root: &Path,
-        counted: bool,
-        make: impl FnOnce() -> Result<Room, Fault>,
-    ) -> Result<Arc<Room>, Fault> {
-        // The lock is held while it is measured, so that two who open at once count in one place.
-        let mut rooms = self.0.rooms.lock().unwrap_or_else(PoisonError::into_inner);
-        rooms.retain(|_, room| room.strong_count() > 0);
-        let key: RoomKey = (principal.into(), root.into());
-        if let Some(room) =
-            rooms.get(&key).and_then(Weak::upgrade).filter(|room| room.is_counted() || !counted)
-        {
-            return Ok(room);
-        }
-        let room = Arc::new(make()?);
-        rooms.insert(key, Arc::downgrade(&room));
-        Ok(room)
+    /// What is counted beneath granted directories.
+    pub(crate) fn rooms(&self) -> &Rooms {
+        &self.0.rooms
     }
 
     pub(crate) fn resolver(&self) -> &dyn Resolve {

@@ -17,7 +17,7 @@ use crate::{
     audit::{Event, Outcome, Phase},
     limits::PATH_BYTES,
     policy::Decision,
-    sys,
+    sys, trace,
 };
 
 /// One operation on its way: what its records say.
@@ -84,6 +84,7 @@ pub(crate) struct Running<'a> {
     epoch: u32,
     intent: u64,
     started_ns: u64,
+    trace: [u8; 16],
     ended: bool,
 }
 
@@ -137,8 +138,8 @@ impl<'a> Operation<'a> {
         bytes: u64,
         opened_ns: u64,
     ) {
-        let ended =
-            Running { operation: self, decision, epoch, intent: 0, started_ns: opened_ns, ended: true };
+        let mut ended = self.running(decision, epoch);
+        ended.started_ns = opened_ns;
         drop(ended.record(Phase::Done, decision, outcome, bytes));
     }
 
@@ -147,7 +148,15 @@ impl<'a> Operation<'a> {
     where
         'a: 'd,
     {
-        Running { operation: self, decision, epoch, intent: 0, started_ns: sys::monotonic_ns(), ended: true }
+        Running {
+            operation: self,
+            decision,
+            epoch,
+            intent: 0,
+            started_ns: sys::monotonic_ns(),
+            trace: trace::current(),
+            ended: true,
+        }
     }
 
     fn describe(&self) -> String {
@@ -244,7 +253,7 @@ impl Running<'_> {
                 bytes,
                 duration_ns: elapsed,
                 intent: self.intent,
-                trace: [0; 16],
+                trace: self.trace,
             })
         })
     }

@@ -42,7 +42,7 @@ struct Life {
     revoked: AtomicBool,
     /// How many files and directories are open.
     open: AtomicUsize,
-    /// What it has open on the network.
+    /// What it, and its other lives, have open on the network.
     account: Arc<Account>,
 }
 
@@ -57,7 +57,7 @@ pub(crate) struct Standing {
 
 impl Principal {
     pub(super) fn new(os: Os, name: &str, epoch: u32, grants: Arc<Grants>) -> Self {
-        let account = Arc::new(Account::new());
+        let account = os.accounts().of(name);
         Self(Arc::new(Life {
             os,
             name: name.into(),

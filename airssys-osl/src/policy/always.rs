@@ -3,7 +3,6 @@
 //! | rule | forbids | where it is found |
 //! |---|---|---|
 //! | [`kernel-filesystem`](rule::KERNEL_FILESYSTEM) | granting a directory in which names are controls of the kernel | when the directory is opened, by what it is |
-//! | [`non-global: metadata`](rule::METADATA) | the addresses at which clouds tell a machine its secrets, in whatever they are embedded | in the decision |
 //! | [`beneath-root`](rule::BENEATH_ROOT), [`mount-point`](rule::MOUNT_POINT) | leaving a granted directory | by the kernel, while it resolves the path |
 //! | [`plain-files-only`](rule::PLAIN_FILES) | devices, FIFOs and sockets as files | by the opened object |
 //! | [`carve-out`](rule::CARVE_OUT), [`hard-linked`](rule::HARD_LINKED) | what the terms of a grant take out of it | by the opened object |
@@ -12,19 +11,19 @@
 //! | [`no-scripts`](rule::NO_SCRIPTS), [`other-program`](rule::OTHER_PROGRAM), [`other-arguments`](rule::OTHER_ARGUMENTS) | starting anything but what the grant describes | by the opened program, and what it is started with |
 //! | [`counted-file`](rule::COUNTED_FILE) | handing files to programs that would not be held to the grant's terms | by the handle |
 //! | [`revoked`](rule::REVOKED), [`narrowed-handle`](rule::NARROWED_HANDLE), [`foreign-handle`](rule::FOREIGN_HANDLE), [`changed-terms`](rule::CHANGED_TERMS), [`wider-destination`](rule::WIDER_DESTINATION) | using a handle for more than it is | by the handle |
+//!
+//! The addresses at which clouds tell a machine its identity and its secrets are all but on it: a grant permits one only by
+//! naming that very address. No name of a host, no wildcard, no wider block and no mode lets one through, in whatever it is
+//! embedded: the rule is [`non-global: metadata`](rule::METADATA).
 
 use std::net::IpAddr;
 
 use super::{Decision, Resource, rule};
-use crate::net::{
-    Cidr,
-    address::{Class, embedded, special},
-};
+use crate::net::address::{Class, embedded, special};
 
 /// Every rule of the list, by its name in records.
 pub const RULES: &[&str] = &[
     rule::KERNEL_FILESYSTEM,
-    rule::METADATA,
     rule::BENEATH_ROOT,
     rule::MOUNT_POINT,
     rule::PLAIN_FILES,
@@ -61,8 +60,8 @@ pub(crate) const KERNEL_FILESYSTEMS: &[u64] = &[
     0x6e73_6673, // nsfs
 ];
 
-/// The decision about an address of this class, whatever is granted.
-pub(super) fn address(class: Class) -> Option<Decision<'static>> {
+/// The decision about an address of this class that no grant names, in every mode.
+pub(super) fn unnamed(class: Class) -> Option<Decision<'static>> {
     (class == Class::Metadata).then_some(Decision { fixed: true, ..Decision::deny(rule::METADATA) })
 }
 
@@ -71,15 +70,9 @@ pub(super) fn without_terms() -> Decision<'static> {
     Decision { fixed: true, ..Decision::DEFAULT }
 }
 
-/// The decision about a resource that is on the list, whatever it is embedded in.
+/// The decision about a resource that is denied, where no mode lifts that, whatever it is embedded in.
 pub(super) fn resource(resource: Resource<'_>) -> Option<Decision<'static>> {
     let Resource::Endpoint(endpoint) = resource else { return None };
     let inner = embedded(endpoint.address).into_iter().flatten().map(IpAddr::V4);
-    std::iter::once(endpoint.address).chain(inner).find_map(|at| address(special(at)?.0))
-}
-
-/// Whether all of a block is forbidden, so that to grant it is a mistake.
-pub(super) fn block(block: &Cidr) -> bool {
-    let special = special(block.network());
-    special.is_some_and(|(class, special)| class == Class::Metadata && special.covers(block))
+    std::iter::once(endpoint.address).chain(inner).find_map(|at| unnamed(special(at)?.0))
 }

@@ -1,20 +1,19 @@
 //! From lists of grants to tables: names are checked, roles are gone into, prohibitions find what they forbid.
 
 use std::{
+    cell::LazyCell,
     collections::{HashMap, HashSet, hash_map::Entry},
     path::PathBuf,
     sync::Arc,
 };
 
 use super::{
-    FsGrant, FsTerms, Grant, Grants, HardLinks, Mode, Policy, Rights, always, check_name, check_root,
+    FsGrant, FsTerms, Grant, Grants, Mode, Policy, Rights, check_name, check_root,
     clause::{Clause, Collect as _},
-    directory::Part,
+    directory::{Location, Part},
     grant::Form,
     hash::Table,
-    invalid,
-    net::{self, Peer},
-    rule,
+    invalid, net, rule,
     table::Objects,
     when::When,
 };
@@ -90,8 +89,7 @@ impl PolicyBuilder {
     /// # Errors
     ///
     /// * [`Invalid`](ErrorKind::Invalid): a name, a path, a rate or a rule is malformed, a list says a thing twice, a
-    ///   role is missing or has itself (the error names all of the cycle), or something is granted that is
-    ///   [always forbidden](always). The error names the list and the rule.
+    ///   role is missing or has itself (the error names all of the cycle). The error names the list and the rule.
     /// * [`LimitExceeded`](ErrorKind::LimitExceeded): more than [`GRANTS_PER_PRINCIPAL`] rules for a principal,
     ///   [`RULES_PER_POLICY`] in all, or roles deeper than [`ROLE_DEPTH`].
     pub fn build(self) -> Result<Policy, Error> {
@@ -232,7 +230,7 @@ struct Draft<'a> {
     forbids: Objects,
     has_forbids: bool,
     fs: HashMap<PathBuf, (FsTerms, Vec<Part>)>,
-    fs_forbids: Vec<(PathBuf, Part)>,
+    fs_forbids: Vec<(Location, Part)>,
     /// Lists that were gone into without conditions.
     seen: HashSet<usize>,
     /// Lists whose prohibitions were added.
@@ -357,9 +355,6 @@ impl<'a> Draft<'a> {
                 Ok(false)
             }
             Form::Env(name) if name.contains('*') => Err("a variable that is granted has no `*`"),
-            Form::Net(net::Form::Peer { ref peer, .. }) if matches!(net::parse(peer), Ok(Peer::Block(block)) if always::block(&block)) => {
-                Err("the address is always forbidden")
-            }
             Form::Exec { program, terms } => self.grants.permits.exec.permit(program, *terms, clause),
             form => add_object(&mut self.grants.permits, form, clause),
         }
@@ -404,7 +399,7 @@ impl<'a> Draft<'a> {
                 if rights.is_empty() || terms != FsTerms::new() {
                     return Err("it forbids no right, or has terms");
                 }
-                self.fs_forbids.push((root, Part { rights, clause }));
+                self.fs_forbids.push((Location::of(root), Part { rights, clause }));
                 Ok(false)
             }
             Form::Role(_) | Form::Descriptors(_) | Form::Net(net::Form::Limits(_)) => {
@@ -437,10 +432,12 @@ impl<'a> Draft<'a> {
         mode: Mode,
     ) -> Result<FsGrant, Error> {
         let mut forbids = Vec::new();
+        // Nobody looks for links where nothing is forbidden.
+        let here = LazyCell::new(|| Location::of(root.clone()));
         for (place, part) in &self.fs_forbids {
-            if root.starts_with(place) {
+            if here.is_within(place) {
                 forbids.push(part.clone());
-            } else if let Ok(inner) = place.strip_prefix(&root) {
+            } else if let Some(inner) = place.beneath(&here) {
                 if !part.rights.is_all() || part.clause.is_timed() {
                     let problem = format!(
                         "beneath the granted {root:?} only all rights, at all times, can be forbidden"
@@ -489,10 +486,6 @@ impl FsTerms {
         self.quota_bytes = least(self.quota_bytes, other.quota_bytes);
         self.quota_files = least(self.quota_files, other.quota_files);
         self.max_file_bytes = least(self.max_file_bytes, other.max_file_bytes);
-        self.hard_links = match (self.hard_links, other.hard_links) {
-            (HardLinks::Refused, _) | (_, HardLinks::Refused) => HardLinks::Refused,
-            (HardLinks::Shared, HardLinks::Shared) => HardLinks::Shared,
-            _ => HardLinks::ReadOnly,
-        };
+        self.hard_links = std::cmp::max_by_key(self.hard_links, other.hard_links, |links| links.strictness());
     }
 }

@@ -15,10 +15,7 @@ use super::{
     net::{self, Peer},
     when::{Conditions, Window},
 };
-use crate::net::{
-    Cidr,
-    address::{Class, blocks},
-};
+use crate::net::{Cidr, address::blocks};
 
 /// A policy as Cedar has it: made by [`Policy::to_cedar`].
 ///
@@ -27,10 +24,12 @@ use crate::net::{
 /// | a principal; a role | `Principal`; `Role` where it permits, `Held` where it forbids: conditions of a role do not end its prohibitions |
 /// | a right beneath a directory | one request for each right, such as `Action::"fs.write"` on `Directory::"/srv"`; opening it is `fs.use` |
 /// | an address, and each that is embedded in it | one request each, `Action::"net.connect"` on `Network::"ip"` |
+/// | a lookup | three requests, of which one has to be permitted: `context.by` is `tcp` or `udp`, for whoever may connect, and `name` |
 /// | the moment | `context.now` and `context.latest`, seconds since 1970; `context.at_p60` has the `day` (Monday is 0) and `minute` at one hour east of UTC |
 /// | a rate | `context.spent` has the names of the rules that have nothing left |
 ///
-/// What our door permits is what Cedar permits in each of the requests. Carve-outs, quotas and the kernel's rules are not
+/// What our door permits is what Cedar permits in each of the requests. Directories are compared as they are spelled, which
+/// for a prohibition is less than our door does. Carve-outs, quotas and the kernel's rules are not
 /// in it: they hold for what is found, not for what is asked. Each policy has the name of its rule as `@rule`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cedar {
@@ -45,7 +44,7 @@ pub struct Cedar {
 impl Policy {
     /// Prints the policy as Cedar.
     pub fn to_cedar(&self) -> Cedar {
-        let mut printer = Printer { policy: self, policies: always(), offsets: BTreeSet::new() };
+        let mut printer = Printer { policy: self, policies: String::new(), offsets: BTreeSet::new() };
         for list in &self.lists {
             printer.permits(list, &subject(list, "Role"), &mut Vec::new(), 0);
             let held = subject(list, "Held");
@@ -150,7 +149,8 @@ impl Printer<'_> {
                 let action = if *direction == Direction::Connect { "net.connect" } else { "net.listen" };
                 self.policy(clause, &exactly(action), NETWORK, &fits.each_ref().map(String::as_str));
                 if *direction == Direction::Connect && !matches!(peer, Peer::Block(_)) {
-                    self.policy(clause, &exactly("net.resolve"), NETWORK, &[&named(&peer), when]);
+                    let whens = [&*by(*protocol), &named(&peer), when];
+                    self.policy(clause, &exactly("net.resolve"), NETWORK, &whens);
                 }
             }
             _ => self.object(clause, grant, when),
@@ -171,7 +171,8 @@ impl Printer<'_> {
                 self.policy(clause, &exactly(action), NETWORK, &fits.each_ref().map(String::as_str));
                 if *direction == Direction::Connect && !matches!(peer, Peer::Block(_)) && *ports == Ports::ALL
                 {
-                    self.policy(clause, &exactly("net.resolve"), NETWORK, &[&named(&peer), when]);
+                    let whens = [&*by(*protocol), &named(&peer), when];
+                    self.policy(clause, &exactly("net.resolve"), NETWORK, &whens);
                 }
             }
             _ => self.object(clause, grant, when),
@@ -203,6 +204,11 @@ impl Printer<'_> {
                 return self.policy(clause, &any_of(PROCESS), &format!("resource == {program}"), &[when]);
             }
             Form::Net(net::Form::Resolve(host)) => match net::parse(host) {
+                // What forbids it forbids it by whatever way.
+                Ok(peer) if clause.effect == "permit" => (
+                    "net.resolve",
+                    (NETWORK.to_owned(), format!("context.by == \"name\" && {}", named(&peer))),
+                ),
                 Ok(peer) => ("net.resolve", (NETWORK.to_owned(), named(&peer))),
                 Err(_) => return,
             },
@@ -257,17 +263,6 @@ const NETWORK: &str = "resource == Network::\"ip\"";
 /// What a grant of a program permits with it.
 const PROCESS: [&str; 3] = ["process.open", "process.spawn", "process.signal"];
 
-/// What nothing permits, whatever else is said.
-fn always() -> String {
-    let metadata = blocks().filter(|(class, _)| *class == Class::Metadata).map(|(_, block)| in_block(block));
-    let metadata = metadata.collect::<Vec<_>>().join(" || ");
-    format!(
-        "@rule(\"{}\")\nforbid(principal, action in [Action::\"net.connect\", Action::\"net.listen\"], {NETWORK})\n\
-         when {{ {metadata} }};\n\n",
-        super::rule::METADATA
-    )
-}
-
 fn subject(list: &List, kind: &str) -> String {
     match (&*list.name, list.is_role) {
         (EVERYONE, _) => "principal".to_owned(),
@@ -291,8 +286,17 @@ fn actions(rights: Rights, using: bool) -> String {
     format!("action in [{}]", names.join(", "))
 }
 
+/// By which permission a host is looked up.
+fn by(protocol: Protocol) -> String {
+    format!("context.by == \"{}\"", name_of(protocol))
+}
+
+fn name_of(protocol: Protocol) -> &'static str {
+    if protocol == Protocol::Tcp { "tcp" } else { "udp" }
+}
+
 fn fits(protocol: Protocol, ports: Ports) -> String {
-    let protocol = if protocol == Protocol::Tcp { "tcp" } else { "udp" };
+    let protocol = name_of(protocol);
     let Ports { first, last } = ports;
     format!("context.protocol == \"{protocol}\" && context.port >= {first} && context.port <= {last}")
 }
@@ -387,7 +391,7 @@ fn schema(offsets: &BTreeSet<i16>) -> String {
         action("\"actor.send\"", "Actor", ", name: String"),
         action("\"clock.read\", \"random.read\", \"system.read\"", "Machine", ""),
         action("\"net.connect\", \"net.listen\"", "Network, Socket", peer),
-        action("\"net.resolve\"", "Network", ", host?: String"),
+        action("\"net.resolve\"", "Network", ", by: String, host?: String"),
         action("\"net.trust\"", "Certificates", ""),
         action(&PROCESS.map(literal).join(", "), "Program", ""),
     ]

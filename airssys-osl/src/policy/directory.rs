@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{Decision, FsTerms, Mode, Rights, clause::Clause, rule, when::Moment};
+use crate::sys;
 
 /// All that is ruled about one directory for one principal.
 #[derive(Debug)]
@@ -29,6 +30,31 @@ pub(crate) struct FsGrant {
 pub(super) struct Part {
     pub(super) rights: Rights,
     pub(super) clause: Clause,
+}
+
+/// A directory as it is spelled, and where that leads when the policy is made: a prohibition holds for the place, by
+/// whatever links it is granted.
+#[derive(Debug)]
+pub(super) struct Location {
+    spelled: PathBuf,
+    real: PathBuf,
+}
+
+impl Location {
+    pub(super) fn of(spelled: PathBuf) -> Self {
+        let real = sys::real_path(&spelled);
+        Self { spelled, real }
+    }
+
+    pub(super) fn is_within(&self, other: &Self) -> bool {
+        self.spelled.starts_with(&other.spelled) || self.real.starts_with(&other.real)
+    }
+
+    /// The path to this place from one above it.
+    pub(super) fn beneath(&self, above: &Self) -> Option<&Path> {
+        let spelled = self.spelled.strip_prefix(&above.spelled);
+        spelled.or_else(|_| self.real.strip_prefix(&above.real)).ok()
+    }
 }
 
 /// What [`Mode::Learn`] records, by the bits of the rights that were needed.
@@ -87,10 +113,10 @@ impl FsGrant {
     }
 
     /// Whether whoever has this can do with an object, at any time, all that `other` ever permits, both cut to what
-    /// their handles permit.
+    /// their handles permit; and whether the terms there are not laxer.
     pub(crate) fn outreaches(&self, held: Rights, other: &Self, other_held: Rights) -> bool {
         let here = if self.mode.lifts() { Rights::all() } else { self.certain };
-        (here & held).contains(other.reach() & other_held)
+        (here & held).contains(other.reach() & other_held) && !other.terms.laxer_than(&self.terms)
     }
 
     pub(crate) fn decide(&self, needs: Rights, now: Moment) -> Decision<'_> {

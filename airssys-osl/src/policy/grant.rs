@@ -49,7 +49,8 @@ pub(super) enum Form {
 impl Grant {
     /// Permits `rights` beneath the directory `root`, an absolute path without `..`.
     ///
-    /// Forbidden, it takes `rights` from whatever is granted at `root` and beneath it. Where a directory *above* `root`
+    /// Forbidden, it takes `rights` from whatever is granted at `root` and beneath it: by its path, or by where links lead
+    /// when the policy is built. A second mount of the same directory is not known. Where a directory *above* `root`
     /// is granted, only all rights at all times can be taken from what lies in between ([`FsTerms::deny`]).
     pub fn fs(root: impl Into<PathBuf>, rights: Rights) -> Self {
         Self::fs_with(root, rights, FsTerms::new())

@@ -201,7 +201,12 @@ impl<'a> Decision<'a> {
     pub(crate) fn take(&self, now_ns: impl FnOnce() -> u64) -> Result<(), &'a str> {
         match self.spends {
             Some(terms) if self.verdict == Verdict::Allow => terms.take(now_ns()),
-            _ => Ok(()),
+            // What is only watched is counted, and stopped by nothing.
+            Some(terms) => {
+                let _ = terms.take(now_ns());
+                Ok(())
+            }
+            None => Ok(()),
         }
     }
 
@@ -210,6 +215,25 @@ impl<'a> Decision<'a> {
         if let Some(terms) = self.spends.filter(|_| self.verdict == Verdict::Allow) {
             terms.give_back();
         }
+    }
+
+    /// The answer where both are needed: the first that is not simply yes, and what the second counts.
+    pub(crate) fn and(self, second: Self) -> Self {
+        match (self.verdict, second.verdict) {
+            (Verdict::Allow, _) | (Verdict::WouldDeny, Verdict::Deny) => second,
+            (Verdict::WouldDeny, _) => Self { spends: second.spends, ..self },
+            (Verdict::Deny, _) => self,
+        }
+    }
+
+    /// The answer where either does: a plain yes before one that only this mode gives.
+    pub(crate) fn or(self, second: impl FnOnce() -> Self) -> Self {
+        if self.verdict == Verdict::Allow {
+            return self;
+        }
+        let second = second();
+        let better = second.verdict == Verdict::Allow || (!self.permits() && second.permits());
+        if better { second } else { self }
     }
 
     /// The same answer for something that was counted when it was opened.

@@ -11,7 +11,7 @@ use crate::{
     Action,
     net::{
         Cidr, Host,
-        address::{Class, embedded, special},
+        address::{embedded, special},
     },
     system::Aspect,
 };
@@ -137,8 +137,7 @@ impl Needs {
         let inner = address.map(embedded).into_iter().flatten().flatten().map(IpAddr::V4);
         for address in address.into_iter().chain(inner) {
             let class = special(address).map(|(class, _)| class);
-            // What is always forbidden is needed by nobody.
-            if class != Some(Class::Metadata) && (name.is_none() || class.is_some()) {
+            if name.is_none() || class.is_some() {
                 self.peers.insert((listens, is_udp, Cidr::single(address).to_string(), port));
             }
         }

@@ -32,7 +32,7 @@ pub const MALFORMED_HOST: &str = "malformed-host";
 /// How the rules begin that deny an address which is not global and which no grant names:
 /// `non-global: loopback`. The rest is the [`Class`](crate::net::address::Class).
 pub const NON_GLOBAL: &str = "non-global: ";
-/// The address is one at which clouds tell a machine its identity and its secrets. No grant permits it.
+/// The address is one at which clouds tell a machine its identity and its secrets, and no grant names that very address.
 pub const METADATA: &str = "non-global: metadata";
 /// How a rule goes on that permits until a moment that has come.
 pub const EXPIRED: &str = ": expired";

@@ -52,6 +52,10 @@ impl Grants {
                 return self.decide_beneath(root, super::Rights::empty(), now);
             }
             (_, Resource::Beneath { root, needs }) => return self.decide_beneath(root, needs, now),
+            (Action::NetResolve, Resource::Host(host)) => {
+                let forbids = self.forbids.as_ref().map(|forbids| &forbids.net);
+                self.permits.net.decide_lookup(forbids, host, now)
+            }
             _ => match self.forbids.as_ref().and_then(|forbids| forbids.forbid(action, resource, now)) {
                 Some(clause) => Decision::deny(&clause.rule),
                 None => self.permits.permit(action, resource, now),

@@ -32,6 +32,16 @@ pub enum HardLinks {
     Shared,
 }
 
+impl HardLinks {
+    pub(super) fn strictness(self) -> u8 {
+        match self {
+            Self::Shared => 0,
+            Self::ReadOnly => 1,
+            Self::Refused => 2,
+        }
+    }
+}
+
 impl FsTerms {
     /// Starts with no exception and no limit.
     pub fn new() -> Self {
@@ -90,6 +100,12 @@ impl FsTerms {
         self.denied == old.denied
             && self.hard_links == old.hard_links
             && (old.has_quota() || !self.has_quota())
+    }
+
+    /// Whether these let something be done with a file that `other` refuses. How long it may be is looked at where it is
+    /// moved to.
+    pub(crate) fn laxer_than(&self, other: &Self) -> bool {
+        self.hard_links.strictness() < other.hard_links.strictness()
     }
 
     pub(super) fn check(&self) -> Result<(), &'static str> {

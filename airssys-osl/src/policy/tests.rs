@@ -474,6 +474,21 @@ fn prohibitions_on_the_network() {
 }
 
 #[test]
+fn what_forbids_one_protocol_leaves_the_lookups_of_the_other() {
+    let (tcp, udp) = (Protocol::Tcp, Protocol::Udp);
+    let lookup = |grants: &[Grant]| {
+        let forbids = [Grant::connect(tcp, "h", Ports::ALL).rule("tcp")];
+        let policy = Policy::builder().principal("p", grants.to_vec()).forbid("p", forbids).build().unwrap();
+        let request = Request { principal: "p", action: Action::NetResolve, resource: Resource::Host("h") };
+        policy.decide(&request).rule.to_owned()
+    };
+    assert_eq!(lookup(&[Grant::connect(tcp, "h", 80)]), "tcp");
+    assert_eq!(lookup(&[Grant::connect(tcp, "h", 80), Grant::connect(udp, "h", 53)]), "p.connect[1]");
+    assert_eq!(lookup(&[Grant::connect(tcp, "*", 80), Grant::resolve("*").rule("names")]), "names");
+    assert_eq!(lookup(&[Grant::clock()]), "default-deny");
+}
+
+#[test]
 fn a_policy_in_the_words_of_cedar() {
     let policy = Policy::builder()
         .role("staff", [Grant::send("printer-*")])
@@ -496,7 +511,6 @@ fn a_policy_in_the_words_of_cedar() {
         "when { context.protocol == \"tcp\" && context.port >= 80 && context.port <= 80 && context.address.isInRange(ip(\"10.0.0.0/8\")) };",
         "when { ([0].contains(context.at_p60.day) && context.at_p60.minute >= 540 && context.at_p60.minute < 600) };",
         "forbid(principal in Held::\"staff\"",
-        "@rule(\"non-global: metadata\")\nforbid(principal, ",
     ] {
         // A list of one pattern is still in parentheses.
         let flat = policies.replace("((", "(").replace("))", ")");

@@ -21,6 +21,15 @@ pub(crate) fn variables() -> Vec<String> {
     env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
 }
 
+/// Where a path leads now, with all links followed; of what is not there yet, where it would be made.
+pub(crate) fn real_path(path: &Path) -> PathBuf {
+    let real = path.ancestors().find_map(|known| {
+        let rest = path.strip_prefix(known).ok()?;
+        Some(fs::canonicalize(known).ok()?.components().chain(rest.components()).collect())
+    });
+    real.unwrap_or_else(|| path.to_path_buf())
+}
+
 /// Asks the system for the addresses of a host, on the caller's thread.
 pub(crate) fn lookup(host: &str) -> io::Result<Vec<IpAddr>> {
     let mut addresses: Vec<IpAddr> = Vec::new();

@@ -121,11 +121,28 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Appends to a file, which is made where there is none, and waits until that is on the device.
+/// Appends to a file, which is made where there is none, and waits until that is on the device. What a full disk, or
+/// whatever else, lets be only half written is taken back.
 pub(crate) fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = private().append(true).create(true).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_data()
+    let before = file.metadata()?.len();
+    let appended = file.write_all(bytes).and_then(|()| file.sync_data());
+    if appended.is_err() {
+        // Where that fails too, the first error is the one that tells why.
+        let _ = file.set_len(before).and_then(|()| file.sync_data());
+    }
+    appended
+}
+
+/// Makes a file as long as `bytes`, of zeros that take space: a hole would set none aside. One that is longer is cut.
+pub(crate) fn fill(path: &Path, bytes: u64) -> io::Result<()> {
+    let mut file = private().create(true).truncate(false).open(path)?;
+    let before = file.metadata()?.len();
+    if before >= bytes {
+        return file.set_len(bytes);
+    }
+    file.seek(SeekFrom::Start(before))?;
+    io::copy(&mut io::repeat(0).take(bytes - before), &mut file).map(drop)
 }
 
 /// Makes the names in a directory durable, where the system can.

@@ -20,7 +20,7 @@ mod parts;
 #[cfg_attr(target_os = "linux", allow(dead_code, unused_imports, reason = "Linux only tests it"))]
 mod portable;
 
-pub(crate) use self::ambient::{lookup, read_ambient, variable, variables};
+pub(crate) use self::ambient::{lookup, read_ambient, real_path, variable, variables};
 #[cfg(target_os = "linux")]
 pub(crate) use self::linux::*;
 #[cfg(unix)]

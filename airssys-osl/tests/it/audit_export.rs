@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use airssys_osl::{
     Error, ErrorKind,
     audit::{
-        self, Event, Log, Outcome, Sink as _,
+        self, Event, Log, LogOptions, Outcome, Retention, Sink as _,
         export::{Anchors, Exporter, Target},
     },
 };
@@ -41,6 +41,71 @@ async fn a_cursor_survives_a_restart_and_nothing_comes_twice() {
     fs::write(&cursor, "x").unwrap();
     let error = Exporter::open(dir.path(), &cursor, Target::append(&file)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
+}
+
+/// A log with `records` records in one folder, again and again.
+fn write(dir: &Path, records: std::ops::Range<u32>) {
+    let log = open(dir);
+    records.for_each(|number| _ = record(&log, "reader", &number.to_string()));
+    log.close().unwrap();
+}
+
+#[tokio::test]
+async fn what_a_power_loss_took_from_under_a_cursor_comes_again() {
+    let (dir, tmp) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (file, cursor) = (tmp.path().join("out"), tmp.path().join("cursor"));
+    write(dir.path(), 0..10);
+    let before = copy(dir.path());
+    write(dir.path(), 10..20);
+    assert_eq!(exporter(&dir, &cursor, Target::append(&file)).run_once().await.unwrap(), 20);
+
+    // The machine wakes up with the log as it was, and records something else, beyond the place of the cursor.
+    write(before.path(), 100..130);
+    fs::remove_file(&file).unwrap();
+    let mut again = exporter(&before, &cursor, Target::append(&file));
+    assert_eq!(again.run_once().await.unwrap(), 40);
+    assert_eq!(sequences(&fs::read_to_string(&file).unwrap()), (1..=40).collect::<Vec<_>>());
+    assert_eq!((again.run_once().await.unwrap(), again.lost()), (0, 0));
+}
+
+#[tokio::test]
+async fn another_log_in_the_folder_comes_from_its_beginning() {
+    let (dir, tmp) = (closed(30), TempDir::new().unwrap());
+    let (file, cursor) = (tmp.path().join("out"), tmp.path().join("cursor"));
+    exporter(&dir, &cursor, Target::append(&file)).run_once().await.unwrap();
+    fs::remove_dir_all(dir.path()).unwrap();
+    fs::create_dir(dir.path()).unwrap();
+    write(dir.path(), 0..40);
+    assert_eq!(exporter(&dir, &cursor, Target::append(&file)).run_once().await.unwrap(), 40);
+}
+
+#[tokio::test]
+async fn retention_waits_for_cursors_in_the_folder_and_others_are_told_what_they_lost() {
+    let (dir, tmp) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (waited, other) = (dir.path().join("site.cursor"), tmp.path().join("cursor"));
+    let retention = Retention { segments: Some(1), ..Retention::default() };
+    let options = || LogOptions { segment_bytes: 1, retention, ..LogOptions::default() };
+    let fill = |records: u32| {
+        let log = Log::open(dir.path(), ORIGIN, options()).unwrap();
+        for number in 0..records {
+            record(&log, "reader", &number.to_string());
+            log.flush().unwrap();
+        }
+        log.close().unwrap();
+    };
+    let sent = async |cursor: &Path| {
+        let mut exporter = Exporter::open(dir.path(), cursor, Target::lines(tokio::io::sink())).unwrap();
+        (exporter.run_once().await.unwrap(), exporter.lost())
+    };
+    fill(0);
+    assert_eq!((sent(&waited).await, sent(&other).await), ((0, 0), (0, 0)));
+    fill(20);
+    assert_eq!(audit::Reader::open(dir.path()).unwrap().count(), 20, "all segments are there");
+    assert_eq!(sent(&waited).await, (20, 0));
+    fill(20);
+    let (came, lost) = sent(&other).await;
+    assert!(lost >= 19 && came + lost == 40, "{came} came, {lost} lost");
+    audit::verify(dir.path(), None).unwrap();
 }
 
 #[tokio::test]

@@ -4,7 +4,10 @@ use std::{fs, path::Path};
 
 use airssys_osl::{
     ErrorKind, Os,
-    audit::{self, Event, Log, LogOptions, Outcome, Phase, Sink as _, State},
+    audit::{
+        self, Event, Log, LogOptions, Outcome, Phase, Retention, Sink as _, State,
+        export::{Anchors, Target},
+    },
     policy::{Grant, Policy, Rights},
 };
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
@@ -119,4 +122,49 @@ fn a_flood_of_denials_leaves_the_disk_to_others() {
     log.record(&event("other", b"y")).unwrap();
     log.flush().unwrap();
     log.close().unwrap();
+}
+
+#[test]
+fn retention_makes_room_on_a_full_disk_without_waiting_for_the_next_segment() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let dir = disk.0.path().join("log");
+    let retention = Retention { bytes: Some(150_000), ..Retention::default() };
+    let options = LogOptions { segment_bytes: 100_000, queue_bytes: 0, retention, ..LogOptions::default() };
+    let log = Log::open(&dir, ORIGIN, options).unwrap();
+    let bytes = |dir: &Path| {
+        let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+        let logs = names.filter(|entry| entry.path().extension().is_some_and(|end| end == "log"));
+        logs.map(|entry| entry.metadata().unwrap().len()).sum::<u64>()
+    };
+    while bytes(&dir) < 180_000 {
+        log.record(&event("p", &[b'x'; 1000])).unwrap();
+        log.flush().unwrap();
+    }
+    disk.fill();
+    for number in 0..1000_u64 {
+        let recorded = log.record(&event("p", &[b'y'; 1000])).map(drop);
+        recorded.and_then(|()| log.flush()).unwrap_or_else(|error| panic!("record {number}: {error:?}"));
+    }
+    log.close().unwrap();
+    let report = audit::verify(&dir, None).unwrap();
+    assert_eq!(report.state, State::Closed);
+    assert!(report.dropped > 0 && bytes(&dir) < 300_000, "{report:?}");
+}
+
+#[tokio::test]
+async fn what_a_full_disk_lets_be_half_written_is_taken_back() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let log = TempDir::new().unwrap();
+    Log::open(log.path(), ORIGIN, LogOptions::default()).unwrap().close().unwrap();
+    let file = disk.0.path().join("anchors");
+    // What is left of its page is less than a checkpoint.
+    fs::write(&file, vec![b'\n'; 4000]).unwrap();
+    disk.fill();
+    let mut anchors = Anchors::new(log.path(), Target::append(&file));
+    anchors.publish().await.unwrap_err();
+    assert_eq!(fs::metadata(&file).unwrap().len(), 4000);
+    disk.free();
+    anchors.publish().await.unwrap();
+    let text = fs::read_to_string(&file).unwrap();
+    audit::verify(log.path(), Some(text.trim_start())).unwrap();
 }

@@ -10,7 +10,7 @@ use std::{
 use airssys_osl::{
     Error, ErrorKind, Os, Resolution,
     fs::{Dir, FileKind, Flush, OpenOptions, SetTime},
-    policy::{FsTerms, Grant, Policy, Rights},
+    policy::{FsTerms, Grant, HardLinks, Policy, Rights},
 };
 
 use crate::fixture::{Fixture, assert_denied, assert_fails, step_by_step};
@@ -452,4 +452,50 @@ fn all_of_it_step_by_step() {
         between_two_roots_what_is_counted_is_counted_on_both_sides,
         a_principal_has_so_much_open_and_no_more,
     ]);
+}
+
+/// `p` with all rights on both, held to terms.
+async fn two_roots(fixture: &Fixture, here: FsTerms, there: FsTerms) -> (Dir, Dir) {
+    let grants = [
+        Grant::fs_with(fixture.inside(""), Rights::all(), here),
+        Grant::fs_with(fixture.outside(""), Rights::all(), there),
+    ];
+    fixture.os.reload(Policy::builder().principal("p", grants).build().unwrap());
+    let principal = fixture.principal();
+    let root = async |path| principal.dir(path).await.unwrap();
+    (root(fixture.inside("")).await, root(fixture.outside("")).await)
+}
+
+#[tokio::test]
+async fn nothing_moves_to_where_its_names_are_looked_at_less() {
+    let fixture = carved();
+    fs::hard_link(fixture.inside("plain"), fixture.inside("twin")).unwrap();
+    let with = |links| FsTerms::new().hard_links(links);
+    let order = [HardLinks::Shared, HardLinks::ReadOnly, HardLinks::Refused];
+    for (strict, here) in order.into_iter().enumerate() {
+        for (laxer, there) in order.into_iter().enumerate() {
+            let (dir, outside) = two_roots(&fixture, with(here), with(there)).await;
+            let renamed = dir.rename("twin", &outside, "twin").await;
+            if laxer < strict {
+                assert_denied(renamed, "wider-destination", &format!("{here:?} to {there:?}"));
+                let linked = dir.hard_link("plain", &outside, "link").await;
+                assert_denied(linked, "wider-destination", "a link");
+            } else {
+                renamed.unwrap();
+                fs::rename(fixture.outside("twin"), fixture.inside("twin")).unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_moves_only_to_where_it_may_be_as_long() {
+    let fixture = carved();
+    fs::write(fixture.inside("long"), [1; 100]).unwrap();
+    let (dir, outside) = two_roots(&fixture, FsTerms::new(), FsTerms::new().max_file_bytes(99)).await;
+    assert_fails(dir.rename("long", &outside, "long").await, ErrorKind::LimitExceeded, "too long there");
+    assert_fails(dir.hard_link("long", &outside, "long").await, ErrorKind::LimitExceeded, "too long there");
+    assert_fails(dir.rename("a", &outside, "a").await, ErrorKind::Unsupported, "nobody measures a directory");
+    dir.rename("plain", &outside, "plain").await.unwrap();
+    dir.rename("long", &dir, "renamed").await.unwrap();
 }

@@ -68,6 +68,8 @@ mod rights;
 #[cfg(test)]
 mod threat_model;
 #[cfg(test)]
+mod trace;
+#[cfg(test)]
 mod unrecorded;
 #[cfg(test)]
 mod utilities;

@@ -7,11 +7,11 @@ use std::{
 };
 
 use airssys_osl::{
-    Action, ErrorKind,
-    limits::{ADDRESSES_PER_HOST, LOOKUPS_AT_A_TIME, NET_ATTEMPT_TIMEOUT},
+    Action, ErrorKind, Os,
+    limits::{ADDRESSES_PER_HOST, CHECKED_AGE, LOOKUPS_AT_A_TIME, NET_ATTEMPT_TIMEOUT},
     net::Limits,
-    policy::{Grant, Ports},
-    testing::ScriptedResolver,
+    policy::{Grant, Policy, Ports},
+    testing::{MemorySink, ScriptedResolver},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -257,7 +257,7 @@ async fn an_answer_that_changes_changes_nothing_for_what_was_checked() {
 async fn answers_are_remembered_for_their_time() {
     let resolver = ScriptedResolver::new()
         .answer_for("a.test", &["127.0.0.1"], Duration::from_secs(60))
-        .answer("a.test", &["10.0.0.1"]);
+        .answer_for("a.test", &["10.0.0.1"], Duration::from_secs(60));
     let net = Net::with(resolver, [loopback(), Grant::connect(TCP, "a.test", Ports::ALL).rule("a")]);
     let connector = net.principal().tcp_connector();
     connector.check("a.test", 80).await.unwrap();
@@ -273,7 +273,28 @@ async fn answers_are_remembered_for_their_time() {
     assert_denied(connector.check("a.test", 80).await, "non-global: private", "and then asked again");
     let other = net.principal();
     other.tcp_connector().check("a.test", 80).await.unwrap_err();
-    assert_eq!(net.resolver.take_asked().len(), 2, "another principal has its own memory");
+    assert_eq!(net.resolver.take_asked(), ["a.test"], "another life of the principal has the same memory");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_checked_is_good_for_its_principal_and_for_a_while() {
+    let server = echo_server().await;
+    let granted = || [loopback(), Grant::connect(TCP, "a.test", Ports::ALL)];
+    let resolver = ScriptedResolver::new().answer("a.test", &["127.0.0.1"]);
+    let policy = Policy::builder().principal("p", granted()).principal("q", granted()).build().unwrap();
+    let sink = MemorySink::new();
+    let os = Os::builder(policy, sink.clone()).resolver(resolver).build();
+    let [connector, other] = ["p", "q"].map(|name| os.principal(name).unwrap().tcp_connector());
+    let checked = connector.check("a.test", server.port()).await.unwrap();
+    assert_denied(other.connect_checked(&checked).await, "foreign-handle", "another principal");
+    assert_eq!(sink.take().pop().unwrap().rule, "foreign-handle");
+    tokio::time::advance(CHECKED_AGE).await;
+    connector.connect_checked(&checked).await.unwrap();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_fails(connector.connect_checked(&checked).await, ErrorKind::Invalid, "long ago");
+    let address = connector.check("127.0.0.1", server.port()).await.unwrap();
+    tokio::time::advance(2 * CHECKED_AGE).await;
+    connector.connect_checked(&address).await.unwrap();
 }
 
 #[tokio::test]

@@ -108,8 +108,8 @@ async fn open_connections_are_counted() {
     assert_eq!(story.len(), 1, "nothing was begun: {story:?}");
     assert!(story[0].starts_with("net.connect ") && story[0].contains(": failed "), "{story:?}");
     assert_fails(principal.listen("127.0.0.1:0".parse().unwrap()), ErrorKind::Denied, "no grant to listen");
-    let other = net.principal();
-    other.tcp_connector().connect("127.0.0.1", server.port()).await.unwrap();
+    let other = net.principal().tcp_connector();
+    assert_fails(other.connect("127.0.0.1", server.port()).await, ErrorKind::LimitExceeded, "another life");
     drop(one);
     let _three = connect().await.unwrap();
     assert_fails(connect().await, ErrorKind::LimitExceeded, "a fourth");

@@ -1,6 +1,6 @@
 //! Policies that change, end, count, watch and learn, seen from the handles that live under them.
 
-use std::{fs, time::Duration};
+use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
 
 use airssys_osl::{
     Action, Error, Os, Principal, Verdict,
@@ -333,4 +333,81 @@ async fn an_explanation_says_what_would_permit_it() {
     );
     let wrong = record.action;
     assert_eq!(wrong, Action::FsRead);
+}
+
+/// The verdict and the rule of the last record.
+fn last(fixture: &Fixture) -> (Verdict, String) {
+    let record = fixture.sink.take().pop().unwrap();
+    (record.verdict, record.rule)
+}
+
+#[tokio::test]
+async fn what_would_be_denied_is_told_though_another_half_is_permitted() {
+    let fixture = Fixture::new(Rights::all());
+    let (inside, outside) = (fixture.inside(""), fixture.outside(""));
+    let grants = || {
+        [
+            Grant::fs(&inside, Rights::LIST).rule("in"),
+            Grant::fs(&outside, Rights::all()).rule("out"),
+            Grant::unix(Direction::Listen, &inside).rule("unix"),
+            Grant::env("PATH").rule("path"),
+            Grant::env("CARGO_PKG_NAME").rule("name"),
+        ]
+    };
+    let policy = Policy::builder().principal("p", grants()).forbid("p", [Grant::env("PATH").rule("no")]);
+    fixture.os.reload(policy.mode(Mode::AuditOnly).build().unwrap());
+    let principal = fixture.principal();
+    let (dir, there) = (principal.dir(&inside).await.unwrap(), principal.dir(&outside).await.unwrap());
+    let denied = |rule: &str| (Verdict::WouldDeny, rule.to_owned());
+
+    dir.copy("a/b", &there, "copy").await.unwrap();
+    assert_eq!(last(&fixture), denied("in: lacks read"));
+    there.copy("copy", &dir, "copy").await.unwrap();
+    assert_eq!(last(&fixture), denied("in: lacks write+create"));
+    dir.rename("copy", &there, "moved").await.unwrap();
+    assert_eq!(last(&fixture), denied("in: lacks write+create"));
+    dir.listen_unix("s").await.unwrap();
+    let records = fixture.sink.take();
+    assert_eq!((records[0].verdict, &*records[0].rule), (Verdict::WouldDeny, "in: lacks create"));
+    principal.env().unwrap();
+    assert!(
+        fixture.sink.take().iter().any(|record| record.rule == "no" && record.verdict == Verdict::WouldDeny)
+    );
+    // And nothing is told that would not be denied.
+    dir.metadata("a/b", true).await.unwrap();
+    assert_eq!(last(&fixture), (Verdict::Allow, "in".to_owned()));
+}
+
+#[tokio::test]
+async fn whoever_starts_anew_does_not_count_anew() {
+    let fixture = Fixture::new(Rights::all());
+    let limited = Grant::random().rule("r").at_most(1, DAY);
+    fixture.os.reload(Policy::builder().principal("p", [limited]).build().unwrap());
+    let first = fixture.principal();
+    first.random().unwrap();
+    fixture.os.revoke(&first);
+    assert_denied(fixture.principal().random(), "r: over its rate", "the next life");
+}
+
+#[tokio::test]
+async fn what_is_forbidden_is_the_place_and_not_its_spelling() {
+    let fixture = Fixture::new(Rights::all());
+    let [link, way] = ["link", "way"].map(|name| fixture.outside(name));
+    symlink(fixture.inside("a"), &link).unwrap();
+    symlink(fixture.inside(""), &way).unwrap();
+    let reload = |root: &Path, forbidden: &Path| {
+        let policy = Policy::builder().principal("p", [Grant::fs(root, Rights::all())]);
+        let forbidden = Grant::fs(forbidden, Rights::all()).rule("no");
+        fixture.os.reload(policy.forbid("p", [forbidden]).build().unwrap());
+    };
+    reload(&link, &fixture.inside(""));
+    assert_denied(fixture.principal().dir(&link).await, "no", "granted by a link, forbidden as it is");
+    reload(&fixture.inside("a"), &way);
+    assert_denied(fixture.principal().dir(fixture.inside("a")).await, "no", "forbidden by a link");
+    reload(&way, &fixture.inside("a"));
+    let dir = fixture.principal().dir(&way).await.unwrap();
+    assert_denied(dir.read("a/b", 9).await, "carve-out", "what lies beneath is taken out");
+    reload(&way, &fixture.outside("link"));
+    let dir = fixture.principal().dir(&way).await.unwrap();
+    assert_denied(dir.read("a/b", 9).await, "carve-out", "and so by two links");
 }

@@ -125,7 +125,8 @@ impl Theirs {
     fn decide(&self, principal: &str, ask: &Ask, now: i64) -> Result<Answer, Failure> {
         let questions = questions(ask, now)?;
         let single = questions.len() == 1;
-        let (mut allowed, mut rules) = (true, Vec::new());
+        let any = matches!(ask, Ask::Host(_));
+        let (mut allowed, mut rules) = (!any, Vec::new());
         for (action, kind, name, context) in questions {
             let request = cedar_policy::Request::new(
                 uid("Principal", principal)?,
@@ -138,7 +139,8 @@ impl Theirs {
             if let Some(error) = response.diagnostics().errors().next() {
                 return Err(format!("Cedar fails: {error}").into());
             }
-            allowed &= response.decision() == Decision::Allow;
+            let one = response.decision() == Decision::Allow;
+            allowed = if any { allowed || one } else { allowed && one };
             rules.extend(
                 response
                     .diagnostics()
@@ -152,7 +154,7 @@ impl Theirs {
 
 type Pairs = Vec<(String, RestrictedExpression)>;
 
-/// What Cedar is asked for one question of ours: all of it must be permitted.
+/// What Cedar is asked for one question of ours: all of it must be permitted, and any of it for a lookup.
 fn questions(ask: &Ask, now: i64) -> Result<Vec<(&'static str, &'static str, String, Pairs)>, Failure> {
     let context = |more: Pairs| -> Result<Pairs, Failure> { Ok([moment(now)?, more].concat()) };
     let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
@@ -191,7 +193,11 @@ fn questions(ask: &Ask, now: i64) -> Result<Vec<(&'static str, &'static str, Str
             std::iter::once(*address).chain(inner).map(question).collect::<Result<_, Failure>>()?
         }
         Ask::Host(host) => {
-            vec![("net.resolve", "Network", "ip".to_owned(), context(vec![("host".to_owned(), text(host))])?)]
+            let question = |by| {
+                let pairs = vec![("host".to_owned(), text(host)), ("by".to_owned(), text(by))];
+                Ok(("net.resolve", "Network", "ip".to_owned(), context(pairs)?))
+            };
+            ["tcp", "udp", "name"].into_iter().map(question).collect::<Result<_, Failure>>()?
         }
         Ask::Unix(action, root) => {
             let nowhere = peer(Protocol::Tcp, None, IpAddr::from([1, 1, 1, 1]), 1);

@@ -2,12 +2,13 @@
 
 use std::{
     hint::spin_loop,
+    path::Path,
     time::{Duration, Instant},
 };
 
 use airssys_osl::{
     Milestone, Os,
-    audit::{Durability, Log, LogOptions, verify},
+    audit::{Durability, Log, LogOptions, Query, Reader, verify},
     policy::Policy,
 };
 
@@ -30,6 +31,15 @@ pub fn run(rounds: usize) -> Result<(), Failure> {
     let count = MANY * u32::try_from(rounds)?;
     many("audit-write", Durability::None, count)?;
     many("audit-write-durable", Durability::Batch, count)
+}
+
+/// Looks through all for what is not there.
+fn query(log: &Path, count: u32) -> Result<(), Failure> {
+    let start = Instant::now();
+    let query = Query { trace: Some([1; 16]), ..Query::default() };
+    let found = Reader::query(log, query)?.count();
+    figure("audit-query", "airssys", start.elapsed().as_nanos() as f64 / f64::from(count));
+    if found == 0 { Ok(()) } else { Err("a trace was found that nobody made".into()) }
 }
 
 fn single(count: usize) -> Result<(), Failure> {
@@ -72,6 +82,7 @@ fn many(measure: &str, durability: Durability, count: u32) -> Result<(), Failure
         if records != u64::from(count) {
             return Err(format!("{records} of {count} records are in the log").into());
         }
+        query(tmp.path(), count)?;
     }
     Ok(())
 }

@@ -46,6 +46,7 @@ const GOALS: &[(&str, Goal)] = &[
     ("audit-write-durable", Goal::AtMost(1_250.0)),
     ("audit-write", Goal::AtMost(1_000.0)),
     ("audit-verify", Goal::AtMost(1_000.0)),
+    ("audit-query", Goal::AtMost(1_000.0)),
 ];
 
 /// What a program measured: the measure, the system, the figure.

@@ -2,21 +2,29 @@
 //!
 //! Each record arrives at least once: the place up to which all has arrived is kept in a file, the cursor, and moved only
 //! when the other side has taken what was sent. After a failure or a restart some records may come twice; their sequence
-//! numbers tell.
+//! numbers tell. A cursor knows the record that it stands behind. Where that is not there any more, because the machine lost
+//! power before it was on the device, the segment that it was in comes again from its beginning; another log in the same
+//! folder comes from its first record.
+//!
+//! Retention waits for a cursor that is a file `….cursor` in the folder of the log ([`Retention`](super::Retention)). What it
+//! removed before another one had come there, is counted by [`Exporter::lost`].
 //!
 //! Whoever exports is the program itself: what it connects to is decided by nobody and recorded nowhere.
 
+pub(super) mod cursor;
 #[cfg(unix)]
 mod format;
 mod target;
 
 use std::{
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use self::cursor::Cursor;
 pub use self::target::Target;
-use super::{Position, Reader, Record, chain::Place, store::Store};
+use super::{Position, Reader, Record, chain::Place, note::Verifier, store::Store};
 use crate::{
     Error, ErrorKind,
     os::{Fault, pool},
@@ -31,8 +39,6 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(200);
 const MIN_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
-/// The longest cursor, in bytes: two numbers.
-const CURSOR_BYTES: usize = 64;
 
 /// Sends the records of one log to one target.
 ///
@@ -57,10 +63,11 @@ pub struct Exporter {
     log: PathBuf,
     cursor: PathBuf,
     target: Target,
-    /// Up to where all has arrived.
-    position: Position,
-    /// What stands there; `None` after a failure.
-    reader: Option<Reader>,
+    /// The last record that has arrived; `None` where there was no cursor.
+    done: Option<Cursor>,
+    /// What stands there, and the first key of its log; `None` after a failure.
+    reader: Option<(Reader, Box<str>)>,
+    lost: u64,
 }
 
 impl Exporter {
@@ -72,17 +79,20 @@ impl Exporter {
     /// * [`Io`](ErrorKind::Io): the system refused.
     pub fn open(log: &Path, cursor: &Path, target: Target) -> Result<Self, Error> {
         let what = || format!("read the cursor `{}`", cursor.display());
-        let text = log_file::read_text(cursor, CURSOR_BYTES).map_err(|error| Error::io(what(), error))?;
-        let position = match text {
-            None => Position::default(),
-            Some(text) => parse(&text).ok_or_else(|| Error::new(ErrorKind::Invalid, what()))?,
-        };
-        Ok(Self { log: log.to_owned(), cursor: cursor.to_owned(), target, position, reader: None })
+        let text = log_file::read_text(cursor, cursor::BYTES).map_err(|error| Error::io(what(), error))?;
+        let parse = |text: String| Cursor::parse(&text).ok_or_else(|| Error::new(ErrorKind::Invalid, what()));
+        let done = text.map(parse).transpose()?;
+        Ok(Self { log: log.to_owned(), cursor: cursor.to_owned(), target, done, reader: None, lost: 0 })
     }
 
-    /// Up to where all records have arrived.
+    /// Where the last record stands that has arrived; the beginning of the log where none has.
     pub fn position(&self) -> Position {
-        self.position
+        self.done.as_ref().map(|done| Position(done.place)).unwrap_or_default()
+    }
+
+    /// How many records retention removed before they were sent, as far as this exporter found out.
+    pub fn lost(&self) -> u64 {
+        self.lost
     }
 
     /// Sends all records that there are, and returns how many.
@@ -99,14 +109,19 @@ impl Exporter {
     pub async fn run_once(&mut self) -> Result<u64, Error> {
         let mut sent = 0;
         loop {
-            let (records, position) = self.read().await?;
-            if records.is_empty() {
-                return Ok(sent);
+            let (records, done) = self.read().await?;
+            if let (None, Some((_, key))) = (&self.done, &self.reader) {
+                // From here on retention waits.
+                let nothing = Cursor::before(key);
+                self.save(&nothing)?;
+                self.done = Some(nothing);
             }
+            let Some(done) = done else { return Ok(sent) };
             let reader = self.reader.take();
             self.send(&records).await?;
-            self.save(position)?;
-            (self.position, self.reader) = (position, reader);
+            self.save(&done)?;
+            self.lost += missing(self.done.as_ref().filter(|before| before.log == done.log), &records);
+            (self.done, self.reader) = (Some(done), reader);
             sent += records.len() as u64;
         }
     }
@@ -138,25 +153,25 @@ impl Exporter {
         }
     }
 
-    /// Reads some records that were not sent yet, and the place behind them.
-    async fn read(&mut self) -> Result<(Vec<Record>, Position), Error> {
-        let (reader, log, position) = (self.reader.take(), self.log.clone(), self.position);
+    /// Reads some records that were not sent yet, and the cursor behind them.
+    async fn read(&mut self) -> Result<(Vec<Record>, Option<Cursor>), Error> {
+        let (reader, log, done) = (self.reader.take(), self.log.clone(), self.done.clone());
         let read = pool(move || {
             let read = || -> Result<_, Error> {
-                let mut reader = match reader {
+                let (mut reader, key) = match reader {
                     Some(reader) => reader,
-                    None => Reader::open_at(&log, position)?,
+                    None => resume(&log, done.as_ref())?,
                 };
                 let records: Vec<Record> = reader.by_ref().take(BATCH).collect::<Result<_, _>>()?;
-                let position = reader.position();
-                Ok((reader, records, position))
+                let done = records.last().map(|last| Cursor::at(last, reader.last_place(), &key));
+                Ok(((reader, key), records, done))
             };
             Ok(read())
         });
         let what = || format!("read the audit log `{}`", self.log.display());
-        let (reader, records, position) = read.await.map_err(|fault| failed(what(), fault))??;
+        let (reader, records, done) = read.await.map_err(|fault| failed(what(), fault))??;
         self.reader = Some(reader);
-        Ok((records, position))
+        Ok((records, done))
     }
 
     async fn send(&mut self, records: &[Record]) -> Result<(), Error> {
@@ -167,13 +182,49 @@ impl Exporter {
         }
     }
 
-    fn save(&self, position: Position) -> Result<(), Error> {
-        let Place { segment, offset } = position.0;
+    fn save(&self, done: &Cursor) -> Result<(), Error> {
         let dir = self.cursor.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let name = self.cursor.file_name().unwrap_or_default().to_string_lossy();
-        log_file::replace(dir, &name, &format!("{segment} {offset}\n"), true)
+        log_file::replace(dir, &name, &done.to_text(), true)
             .map_err(|error| Error::io(format!("write the cursor `{}`", self.cursor.display()), error))
     }
+}
+
+/// Opens a log behind what has arrived. Returns it with its first key.
+fn resume(log: &Path, done: Option<&Cursor>) -> Result<(Reader, Box<str>), Error> {
+    let store = Store::to_read(log);
+    let key: Box<str> = first_key(&store)?.to_text().into();
+    let Some(done) = done.filter(|done| done.log == key) else { return Ok((Reader::open(log)?, key)) };
+    let place = done.place;
+    let segments = store.segments().map_err(|error| store.io(error))?;
+    let Some(at) = segments.into_iter().filter(|at| *at <= place.segment).max() else {
+        // Retention was faster.
+        return Ok((Reader::open(log)?, key));
+    };
+    if at == place.segment {
+        let mut reader = Reader::open_at(log, Position(place))?;
+        // What stands there may be anything: only the very record says that all before it has arrived.
+        let last = reader.next().and_then(Result::ok);
+        if last.is_some_and(|last| done.is(&last)) {
+            return Ok((reader, key));
+        }
+    }
+    let beginning = Position(Place { segment: at, offset: 0 });
+    Ok((Reader::open_at(log, beginning)?, key))
+}
+
+/// How many records are not there between those that arrived `before` and these, and among these.
+fn missing(before: Option<&Cursor>, records: &[Record]) -> u64 {
+    let mut next = before.map(|before| before.sequence + 1);
+    let gaps = records.iter().map(|record| {
+        let expected = next.replace(record.sequence() + 1).unwrap_or(record.sequence());
+        record.sequence().saturating_sub(expected)
+    });
+    gaps.sum()
+}
+
+fn first_key(store: &Store) -> Result<Verifier, Error> {
+    store.read_public_key()?.ok_or_else(|| store.io(io::ErrorKind::NotFound.into()))
 }
 
 /// Publishes the checkpoints of a log, so that what was signed once cannot be taken back: whoever changes the log later
@@ -234,9 +285,4 @@ fn failed(what: String, fault: Fault) -> Error {
         Fault::Os(error) => Error::io(what, error),
         _ => Error::new(ErrorKind::Bug, what),
     }
-}
-
-fn parse(text: &str) -> Option<Position> {
-    let (segment, offset) = text.strip_suffix('\n')?.split_once(' ')?;
-    Some(Position(Place { segment: segment.parse().ok()?, offset: offset.parse().ok()? }))
 }

@@ -49,7 +49,7 @@ fn a_head_that_cannot_be_replaced_is_a_log_that_cannot_be_written() {
     let (dir, disk, log) = open_on_a_failing_disk(options);
     disk.fail_head.store(true, Ordering::Relaxed);
     fill(&log, 1);
-    let failure = log.0.shared.wait_while(|progress| progress.failure.is_none()).failure;
+    let failure = log.0.shared.wait_while(None, |progress| progress.failure.is_none()).failure;
     assert_eq!(failure, Some(NO_SPACE));
     assert_unavailable(log.record(&event()).map(drop));
     // The record itself is safe.
@@ -105,7 +105,8 @@ fn a_panic_of_the_writer_is_no_silence() {
 
 #[test]
 fn a_change_waits_until_its_intent_is_on_the_device() {
-    let options = LogOptions { durability: Durability::Durable, ..LogOptions::default() };
+    let queue_deadline = Duration::from_secs(60);
+    let options = LogOptions { durability: Durability::Durable, queue_deadline, ..LogOptions::default() };
     let (dir, disk, log) = open_on_a_failing_disk(options);
     let intent = Event { phase: Phase::Intent, outcome: Outcome::Pending, ..event() };
     for number in 1..=3 {
@@ -121,6 +122,23 @@ fn a_change_waits_until_its_intent_is_on_the_device() {
     assert_eq!(log.record(&intent).unwrap(), 5);
     log.close().unwrap();
     assert_complete(dir.path(), 5);
+}
+
+#[test]
+fn a_device_that_does_not_answer_is_waited_for_no_longer_than_the_deadline() {
+    let queue_deadline = Duration::from_millis(20);
+    let options = LogOptions { durability: Durability::Durable, queue_deadline, ..LogOptions::default() };
+    let (dir, disk, log) = open_on_a_failing_disk(options);
+    let intent = Event { phase: Phase::Intent, outcome: Outcome::Pending, ..event() };
+    let stuck = disk.stall.lock().unwrap();
+    let error = log.record(&intent).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AuditUnavailable);
+    assert_eq!(error.raw_os_error(), Some(errno::TIMED_OUT));
+    drop(stuck);
+    log.close().unwrap();
+    let records: Vec<_> = Reader::open(dir.path()).unwrap().map(Result::unwrap).collect();
+    let outcomes: Vec<_> = records.iter().map(|record| (record.outcome(), record.intent())).collect();
+    assert_eq!(outcomes, [(Outcome::Pending, 0), (Outcome::Cancelled, 1)], "and nothing came of it");
 }
 
 #[test]
@@ -235,6 +253,14 @@ impl Medium for FailingDisk {
 
     fn segments(&mut self) -> io::Result<Vec<Kept>> {
         self.folder.segments()
+    }
+
+    fn exported(&mut self) -> io::Result<Option<u64>> {
+        self.folder.exported()
+    }
+
+    fn reserve(&mut self, bytes: u64) -> io::Result<()> {
+        self.folder.reserve(bytes)
     }
 
     fn remove_before(&mut self, segment: u64) -> io::Result<()> {

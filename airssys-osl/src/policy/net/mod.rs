@@ -60,8 +60,9 @@ impl Grant {
     ///
     /// An address that is not global ([`Class`](crate::net::address::Class)) is reached only through a block that names
     /// it: one that lies wholly within the special block which the address belongs to. `127.0.0.0/8` names the loopback
-    /// addresses; `0.0.0.0/0` and `*` name no special address at all, and `169.254.0.0/16` does not name
-    /// `169.254.169.254`, for that one is special within the special. Where an IPv6 address carries IPv4 addresses,
+    /// addresses; `0.0.0.0/0` and `*` name no special address at all. `169.254.0.0/16` does not name `169.254.169.254`, at
+    /// which clouds tell a machine its secrets: that one is special within the special, and only `169.254.169.254` itself
+    /// names it. Where an IPv6 address carries IPv4 addresses,
     /// each of those must be permitted too.
     pub fn connect(protocol: Protocol, peer: impl Into<Box<str>>, ports: impl Into<Ports>) -> Self {
         Self::peer(Direction::Connect, protocol, peer.into(), ports.into())

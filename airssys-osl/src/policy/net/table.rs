@@ -138,7 +138,6 @@ impl NetGrants {
                 self.connect.permit(&endpoint, now)
             }
             (Action::NetListen, Resource::Endpoint(endpoint)) => self.listen.permit(&endpoint, now),
-            (Action::NetResolve, Resource::Host(host)) => self.permit_lookup(host, now),
             _ => self.object(action, resource).map_or(Decision::DEFAULT, |clauses| clauses.permit(now)),
         }
     }
@@ -154,13 +153,6 @@ impl NetGrants {
                 self.connect.forbid(&endpoint, now)
             }
             (Action::NetListen, Resource::Endpoint(endpoint)) => self.listen.forbid(&endpoint, now),
-            (Action::NetResolve, Resource::Host(host)) => {
-                // A host that may not be connected to at all is not asked for either: its name would be told.
-                let all = |rule: &&Rule| rule.ports == Ports::ALL && rule.clause.forbids(now);
-                let hosts = self.connect.hosts.find(Some(host), |rules| rules.iter().find(all));
-                let lookups = || self.resolve.find(Some(host), |clauses| clauses.as_ref()?.forbids(now));
-                hosts.map(|rule| &rule.clause).or_else(lookups)
-            }
             _ => self.object(action, resource)?.forbids(now),
         }
     }
@@ -186,8 +178,17 @@ impl NetGrants {
         }
     }
 
-    /// Whoever may connect to a host may look it up.
-    fn permit_lookup<'a>(&'a self, host: &str, now: Moment) -> Decision<'a> {
+    /// Whoever may connect to a host may look it up. What forbids to connect to it at all, by a protocol, takes that back
+    /// for the protocol: the name would be told. What forbids the lookup takes all of it.
+    pub(in crate::policy) fn decide_lookup<'a>(
+        &'a self,
+        forbids: Option<&'a Self>,
+        host: &str,
+        now: Moment,
+    ) -> Decision<'a> {
+        if let Some(clause) = forbids.and_then(|forbids| forbids.forbid_lookup(host, now)) {
+            return Decision::deny(&clause.rule);
+        }
         let mut unmet = None;
         let mut permitted = |decision: Decision<'a>| {
             if !decision.permits() {
@@ -195,12 +196,31 @@ impl NetGrants {
             }
             decision.permits().then_some(decision)
         };
+        let connect = |rule: &'a Rule| {
+            let permit = rule.clause.permit(now);
+            let forbid = forbids.and_then(|forbids| forbids.forbid_all(rule.protocol, host, now));
+            match forbid.filter(|_| permit.permits()) {
+                Some(clause) => Decision::deny(&clause.rule),
+                None => permit,
+            }
+        };
         let connects = self
             .connect
             .hosts
-            .find(Some(host), |rules| rules.iter().find_map(|rule| permitted(rule.clause.permit(now))));
+            .find(Some(host), |rules| rules.iter().find_map(|rule| permitted(connect(rule))));
         let resolves = || self.resolve.find(Some(host), |clauses| permitted(clauses.as_ref()?.permit(now)));
         connects.or_else(resolves).or(unmet).unwrap_or(Decision::DEFAULT)
+    }
+
+    fn forbid_lookup(&self, host: &str, now: Moment) -> Option<&Clause> {
+        self.resolve.find(Some(host), |clauses| clauses.as_ref()?.forbids(now))
+    }
+
+    /// What forbids to connect to a host by a protocol, at whatever port.
+    fn forbid_all(&self, protocol: Protocol, host: &str, now: Moment) -> Option<&Clause> {
+        let all =
+            |rule: &&Rule| rule.protocol == protocol && rule.ports == Ports::ALL && rule.clause.forbids(now);
+        self.connect.hosts.find(Some(host), |rules| rules.iter().find(all)).map(|rule| &rule.clause)
     }
 }
 
@@ -248,9 +268,6 @@ impl Peers {
 
     fn permit_one(&self, endpoint: &Endpoint<'_>, address: IpAddr, now: Moment) -> Decision<'_> {
         let special = special(address);
-        if let Some(denied) = special.and_then(|(class, _)| always::address(class)) {
-            return denied;
-        }
         let mut unmet = None;
         let mut permit = |rule| permit_by(rule, endpoint, now, &mut unmet);
         // A name reaches only what is global, and there it is the shorter way.
@@ -271,10 +288,15 @@ impl Peers {
         let by_name = || {
             self.hosts.find(endpoint.host, |rules| rules.iter().find(|rule| rule.fits(endpoint))).is_some()
         };
-        match (unmet, special) {
-            (Some(unmet), _) => unmet,
+        if let Some(unmet) = unmet {
+            return unmet;
+        }
+        if let Some(denied) = special.and_then(|(class, _)| always::unnamed(class)) {
+            return denied;
+        }
+        match special {
             // Something would permit it, if it were global.
-            (None, Some((class, _))) if wider || by_name() => Decision::deny(class.rule()),
+            Some((class, _)) if wider || by_name() => Decision::deny(class.rule()),
             _ => Decision::DEFAULT,
         }
     }

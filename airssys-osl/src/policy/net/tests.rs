@@ -125,11 +125,18 @@ fn a_block_names_a_special_address_where_it_lies_within_the_special_block() {
 }
 
 #[test]
-fn nothing_permits_the_addresses_of_metadata() {
-    let error = |peer| Policy::builder().principal("p", [Grant::connect(TCP, peer, 80)]).build().unwrap_err();
-    assert!(error("169.254.169.254").to_string().ends_with("the address is always forbidden"));
-    assert!(error("fd00:ec2::254").to_string().ends_with("the address is always forbidden"));
+fn only_its_own_address_names_metadata() {
+    let exact = &[("169.254.169.254", 80..=80), ("fd00:ec2::254/128", 80..=80)];
+    check(exact, "169.254.169.254:80", FIRST);
+    check(exact, "metadata.example@169.254.169.254:80", FIRST);
+    check(exact, "[fd00:ec2::254]:80", SECOND);
+    check(exact, "169.254.169.254:81", "non-global: metadata");
+    check(exact, "169.254.170.2:80", "non-global: metadata");
+    check(exact, "[64:ff9b::a9fe:a9fe]:80", NONE);
+    check(&[("metadata.example", 80..=80)], "metadata.example@169.254.169.254:80", "non-global: metadata");
     check(&[], "169.254.169.254:80", "non-global: metadata");
+    let embedded = &[("64:ff9b::/96", 80..=80), ("169.254.169.254", 80..=80)];
+    check(embedded, "[64:ff9b::a9fe:a9fe]:80", FIRST);
     let near = &[("169.254.169.252/30", 80..=80), ("64:ff9b::/96", 80..=80), ("168.63.129.0/24", 80..=80)];
     check(near, "169.254.169.253:80", FIRST);
     check(near, "169.254.169.254:80", "non-global: metadata");
