@@ -44,8 +44,7 @@ pub fn grant_command(policy: PolicyBuilder, name: &str) -> PolicyBuilder {
 }
 
 pub(crate) fn preopens(component: &ComponentSpec) -> Vec<Preopen> {
-    let preopen =
-        |grant: &FsGrant| Preopen { host: grant.path.value.clone(), guest: grant.guest.clone() };
+    let preopen = |grant: &FsGrant| Preopen { host: grant.path.value.clone(), guest: grant.guest.clone() };
     component.directories.iter().map(preopen).collect()
 }
 

@@ -55,6 +55,8 @@ pub enum Milestone {
     Start,
     /// The system stopped in order.
     Stop,
+    /// Another policy was put in place.
+    Reload,
 }
 
 struct Shared {
@@ -139,7 +141,8 @@ impl Os {
         self.0.epoch.load(Ordering::Acquire)
     }
 
-    /// Leaves a record of the program itself, under the principal `host`: what it started with, why it stopped.
+    /// Leaves a record of the program itself, under the principal `host`: what it started with, with which policy it
+    /// goes on, why it stopped.
     ///
     /// # Errors
     ///
@@ -148,6 +151,7 @@ impl Os {
         let action = match milestone {
             Milestone::Start => Action::SystemStart,
             Milestone::Stop => Action::SystemStop,
+            Milestone::Reload => Action::SystemReload,
         };
         Operation {
             os: self,

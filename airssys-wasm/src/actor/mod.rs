@@ -16,7 +16,7 @@ use std::{
     },
 };
 
-use airssys_osl::Principal;
+use airssys_osl::{Os, Principal};
 use airssys_rt::{Actor, Context, ExitReason, Init};
 use wasmtime::Store;
 
@@ -28,7 +28,7 @@ use crate::{
     component::Component,
     engine::Engine,
     error::Error,
-    grant::Preopen,
+    grant::{Preopen, principal_name},
     host::{
         Stdio,
         bindings::{
@@ -49,8 +49,9 @@ pub(crate) struct Blueprint {
     pub(crate) spec: ComponentSpec,
     pub(crate) engine: Engine,
     pub(crate) pre: EverythingPre<State>,
-    pub(crate) principal: Principal,
-    pub(crate) preopens: Vec<Preopen>,
+    /// Each incarnation is a life of its own of the component's principal.
+    pub(crate) os: Os,
+    pub(crate) preopens: Arc<Mutex<Vec<Preopen>>>,
     pub(crate) routes: Arc<Routes>,
     pub(crate) watch: Arc<dyn Watch>,
     pub(crate) counters: Arc<Counters>,
@@ -77,8 +78,8 @@ impl Blueprint {
         spec: ComponentSpec,
         engine: Engine,
         component: &Component,
-        principal: Principal,
-        preopens: Vec<Preopen>,
+        os: Os,
+        preopens: Arc<Mutex<Vec<Preopen>>>,
         routes: Arc<Routes>,
         watch: Arc<dyn Watch>,
         counters: Arc<Counters>,
@@ -89,7 +90,7 @@ impl Blueprint {
             held: Mutex::default(),
             spec,
             engine,
-            principal,
+            os,
             preopens,
             routes,
             watch,
@@ -131,6 +132,29 @@ pub(crate) struct ComponentActor {
 struct Instance {
     store: Store<State>,
     guest: Everything,
+    _life: Life,
+}
+
+/// The principal of one incarnation. It ends with it: a handle that got away, into a task that nobody waits for any more,
+/// opens nothing.
+struct Life {
+    os: Os,
+    principal: Principal,
+}
+
+impl Life {
+    fn begin(blueprint: &Blueprint) -> Result<Self, Error> {
+        let principal = blueprint.os.principal(&principal_name(&blueprint.name));
+        let principal =
+            principal.map_err(|error| Error::door(format!("start `{}`", blueprint.name), error))?;
+        Ok(Self { os: blueprint.os.clone(), principal })
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.os.revoke(&self.principal);
+    }
 }
 
 impl ComponentActor {
@@ -198,10 +222,12 @@ impl ComponentActor {
     /// Makes an instance and has it initialised.
     async fn start(&mut self, cx: &mut Context<Self>) -> Result<(), ExitReason> {
         let blueprint = &self.blueprint;
+        let life = Life::begin(blueprint)?;
+        let preopens = blueprint.preopens.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let setup = Setup {
             name: blueprint.name.clone(),
-            principal: &blueprint.principal,
-            preopens: &blueprint.preopens,
+            principal: &life.principal,
+            preopens: &preopens,
             arguments: Vec::new(),
             stdio: Stdio::Log,
             limits: &blueprint.spec.limits,
@@ -209,7 +235,7 @@ impl ComponentActor {
         };
         let mut store = State::store(&blueprint.engine, setup).await?;
         let guest = blueprint.pre.instantiate_async(&mut store).await.map_err(Trap::new)?;
-        let mut instance = Instance { store, guest };
+        let mut instance = Instance { store, guest, _life: life };
         instance.init(&blueprint.spec.config).await?;
         instance.settle(cx).await;
         self.instance = Some(instance);

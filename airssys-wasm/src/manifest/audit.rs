@@ -179,10 +179,7 @@ fn read_time(section: &mut Section<'_>, key: &'static str, notes: &mut Notes<'_>
     section.parsed(key, units::DURATION, notes, time).map(|time| time.value)
 }
 
-fn read_redaction(
-    mut section: Section<'_>,
-    notes: &mut Notes<'_>,
-) -> (Redaction, Option<Located<PathBuf>>) {
+fn read_redaction(mut section: Section<'_>, notes: &mut Notes<'_>) -> (Redaction, Option<Located<PathBuf>>) {
     let mut redaction = Redaction::new();
     for below in section.texts("below", notes) {
         if below.value.starts_with('/') {

@@ -8,6 +8,7 @@ mod component;
 mod folders;
 mod parse;
 mod peer;
+mod reload;
 mod rules;
 mod section;
 mod terms;
@@ -57,8 +58,10 @@ pub struct Manifest {
     pub mode: Mode,
     /// The directory of what the system leaves behind, absolute: `.airssys` beside the manifest, unless it says so.
     pub state: PathBuf,
-    /// Where the audit log is.
+    /// Where the audit log is, and how it is written.
     pub audit: AuditSpec,
+    /// Where each rule stands.
+    places: Vec<(String, Range<usize>)>,
 }
 
 /// `[supervisor.NAME]`, or `[system]` for the root.
@@ -207,5 +210,11 @@ impl Manifest {
     /// Every problem of the text, in its order.
     pub fn parse(text: &str, dir: &Path, overrides: &Overrides) -> Result<Self, Vec<Problem>> {
         parse::manifest(text, dir, overrides)
+    }
+
+    /// Where in the text a rule stands that a record names, such as `component.reader.grants.fs[0]: lacks write`.
+    pub fn place(&self, rule: &str) -> Option<Range<usize>> {
+        let name = rule.split(": ").next().unwrap_or(rule);
+        self.places.iter().find(|(known, _)| known == name).map(|(_, span)| span.clone())
     }
 }

@@ -65,9 +65,8 @@ fn read(mut root: Section<'_>, overrides: &Overrides, notes: &mut Notes<'_>) -> 
     }
     check_overrides(overrides, notes);
     let system = root.table("system", notes);
-    let (mode, forbid) = root.table("policy", notes).map_or_else(Default::default, |policy| {
-        read_policy(policy, notes)
-    });
+    let (mode, forbid) =
+        root.table("policy", notes).map_or_else(Default::default, |policy| read_policy(policy, notes));
     let mode = overrides.mode.unwrap_or(mode);
     notes.learns = mode == Mode::Learn;
     let audit = root.table("audit", notes);
@@ -107,7 +106,17 @@ fn read(mut root: Section<'_>, overrides: &Overrides, notes: &mut Notes<'_>) -> 
     let components = components.into_iter().map(|component| settle(component, &roles, notes));
     let components = components.collect::<Option<Vec<_>>>()?;
     let roles = roles.into_iter().map(|role| RoleSpec { name: role.name.value, rules: role.read.rules });
-    Some(Manifest { name: tree.name.clone(), root: tree, components, roles: roles.collect(), forbid, mode, state, audit })
+    Some(Manifest {
+        name: tree.name.clone(),
+        root: tree,
+        components,
+        roles: roles.collect(),
+        forbid,
+        mode,
+        state,
+        audit,
+        places: std::mem::take(&mut notes.rules),
+    })
 }
 
 /// A role, its roles still names.
@@ -140,7 +149,8 @@ fn settle(
 fn check(declared: &Declared, own: [&PathBuf; 2], notes: &mut Notes<'_>) {
     let Declared { components, roles, .. } = declared;
     let names: Vec<&str> = components.iter().map(|component| component.name.as_str()).collect();
-    let all = || components.iter().map(|component| &component.read).chain(roles.iter().map(|role| &role.read));
+    let all =
+        || components.iter().map(|component| &component.read).chain(roles.iter().map(|role| &role.read));
     rules::check_receivers(all().flat_map(|read| &read.receivers), &names, notes);
     check_roles(roles, all().flat_map(|read| &read.roles), notes);
     let directories: Vec<_> = all().flat_map(|read| &read.rules.fs).collect();
@@ -149,7 +159,11 @@ fn check(declared: &Declared, own: [&PathBuf; 2], notes: &mut Notes<'_>) {
 }
 
 /// Every role that is had must exist, and none has itself.
-fn check_roles<'r>(roles: &[ReadRole], had: impl Iterator<Item = &'r Located<String>>, notes: &mut Notes<'_>) {
+fn check_roles<'r>(
+    roles: &[ReadRole],
+    had: impl Iterator<Item = &'r Located<String>>,
+    notes: &mut Notes<'_>,
+) {
     let find = |name: &str| roles.iter().position(|role| role.name.value == name);
     for role in had.filter(|role| find(&role.value).is_none()) {
         let help = nearest(&role.value, roles.iter().map(|role| role.name.value.as_str()))
@@ -166,7 +180,10 @@ fn check_roles<'r>(roles: &[ReadRole], had: impl Iterator<Item = &'r Located<Str
                 if below == start && reached.iter().all(|index| *index >= start) {
                     let message = match here.name.value == role.name.value {
                         true => format!("the role `{}` has itself", role.name.value),
-                        false => format!("the roles `{}` and `{}` have each other", role.name.value, here.name.value),
+                        false => format!(
+                            "the roles `{}` and `{}` have each other",
+                            role.name.value, here.name.value
+                        ),
                     };
                     let help = "take one of them out of the other's `roles`".to_owned();
                     notes.problem(&role.name.span, message, Some(help));
@@ -182,7 +199,7 @@ fn check_roles<'r>(roles: &[ReadRole], had: impl Iterator<Item = &'r Located<Str
 fn check_policy(manifest: &Manifest, notes: &mut Notes<'_>) {
     let Err(error) = crate::grant::add_principals(manifest, Policy::builder()).build() else { return };
     let told = error.to_string();
-    let place = notes.rules.iter().find(|(rule, _)| told.contains(&format!("`{rule}`")));
+    let place = manifest.places.iter().find(|(rule, _)| told.contains(&format!("`{rule}`")));
     let span = place.map_or(0..0, |(_, span)| span.clone());
     let message = told.strip_prefix("cannot ").unwrap_or(&told);
     notes.problem(&span, format!("cannot {message}"), None);
@@ -284,7 +301,10 @@ fn read_strategy(
 }
 
 /// The tables within a table whose keys the user chooses, such as `[component]`, each with its name.
-pub(super) fn named<'a>(section: Option<&Section<'a>>, notes: &mut Notes<'_>) -> Vec<(Located<String>, Section<'a>)> {
+pub(super) fn named<'a>(
+    section: Option<&Section<'a>>,
+    notes: &mut Notes<'_>,
+) -> Vec<(Located<String>, Section<'a>)> {
     let mut sections = Vec::new();
     for (key, value) in section.map(Section::entries).unwrap_or_default() {
         let place = section.map(|section| section.place(key.value)).unwrap_or_default();
@@ -316,4 +336,3 @@ fn name(text: &str) -> Option<String> {
     let rest = text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'));
     (fits && rest).then(|| text.to_owned())
 }
-

@@ -26,7 +26,8 @@ fn parse_ports(text: &str) -> Option<Ports> {
     if text == "*" {
         return Some(Ports::ALL);
     }
-    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u16>().ok())?;
+    let number =
+        |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u16>().ok())?;
     match text.split_once('-') {
         None => number(text).map(Ports::from),
         Some((first, last)) => {
@@ -42,7 +43,8 @@ mod tests {
 
     #[test]
     fn hosts_addresses_and_blocks_with_ports() {
-        let check = |text, host, ports: Ports| assert_eq!(parse(text), Some((Protocol::Tcp, host, ports)), "{text}");
+        let check =
+            |text, host, ports: Ports| assert_eq!(parse(text), Some((Protocol::Tcp, host, ports)), "{text}");
         check("tcp://api.example.com:443", "api.example.com", 443.into());
         check("tcp://*.example.com:8000-8100", "*.example.com", (8000..=8100).into());
         check("tcp://*:*", "*", Ports::ALL);
@@ -55,9 +57,23 @@ mod tests {
     #[test]
     fn what_is_none() {
         for text in [
-            "", "tcp", "tcp://", "tcp://:80", "tcp://host", "host:80", "http://host:80", "tcp://::1:80", "tcp://[::1]",
-            "tcp://[::1]80", "tcp://host:", "tcp://host:+80", "tcp://host:65536", "tcp://host:9-8", "tcp://host:0-9",
-            "tcp://host:80-", "TCP://host:80",
+            "",
+            "tcp",
+            "tcp://",
+            "tcp://:80",
+            "tcp://host",
+            "host:80",
+            "http://host:80",
+            "tcp://::1:80",
+            "tcp://[::1]",
+            "tcp://[::1]80",
+            "tcp://host:",
+            "tcp://host:+80",
+            "tcp://host:65536",
+            "tcp://host:9-8",
+            "tcp://host:0-9",
+            "tcp://host:80-",
+            "TCP://host:80",
         ] {
             assert_eq!(parse(text), None, "{text:?}");
         }

@@ -117,7 +117,9 @@ fn read_objects(
         let (protocol, local, ports) = read_peer(text, rule, notes)?;
         Some(Grant::listen(protocol, local, ports))
     });
-    each(section, "resolve", "host", &mut grants, notes, |host, _, _| Some(Grant::resolve(host.value.as_str())));
+    each(section, "resolve", "host", &mut grants, notes, |host, _, _| {
+        Some(Grant::resolve(host.value.as_str()))
+    });
     for object in [CLOCK, RANDOM] {
         grants.extend(read_switch(section, object, ambient, notes));
     }
@@ -209,10 +211,17 @@ fn read_switch(
             let conditions = Conditions::read(&mut section, notes);
             section.finish(notes);
             let forbids = place.ends_with(&format!(".forbid.{}", switch.key));
-            checked(conditions.apply((switch.grant)()).rule(place.as_str()), &place, forbids, &value.span(), notes)
+            checked(
+                conditions.apply((switch.grant)()).rule(place.as_str()),
+                &place,
+                forbids,
+                &value.span(),
+                notes,
+            )
         }
         other => {
-            let message = format!("`{place}` must be true, false or a table with `conditions`, not {}", kind(other));
+            let message =
+                format!("`{place}` must be true, false or a table with `conditions`, not {}", kind(other));
             notes.problem(&value.span(), message, None);
             None
         }

@@ -39,8 +39,7 @@ impl Conditions {
                 Ok(window) => during.push(window),
                 Err(_) => {
                     let place = section.place("during");
-                    let message =
-                        format!("`{place}` must be hours of the week; this is \"{}\"", text.value);
+                    let message = format!("`{place}` must be hours of the week; this is \"{}\"", text.value);
                     let help = "such as \"mon-fri 09:00-17:30 +01:00\"; a window that ends before it begins ends \
                                 on the day after";
                     notes.problem(&text.span, message, Some(help.to_owned()));
@@ -81,8 +80,13 @@ fn read_until(section: &mut Section<'_>, notes: &mut Notes<'_>) -> Option<Timest
     };
     if moment.is_none() {
         let what = kind(value.get_ref());
-        let message = format!("`{}` must be a date, a time and an offset, not {what}", section.place("until"));
-        notes.problem(&value.span(), message, Some("such as 2027-01-31T18:00:00Z, without quotes".to_owned()));
+        let message =
+            format!("`{}` must be a date, a time and an offset, not {what}", section.place("until"));
+        notes.problem(
+            &value.span(),
+            message,
+            Some("such as 2027-01-31T18:00:00Z, without quotes".to_owned()),
+        );
     }
     moment
 }

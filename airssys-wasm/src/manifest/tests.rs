@@ -230,8 +230,7 @@ fn grants_outside_of_the_forms_are_refused() {
         &fs("{ path = \"x\", guest = \"/x\" }"),
         &[("{ path", "`component.a.grants.fs[0].rights` is missing", "")],
     );
-    let twice =
-        "{ path = \"x\", guest = \"/x\", rights = [\"read\"] }, { path = \"y\", guest = \"/x\", rights = [\"read\"] }";
+    let twice = "{ path = \"x\", guest = \"/x\", rights = [\"read\"] }, { path = \"y\", guest = \"/x\", rights = [\"read\"] }";
     check(&fs(twice), &[("\"/x\"", "two directories are called \"/x\"", "")]);
 }
 

@@ -42,7 +42,8 @@ fn every_option_is_read() {
     assert_eq!((audit.options.denials.burst, audit.options.retention.segments), (5, Some(9)));
     assert_eq!(audit.redact_key.unwrap().value, Path::new("/srv/system/redact.key"));
     let exports: Vec<_> = audit.exports.into_iter().map(|export| (export.name, export.to)).collect();
-    let otlp = To::Otlp("127.0.0.1:4318".parse().unwrap(), "127.0.0.1:4318".to_owned(), "/v1/logs".to_owned());
+    let otlp =
+        To::Otlp("127.0.0.1:4318".parse().unwrap(), "127.0.0.1:4318".to_owned(), "/v1/logs".to_owned());
     assert_eq!(
         exports,
         [

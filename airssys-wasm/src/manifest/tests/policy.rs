@@ -25,7 +25,10 @@ fn the_network_is_granted_by_protocol_host_address_and_port() {
                 listen = [\"tcp://127.0.0.1:0\"]\nresolve = [\"example.org\"]";
     let connect = |resource| rule(text, Action::NetConnect, resource);
     let (tcp, udp) = (Protocol::Tcp, Protocol::Udp);
-    assert_eq!(connect(endpoint(tcp, Some("api.example.com"), ELSEWHERE, 443)), "component.a.grants.connect[0]");
+    assert_eq!(
+        connect(endpoint(tcp, Some("api.example.com"), ELSEWHERE, 443)),
+        "component.a.grants.connect[0]"
+    );
     assert_eq!(connect(endpoint(tcp, Some("example.com"), ELSEWHERE, 443)), "default-deny");
     assert_eq!(connect(endpoint(tcp, Some("api.example.com"), ELSEWHERE, 80)), "default-deny");
     assert_eq!(connect(endpoint(tcp, Some("api.example.com"), LOOPBACK, 443)), "non-global: loopback");
@@ -65,7 +68,10 @@ fn a_forbidden_directory_is_taken_out_of_a_granted_one() {
                 [component.a.forbid]\nfs = [{ path = \"in/private\" }]";
     assert!(parse(&with(text)).is_ok());
     let some = text.replace("\"in/private\"", "\"in/private\", rights = [\"read\"]");
-    check(&with(&some), &[("{ path = \"in/private\"", "only all rights, at all times, can be forbidden", "")]);
+    check(
+        &with(&some),
+        &[("{ path = \"in/private\"", "only all rights, at all times, can be forbidden", "")],
+    );
 }
 
 #[test]
@@ -78,8 +84,12 @@ fn roles_give_what_they_have_and_what_theirs_have() {
     assert_eq!(ask(&policy, "a", Action::EnvRead, Resource::Name("LANG")), "role.base.grants.env[0]");
     let connect = endpoint(Protocol::Tcp, None, ELSEWHERE, 443);
     assert_eq!(ask(&policy, "a", Action::NetConnect, connect), "role.web.grants.connect[0]");
-    assert_eq!(ask(&policy, "a", Action::NetResolve, Resource::Host("evil.example")), "role.base.forbid.resolve[0]");
-    let guests: Vec<_> = manifest.components[0].directories.iter().map(|grant| grant.guest.as_str()).collect();
+    assert_eq!(
+        ask(&policy, "a", Action::NetResolve, Resource::Host("evil.example")),
+        "role.base.forbid.resolve[0]"
+    );
+    let guests: Vec<_> =
+        manifest.components[0].directories.iter().map(|grant| grant.guest.as_str()).collect();
     assert_eq!(guests, ["/x"]);
 }
 
@@ -96,10 +106,10 @@ fn roles_must_exist_and_have_no_cycle() {
 
 #[test]
 fn two_directories_of_roles_need_two_names() {
-    let fs = |path: &str| format!("{{ fs = [{{ path = \"{path}\", guest = \"/x\", rights = [\"read\"] }}] }}");
-    let text = |other: &str| {
-        format!("roles = [\"r\"]\ngrants = {}\n[role.r]\ngrants = {}", fs("x"), fs(other))
-    };
+    let fs =
+        |path: &str| format!("{{ fs = [{{ path = \"{path}\", guest = \"/x\", rights = [\"read\"] }}] }}");
+    let text =
+        |other: &str| format!("roles = [\"r\"]\ngrants = {}\n[role.r]\ngrants = {}", fs("x"), fs(other));
     assert!(parse(&with(&text("x"))).is_ok());
     check(&with(&text("y")), &[("\"x\"", "two directories are called \"/x\"", "another `guest`")]);
 }
@@ -118,7 +128,8 @@ fn conditions_say_when_a_grant_holds() {
 
 #[test]
 fn wrong_conditions_are_told() {
-    let conditions = |text: &str| with(&format!("[component.a.grants]\nclock = {{ conditions = {{ {text} }} }}"));
+    let conditions =
+        |text: &str| with(&format!("[component.a.grants]\nclock = {{ conditions = {{ {text} }} }}"));
     check(&conditions("until = \"soon\""), &[("\"soon\"", "a date, a time and an offset", "2027")]);
     check(&conditions("until = 2027-01-31T18:00:00"), &[("2027", "a date, a time and an offset", "")]);
     check(&conditions("during = \"mondays\""), &[("\"mondays\"", "must be hours of the week", "mon-fri")]);
@@ -137,7 +148,10 @@ fn quotas_and_limits_are_read() {
     let net = format!("{:?}", manifest.components[0].rules.permits);
     assert!(net.contains("open: 2") && net.contains("received_per_second: Some(1048576)"), "{net}");
     let fs = format!("{:?}", manifest.components[0].directories[0].grant);
-    assert!(fs.contains(".env") && fs.contains("Refused") && fs.contains("quota_bytes: Some(1073741824)"), "{fs}");
+    assert!(
+        fs.contains(".env") && fs.contains("Refused") && fs.contains("quota_bytes: Some(1073741824)"),
+        "{fs}"
+    );
     let wrong = |text: &str| with(&format!("limits = {{ net = {{ {text} }} }}"));
     check(&wrong("connections = 0"), &[("0", "from 1 to 65536", "")]);
     check(&wrong("send = \"0B\""), &[("\"0B\"", "must be a size", "")]);
@@ -160,5 +174,8 @@ fn what_only_all_rules_together_show_is_told_in_its_place() {
     let twice = "[component.a.grants]\nenv = [\"LANG\", \"LANG\"]";
     check(&with(twice), &[("\"LANG\"", "the same is granted twice", "")]);
     assert_eq!(parse(&with("[policy]\nmode = \"audit-only\"")).unwrap().mode, Mode::AuditOnly);
-    check(&with("[policy]\nmode = \"learning\""), &[("\"learning\"", "\"enforce\" or", "did you mean `learn`?")]);
+    check(
+        &with("[policy]\nmode = \"learning\""),
+        &[("\"learning\"", "\"enforce\" or", "did you mean `learn`?")],
+    );
 }

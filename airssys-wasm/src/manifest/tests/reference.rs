@@ -53,7 +53,8 @@ const ALL: &str = r#"
 /// The place of a key as the page writes it: names that users choose in capitals, and what is the same in several places
 /// under one of them.
 fn settle(key: &str) -> String {
-    let mut parts: Vec<String> = key.split('.').map(|part| part.split('[').next().unwrap_or(part).to_owned()).collect();
+    let mut parts: Vec<String> =
+        key.split('.').map(|part| part.split('[').next().unwrap_or(part).to_owned()).collect();
     let depth = match parts[0].as_str() {
         "component" | "role" | "supervisor" | "vars" => 1,
         "audit" if parts.get(1).is_some_and(|part| part == "export" || part == "anchor") => 2,
