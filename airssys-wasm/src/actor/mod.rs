@@ -143,11 +143,10 @@ struct Life {
 }
 
 impl Life {
-    fn begin(blueprint: &Blueprint) -> Result<Self, Error> {
-        let principal = blueprint.os.principal(&principal_name(&blueprint.name));
-        let principal =
-            principal.map_err(|error| Error::door(format!("start `{}`", blueprint.name), error))?;
-        Ok(Self { os: blueprint.os.clone(), principal })
+    fn begin(os: &Os, component: &str) -> Result<Self, Error> {
+        let principal = os.principal(&principal_name(component));
+        let principal = principal.map_err(|error| Error::door(format!("start `{component}`"), error))?;
+        Ok(Self { os: os.clone(), principal })
     }
 }
 
@@ -222,7 +221,7 @@ impl ComponentActor {
     /// Makes an instance and has it initialised.
     async fn start(&mut self, cx: &mut Context<Self>) -> Result<(), ExitReason> {
         let blueprint = &self.blueprint;
-        let life = Life::begin(blueprint)?;
+        let life = Life::begin(&blueprint.os, &blueprint.name)?;
         let preopens = blueprint.preopens.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let setup = Setup {
             name: blueprint.name.clone(),
@@ -355,5 +354,29 @@ impl<'a> Busy<'a> {
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use airssys_osl::{
+        policy::{Grant, Policy},
+        testing::MemorySink,
+    };
+
+    use super::*;
+
+    #[test]
+    fn what_outlives_its_incarnation_opens_nothing() {
+        let policy =
+            Policy::builder().principal("component.a", [Grant::clock()]).build().expect("it is sound");
+        let os = Os::new(policy, MemorySink::new());
+        let (life, next) =
+            (Life::begin(&os, "a").expect("it is known"), Life::begin(&os, "a").expect("again"));
+        let (left, kept) =
+            (life.principal.clock().expect("granted"), next.principal.clock().expect("granted"));
+        drop(life);
+        assert_eq!(left.monotonic_now().expect_err("its life is over").rule(), Some("revoked"));
+        assert!(kept.monotonic_now().is_ok(), "the next incarnation is another life");
     }
 }
