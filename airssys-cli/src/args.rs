@@ -1,8 +1,14 @@
 //! Every flag, documented. `airssys help COMMAND` prints what is said here.
 
+mod audit;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+
+pub(crate) use self::audit::{
+    Anchor, Audit, Explain, Export, Learn, LogPath, Query, Tail, Target, TargetKind, Verify,
+};
 
 /// Runs code that you do not fully trust as supervised actors.
 ///
@@ -36,6 +42,7 @@ Examples:
   airssys run tool.wasm -- --flag               run a WASI command that is granted nothing
   airssys check examples/logwatch               find every problem of a manifest
   airssys audit query examples/logwatch --denied    who was denied what
+  airssys explain 17 examples/logwatch          why, and what would permit it
 
 Exit status: 0 done; 1 the system or the component failed; 2 wrong usage;
   3 a manifest or a component is not what it should be; 4 an audit log was tampered with.
@@ -49,6 +56,7 @@ pub(crate) enum Command {
     Inspect(Inspect),
     #[command(subcommand)]
     Audit(Audit),
+    Explain(Explain),
 }
 
 /// Run a system from its manifest, or one WASI command.
@@ -70,6 +78,14 @@ pub(crate) struct Run {
     #[arg(long, value_name = "QUIET", num_args = 0..=1, require_equals = true, default_missing_value = "1s",
           value_parser = duration)]
     pub(crate) until_idle: Option<Duration>,
+
+    /// Carry no denial out, only record what would be denied: to try a manifest's policy
+    #[arg(long, conflicts_with = "learn")]
+    pub(crate) audit_only: bool,
+
+    /// As --audit-only, and record all that is needed: `airssys audit learn` then writes the grants of this run
+    #[arg(long)]
+    pub(crate) learn: bool,
 
     /// Arguments of the command
     #[arg(last = true)]
@@ -97,86 +113,6 @@ pub(crate) struct Inspect {
     pub(crate) component: PathBuf,
 }
 
-/// Read and prove the audit log: who touched what.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Audit {
-    Tail(Tail),
-    Query(Query),
-    Verify(Verify),
-}
-
-/// Print the last records, and go on with new ones (--follow).
-#[derive(Debug, ClapArgs)]
-pub(crate) struct Tail {
-    #[command(flatten)]
-    pub(crate) log: LogPath,
-
-    /// How many records to begin with
-    #[arg(short = 'n', long, default_value_t = 20, value_name = "COUNT")]
-    pub(crate) lines: usize,
-
-    /// Go on with new records until Ctrl-C
-    #[arg(short, long)]
-    pub(crate) follow: bool,
-}
-
-/// Print the records that match all that is given.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct Query {
-    #[command(flatten)]
-    pub(crate) log: LogPath,
-
-    /// Only of this principal, such as `component.reader`
-    #[arg(long, value_name = "NAME")]
-    pub(crate) principal: Option<String>,
-
-    /// Only of this action, such as `fs.read`
-    #[arg(long, value_name = "NAME", value_parser = action)]
-    pub(crate) action: Option<airssys_osl::Action>,
-
-    /// Only of resources that begin so
-    #[arg(long, value_name = "PREFIX")]
-    pub(crate) resource: Option<String>,
-
-    /// Only what was denied
-    #[arg(long, conflicts_with = "allowed")]
-    pub(crate) denied: bool,
-
-    /// Only what was allowed
-    #[arg(long)]
-    pub(crate) allowed: bool,
-
-    /// Only from this time on (RFC 3339, such as 2026-11-22T10:00:00Z)
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    pub(crate) since: Option<u64>,
-
-    /// Only before this time (RFC 3339)
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    pub(crate) until: Option<u64>,
-}
-
-/// Prove that no record was changed, removed, inserted or moved.
-///
-/// Every hash, link, number, checkpoint and signature is recomputed. A copy of a checkpoint that was kept elsewhere
-/// (--anchor) also finds a log that was replaced as a whole.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct Verify {
-    #[command(flatten)]
-    pub(crate) log: LogPath,
-
-    /// A file with a checkpoint of this log that was kept elsewhere
-    #[arg(long, value_name = "FILE")]
-    pub(crate) anchor: Option<PathBuf>,
-}
-
-/// Which log.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct LogPath {
-    /// A folder with an `airssys.toml`, a manifest, or the folder of a log
-    #[arg(default_value = ".")]
-    pub(crate) path: PathBuf,
-}
-
 fn assignment(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
@@ -187,22 +123,4 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 fn duration(text: &str) -> Result<Duration, String> {
     let parsed = airssys_wasm::manifest::parse_duration(text).filter(|duration| !duration.is_zero());
     parsed.ok_or_else(|| "give a whole number and ms, s, m or h, such as 500ms".to_owned())
-}
-
-fn action(text: &str) -> Result<airssys_osl::Action, String> {
-    airssys_osl::Action::from_name(text).ok_or_else(|| {
-        let names: Vec<_> = airssys_osl::Action::ALL.iter().map(|action| action.name()).collect();
-        format!("the actions are {}", names.join(", "))
-    })
-}
-
-/// Nanoseconds since 1970.
-fn time(text: &str) -> Result<u64, String> {
-    let parsed = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339);
-    let parsed = parsed.map_err(|error| format!("{error}; give a time such as 2026-11-22T10:00:00Z"))?;
-    match parsed.unix_timestamp_nanos() {
-        before if before < 0 => Err("that is before 1970".to_owned()),
-        // No record is from the year 2554 or later.
-        nanoseconds => Ok(u64::try_from(nanoseconds).unwrap_or(u64::MAX)),
-    }
 }

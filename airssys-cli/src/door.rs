@@ -2,16 +2,19 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use airssys_osl::{
     Error, ErrorKind, Milestone, Os, Principal, Verdict,
-    audit::{self, Log, LogOptions, Sink},
+    audit::{self, Log, LogOptions, Phase, Sink},
     bootstrap,
-    policy::{Grant, PolicyBuilder, Rights},
+    policy::{Grant, Policy, PolicyBuilder, Rights},
 };
-use airssys_wasm::Cache;
+use airssys_wasm::{Cache, manifest::AuditSpec};
 
 use crate::{
     config,
@@ -21,6 +24,9 @@ use crate::{
 /// The principal of the program itself.
 const PROGRAM: &str = "program";
 
+/// The largest file with a key, in bytes.
+const KEY_FILE_BYTES: u64 = 1024;
+
 /// What everything goes through, and where it is recorded.
 pub(crate) struct Door {
     pub(crate) os: Os,
@@ -28,23 +34,29 @@ pub(crate) struct Door {
     pub(crate) log_dir: PathBuf,
     /// The program's own principal.
     pub(crate) program: Principal,
+    /// What the program itself was granted: the same stands in every policy of it.
+    grants: Vec<Grant>,
     cache_dir: Option<PathBuf>,
+    would_deny: Arc<AtomicU64>,
 }
 
 impl Door {
     /// Opens the log in `log_dir` and puts a door before a system, whose denials are told at once. `grants` are the
     /// program's own.
     pub(crate) fn open(
-        log_dir: PathBuf,
+        audit: &AuditSpec,
         origin: &str,
         policy: PolicyBuilder,
         grants: Vec<Grant>,
         terminal: &Arc<Terminal>,
     ) -> Result<Self, Failure> {
-        let log = Log::open(&log_dir, origin, LogOptions::default())
-            .map_err(|error| log_failure(&log_dir, error))?;
-        let sink = Heard { log: log.clone(), terminal: terminal.clone() };
-        Self::with_log(log, sink, log_dir, policy, grants)
+        let log_dir = audit.dir.clone();
+        let log =
+            Log::open(&log_dir, origin, log_options(audit)?).map_err(|error| log_failure(&log_dir, error))?;
+        let would_deny = Arc::<AtomicU64>::default();
+        let sink = Heard { log: log.clone(), terminal: terminal.clone(), would_deny: would_deny.clone() };
+        let door = Self::with_log(log, sink, log_dir, policy, grants)?;
+        Ok(Self { would_deny, ..door })
     }
 
     /// Opens the first log of this user that no other program writes: for what has no manifest that names one.
@@ -90,13 +102,25 @@ impl Door {
             let rights = Rights::READ | Rights::WRITE | Rights::CREATE;
             grants.push(Grant::fs(dir, rights).rule("builtin.cache"));
         }
-        let policy = policy.principal(PROGRAM, grants).build();
-        let policy =
-            policy.map_err(|error| Failure::invalid("cannot compile the policy").caused_by(error))?;
+        let policy = compile(policy, &grants)?;
         let os = Os::new(policy, sink);
         let program =
             os.principal(PROGRAM).map_err(|error| Failure::failed("no principal").caused_by(error))?;
-        Ok(Self { os, log, log_dir, program, cache_dir })
+        Ok(Self { os, log, log_dir, program, grants, cache_dir, would_deny: Arc::default() })
+    }
+
+    /// Puts another policy in place, for what is open too, with a record that says from where it is.
+    pub(crate) fn reload(&self, policy: PolicyBuilder, what: &str) -> Result<(), Failure> {
+        let policy = compile(policy, &self.grants)?;
+        let marked = self.os.mark(Milestone::Reload, what).and_then(|()| self.log.flush());
+        marked.map_err(|error| Failure::failed("cannot record the change of policy").caused_by(error))?;
+        self.os.reload(policy);
+        Ok(())
+    }
+
+    /// How many operations were done that would have been denied, if denials were carried out.
+    pub(crate) fn would_deny(&self) -> u64 {
+        self.would_deny.load(Ordering::Relaxed)
     }
 
     /// The code cache, where there can be one. What is wrong with it is told once; a start without it is only slow.
@@ -135,15 +159,52 @@ impl Door {
 struct Heard {
     log: Log,
     terminal: Arc<Terminal>,
+    would_deny: Arc<AtomicU64>,
 }
 
 impl Sink for Heard {
     fn record(&self, event: &audit::Event<'_>) -> Result<u64, Error> {
-        if event.verdict == Verdict::Deny {
-            self.terminal.denied(event);
+        match (event.verdict, event.phase) {
+            (Verdict::Deny, _) => self.terminal.denied(event),
+            (Verdict::WouldDeny, Phase::Done) => drop(self.would_deny.fetch_add(1, Ordering::Relaxed)),
+            _ => {}
         }
         self.log.record(event)
     }
+}
+
+fn compile(policy: PolicyBuilder, grants: &[Grant]) -> Result<Policy, Failure> {
+    let policy = policy.principal(PROGRAM, grants.to_vec()).build();
+    policy.map_err(|error| Failure::invalid("cannot compile the policy").caused_by(error))
+}
+
+/// How the log is written, with the key of what is redacted.
+pub(crate) fn log_options(audit: &AuditSpec) -> Result<LogOptions, Failure> {
+    let mut options = audit.options.clone();
+    if let Some(file) = &audit.redact_key {
+        let shown = file.value.display();
+        let unusable = || Failure::invalid(format!("cannot read the key of redacted parts, `{shown}`"));
+        let read =
+            bootstrap::read(&file.value, KEY_FILE_BYTES).map_err(|error| unusable().caused_by(error))?;
+        let key = parse_key(&read.bytes).ok_or_else(|| {
+            unusable().help("make one: head -c32 /dev/urandom | xxd -p -c64 > FILE; chmod 600 FILE")
+        })?;
+        options.redaction = options.redaction.key(key);
+    }
+    Ok(options)
+}
+
+/// Reads 64 hexadecimal digits, and space around them.
+fn parse_key(bytes: &[u8]) -> Option<[u8; 32]> {
+    let digits = bytes.trim_ascii();
+    let mut key = [0; 32];
+    if digits.len() != 2 * key.len() || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
+        *byte = u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(key)
 }
 
 fn log_failure(log_dir: &Path, error: Error) -> Failure {

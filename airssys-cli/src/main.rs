@@ -4,6 +4,7 @@ mod args;
 mod command;
 mod config;
 mod door;
+mod exports;
 mod report;
 mod target;
 

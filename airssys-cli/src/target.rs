@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use airssys_osl::bootstrap::{self, BootFile};
+use airssys_osl::{
+    bootstrap::{self, BootFile},
+    policy::Mode,
+};
 use airssys_wasm::{
     Digest,
     manifest::{Manifest, Overrides},
@@ -26,6 +29,15 @@ pub(crate) struct ManifestFile {
 impl ManifestFile {
     /// Reads the manifest that `target` is, or that is in the folder that it is.
     pub(crate) fn read(target: &Path, set: &[(String, String)]) -> Result<Self, Failure> {
+        Self::read_in(target, set, None)
+    }
+
+    /// As [`read`](Self::read), in another mode than the manifest says.
+    pub(crate) fn read_in(
+        target: &Path,
+        set: &[(String, String)],
+        mode: Option<Mode>,
+    ) -> Result<Self, Failure> {
         let BootFile { bytes, path, .. } = read_manifest(target)?;
         let digest = Digest::of(&bytes);
         let shown = path.display().to_string();
@@ -34,7 +46,7 @@ impl ManifestFile {
         })?;
         let base = config::absolute(Path::new("."))
             .map_err(|error| Failure::failed("cannot tell the current folder").caused_by(error))?;
-        let overrides = Overrides { values: set.iter().cloned().collect::<BTreeMap<_, _>>(), base };
+        let overrides = Overrides { values: set.iter().cloned().collect::<BTreeMap<_, _>>(), base, mode };
         let dir = path.parent().unwrap_or(Path::new("/"));
         match Manifest::parse(&text, dir, &overrides) {
             Ok(manifest) => Ok(Self { manifest, shown, text, digest }),

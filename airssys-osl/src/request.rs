@@ -17,6 +17,8 @@ pub enum Action {
     AuditRecovered = 3,
     /// Denials were counted instead of recorded one by one: there were too many.
     AuditSuppressed = 4,
+    /// Another policy was put in place.
+    SystemReload = 5,
     /// Open a granted directory.
     FsOpenRoot = 16,
     /// Open a file or a directory.
@@ -104,6 +106,7 @@ impl Action {
         Self::SystemStop,
         Self::AuditRecovered,
         Self::AuditSuppressed,
+        Self::SystemReload,
         Self::FsOpenRoot,
         Self::FsOpen,
         Self::FsRead,
@@ -152,6 +155,7 @@ impl Action {
             Self::SystemStop => "system.stop",
             Self::AuditRecovered => "audit.recovered",
             Self::AuditSuppressed => "audit.suppressed",
+            Self::SystemReload => "system.reload",
             Self::FsOpenRoot => "fs.open_root",
             Self::FsOpen => "fs.open",
             Self::FsRead => "fs.read",
@@ -201,6 +205,7 @@ impl Action {
             Self::SystemStop => "stop the system",
             Self::AuditRecovered => "recover the log",
             Self::AuditSuppressed => "count the denials",
+            Self::SystemReload => "change the policy of the system",
             Self::FsOpenRoot => "open the directory",
             Self::FsOpen => "open",
             Self::FsRead => "read",

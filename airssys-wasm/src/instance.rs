@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use airssys_osl::Principal;
+use airssys_osl::{ErrorKind, Principal};
 use wasmtime::{ResourceLimiter, Store, UpdateDeadline, component::ResourceTable};
 
 use crate::{
@@ -39,7 +39,8 @@ pub(crate) struct Setup<'a> {
 }
 
 impl State {
-    /// Makes a store for one instance. Its directories are opened by the door, each on the record.
+    /// Makes a store for one instance. Its directories are opened by the door, each on the record; one that is denied now
+    /// is left out.
     ///
     /// # Errors
     ///
@@ -47,9 +48,12 @@ impl State {
     pub(crate) async fn store(engine: &Engine, setup: Setup<'_>) -> Result<Store<Self>, Error> {
         let mut preopens = Vec::with_capacity(setup.preopens.len());
         for preopen in setup.preopens {
-            let opened = setup.principal.dir(&preopen.host).await;
-            let dir = opened.map_err(|error| Error::door(format!("start `{}`", setup.name), error))?;
-            preopens.push((dir, preopen.guest.clone()));
+            match setup.principal.dir(&preopen.host).await {
+                Ok(dir) => preopens.push((dir, preopen.guest.clone())),
+                // Granted at other times than now, or not any more: it is not there, and the record says why.
+                Err(error) if error.kind() == ErrorKind::Denied => {}
+                Err(error) => return Err(Error::door(format!("start `{}`", setup.name), error)),
+            }
         }
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES);

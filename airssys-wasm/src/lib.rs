@@ -16,7 +16,7 @@
 //! # What it does not do
 //!
 //! It reads no file of its own accord: components, cache and guests' files all come through handles of the door. It
-//! does not run WASI 0.3 components, and `wasi:sockets` is linked and always denied.
+//! does not run WASI 0.3 components.
 
 mod actor;
 mod cache;

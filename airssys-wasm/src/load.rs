@@ -115,14 +115,16 @@ async fn load_one(
     Ok(component)
 }
 
-/// Opens each granted directory, as the component will: one that is missing is a problem of the manifest.
+/// Opens each granted directory, as the component will: one that is missing is a problem of the manifest, one that is
+/// granted at other times than now is none.
 async fn check_grants(spec: &ComponentSpec, os: &Os) -> Vec<LoadError> {
     let mut errors = Vec::new();
-    for grant in &spec.grants.fs {
+    for grant in &spec.directories {
         let opened = match os.principal(&principal_name(&spec.name)) {
             Ok(principal) => principal.dir(&grant.path.value).await.err(),
             Err(error) => Some(error),
         };
+        let opened = opened.filter(|error| error.kind() != airssys_osl::ErrorKind::Denied);
         errors.extend(opened.map(|error| LoadError {
             component: spec.name.clone(),
             span: grant.path.span.clone(),

@@ -1,6 +1,9 @@
 //! A running system: the manifest's tree of supervisors, with components as its leaves.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use airssys_osl::Os;
 use airssys_rt::{
@@ -14,7 +17,7 @@ use crate::{
     component::Component,
     engine::Engine,
     error::{Error, ErrorKind},
-    grant::{preopens, principal_name},
+    grant::{Preopen, preopens},
     manifest::{Child, Manifest, SupervisorSpec},
     watch::{Event, Watch},
 };
@@ -37,6 +40,8 @@ struct Member {
     name: Arc<str>,
     actor: ActorRef<Delivery>,
     counters: Arc<Counters>,
+    /// What its next incarnation finds open.
+    preopens: Arc<Mutex<Vec<Preopen>>>,
 }
 
 /// What one component has done and has before it.
@@ -92,20 +97,19 @@ impl System {
         let mut members = Vec::new();
         for ((spec, component), mailbox) in manifest.components.iter().zip(components).zip(mailboxes) {
             let counters = Arc::<Counters>::default();
-            let principal = os.principal(&principal_name(&spec.name));
-            let principal =
-                principal.map_err(|error| Error::door(format!("start `{}`", spec.name), error))?;
+            let preopens = Arc::new(Mutex::new(preopens(spec)));
             let blueprint = Blueprint::new(
                 spec.clone(),
                 engine.clone(),
                 component,
-                principal,
-                preopens(spec),
+                os.clone(),
+                preopens.clone(),
                 routes.clone(),
                 watch.clone(),
                 counters.clone(),
             )?;
-            members.push(Member { name: blueprint.name.clone(), actor: mailbox.actor_ref(), counters });
+            let (name, actor) = (blueprint.name.clone(), mailbox.actor_ref());
+            members.push(Member { name, actor, counters, preopens });
             seeds.push(Seed { blueprint: Arc::new(blueprint), mailbox });
         }
 
@@ -115,6 +119,16 @@ impl System {
             Error::new(ErrorKind::Guest, format!("start the system `{}`", manifest.name)).caused_by(error)
         })?;
         Ok(Self { root, routes, host: "host".into(), members })
+    }
+
+    /// Takes over which directories components find when they start, from a manifest whose policy is in place already
+    /// ([`Os::reload`]). An instance that runs keeps those that it has; what it may do with them is the policy's word.
+    pub fn reload(&self, manifest: &Manifest) {
+        for member in &self.members {
+            let spec = manifest.components.iter().find(|spec| *spec.name == *member.name);
+            *member.preopens.lock().unwrap_or_else(PoisonError::into_inner) =
+                spec.map(preopens).unwrap_or_default();
+        }
     }
 
     /// Calls a component as the program itself: its sender is `host`. No bytes are the answer of one that had none.

@@ -10,6 +10,10 @@ use airssys_osl::{
     policy::{FsTerms, Grant, Policy, Protocol, Rights, Window},
     testing::MemorySink,
 };
+use airssys_wasm::{
+    add_principals,
+    manifest::{Manifest, Overrides},
+};
 
 type Run = Box<dyn Fn(&[u8]) -> Result<(), String>>;
 
@@ -31,6 +35,14 @@ pub(crate) fn all() -> Result<Vec<Target>, Box<dyn Error>> {
             name: "policies",
             seeds: corpus(include_str!("../corpus/policies.txt")),
             run: Box::new(policies),
+        },
+        Target {
+            name: "manifests",
+            seeds: corpus(include_str!("../corpus/manifests.txt"))
+                .iter()
+                .map(|line| String::from_utf8_lossy(line).replace("\\n", "\n").into_bytes())
+                .collect(),
+            run: Box::new(manifests),
         },
         paths()?,
         records()?,
@@ -84,6 +96,30 @@ fn policies(bytes: &[u8]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// A manifest is refused with problems that lie in its text, or its policy compiles and none of its directories is one of
+/// the system's own.
+fn manifests(bytes: &[u8]) -> Result<(), String> {
+    let Ok(text) = str::from_utf8(bytes) else { return Ok(()) };
+    match Manifest::parse(text, Path::new("/srv/system"), &Overrides::default()) {
+        Err(problems) if problems.is_empty() => Err("it is refused without a problem".to_owned()),
+        Err(problems) => match problems.iter().find(|problem| text.get(problem.span.clone()).is_none()) {
+            Some(problem) => Err(format!("a problem lies outside of the text: {problem}")),
+            None => Ok(()),
+        },
+        Ok(manifest) => {
+            let mut directories = manifest.components.iter().flat_map(|component| &component.directories);
+            if let Some(own) = directories.find(|grant| manifest.audit.dir.starts_with(&grant.path.value)) {
+                return Err(format!("`{}` reaches the log", own.rule));
+            }
+            if !manifest.restart_for(&manifest).is_empty() {
+                return Err("it differs from itself".to_owned());
+            }
+            let built = add_principals(&manifest, Policy::builder()).build();
+            built.map(drop).map_err(|error| format!("its policy does not compile: {error}"))
+        }
+    }
 }
 
 /// Paths beneath a granted directory: none of them reads the secret beside it.

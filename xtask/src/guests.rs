@@ -35,6 +35,7 @@ const COMPONENTS: &[(&str, &str)] = &[
     ("rogue", "examples/logwatch/components"),
     ("hello", "airssys-cli/tests/fixtures"),
     ("hostile", "airssys-wasm/tests/fixtures"),
+    ("sockets", "airssys-wasm/tests/fixtures"),
 ];
 
 /// Builds every component. With `check` it changes nothing, and fails where one is not what is committed.

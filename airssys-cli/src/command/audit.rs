@@ -10,10 +10,12 @@ use std::{
 
 use airssys_osl::{
     ErrorKind, Verdict,
-    audit::{self, Reader, Record},
+    audit::{self, Progress, Reader, Record, ocsf},
     bootstrap,
+    policy::Mode,
 };
 
+use super::{explain, export};
 use crate::{
     args::{Audit, LogPath, Query, Tail, Verify},
     report::{Failure, Terminal, record_json, record_line, report_json, report_text},
@@ -31,6 +33,10 @@ pub(super) fn audit(audit: Audit, terminal: &Terminal) -> Result<ExitCode, Failu
         Audit::Tail(args) => tail(&args, terminal),
         Audit::Query(args) => query(args, terminal),
         Audit::Verify(args) => verify(&args, terminal),
+        Audit::Explain(args) => explain::explain(&args, terminal),
+        Audit::Learn(args) => explain::learned(&args, terminal),
+        Audit::Export(args) => export::export(&args, terminal),
+        Audit::Anchor(args) => export::anchor(&args, terminal),
     }
 }
 
@@ -75,16 +81,21 @@ fn query(args: Query, terminal: &Terminal) -> Result<ExitCode, Failure> {
         principal: args.principal,
         action: args.action,
         resource_prefix: args.resource.map(String::into_bytes),
-        verdict: match (args.denied, args.allowed) {
-            (true, _) => Some(Verdict::Deny),
-            (false, true) => Some(Verdict::Allow),
-            (false, false) => None,
+        verdict: match (args.denied, args.allowed, args.would_deny) {
+            (true, ..) => Some(Verdict::Deny),
+            (_, true, _) => Some(Verdict::Allow),
+            (_, _, true) => Some(Verdict::WouldDeny),
+            _ => None,
         },
-        trace: None,
+        trace: args.trace,
     };
-    for record in open(&dir)? {
+    for record in Reader::query(&dir, query).map_err(|error| unopened(&dir, error))? {
         let record = record.map_err(|error| unreadable(&dir, error))?;
-        if query.matches(&record) && print(terminal, &record)?.is_break() {
+        let printed = match args.ocsf {
+            true => terminal.line(&ocsf::to_json(&record))?,
+            false => print(terminal, &record)?,
+        };
+        if printed.is_break() {
             break;
         }
     }
@@ -95,7 +106,18 @@ fn verify(args: &Verify, terminal: &Terminal) -> Result<ExitCode, Failure> {
     let dir = log_dir(&args.log)?;
     let anchor = args.anchor.as_ref().map(|file| read_anchor(file)).transpose()?;
     let shown = dir.display().to_string();
-    let report = audit::verify(&dir, anchor.as_deref()).map_err(|error| match error.kind() {
+    let mut told = 0;
+    let progress = |progress: Progress| {
+        let Progress { bytes, total_bytes, records, .. } = progress;
+        let percent = (bytes.saturating_mul(100) / total_bytes.max(1)).min(100);
+        if terminal.is_live() && percent > told {
+            told = percent;
+            terminal.status(format!("verifying {shown}: {percent} %, {records} records"));
+        }
+    };
+    let verified = audit::verify_with(&dir, anchor.as_deref(), progress);
+    terminal.status(String::new());
+    let report = verified.map_err(|error| match error.kind() {
         ErrorKind::Tampered => Failure::tampered(format!("the audit log in `{shown}` is not what it was"))
             .caused_by(error)
             .help("keep the folder as evidence; the records before that place are as they were written"),
@@ -113,11 +135,12 @@ fn read_anchor(file: &Path) -> Result<String, Failure> {
 }
 
 /// The folder of the log: itself, or what a manifest says.
-fn log_dir(path: &LogPath) -> Result<PathBuf, Failure> {
+pub(super) fn log_dir(path: &LogPath) -> Result<PathBuf, Failure> {
     if Reader::open(&path.path).is_ok() {
         return Ok(path.path.clone());
     }
-    match ManifestFile::read(&path.path, &[]) {
+    // What a run is still to find out is nobody's concern here.
+    match ManifestFile::read_in(&path.path, &[], Some(Mode::Learn)) {
         Ok(file) => Ok(file.manifest.audit.dir),
         Err(failure) => {
             Err(failure.help("give a folder with an `airssys.toml`, a manifest, or the folder of a log"))
@@ -125,14 +148,18 @@ fn log_dir(path: &LogPath) -> Result<PathBuf, Failure> {
     }
 }
 
-fn open(dir: &Path) -> Result<Reader, Failure> {
-    Reader::open(dir).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Failure::failed(format!("there is no audit log in `{}` yet", dir.display())),
-        _ => unreadable(dir, error),
-    })
+pub(super) fn open(dir: &Path) -> Result<Reader, Failure> {
+    Reader::open(dir).map_err(|error| unopened(dir, error))
 }
 
-fn unreadable(dir: &Path, error: airssys_osl::Error) -> Failure {
+fn unopened(dir: &Path, error: airssys_osl::Error) -> Failure {
+    match error.kind() {
+        ErrorKind::NotFound => Failure::failed(format!("there is no audit log in `{}` yet", dir.display())),
+        _ => unreadable(dir, error),
+    }
+}
+
+pub(super) fn unreadable(dir: &Path, error: airssys_osl::Error) -> Failure {
     let failure = match error.kind() {
         ErrorKind::Tampered => Failure::tampered(format!("cannot read the audit log in `{}`", dir.display())),
         _ => Failure::failed(format!("cannot read the audit log in `{}`", dir.display())),

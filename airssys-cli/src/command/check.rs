@@ -9,13 +9,14 @@ use serde_json::json;
 use super::runtime;
 use crate::{
     args::Check,
-    door::Door,
+    door::{self, Door},
     report::{Failure, ManifestProblems, Terminal, describe_tree},
     target::ManifestFile,
 };
 
 pub(super) fn check(check: &Check, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
     let file = ManifestFile::read(&check.target, &check.set)?;
+    door::log_options(&file.manifest.audit)?;
     let engine =
         Engine::new().map_err(|error| Failure::failed("cannot compile anything").caused_by(error))?;
     // Not the system's own log: the system may be running.

@@ -2,7 +2,10 @@
 
 mod audit;
 mod check;
+mod explain;
+mod export;
 mod inspect;
+mod reload;
 mod run;
 
 use std::{process::ExitCode, sync::Arc};
@@ -22,6 +25,7 @@ pub(crate) fn run(args: Args, terminal: &Arc<Terminal>) -> Result<ExitCode, Fail
         Command::Check(check) => check::check(&check, terminal),
         Command::Inspect(inspect) => inspect::inspect(&inspect, terminal),
         Command::Audit(audit) => audit::audit(audit, terminal),
+        Command::Explain(args) => explain::explain(&args, terminal),
     }
 }
 

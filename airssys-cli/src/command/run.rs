@@ -10,7 +10,7 @@ use std::{
 use airssys_osl::{
     ErrorKind, Principal,
     fs::{Dir, OpenOptions},
-    policy::{Grant, Policy, Rights},
+    policy::{Grant, Mode, Policy, Rights},
 };
 use airssys_wasm::{
     COMPONENT_BYTES, Component, Engine, System, Watch, add_principals, grant_command, load, load_grants,
@@ -19,11 +19,12 @@ use airssys_wasm::{
 use serde_json::json;
 use tokio::{signal::unix::SignalKind, sync::mpsc, task::JoinHandle};
 
-use super::runtime;
+use super::{reload, runtime};
 use crate::{
     args::Run,
     config,
     door::Door,
+    exports::Exports,
     report::{Announcer, Failure, ManifestProblems, Summary, Terminal, describe_tree},
     target::{self, ManifestFile},
 };
@@ -48,8 +49,10 @@ pub(super) fn run(run: Run, terminal: &Arc<Terminal>) -> Result<ExitCode, Failur
 }
 
 async fn command(run: Run, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
-    if !run.set.is_empty() || run.until_idle.is_some() {
-        let failure = Failure::invalid("`--set` and `--until-idle` are for a system with a manifest");
+    if !run.set.is_empty() || run.until_idle.is_some() || reload::mode(&run).is_some() {
+        let failure = Failure::invalid(
+            "`--set`, `--until-idle`, `--audit-only` and `--learn` are for a system with a manifest",
+        );
         return Err(failure.help("a command gets its arguments behind `--`"));
     }
     let path = config::absolute(&run.target)
@@ -105,8 +108,9 @@ async fn system(run: Run, started: Instant, terminal: &Arc<Terminal>) -> Result<
         let failure = Failure::invalid("a system takes no arguments behind `--`");
         return Err(failure.help("give values to the manifest's variables with `--set NAME=VALUE`"));
     }
-    let file = ManifestFile::read(&run.target, &run.set)?;
+    let file = ManifestFile::read_in(&run.target, &run.set, reload::mode(&run))?;
     let mut signals = Signals::new()?;
+    let mut hangups = reload::hangups()?;
     if let Err(error) = airssys_osl::bootstrap::raise_file_limit() {
         tracing::debug!(cause = %error, "the limit of open files stays as it is");
     }
@@ -114,6 +118,7 @@ async fn system(run: Run, started: Instant, terminal: &Arc<Terminal>) -> Result<
     let door = open(&file, terminal)?;
     door.started(&format!("{} {}", file.shown, file.digest))?;
 
+    let exports = Exports::start(&file.manifest.audit, &file.manifest.state)?;
     let (dead, letters) = mpsc::unbounded_channel();
     let keeper = keep_dead_letters(&file.manifest.state, &door.program, letters).await?;
     let announcer = Arc::new(Announcer::new(terminal.clone(), started, dead));
@@ -126,11 +131,15 @@ async fn system(run: Run, started: Instant, terminal: &Arc<Terminal>) -> Result<
         Ok(system) => system,
         Err(failure) => {
             door.close("did not start")?;
+            exports.finish().await;
             return Err(failure);
         }
     };
 
-    let why = attend(&system, &run, started, &mut signals, terminal).await;
+    let why = tokio::select! {
+        why = attend(&system, &run, started, &mut signals, terminal) => why,
+        () = reload::follow(&mut hangups, &run, &file, &system, &door, terminal) => Why::Asked,
+    };
     announcer.stopping();
     terminal.status(String::new());
     tokio::select! {
@@ -154,15 +163,21 @@ async fn system(run: Run, started: Instant, terminal: &Arc<Terminal>) -> Result<
         log: &log,
     };
     summary.tell(terminal);
+    report_mode(&file, &door, terminal);
     door.close(why.text())?;
-    let undelivered = undelivered.load(Ordering::Relaxed);
+    exports.finish().await;
+    judge(why, undelivered.load(Ordering::Relaxed), &file.manifest.name)
+}
+
+/// Whether a run that came to its end did what it should.
+fn judge(why: Why, undelivered: u64, name: &str) -> Result<ExitCode, Failure> {
     if undelivered > 0 {
         let failure = Failure::failed(format!("{undelivered} messages were not handled before the end"));
         return Err(failure.help("give the components that they were for a longer `shutdown`"));
     }
     match why {
         Why::Idle | Why::Asked => Ok(ExitCode::SUCCESS),
-        Why::GaveUp => Err(Failure::failed(format!("the system `{}` gave up", file.manifest.name)).help(
+        Why::GaveUp => Err(Failure::failed(format!("the system `{name}` gave up")).help(
             "its components crashed more often than `intensity` in `period` allows; the lines above say why",
         )),
     }
@@ -177,7 +192,7 @@ pub(super) fn open(file: &ManifestFile, terminal: &Arc<Terminal>) -> Result<Door
     let mut grants = load_grants(manifest);
     grants.push(Grant::fs(state, Rights::READ | Rights::WRITE | Rights::CREATE).rule("builtin.state"));
     let policy = add_principals(manifest, Policy::builder());
-    Door::open(manifest.audit.dir.clone(), &format!("airssys/{}", manifest.name), policy, grants, terminal)
+    Door::open(&manifest.audit, &format!("airssys/{}", manifest.name), policy, grants, terminal)
 }
 
 fn greet(file: &ManifestFile, door: &Door, terminal: &Terminal) {
@@ -202,6 +217,18 @@ async fn start(
     System::start(&file.manifest, &components, engine, &door.os, watch)
         .await
         .map_err(|error| Failure::failed("the system did not start").caused_by(error))
+}
+
+/// Says what would have been denied, where denials were not carried out.
+fn report_mode(file: &ManifestFile, door: &Door, terminal: &Terminal) {
+    let (shown, count) = (&file.shown, door.would_deny());
+    let (mode, next) = match file.manifest.mode {
+        Mode::AuditOnly => ("audit-only", format!("airssys audit query {shown} --would-deny")),
+        Mode::Learn => ("learn", format!("airssys audit learn {shown}")),
+        _ => return,
+    };
+    let text = format!("  mode {mode}: {count} operations would have been denied: {next}");
+    terminal.tell(&text, || json!({"event": "mode", "mode": mode, "would_deny": count}));
 }
 
 /// Why a system stops.

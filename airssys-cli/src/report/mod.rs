@@ -94,6 +94,15 @@ impl Terminal {
         json: impl FnOnce() -> serde_json::Value,
     ) -> Result<ControlFlow<()>, Failure> {
         let printed = if self.json { self.data(&json()) } else { self.data(&text()) };
+        Self::printed(printed)
+    }
+
+    /// A line that looks the same to everybody, on stdout.
+    pub(crate) fn line(&self, line: &str) -> Result<ControlFlow<()>, Failure> {
+        Self::printed(self.data(&line))
+    }
+
+    fn printed(printed: io::Result<()>) -> Result<ControlFlow<()>, Failure> {
         match printed {
             Ok(()) => Ok(ControlFlow::Continue(())),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),

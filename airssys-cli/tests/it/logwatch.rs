@@ -11,7 +11,7 @@ const DENIALS: [(&str, &str, &str); 6] = [
     ("fs.open", "/etc/passwd", "beneath-root"),
     ("fs.open", "/geo/../../../etc/passwd", "beneath-root"),
     ("fs.open", "/geo/escape", "beneath-root"),
-    ("net.connect", "tcp://169.254.169.254:80", "default-deny"),
+    ("net.connect", "169.254.169.254:80", "non-global: metadata"),
     ("env.read", "*", "default-deny"),
     ("process.spawn", "/bin/sh", "default-deny"),
 ];

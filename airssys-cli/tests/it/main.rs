@@ -14,8 +14,10 @@
 mod audit;
 mod command;
 mod count;
+mod export;
 mod kill;
 mod logwatch;
 mod manifest;
+mod policy;
 mod program;
 mod transcript;

@@ -62,9 +62,32 @@ impl Principal {
         let ip = ip.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("connect to `{resource}`")))?;
         let peer = SocketAddr::new(ip, port);
         let subject = Subject::endpoint(Protocol::Udp, checked.names, peer);
-        let any: IpAddr =
-            if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        self.udp(Action::NetSend, subject, resource, SocketAddr::new(any, 0), Some(peer)).await
+        self.udp(Action::NetSend, subject, resource, any_local(peer), Some(peer)).await
+    }
+
+    /// Makes a socket to one address. Hosts that this principal looked up a short while ago speak for their addresses.
+    ///
+    /// It is for programs that look up by one call and connect by another. Whoever has the name calls
+    /// [`udp_connect`](Self::udp_connect).
+    ///
+    /// # Errors
+    ///
+    /// As [`udp_connect`](Self::udp_connect), and [`Invalid`](ErrorKind::Invalid) for an IPv6 address with a scope.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is left behind; the records then say `cancelled`.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime with I/O and time.
+    pub async fn udp_connect_address(&self, peer: SocketAddr) -> Result<UdpSocket, Error> {
+        if has_scope(peer) {
+            return Err(scoped(self, peer));
+        }
+        let subject = Subject::endpoint(Protocol::Udp, self.account().hosts_of(peer.ip()), peer);
+        let resource = url(Protocol::Udp, Host::Address(peer.ip()), peer.port());
+        self.udp(Action::NetSend, subject, resource, any_local(peer), Some(peer)).await
     }
 
     /// Binds a socket to an address of this machine, which receives from anyone. Port 0 is one that the system picks.
@@ -141,6 +164,13 @@ impl Principal {
             send_timeout,
         })
     }
+}
+
+/// Any address of this machine, of the family of a peer.
+fn any_local(peer: SocketAddr) -> SocketAddr {
+    let any: IpAddr =
+        if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    SocketAddr::new(any, 0)
 }
 
 impl UdpSocket {

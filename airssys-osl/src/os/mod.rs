@@ -51,6 +51,8 @@ pub enum Milestone {
     Start,
     /// The system stopped in order.
     Stop,
+    /// Another policy was put in place.
+    Reload,
 }
 
 struct Shared {
@@ -136,7 +138,8 @@ impl Os {
         self.0.epoch.load(Ordering::Acquire)
     }
 
-    /// Leaves a record of the program itself, under the principal `host`: what it started with, why it stopped.
+    /// Leaves a record of the program itself, under the principal `host`: what it started with, with which policy it
+    /// goes on, why it stopped.
     ///
     /// # Errors
     ///
@@ -145,6 +148,7 @@ impl Os {
         let action = match milestone {
             Milestone::Start => Action::SystemStart,
             Milestone::Stop => Action::SystemStop,
+            Milestone::Reload => Action::SystemReload,
         };
         Operation {
             os: self,

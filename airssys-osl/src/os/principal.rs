@@ -77,7 +77,7 @@ impl Principal {
     /// Asks whether a message may go to the actor `to`.
     ///
     /// A denial is recorded. A permitted message is not: it stays within the program, and what its receiver then
-    /// does outside is on record.
+    /// does outside is on record. Only in [`Mode::Learn`] it is, which is to find out what was needed.
     ///
     /// # Errors
     ///
@@ -86,7 +86,7 @@ impl Principal {
         let standing = self.standing();
         let decision = standing.decide(Action::ActorSend, Resource::Name(to));
         let operation = self.operation(Action::ActorSend, to.as_bytes());
-        if decision.verdict == Verdict::WouldDeny {
+        if decision.verdict == Verdict::WouldDeny || (standing.mode() == Mode::Learn && decision.permits()) {
             return operation.begin(decision, standing.epoch)?.finish(Ok(Done::new(())));
         }
         let counted = if decision.permits() { decision.take(sys::monotonic_ns) } else { Err(decision.rule) };

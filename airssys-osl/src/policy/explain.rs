@@ -100,7 +100,7 @@ impl Policy {
             }
         }
         needs.settle();
-        needs.toml().into()
+        needs.toml(&|_| None).into()
     }
 
     /// The lists that hold for a principal: what everyone is forbidden, its own, its roles'.

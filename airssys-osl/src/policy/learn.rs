@@ -12,14 +12,18 @@
 //! clerk.may_send("printer")?;
 //!
 //! let learned = learn(&records.take());
-//! assert_eq!(learned.toml(), "[component.clerk.grants]\nsend = [\"printer\"]\n");
+//! let grants = "[component.clerk.grants]\nsend = [\"printer\"]\nclock = false\nrandom = false\n";
+//! assert_eq!(learned.toml(), grants);
 //! let os = Os::new(learned.builder().build()?, records);
 //! let clerk = os.principal("component.clerk")?;
 //! assert!(clerk.may_send("printer").is_ok() && clerk.may_send("boss").is_err());
 //! # Ok::<(), airssys_osl::Error>(())
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use super::{Grant, Policy, PolicyBuilder, need::Needs, rule};
 use crate::{Action, Verdict, audit::Record, testing::Recorded};
@@ -114,12 +118,21 @@ impl Learned {
     /// The same as tables of a manifest, one for each component. What a manifest has no key for, and principals that are
     /// no components, are comments.
     pub fn toml(&self) -> String {
+        self.toml_with(|_, _| None)
+    }
+
+    /// As [`toml`](Self::toml); `guest` says what a principal calls a directory. Where it says nothing, the directory
+    /// keeps its path as its name.
+    pub fn toml_with(&self, guest: impl Fn(&str, &Path) -> Option<String>) -> String {
         let mut tables = Vec::new();
         for (name, needs) in &self.principals {
+            let lines = needs.toml(&|root| guest(name, root));
             tables.push(match name.strip_prefix("component.") {
-                Some(component) => format!("[component.{component}.grants]\n{}", needs.toml()),
+                Some(component) => {
+                    format!("[component.{component}.grants]\n{lines}{}", needs.toml_without())
+                }
                 None => {
-                    let lines = needs.toml().lines().map(|line| format!("# {line}\n")).collect::<String>();
+                    let lines = lines.lines().map(|line| format!("# {line}\n")).collect::<String>();
                     format!("# {}, which is no component:\n{lines}", name.escape_default())
                 }
             });

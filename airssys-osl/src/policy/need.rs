@@ -212,18 +212,30 @@ impl Needs {
         grants
     }
 
-    /// The same as the lines of a manifest's `grants`. What a manifest has no key for is a comment.
-    pub(super) fn toml(&self) -> String {
+    /// The same as the lines of a manifest's `grants`. What a manifest has no key for is a comment. `guest` says what the
+    /// component calls a directory.
+    pub(super) fn toml(&self, guest: &dyn Fn(&Path) -> Option<String>) -> String {
+        let fs = self.fs.iter().map(|(root, rights)| fs_line(root, *rights, guest(root)));
+        let peers = |direction| {
+            let peers = self.peers.iter().filter(move |(listens, ..)| *listens == direction);
+            peers.map(|(_, is_udp, peer, port)| quoted(&peer_url(*is_udp, peer, *port))).collect()
+        };
+        let names = |names: &BTreeSet<String>| names.iter().map(|name| quoted(name)).collect();
+        let lists: [(&str, Vec<String>); 6] = [
+            ("fs", fs.collect()),
+            ("connect", peers(false)),
+            ("listen", peers(true)),
+            ("resolve", names(&self.resolve)),
+            ("send", names(&self.send)),
+            ("env", names(&self.env)),
+        ];
         let mut lines = String::new();
-        let list = |items: Vec<String>| format!("[{}]\n", items.join(", "));
-        let fs: Vec<_> = self.fs.iter().map(|(root, rights)| fs_line(root, *rights)).collect();
-        if !fs.is_empty() {
-            lines.push_str(&format!("fs = {}", list(fs)));
+        for (key, items) in lists.into_iter().filter(|(_, items)| !items.is_empty()) {
+            lines.push_str(&format!("{key} = [{}]\n", items.join(", ")));
         }
-        for (key, names) in [("send", &self.send), ("env", &self.env)] {
-            if !names.is_empty() {
-                lines.push_str(&format!("{key} = {}", list(names.iter().map(|name| quoted(name)).collect())));
-            }
+        for (key, _) in [("clock", self.clock), ("random", self.random)].iter().filter(|(_, needed)| *needed)
+        {
+            lines.push_str(&format!("{key} = true\n"));
         }
         for other in self.others() {
             lines.push_str(&format!("# {other}\n"));
@@ -231,19 +243,18 @@ impl Needs {
         lines
     }
 
+    /// The lines of what components have without a grant, and this one did not need.
+    pub(super) fn toml_without(&self) -> String {
+        let unneeded =
+            [("clock", self.clock), ("random", self.random)].into_iter().filter(|(_, needed)| !needed);
+        unneeded.map(|(key, _)| format!("{key} = false\n")).collect()
+    }
+
     /// What a manifest has no key for, in words.
     fn others(&self) -> Vec<String> {
         let verb = |listens: &bool| if *listens { "listen" } else { "connect" };
         let mut others = Vec::new();
-        for (listens, is_udp, peer, port) in &self.peers {
-            others.push(format!(
-                "{} {} {peer} port {port}",
-                verb(listens),
-                if *is_udp { "udp" } else { "tcp" }
-            ));
-        }
         others.extend(self.aspects.iter().map(|aspect| format!("ask the machine about {}", aspect.name())));
-        others.extend(self.resolve.iter().map(|host| format!("resolve {host}")));
         others.extend(
             self.unix
                 .iter()
@@ -259,11 +270,22 @@ impl Needs {
     }
 }
 
-fn fs_line(root: &Path, rights: Rights) -> String {
+/// A peer as manifests write it; an IPv6 address stands in brackets.
+fn peer_url(is_udp: bool, peer: &str, port: u16) -> String {
+    let scheme = if is_udp { "udp" } else { "tcp" };
+    if peer.contains(':') {
+        format!("{scheme}://[{peer}]:{port}")
+    } else {
+        format!("{scheme}://{peer}:{port}")
+    }
+}
+
+fn fs_line(root: &Path, rights: Rights, guest: Option<String>) -> String {
     let root = quoted(&root.to_string_lossy());
+    let guest = guest.map_or_else(|| root.clone(), |guest| quoted(&guest));
     let names = Rights::NAMES.iter().filter(|(_, right)| rights.contains(*right));
     let names: Vec<_> = names.map(|(name, _)| format!("\"{name}\"")).collect();
-    format!("{{ path = {root}, guest = {root}, rights = [{}] }}", names.join(", "))
+    format!("{{ path = {root}, guest = {guest}, rights = [{}] }}", names.join(", "))
 }
 
 /// A basic string of TOML.

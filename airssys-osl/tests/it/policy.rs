@@ -286,10 +286,17 @@ async fn what_was_learned_lets_exactly_that_run_pass() {
     let root = fixture.inside("").display().to_string();
     assert!(toml.starts_with("[component.job.grants]\nfs = [{ path = "), "{toml}");
     assert!(toml.contains(&format!("{root:?}, rights = [\"read\", \"write\", \"create\"] }}")), "{toml}");
-    assert!(toml.contains("rights = [\"list\"] }]\nsend = [\"printer\"]\nenv = ["), "{toml}");
+    let network = format!("connect = [\"tcp://127.0.0.1:{server}\"]\nlisten = [\"tcp://127.0.0.1:0\"]\n");
     assert!(
-        toml.contains(&format!("\n# connect tcp 127.0.0.1 port {server}\n# listen tcp 127.0.0.1 port 0\n")),
+        toml.contains(&format!("rights = [\"list\"] }}]\n{network}send = [\"printer\"]\nenv = [")),
         "{toml}"
+    );
+    assert!(toml.ends_with("clock = true\nrandom = false\n"), "{toml}");
+    let named =
+        learned.toml_with(|name, path| (name == "component.job").then(|| format!("/g{}", path.display())));
+    assert!(
+        named.contains(&format!("path = {root:?}, guest = \"/g{}", root.trim_end_matches('"'))),
+        "{named}"
     );
 }
 

@@ -16,7 +16,7 @@ use std::{
     },
 };
 
-use airssys_osl::Principal;
+use airssys_osl::{Os, Principal};
 use airssys_rt::{Actor, Context, ExitReason, Init};
 use wasmtime::Store;
 
@@ -28,7 +28,7 @@ use crate::{
     component::Component,
     engine::Engine,
     error::Error,
-    grant::Preopen,
+    grant::{Preopen, principal_name},
     host::{
         Stdio,
         bindings::{
@@ -49,8 +49,9 @@ pub(crate) struct Blueprint {
     pub(crate) spec: ComponentSpec,
     pub(crate) engine: Engine,
     pub(crate) pre: EverythingPre<State>,
-    pub(crate) principal: Principal,
-    pub(crate) preopens: Vec<Preopen>,
+    /// Each incarnation is a life of its own of the component's principal.
+    pub(crate) os: Os,
+    pub(crate) preopens: Arc<Mutex<Vec<Preopen>>>,
     pub(crate) routes: Arc<Routes>,
     pub(crate) watch: Arc<dyn Watch>,
     pub(crate) counters: Arc<Counters>,
@@ -77,8 +78,8 @@ impl Blueprint {
         spec: ComponentSpec,
         engine: Engine,
         component: &Component,
-        principal: Principal,
-        preopens: Vec<Preopen>,
+        os: Os,
+        preopens: Arc<Mutex<Vec<Preopen>>>,
         routes: Arc<Routes>,
         watch: Arc<dyn Watch>,
         counters: Arc<Counters>,
@@ -89,7 +90,7 @@ impl Blueprint {
             held: Mutex::default(),
             spec,
             engine,
-            principal,
+            os,
             preopens,
             routes,
             watch,
@@ -131,6 +132,28 @@ pub(crate) struct ComponentActor {
 struct Instance {
     store: Store<State>,
     guest: Everything,
+    _life: Life,
+}
+
+/// The principal of one incarnation. It ends with it: a handle that got away, into a task that nobody waits for any more,
+/// opens nothing.
+struct Life {
+    os: Os,
+    principal: Principal,
+}
+
+impl Life {
+    fn begin(os: &Os, component: &str) -> Result<Self, Error> {
+        let principal = os.principal(&principal_name(component));
+        let principal = principal.map_err(|error| Error::door(format!("start `{component}`"), error))?;
+        Ok(Self { os: os.clone(), principal })
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.os.revoke(&self.principal);
+    }
 }
 
 impl ComponentActor {
@@ -198,10 +221,12 @@ impl ComponentActor {
     /// Makes an instance and has it initialised.
     async fn start(&mut self, cx: &mut Context<Self>) -> Result<(), ExitReason> {
         let blueprint = &self.blueprint;
+        let life = Life::begin(&blueprint.os, &blueprint.name)?;
+        let preopens = blueprint.preopens.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let setup = Setup {
             name: blueprint.name.clone(),
-            principal: &blueprint.principal,
-            preopens: &blueprint.preopens,
+            principal: &life.principal,
+            preopens: &preopens,
             arguments: Vec::new(),
             stdio: Stdio::Log,
             limits: &blueprint.spec.limits,
@@ -209,7 +234,7 @@ impl ComponentActor {
         };
         let mut store = State::store(&blueprint.engine, setup).await?;
         let guest = blueprint.pre.instantiate_async(&mut store).await.map_err(Trap::new)?;
-        let mut instance = Instance { store, guest };
+        let mut instance = Instance { store, guest, _life: life };
         instance.init(&blueprint.spec.config).await?;
         instance.settle(cx).await;
         self.instance = Some(instance);
@@ -329,5 +354,29 @@ impl<'a> Busy<'a> {
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use airssys_osl::{
+        policy::{Grant, Policy},
+        testing::MemorySink,
+    };
+
+    use super::*;
+
+    #[test]
+    fn what_outlives_its_incarnation_opens_nothing() {
+        let policy =
+            Policy::builder().principal("component.a", [Grant::clock()]).build().expect("it is sound");
+        let os = Os::new(policy, MemorySink::new());
+        let (life, next) =
+            (Life::begin(&os, "a").expect("it is known"), Life::begin(&os, "a").expect("again"));
+        let (left, kept) =
+            (life.principal.clock().expect("granted"), next.principal.clock().expect("granted"));
+        drop(life);
+        assert_eq!(left.monotonic_now().expect_err("its life is over").rule(), Some("revoked"));
+        assert!(kept.monotonic_now().is_ok(), "the next incarnation is another life");
     }
 }

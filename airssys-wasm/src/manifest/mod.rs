@@ -3,8 +3,15 @@
 //! Pure: [`Manifest::parse`] takes text and gives a [`Manifest`], or every problem of the text at once. Whether the
 //! files that it names exist is for whoever opens them.
 
+mod audit;
+mod component;
+mod folders;
 mod parse;
+mod peer;
+mod reload;
+mod rules;
 mod section;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -18,9 +25,11 @@ use std::{
     time::Duration,
 };
 
-use airssys_osl::policy::Rights;
+use airssys_osl::policy::{Grant, Mode, Rights};
 use airssys_rt::{Restart, Shutdown, Strategy};
 
+pub use self::audit::{Anchor, AuditSpec, Export, To};
+pub(crate) use self::rules::role_name;
 use crate::component::Digest;
 
 /// A value, and where in the manifest's text it stands (in bytes).
@@ -41,10 +50,18 @@ pub struct Manifest {
     pub root: SupervisorSpec,
     /// Every component, in the order of the file.
     pub components: Vec<ComponentSpec>,
+    /// Every role, in the order of the file.
+    pub roles: Vec<RoleSpec>,
+    /// What is forbidden to every component.
+    pub forbid: Vec<Grant>,
+    /// What becomes of denials.
+    pub mode: Mode,
     /// The directory of what the system leaves behind, absolute: `.airssys` beside the manifest, unless it says so.
     pub state: PathBuf,
-    /// Where the audit log is.
+    /// Where the audit log is, and how it is written.
     pub audit: AuditSpec,
+    /// Where each rule stands.
+    places: Vec<(String, Range<usize>)>,
 }
 
 /// `[supervisor.NAME]`, or `[system]` for the root.
@@ -92,8 +109,10 @@ pub struct ComponentSpec {
     pub limits: Limits,
     /// What `init` is called with.
     pub config: Vec<(String, String)>,
-    /// What it may do.
-    pub grants: Grants,
+    /// What it may do, and what not.
+    pub rules: Rules,
+    /// The directories that it finds when it starts: its own, then those of its roles.
+    pub directories: Vec<FsGrant>,
 }
 
 /// `limits = { … }`: the ceilings over one instance.
@@ -113,15 +132,26 @@ impl Default for Limits {
     }
 }
 
-/// `grants = { … }`: all that a component may do. What is absent is denied.
+/// What a component, or whoever has a role, may do and may not. What is absent is denied.
+///
+/// Each grant carries the place in the manifest that says so, such as `component.reader.grants.fs[0]`, as its rule.
 #[derive(Clone, Debug, Default)]
-pub struct Grants {
-    /// Directories.
+pub struct Rules {
+    /// Directories that it may use.
     pub fs: Vec<FsGrant>,
-    /// Components that it may send to, each with the place in the manifest that says so.
-    pub send: Vec<(String, String)>,
-    /// Environment variables that it may read, each with the place in the manifest that says so.
-    pub env: Vec<(String, String)>,
+    /// All else that is granted, limits and roles among it.
+    pub permits: Vec<Grant>,
+    /// What is forbidden, whatever permits it.
+    pub forbids: Vec<Grant>,
+}
+
+/// `[role.NAME]`: rules that components and other roles get by its name.
+#[derive(Clone, Debug)]
+pub struct RoleSpec {
+    /// Its name.
+    pub name: String,
+    /// Its rules.
+    pub rules: Rules,
 }
 
 /// One directory that a component may use.
@@ -131,29 +161,26 @@ pub struct FsGrant {
     pub path: Located<PathBuf>,
     /// What the component calls it.
     pub guest: String,
-    /// What it may do there.
+    /// What it may do there. Nothing where that is still to be learned.
     pub rights: Rights,
     /// The place in the manifest, such as `component.reader.grants.fs[0]`.
     pub rule: String,
+    /// The same for the policy, terms and conditions included; none where it has no rights.
+    pub grant: Option<Grant>,
 }
 
-/// `[audit]`.
-#[derive(Clone, Debug)]
-pub struct AuditSpec {
-    /// The directory of the log, absolute.
-    pub dir: PathBuf,
-}
-
-/// Values of `[vars]` that the user gave on the command line.
+/// What the user said on the command line: values of `[vars]`, and the mode.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// The values, by name.
     pub values: BTreeMap<String, String>,
     /// What a relative path among them is relative to.
     pub base: PathBuf,
+    /// What becomes of denials, in place of what the manifest says.
+    pub mode: Option<Mode>,
 }
 
-/// Reads a duration as a manifest writes it: a whole number and `ms`, `s`, `m` or `h`.
+/// Reads a duration as a manifest writes it: a whole number and `ms`, `s`, `m`, `h` or `d`.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     units::duration(text)
 }
@@ -183,5 +210,11 @@ impl Manifest {
     /// Every problem of the text, in its order.
     pub fn parse(text: &str, dir: &Path, overrides: &Overrides) -> Result<Self, Vec<Problem>> {
         parse::manifest(text, dir, overrides)
+    }
+
+    /// Where in the text a rule stands that a record names, such as `component.reader.grants.fs[0]: lacks write`.
+    pub fn place(&self, rule: &str) -> Option<Range<usize>> {
+        let name = rule.split(": ").next().unwrap_or(rule);
+        self.places.iter().find(|(known, _)| known == name).map(|(_, span)| span.clone())
     }
 }

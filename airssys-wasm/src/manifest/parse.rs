@@ -1,30 +1,21 @@
 //! From TOML to a [`Manifest`]: one function a section.
 
 use std::{
-    collections::BTreeMap,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
-use airssys_osl::policy::Rights;
-use airssys_rt::{Restart, Shutdown, Strategy};
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
+use airssys_osl::policy::{Mode, Policy};
+use airssys_rt::Strategy;
+use toml::de::{DeTable, DeValue};
 
 use super::{
-    AuditSpec, ComponentSpec, FsGrant, Grants, Limits, Located, Manifest, Overrides, Problem,
-    section::{Notes, Section, kind, nearest, one_of},
+    ComponentSpec, Located, Manifest, Overrides, Problem, RoleSpec, audit, component, folders,
+    rules::{self, ReadRules},
+    section::{Notes, Section, kind, nearest},
     tree::{self, Declared},
     units,
 };
-
-const RESTARTS: &[(&str, Restart)] = &[
-    ("permanent", Restart::Permanent),
-    ("transient", Restart::Transient),
-    ("temporary", Restart::Temporary),
-];
 
 const STRATEGIES: &[(&str, Strategy)] = &[
     ("one_for_one", Strategy::OneForOne),
@@ -32,19 +23,8 @@ const STRATEGIES: &[(&str, Strategy)] = &[
     ("rest_for_one", Strategy::RestForOne),
 ];
 
-const RIGHTS: &[(&str, Rights)] = &[
-    ("read", Rights::READ),
-    ("list", Rights::LIST),
-    ("write", Rights::WRITE),
-    ("create", Rights::CREATE),
-    ("delete", Rights::DELETE),
-];
-
-/// The rights to change what a directory holds.
-const CHANGES: Rights = Rights::WRITE.union(Rights::CREATE).union(Rights::DELETE);
-
-/// The grants that exist, for the error about those that do not.
-const GRANTS: &str = "this version grants `fs`, `send` and `env`; what is not granted is denied";
+const MODES: &[(&str, Mode)] =
+    &[("enforce", Mode::Enforce), ("audit-only", Mode::AuditOnly), ("learn", Mode::Learn)];
 
 pub(super) fn manifest(text: &str, dir: &Path, overrides: &Overrides) -> Result<Manifest, Vec<Problem>> {
     let (document, errors) = DeTable::parse_recoverable(text);
@@ -57,32 +37,40 @@ pub(super) fn manifest(text: &str, dir: &Path, overrides: &Overrides) -> Result<
         };
         return Err(errors.into_iter().map(problem).collect());
     }
-    let mut notes = Notes { problems: Vec::new(), vars: BTreeMap::new(), dir };
+    let mut notes = Notes::new(dir);
     let root = Section::new("", document.get_ref(), 0..0);
     let manifest = read(root, overrides, &mut notes);
     notes.problems.sort_by_key(|problem| problem.span.start);
     match manifest {
-        Some(manifest) if notes.problems.is_empty() => Ok(manifest),
+        Some(manifest) if notes.problems.is_empty() => {
+            check_policy(&manifest, &mut notes);
+            if notes.problems.is_empty() { Ok(manifest) } else { Err(notes.problems) }
+        }
         _ => Err(notes.problems),
     }
+}
+
+/// Every key that is asked for while a text is read.
+#[cfg(test)]
+pub(super) fn keys(text: &str) -> std::collections::BTreeSet<String> {
+    let (document, _) = DeTable::parse_recoverable(text);
+    let mut notes = Notes::new(Path::new("/"));
+    read(Section::new("", document.get_ref(), 0..0), &Overrides::default(), &mut notes);
+    notes.keys
 }
 
 fn read(mut root: Section<'_>, overrides: &Overrides, notes: &mut Notes<'_>) -> Option<Manifest> {
     if let Some(vars) = root.table("vars", notes) {
         read_vars(&vars, overrides, notes);
     }
-    for name in
-        overrides.values.keys().filter(|name| !notes.vars.contains_key(*name)).cloned().collect::<Vec<_>>()
-    {
-        let help = nearest(&name, notes.vars.keys().map(String::as_str));
-        notes.problem(
-            &(0..0),
-            format!("`--set {name}=…`: the manifest has no variable `{name}` in `[vars]`"),
-            help,
-        );
-    }
+    check_overrides(overrides, notes);
     let system = root.table("system", notes);
+    let (mode, forbid) =
+        root.table("policy", notes).map_or_else(Default::default, |policy| read_policy(policy, notes));
+    let mode = overrides.mode.unwrap_or(mode);
+    notes.learns = mode == Mode::Learn;
     let audit = root.table("audit", notes);
+    let roles = root.table("role", notes);
     let supervisors = root.table("supervisor", notes);
     let components = root.table("component", notes);
     if system.is_none() {
@@ -93,35 +81,48 @@ fn read(mut root: Section<'_>, overrides: &Overrides, notes: &mut Notes<'_>) -> 
     let mut declared = Declared::default();
     let mut state = notes.dir.join(".airssys");
     let system = system.map(|section| read_system(section, &mut state, notes));
-    let audit = read_audit(audit, &state, notes);
+    let audit = audit::read(audit, &state, notes);
+    for (name, mut section) in named(roles.as_ref(), notes) {
+        let read = ReadRules::read(&mut section, false, notes);
+        section.finish(notes);
+        declared.roles.push(ReadRole { name, read });
+    }
     for (name, section) in named(supervisors.as_ref(), notes) {
         let supervisor = read_supervisor(name, section, notes);
         declared.supervisors.push(supervisor);
     }
     for (name, section) in named(components.as_ref(), notes) {
         declared.component_spans.push(name.span.clone());
-        let component = read_component(name.value, section, notes);
+        let component = component::read(name.value, section, notes);
         declared.components.push(component);
     }
-    check_receivers(&declared, notes);
-    check_own_folders(&declared, [&state, &audit.dir], notes);
-    check_nested(&declared, notes);
+    check(&declared, [&state, &audit.dir], notes);
     if declared.components.is_empty() {
         let help = "add `[component.NAME]` with a `source`".to_owned();
         notes.problem(&(0..0), "the system has no components", Some(help));
     }
     let tree = tree::build(system?, &declared, notes)?;
-    let components =
-        declared.components.into_iter().map(|component| component.spec).collect::<Option<Vec<_>>>()?;
-    Some(Manifest { name: tree.name.clone(), root: tree, components, state, audit })
+    let Declared { components, roles, .. } = declared;
+    let components = components.into_iter().map(|component| settle(component, &roles, notes));
+    let components = components.collect::<Option<Vec<_>>>()?;
+    let roles = roles.into_iter().map(|role| RoleSpec { name: role.name.value, rules: role.read.rules });
+    Some(Manifest {
+        name: tree.name.clone(),
+        root: tree,
+        components,
+        roles: roles.collect(),
+        forbid,
+        mode,
+        state,
+        audit,
+        places: std::mem::take(&mut notes.rules),
+    })
 }
 
-/// A component as far as it could be read: a tree can be checked even where a component has problems.
-pub(super) struct ReadComponent {
-    pub(super) name: String,
-    pub(super) spec: Option<ComponentSpec>,
-    /// Who it wants to send to, where it says so, and the place.
-    receivers: Vec<(Located<String>, String)>,
+/// A role, its roles still names.
+pub(super) struct ReadRole {
+    pub(super) name: Located<String>,
+    pub(super) read: ReadRules,
 }
 
 /// A supervisor as its section says, its children still names.
@@ -131,6 +132,93 @@ pub(super) struct ReadSupervisor {
     pub(super) intensity: u32,
     pub(super) period: Duration,
     pub(super) children: Vec<Located<String>>,
+}
+
+/// Puts a component together with its rules and the directories that these give it.
+fn settle(
+    component: component::ReadComponent,
+    roles: &[ReadRole],
+    notes: &mut Notes<'_>,
+) -> Option<ComponentSpec> {
+    let directories = folders::of_component(&component.read, roles, notes);
+    let rules = component.read.rules;
+    component.spec.map(|spec| ComponentSpec { rules, directories, ..spec })
+}
+
+/// Checks what one section says of another.
+fn check(declared: &Declared, own: [&PathBuf; 2], notes: &mut Notes<'_>) {
+    let Declared { components, roles, .. } = declared;
+    let names: Vec<&str> = components.iter().map(|component| component.name.as_str()).collect();
+    let all =
+        || components.iter().map(|component| &component.read).chain(roles.iter().map(|role| &role.read));
+    rules::check_receivers(all().flat_map(|read| &read.receivers), &names, notes);
+    check_roles(roles, all().flat_map(|read| &read.roles), notes);
+    let directories: Vec<_> = all().flat_map(|read| &read.rules.fs).collect();
+    folders::check_own(&directories, own, notes);
+    folders::check_nested(&directories, notes);
+}
+
+/// Every role that is had must exist, and none has itself.
+fn check_roles<'r>(
+    roles: &[ReadRole],
+    had: impl Iterator<Item = &'r Located<String>>,
+    notes: &mut Notes<'_>,
+) {
+    let find = |name: &str| roles.iter().position(|role| role.name.value == name);
+    for role in had.filter(|role| find(&role.value).is_none()) {
+        let help = nearest(&role.value, roles.iter().map(|role| role.name.value.as_str()))
+            .unwrap_or_else(|| format!("add `[role.{}]`", role.value));
+        notes.problem(&role.span, format!("no role is called `{}`", role.value), Some(help));
+    }
+    for (start, role) in roles.iter().enumerate() {
+        let mut reached = vec![start];
+        let mut next = 0;
+        while let Some(here) = reached.get(next).and_then(|index| roles.get(*index)) {
+            next += 1;
+            for below in here.read.roles.iter().filter_map(|role| find(&role.value)) {
+                // Of a cycle, its first role in the file tells.
+                if below == start && reached.iter().all(|index| *index >= start) {
+                    let message = match here.name.value == role.name.value {
+                        true => format!("the role `{}` has itself", role.name.value),
+                        false => format!(
+                            "the roles `{}` and `{}` have each other",
+                            role.name.value, here.name.value
+                        ),
+                    };
+                    let help = "take one of them out of the other's `roles`".to_owned();
+                    notes.problem(&role.name.span, message, Some(help));
+                } else if !reached.contains(&below) {
+                    reached.push(below);
+                }
+            }
+        }
+    }
+}
+
+/// Has the policy look at all rules together: what repeats, contradicts, or is too much.
+fn check_policy(manifest: &Manifest, notes: &mut Notes<'_>) {
+    let Err(error) = crate::grant::add_principals(manifest, Policy::builder()).build() else { return };
+    let told = error.to_string();
+    let place = manifest.places.iter().find(|(rule, _)| told.contains(&format!("`{rule}`")));
+    let span = place.map_or(0..0, |(_, span)| span.clone());
+    let message = told.strip_prefix("cannot ").unwrap_or(&told);
+    notes.problem(&span, format!("cannot {message}"), None);
+}
+
+fn check_overrides(overrides: &Overrides, notes: &mut Notes<'_>) {
+    let unknown = |name: &&String| !notes.vars.contains_key(*name);
+    for name in overrides.values.keys().filter(unknown).cloned().collect::<Vec<_>>() {
+        let help = nearest(&name, notes.vars.keys().map(String::as_str));
+        let message = format!("`--set {name}=…`: the manifest has no variable `{name}` in `[vars]`");
+        notes.problem(&(0..0), message, help);
+    }
+}
+
+fn read_policy(mut section: Section<'_>, notes: &mut Notes<'_>) -> (Mode, Vec<airssys_osl::policy::Grant>) {
+    let mode = section.word("mode", MODES, notes).unwrap_or_default();
+    let forbid = rules::read_forbid(&mut section, notes);
+    section.finish(notes);
+    (mode, forbid)
 }
 
 fn read_vars(vars: &Section<'_>, overrides: &Overrides, notes: &mut Notes<'_>) {
@@ -162,14 +250,6 @@ fn read_vars(vars: &Section<'_>, overrides: &Overrides, notes: &mut Notes<'_>) {
         // A variable with a problem still exists: its uses are no problems of their own.
         notes.vars.insert(name.value.to_owned(), value.unwrap_or_default());
     }
-}
-
-fn read_audit(section: Option<Section<'_>>, state: &Path, notes: &mut Notes<'_>) -> AuditSpec {
-    let default = state.join("audit");
-    let Some(mut section) = section else { return AuditSpec { dir: default } };
-    let dir = section.path("dir", notes).map_or(default, |dir| dir.value);
-    section.finish(notes);
-    AuditSpec { dir }
 }
 
 fn read_system(mut section: Section<'_>, state: &mut PathBuf, notes: &mut Notes<'_>) -> ReadSupervisor {
@@ -220,208 +300,11 @@ fn read_strategy(
     }
 }
 
-fn read_component(name: String, mut section: Section<'_>, notes: &mut Notes<'_>) -> ReadComponent {
-    let source = section.path("source", notes);
-    if section.take("source").is_none() {
-        section.missing("source", "\"component.wasm\"", notes);
-    }
-    let digest =
-        section.parsed("digest", "`sha256:` and 64 hexadecimal digits", notes, |text| text.parse().ok());
-    let restart = section.word("restart", RESTARTS, notes).unwrap_or(Restart::Permanent);
-    let expected = format!("\"brutal_kill\", \"infinity\" or {}", units::DURATION);
-    let shutdown = section.parsed("shutdown", &expected, notes, shutdown);
-    let mailbox = section.integer("mailbox", 1..1_000_001, notes).unwrap_or(1024);
-    let max_deliver = section.integer("max_deliver", 1..1001, notes).unwrap_or(3);
-    let limits =
-        section.table("limits", notes).map_or_else(Limits::default, |limits| read_limits(limits, notes));
-    let config = section.table("config", notes).map_or_else(Vec::new, |config| read_config(&config, notes));
-    let (grants, receivers) = match section.table("grants", notes) {
-        Some(grants) => read_grants(grants, notes),
-        None => Default::default(),
-    };
-    section.finish(notes);
-    let spec = source.map(|source| ComponentSpec {
-        name: name.clone(),
-        source,
-        digest,
-        restart,
-        shutdown: shutdown.map_or(Shutdown::Timeout(Duration::from_secs(5)), |shutdown| shutdown.value),
-        mailbox: mailbox as usize,
-        max_deliver,
-        limits,
-        config,
-        grants,
-    });
-    ReadComponent { name, spec, receivers }
-}
-
-fn read_limits(mut section: Section<'_>, notes: &mut Notes<'_>) -> Limits {
-    let default = Limits::default();
-    let memory = section.parsed("memory", units::SIZE, notes, units::size);
-    let payload = section.parsed("payload", units::SIZE, notes, units::size);
-    let deadline = section.parsed("deadline", units::DURATION, notes, units::duration);
-    section.finish(notes);
-    Limits {
-        memory_bytes: memory.map_or(default.memory_bytes, |memory| memory.value),
-        payload_bytes: payload.map_or(default.payload_bytes, |payload| payload.value),
-        deadline: deadline.map_or(default.deadline, |deadline| Some(deadline.value)),
-    }
-}
-
-/// `config`: strings, numbers and booleans, all handed to the guest as strings.
-fn read_config(section: &Section<'_>, notes: &mut Notes<'_>) -> Vec<(String, String)> {
-    let mut config = Vec::new();
-    for (key, value) in section.entries() {
-        let place = section.place(key.value);
-        let value = match value.get_ref() {
-            DeValue::Integer(number) => Some(number.to_string()),
-            DeValue::Float(number) => Some(number.to_string()),
-            DeValue::Boolean(boolean) => Some(boolean.to_string()),
-            DeValue::String(_) => notes.text(&place, value).map(|text| text.value),
-            other => {
-                let message =
-                    format!("`{place}` must be a string, a number or a boolean, not {}", kind(other));
-                notes.problem(&value.span(), message, None);
-                None
-            }
-        };
-        config.extend(value.map(|value| (key.value.to_owned(), value)));
-    }
-    config
-}
-
-type Receivers = Vec<(Located<String>, String)>;
-
-fn read_grants(mut section: Section<'_>, notes: &mut Notes<'_>) -> (Grants, Receivers) {
-    let mut grants = Grants::default();
-    for (index, element) in section.array("fs", notes).into_iter().enumerate() {
-        let rule = format!("{}[{index}]", section.place("fs"));
-        grants.fs.extend(read_fs(rule, element, &grants.fs, notes));
-    }
-    let receivers = read_names(&mut section, "send", notes);
-    grants.send = receivers.iter().map(|(name, rule)| (name.value.clone(), rule.clone())).collect();
-    let variables = read_names(&mut section, "env", notes);
-    grants.env = variables.into_iter().map(|(name, rule)| (name.value, rule)).collect();
-
-    let before = notes.problems.len();
-    section.finish(notes);
-    for problem in notes.problems.iter_mut().skip(before) {
-        let help = problem.help.take().filter(|help| help.starts_with("did you mean"));
-        problem.help = Some(help.unwrap_or_else(|| GRANTS.to_owned()));
-    }
-    (grants, receivers)
-}
-
-fn read_names(section: &mut Section<'_>, key: &'static str, notes: &mut Notes<'_>) -> Receivers {
-    let place = section.place(key);
-    let elements = section.array(key, notes).into_iter().enumerate();
-    let named = elements.filter_map(|(index, element)| {
-        let rule = format!("{place}[{index}]");
-        notes.text(&rule, element).map(|name| (name, rule))
-    });
-    named.collect()
-}
-
-fn read_fs(
-    rule: String,
-    element: &Spanned<DeValue<'_>>,
-    before: &[FsGrant],
+/// The tables within a table whose keys the user chooses, such as `[component]`, each with its name.
+pub(super) fn named<'a>(
+    section: Option<&Section<'a>>,
     notes: &mut Notes<'_>,
-) -> Option<FsGrant> {
-    let DeValue::Table(table) = element.get_ref() else {
-        let message = format!("`{rule}` must be a table, not {}", kind(element.get_ref()));
-        notes.problem(&element.span(), message, Some(FS_EXAMPLE.to_owned()));
-        return None;
-    };
-    let mut section = Section::new(rule.clone(), table, element.span());
-    let path = section.path("path", notes);
-    let guest = section.parsed("guest", "an absolute path without `.` and `..`", notes, guest_path);
-    let place = section.place("rights");
-    let mut rights = Rights::empty();
-    for word in section.array("rights", notes) {
-        if let Some(text) = notes.text(&place, word) {
-            rights |= one_of(&place, &text, RIGHTS, notes).unwrap_or(Rights::empty());
-        }
-    }
-    for (key, example) in [("path", "\"inbox\""), ("guest", "\"/inbox\""), ("rights", "[\"read\", \"list\"]")]
-    {
-        if !table.contains_key(key) {
-            section.missing(key, example, notes);
-        }
-    }
-    section.finish(notes);
-    let (path, guest) = (path?, guest?);
-    if before.iter().any(|grant| grant.guest == guest.value) {
-        notes.problem(&guest.span, format!("two directories are called \"{}\"", guest.value), None);
-    }
-    Some(FsGrant { path, guest: guest.value, rights, rule })
-}
-
-const FS_EXAMPLE: &str = "such as `{ path = \"inbox\", guest = \"/inbox\", rights = [\"read\", \"list\"] }`";
-
-/// No grant may reach the folders of the system itself: who can write its log or read its key can forge it.
-fn check_own_folders(declared: &Declared, own: [&PathBuf; 2], notes: &mut Notes<'_>) {
-    for spec in declared.components.iter().filter_map(|component| component.spec.as_ref()) {
-        for grant in &spec.grants.fs {
-            let granted = plain(&grant.path.value);
-            let own = own.into_iter().map(|own| plain(own));
-            for own in own.filter(|own| granted.starts_with(own) || own.starts_with(&granted)).take(1) {
-                let message = format!("`{}` reaches the system's own folder `{}`", grant.rule, own.display());
-                let help = "grant a folder beside it, or move it: `state` in `[system]`, `dir` in `[audit]`";
-                notes.problem(&grant.path.span, message, Some(help.to_owned()));
-            }
-        }
-    }
-}
-
-/// No directory may lie beneath one that somebody may change: a link planted in its place would lead the grant
-/// elsewhere at the next start.
-fn check_nested(declared: &Declared, notes: &mut Notes<'_>) {
-    let specs = declared.components.iter().filter_map(|component| component.spec.as_ref());
-    let grants: Vec<&FsGrant> = specs.flat_map(|spec| &spec.grants.fs).collect();
-    for inner in &grants {
-        let path = plain(&inner.path.value);
-        let outer = grants.iter().find(|outer| {
-            let above = plain(&outer.path.value);
-            outer.rights.intersects(CHANGES) && path != above && path.starts_with(&above)
-        });
-        if let Some(outer) = outer {
-            let message = format!("`{}` lies beneath `{}`, which may be changed", inner.rule, outer.rule);
-            let help =
-                "grant folders beside each other: what lies beneath could be swapped for a link to elsewhere";
-            notes.problem(&inner.path.span, message, Some(help.to_owned()));
-        }
-    }
-}
-
-/// A path without `.` and `..`, as far as its spelling tells.
-fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                plain.pop();
-            }
-            other => plain.push(other),
-        }
-    }
-    plain
-}
-
-/// Every receiver must be a component of the system.
-fn check_receivers(declared: &Declared, notes: &mut Notes<'_>) {
-    let names: Vec<&str> = declared.components.iter().map(|component| component.name.as_str()).collect();
-    for (receiver, rule) in declared.components.iter().flat_map(|component| &component.receivers) {
-        if !names.contains(&receiver.value.as_str()) {
-            let message = format!("`{rule}`: no component is called `{}`", receiver.value);
-            notes.problem(&receiver.span, message, nearest(&receiver.value, names.iter().copied()));
-        }
-    }
-}
-
-/// The tables within `[supervisor]` or `[component]`, each with its name.
-fn named<'a>(section: Option<&Section<'a>>, notes: &mut Notes<'_>) -> Vec<(Located<String>, Section<'a>)> {
+) -> Vec<(Located<String>, Section<'a>)> {
     let mut sections = Vec::new();
     for (key, value) in section.map(Section::entries).unwrap_or_default() {
         let place = section.map(|section| section.place(key.value)).unwrap_or_default();
@@ -452,18 +335,4 @@ fn name(text: &str) -> Option<String> {
     let fits = text.len() <= 48 && first.is_ascii_lowercase();
     let rest = text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'));
     (fits && rest).then(|| text.to_owned())
-}
-
-fn guest_path(text: &str) -> Option<String> {
-    let parts = text.strip_prefix('/')?;
-    let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
-    (parts.is_empty() || parts.split('/').all(plain)).then(|| text.to_owned())
-}
-
-fn shutdown(text: &str) -> Option<Shutdown> {
-    match text {
-        "brutal_kill" => Some(Shutdown::BrutalKill),
-        "infinity" => Some(Shutdown::Infinity),
-        _ => units::duration(text).map(Shutdown::Timeout),
-    }
 }

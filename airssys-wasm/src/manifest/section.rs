@@ -19,9 +19,28 @@ pub(super) struct Notes<'a> {
     pub(super) vars: BTreeMap<String, String>,
     /// The directory of the manifest.
     pub(super) dir: &'a std::path::Path,
+    /// Whether a run is to find out what is needed, so that a grant may leave open what it permits.
+    pub(super) learns: bool,
+    /// Where each rule of the policy stands.
+    pub(super) rules: Vec<(String, Range<usize>)>,
+    /// Every key that was asked for, for the test of the reference.
+    #[cfg(test)]
+    pub(super) keys: std::collections::BTreeSet<String>,
 }
 
-impl Notes<'_> {
+impl<'a> Notes<'a> {
+    pub(super) fn new(dir: &'a std::path::Path) -> Self {
+        Self {
+            problems: Vec::new(),
+            vars: BTreeMap::new(),
+            dir,
+            learns: false,
+            rules: Vec::new(),
+            #[cfg(test)]
+            keys: Default::default(),
+        }
+    }
+
     pub(super) fn problem(&mut self, span: &Range<usize>, message: impl Into<String>, help: Option<String>) {
         self.problems.push(Problem { span: span.clone(), message: message.into(), help });
     }
@@ -89,7 +108,9 @@ impl<'a> Section<'a> {
 
     /// The value of a key as it stands.
     pub(super) fn take(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         self.table.get(key)
     }
 
@@ -202,6 +223,18 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A string, or the strings of an array.
+    pub(super) fn texts(&mut self, key: &'static str, notes: &mut Notes<'_>) -> Vec<Located<String>> {
+        let place = self.place(key);
+        let Some(value) = self.take(key) else { return Vec::new() };
+        match value.get_ref() {
+            DeValue::Array(elements) => {
+                elements.iter().filter_map(|element| notes.text(&place, element)).collect()
+            }
+            _ => notes.text(&place, value).into_iter().collect(),
+        }
+    }
+
     /// Every entry, in the order of the file: for tables whose keys the user chooses.
     pub(super) fn entries(&self) -> Vec<(Located<&'a str>, &'a Spanned<DeValue<'a>>)> {
         let located =
@@ -213,6 +246,8 @@ impl<'a> Section<'a> {
 
     /// Notes each key that nobody asked for.
     pub(super) fn finish(self, notes: &mut Notes<'_>) {
+        #[cfg(test)]
+        notes.keys.extend(self.known.iter().map(|key| self.place(key)));
         for (key, _) in self.entries() {
             if !self.known.contains(&key.value) {
                 let here =

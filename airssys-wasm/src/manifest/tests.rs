@@ -2,15 +2,32 @@
 
 use std::{path::Path, time::Duration};
 
-use airssys_osl::policy::Rights;
+use airssys_osl::{
+    Action,
+    policy::{Policy, Request, Resource, Rights},
+};
 use airssys_rt::{Restart, Shutdown, Strategy};
 
 use super::*;
+
+mod audit;
+mod policy;
+mod reference;
 
 const DIR: &str = "/srv/system";
 
 fn parse(text: &str) -> Result<Manifest, Vec<Problem>> {
     Manifest::parse(text, Path::new(DIR), &Overrides::default())
+}
+
+fn policy(manifest: &Manifest) -> Policy {
+    crate::grant::add_principals(manifest, Policy::builder()).build().expect("it was checked")
+}
+
+/// The rule that answers a component.
+fn ask(policy: &Policy, component: &str, action: Action, resource: Resource<'_>) -> String {
+    let principal = crate::grant::principal_name(component);
+    policy.decide(&Request { principal: &principal, action, resource }).rule.to_owned()
 }
 
 /// A manifest with one component, plus `text`.
@@ -51,9 +68,11 @@ fn the_smallest_manifest_has_every_default() {
     );
     assert_eq!((component.mailbox, component.max_deliver), (1024, 3));
     assert_eq!(component.limits, Limits::default());
-    assert!(
-        component.grants.fs.is_empty() && component.grants.send.is_empty() && component.grants.env.is_empty()
-    );
+    assert!(component.directories.is_empty() && component.rules.forbids.is_empty());
+    let policy = policy(&manifest);
+    assert_eq!(ask(&policy, "a", Action::ClockRead, Resource::Name("")), "builtin.clock");
+    assert_eq!(ask(&policy, "a", Action::RandomRead, Resource::Name("")), "builtin.random");
+    assert_eq!(ask(&policy, "a", Action::EnvRead, Resource::Name("HOME")), "default-deny");
 }
 
 #[test]
@@ -110,11 +129,12 @@ fn every_key_is_read() {
     assert_eq!(a.limits, Limits { memory_bytes: 1 << 30, deadline, payload_bytes: 4096 });
     let config: Vec<_> = a.config.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     assert_eq!(config, [("text", "hello, you"), ("number", "5"), ("flag", "true")]);
-    let fs = &a.grants.fs[0];
+    let fs = &a.directories[0];
     assert_eq!((fs.path.value.as_path(), fs.guest.as_str()), (Path::new("/srv/system/in/x"), "/x"));
     assert_eq!((fs.rights, fs.rule.as_str()), (Rights::READ | Rights::DELETE, "component.a.grants.fs[0]"));
-    assert_eq!(a.grants.send, [("b".to_owned(), "component.a.grants.send[0]".to_owned())]);
-    assert_eq!(a.grants.env, [("LANG".to_owned(), "component.a.grants.env[0]".to_owned())]);
+    let policy = policy(&manifest);
+    assert_eq!(ask(&policy, "a", Action::ActorSend, Resource::Name("b")), "component.a.grants.send[0]");
+    assert_eq!(ask(&policy, "a", Action::EnvRead, Resource::Name("LANG")), "component.a.grants.env[0]");
     assert_eq!(manifest.components[1].shutdown, Shutdown::BrutalKill);
 }
 
@@ -123,7 +143,7 @@ fn variables_are_overridden_and_paths_are_the_users() {
     let text =
         with("config = { x = \"${x}\", dir = \"${dir}\" }\n[vars]\nx = \"1\"\ndir = { path = \"in\" }");
     let values = [("x", "2"), ("dir", "logs")].map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let overrides = Overrides { values: values.into_iter().collect(), base: "/home/me".into() };
+    let overrides = Overrides { values: values.into_iter().collect(), base: "/home/me".into(), mode: None };
     let manifest = Manifest::parse(&text, Path::new(DIR), &overrides).unwrap();
     assert_eq!(manifest.components[0].config[0].1, "2");
     assert_eq!(manifest.components[0].config[1].1, "/home/me/logs");
@@ -131,7 +151,7 @@ fn variables_are_overridden_and_paths_are_the_users() {
 
 #[test]
 fn an_override_of_nothing_is_a_problem() {
-    let overrides = Overrides { values: [("inbx".to_owned(), String::new())].into(), base: "/".into() };
+    let overrides = Overrides { values: [("inbx".to_owned(), String::new())].into(), ..Overrides::default() };
     let text = with("[vars]\ninbox = \"x\"");
     let problems = Manifest::parse(&text, Path::new(DIR), &overrides).unwrap_err();
     assert!(problems[0].message.contains("`--set inbx=…`"), "{problems:?}");
@@ -193,7 +213,7 @@ fn wrong_words_are_told_with_the_right_ones() {
 
 #[test]
 fn grants_outside_of_the_forms_are_refused() {
-    let forms = "this version grants `fs`, `send` and `env`";
+    let forms = "this version grants `fs`, `connect`, `listen`";
     check(&with("grants = { net = [] }"), &[("net", "unknown key `net` in `component.a.grants`", forms)]);
     check(&with("grants = { exec = [\"/bin/sh\"] }"), &[("exec", "unknown key `exec`", forms)]);
     let fs = |grant: &str| with(&format!("grants = {{ fs = [{grant}] }}"));
@@ -210,8 +230,7 @@ fn grants_outside_of_the_forms_are_refused() {
         &fs("{ path = \"x\", guest = \"/x\" }"),
         &[("{ path", "`component.a.grants.fs[0].rights` is missing", "")],
     );
-    let twice =
-        "{ path = \"x\", guest = \"/x\", rights = [] }, { path = \"y\", guest = \"/x\", rights = [] }";
+    let twice = "{ path = \"x\", guest = \"/x\", rights = [\"read\"] }, { path = \"y\", guest = \"/x\", rights = [\"read\"] }";
     check(&fs(twice), &[("\"/x\"", "two directories are called \"/x\"", "")]);
 }
 
@@ -220,8 +239,11 @@ fn the_systems_own_folders_cannot_be_granted() {
     let fs = |path: &str| {
         with(&format!("grants = {{ fs = [{{ path = \"{path}\", guest = \"/x\", rights = [\"read\"] }}] }}"))
     };
-    for path in [".", "..", ".airssys", ".airssys/audit/x", "x/../.airssys", "/srv", "/"] {
+    for path in [".", ".airssys", ".airssys/audit/x", "./.airssys", "/srv", "/"] {
         check(&fs(path), &[(path, "reaches the system's own folder", "beside it")]);
+    }
+    for path in ["..", "x/../.airssys"] {
+        check(&fs(path), &[(path, "must be a path without `..`", "write where it is")]);
     }
     assert!(parse(&fs("airssys")).is_ok() && parse(&fs(".airssys-not")).is_ok());
 }

@@ -4,7 +4,8 @@ use std::{collections::HashMap, ops::Range};
 
 use super::{
     Child, SupervisorSpec,
-    parse::{ReadComponent, ReadSupervisor},
+    component::ReadComponent,
+    parse::{ReadRole, ReadSupervisor},
     section::{Notes, nearest},
 };
 
@@ -16,6 +17,7 @@ const DEPTH: usize = 32;
 pub(super) struct Declared {
     pub(super) supervisors: Vec<ReadSupervisor>,
     pub(super) components: Vec<ReadComponent>,
+    pub(super) roles: Vec<ReadRole>,
     /// Where the name of each component stands.
     pub(super) component_spans: Vec<Range<usize>>,
 }

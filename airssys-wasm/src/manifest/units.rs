@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-const DURATIONS: &[(&str, u64)] = &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+const DURATIONS: &[(&str, u64)] =
+    &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 const SIZES: &[(&str, u64)] = &[("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// What a duration looks like, for errors.
-pub(super) const DURATION: &str = "a duration: a whole number and `ms`, `s`, `m` or `h`, such as \"250ms\"";
+pub(super) const DURATION: &str =
+    "a duration: a whole number and `ms`, `s`, `m`, `h` or `d`, such as \"250ms\"";
 
 /// What a size looks like, for errors.
 pub(super) const SIZE: &str = "a size: a whole number and `B`, `KiB`, `MiB` or `GiB`, such as \"64MiB\"";
@@ -37,6 +39,7 @@ mod tests {
         assert_eq!(duration("5s"), Some(Duration::from_secs(5)));
         assert_eq!(duration("2m"), Some(Duration::from_secs(120)));
         assert_eq!(duration("1h"), Some(Duration::from_secs(3600)));
+        assert_eq!(duration("7d"), Some(Duration::from_secs(7 * 86_400)));
     }
 
     #[test]

@@ -85,7 +85,7 @@ async fn crashes_beyond_the_intensity_end_the_system() {
 async fn what_only_the_door_may_do_is_denied_and_recorded() {
     let world = World::start(TWO).await;
     for (subject, rule) in [
-        ("net:169.254.169.254:80", "component.a net.connect default-deny"),
+        ("net:169.254.169.254:80", "component.a net.connect non-global: metadata"),
         ("run:/bin/sh", "component.a process.spawn default-deny"),
     ] {
         let answer = world.ask("a", subject, "").await;

@@ -7,4 +7,5 @@ mod cache;
 mod files;
 mod hostile;
 mod messages;
+mod sockets;
 mod world;

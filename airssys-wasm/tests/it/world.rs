@@ -9,7 +9,7 @@ use std::{
 use airssys_osl::{
     Os,
     policy::{Grant, Policy},
-    testing::{MemorySink, Recorded},
+    testing::{MemorySink, Recorded, ScriptedResolver},
 };
 use airssys_rt::EventKind;
 use airssys_wasm::{
@@ -27,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct World {
     pub(crate) dir: TempDir,
     pub(crate) system: System,
+    pub(crate) os: Os,
     records: MemorySink,
     told: Arc<Told>,
 }
@@ -57,7 +58,8 @@ impl Watch for Told {
 }
 
 impl World {
-    /// Starts a system. In `components`, `SOURCE` is the hostile component; `data` is a folder with a file `a`.
+    /// Starts a system. In `components`, `SOURCE` is the hostile component and `SOCKETS` the one that uses the network;
+    /// `data` is a folder with a file `a`, and `api.test` a host at 127.0.0.1.
     pub(crate) async fn start(components: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("data")).unwrap();
@@ -67,25 +69,28 @@ impl World {
     }
 
     pub(crate) async fn start_in(dir: TempDir, components: &str) -> Self {
-        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/hostile.wasm");
-        let source = format!("source = \"{}\"", fixture.display());
-        let text =
-            format!("[system]\nname = \"s\"\nintensity = 20\n{}", components.replace("SOURCE", &source));
-        let manifest = Manifest::parse(&text, &dir.path().canonicalize().unwrap(), &Overrides::default());
-        let manifest = manifest.unwrap_or_else(|problems| panic!("{problems:#?}"));
+        let manifest = parse(&dir, components);
 
         let records = MemorySink::new();
         let grants: Vec<Grant> = load_grants(&manifest);
         let policy =
             add_principals(&manifest, Policy::builder()).principal("program", grants).build().unwrap();
-        let os = Os::new(policy, records.clone());
+        let resolver = ScriptedResolver::new().answer("api.test", &["127.0.0.1"]);
+        let os = Os::builder(policy, records.clone()).resolver(resolver).build();
         let told = Arc::new(Told::default());
         let watch: Arc<dyn Watch> = told.clone();
         let program = os.principal("program").unwrap();
         let loaded: Vec<Component> = load(&manifest, &ENGINE, None, &os, &program, &watch).await.unwrap();
         let system = System::start(&manifest, &loaded, &ENGINE, &os, watch).await.unwrap();
         records.take();
-        Self { dir, system, records, told }
+        Self { dir, system, os, records, told }
+    }
+
+    /// Puts the policy of another manifest in place.
+    pub(crate) fn reload(&self, components: &str) {
+        let manifest = parse(&self.dir, components);
+        self.os.reload(add_principals(&manifest, Policy::builder()).build().unwrap());
+        self.system.reload(&manifest);
     }
 
     /// Calls a component, and gives its answer as text.
@@ -107,6 +112,14 @@ impl World {
         std::mem::take(&mut *self.told.0.lock().unwrap())
     }
 
+    /// What was done on the network since the last look: action and rule.
+    pub(crate) fn network(&self) -> Vec<String> {
+        let records =
+            self.records.take().into_iter().filter(|record| record.action.name().starts_with("net."));
+        let done = records.filter(|record| record.phase == airssys_osl::audit::Phase::Done);
+        done.map(|record| format!("{} {}", record.action, record.rule)).collect()
+    }
+
     /// What was denied since the last look: principal, action, resource, rule.
     pub(crate) fn denied(&self) -> Vec<String> {
         let denied = |record: &Recorded| {
@@ -116,4 +129,16 @@ impl World {
         };
         self.records.take().iter().filter_map(denied).collect()
     }
+}
+
+fn parse(dir: &TempDir, components: &str) -> Manifest {
+    let fixture = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        format!("source = \"{}\"", path.display())
+    };
+    let components = components.replace("SOURCE", &fixture("hostile.wasm"));
+    let components = components.replace("SOCKETS", &fixture("sockets.wasm"));
+    let text = format!("[system]\nname = \"s\"\nintensity = 20\n{components}");
+    let manifest = Manifest::parse(&text, &dir.path().canonicalize().unwrap(), &Overrides::default());
+    manifest.unwrap_or_else(|problems| panic!("{problems:#?}"))
 }

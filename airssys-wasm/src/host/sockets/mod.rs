@@ -1,31 +1,34 @@
-//! `wasi:sockets`: linked so that components which import it start, and denied by the door.
+//! `wasi:sockets`: TCP, UDP and lookups of the door.
 //!
-//! A socket here is a value without a kernel object. Each use that would touch the network asks the door, with the
-//! address as its resource. No component's manifest can grant one yet, so each is denied and on the record.
+//! Each start of something (connect, bind, lookup, the first datagram to an address) is one operation of the component's
+//! principal: decided, recorded, and done. What is started goes on while the guest polls; no task is left behind when the
+//! guest drops it.
 
 #![expect(unreachable_pub, reason = "the generated bindings re-export what a resource stands for")]
 
+mod address;
+mod code;
+mod lookup;
+mod stream;
 mod tcp;
 mod udp;
 
-pub use tcp::Tcp;
-pub use udp::Udp;
-
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-
-use airssys_osl::{Action, ErrorKind};
-use wasmtime::{Result, component::Resource};
-use wasmtime_wasi_io::{
-    async_trait,
-    poll::{DynPollable, Pollable, subscribe},
+use std::{
+    pin::Pin,
+    task::{Context, Poll, Waker},
 };
+
+use self::code::error_code;
+pub use self::{
+    lookup::Addresses,
+    tcp::Tcp,
+    udp::{Incoming, Outgoing, Udp},
+};
+use wasmtime::{Result, component::Resource};
 
 use super::{
     Host,
-    bindings::wasi::sockets::{
-        instance_network, ip_name_lookup, network,
-        network::{ErrorCode, IpAddress, IpSocketAddress},
-    },
+    bindings::wasi::sockets::{instance_network, network, network::ErrorCode},
 };
 
 /// The network: there is one, and the door stands before it.
@@ -40,24 +43,51 @@ pub(crate) enum SocketError {
 
 type SocketResult<T> = std::result::Result<T, SocketError>;
 
-impl Host {
-    /// Asks the door for something that it cannot permit yet.
-    fn refuse_network(&self, action: Action, resource: &str) -> SocketError {
-        let refused = match self.principal.attempt(action, resource) {
-            Ok(never) => match never {},
-            Err(refused) => refused,
-        };
-        SocketError::Code(match refused.kind() {
-            ErrorKind::Denied => ErrorCode::AccessDenied,
-            _ => ErrorCode::NotSupported,
-        })
+/// An operation of the door that was started and is looked at again and again.
+enum Pending<T> {
+    Running(Pin<Box<dyn Future<Output = std::result::Result<T, airssys_osl::Error>> + Send>>),
+    Done(Option<std::result::Result<T, ErrorCode>>),
+}
+
+impl<T> Pending<T> {
+    /// Starts it: what can be decided at once, is.
+    fn start(
+        operation: impl Future<Output = std::result::Result<T, airssys_osl::Error>> + Send + 'static,
+    ) -> Self {
+        let mut pending = Self::Running(Box::pin(operation));
+        let _ = pending.poll(&mut now());
+        pending
     }
 
-    /// A pollable for something that answers at once.
-    fn ready(&mut self) -> Result<Resource<DynPollable>> {
-        let ready = self.table.push(Ready)?;
-        subscribe(&mut self.table, ready)
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Self::Running(running) = self {
+            let Poll::Ready(done) = running.as_mut().poll(cx) else { return Poll::Pending };
+            *self = Self::Done(Some(done.map_err(|error| error_code(&error))));
+        }
+        Poll::Ready(())
     }
+
+    /// Gives what came of it, once: nothing as long as it goes on, and again after that.
+    fn take(&mut self) -> Option<std::result::Result<T, ErrorCode>> {
+        let _ = self.poll(&mut now());
+        match self {
+            Self::Running(_) => None,
+            Self::Done(done) => done.take(),
+        }
+    }
+
+    /// The error of one that failed already.
+    fn failed(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Done(Some(Err(code))) => Some(*code),
+            _ => None,
+        }
+    }
+}
+
+/// For those who look and do not wait.
+fn now() -> Context<'static> {
+    Context::from_waker(Waker::noop())
 }
 
 impl instance_network::Host for Host {
@@ -74,8 +104,9 @@ impl network::Host for Host {
         }
     }
 
-    fn network_error_code(&mut self, _error: Resource<wasmtime::Error>) -> Result<Option<ErrorCode>> {
-        Ok(None)
+    fn network_error_code(&mut self, error: Resource<wasmtime::Error>) -> Result<Option<ErrorCode>> {
+        let error = self.table.get(&error)?;
+        Ok(error.downcast_ref::<std::io::Error>().map(code::of_io))
     }
 }
 
@@ -84,59 +115,6 @@ impl network::HostNetwork for Host {
         self.table.delete(network)?;
         Ok(())
     }
-}
-
-impl ip_name_lookup::Host for Host {
-    fn resolve_addresses(
-        &mut self,
-        _network: Resource<Network>,
-        name: String,
-    ) -> SocketResult<Resource<ip_name_lookup::ResolveAddressStream>> {
-        Err(self.refuse_network(Action::NetResolve, &name))
-    }
-}
-
-/// No lookup succeeds, so there is never a stream of addresses.
-impl ip_name_lookup::HostResolveAddressStream for Host {
-    fn resolve_next_address(
-        &mut self,
-        _stream: Resource<ip_name_lookup::ResolveAddressStream>,
-    ) -> SocketResult<Option<IpAddress>> {
-        Err(ErrorCode::InvalidState.into())
-    }
-
-    fn subscribe(
-        &mut self,
-        _stream: Resource<ip_name_lookup::ResolveAddressStream>,
-    ) -> Result<Resource<DynPollable>> {
-        self.ready()
-    }
-
-    fn drop(&mut self, stream: Resource<ip_name_lookup::ResolveAddressStream>) -> Result<()> {
-        self.table.delete(stream)?;
-        Ok(())
-    }
-}
-
-fn socket_address(address: IpSocketAddress) -> SocketAddr {
-    match address {
-        IpSocketAddress::Ipv4(v4) => {
-            let (a, b, c, d) = v4.address;
-            SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), v4.port).into()
-        }
-        IpSocketAddress::Ipv6(v6) => {
-            let (a, b, c, d, e, f, g, h) = v6.address;
-            let address = Ipv6Addr::new(a, b, c, d, e, f, g, h);
-            SocketAddrV6::new(address, v6.port, v6.flow_info, v6.scope_id).into()
-        }
-    }
-}
-
-struct Ready;
-
-#[async_trait]
-impl Pollable for Ready {
-    async fn ready(&mut self) {}
 }
 
 impl From<ErrorCode> for SocketError {

@@ -1,0 +1,64 @@
+//! SIGHUP to a system that runs: its policy is read again.
+
+use airssys_osl::policy::{Mode, Policy};
+use airssys_wasm::{System, add_principals};
+use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    args::Run,
+    door::Door,
+    report::{Failure, Terminal},
+    target::ManifestFile,
+};
+
+/// Hears of each SIGHUP from here on: before it does, one would end the program.
+pub(super) fn hangups() -> Result<Signal, Failure> {
+    signal(SignalKind::hangup()).map_err(|error| Failure::failed("cannot listen for SIGHUP").caused_by(error))
+}
+
+/// The mode that the command line asks for, in place of the manifest's.
+pub(super) fn mode(run: &Run) -> Option<Mode> {
+    if run.learn {
+        return Some(Mode::Learn);
+    }
+    run.audit_only.then_some(Mode::AuditOnly)
+}
+
+/// Reads the manifest again at each SIGHUP and puts its policy in place: whole, or not at all.
+pub(super) async fn follow(
+    hangups: &mut Signal,
+    run: &Run,
+    running: &ManifestFile,
+    system: &System,
+    door: &Door,
+    terminal: &Terminal,
+) {
+    while hangups.recv().await.is_some() {
+        if let Err(failure) = reload(run, running, system, door, terminal) {
+            terminal.failure(&failure);
+            terminal.tell(&"  the policy stays as it was", || json!({"event": "reload_failed"}));
+        }
+    }
+}
+
+fn reload(
+    run: &Run,
+    running: &ManifestFile,
+    system: &System,
+    door: &Door,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
+    let file = ManifestFile::read_in(&run.target, &run.set, mode(run))?;
+    let what = format!("{} {}", file.shown, file.digest);
+    door.reload(add_principals(&file.manifest, Policy::builder()), &what)?;
+    system.reload(&file.manifest);
+    let restart = running.manifest.restart_for(&file.manifest);
+    let epoch = door.os.epoch();
+    let mut text = format!("  policy {epoch} in place, from `{}`", file.shown);
+    for change in &restart {
+        text.push_str(&format!("\n    takes a restart: {change}"));
+    }
+    terminal.tell(&text, || json!({"event": "reloaded", "epoch": epoch, "restart": restart}));
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! A manifest's policy through the program: modes, learning, explaining, reloading.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::program::World;
+
+/// The components of the example without what they are granted.
+const BARE: &str = r#"
+[system]
+name = "logwatch"
+strategy = "rest_for_one"
+[component.stats]
+source = "components/stats.wasm"
+STATS
+[component.rogue]
+source = "components/rogue.wasm"
+ROGUE
+[component.report]
+source = "components/report.wasm"
+config = { stats = "stats", geo = "rogue", every-ms = 100 }
+REPORT
+[component.parser]
+source = "components/parser.wasm"
+config = { to = "stats" }
+PARSER
+[component.reader]
+source = "components/reader.wasm"
+config = { to = "parser", poll-ms = 50 }
+READER
+"#;
+
+const NOTHING: [(&str, &str); 3] = [
+    ("ROGUE", "grants = { fs = [{ path = \"geo\", guest = \"/geo\" }] }"),
+    ("REPORT", "grants = { fs = [{ path = \"out\", guest = \"/out\" }] }"),
+    ("READER", "grants = { fs = [{ path = \"inbox\", guest = \"/inbox\" }] }"),
+];
+
+fn manifest(grants: &[(&str, &str)]) -> String {
+    let filled = grants.iter().fold(BARE.to_owned(), |text, (name, grant)| text.replace(name, grant));
+    ["STATS", "ROGUE", "REPORT", "PARSER", "READER"].iter().fold(filled, |text, name| text.replace(name, ""))
+}
+
+/// The example with a short log and another manifest.
+fn world(manifest: &str) -> World {
+    let world = World::with_example("logwatch");
+    fs::remove_dir_all(world.path("logwatch/inbox")).unwrap();
+    let line = "192.0.2.7 - - [24/Oct/2026:06:25:01 +0200] \"GET / HTTP/1.1\" 200 12 \"-\" \"test\"\n";
+    world.write("logwatch/inbox/access.log", line.repeat(5));
+    world.write("logwatch/airssys.toml", manifest);
+    world
+}
+
+fn run(world: &World, args: &[&str]) -> Vec<Value> {
+    let (code, events) = world.run_json(&[&["run", "logwatch", "--until-idle=500ms"], args].concat());
+    assert_eq!(code, Some(0), "{events:#?}");
+    events
+}
+
+fn query(world: &World, args: &[&str]) -> Vec<Value> {
+    world.run_json(&[&["audit", "query", "logwatch"], args].concat()).1
+}
+
+#[test]
+fn what_was_learned_lets_exactly_that_run_pass() {
+    let world = world(&manifest(&NOTHING));
+    run(&world, &["--learn"]);
+    let report = fs::read(world.path("logwatch/out/report.json")).unwrap();
+    fs::remove_file(world.path("logwatch/out/report.json")).unwrap();
+    assert!(query(&world, &["--would-deny"]).len() > 5);
+
+    let learned = world.run(&["audit", "learn", "logwatch"]);
+    assert_eq!(learned.code, Some(0), "{}", learned.stderr);
+    let root = world.dir.path().canonicalize().unwrap();
+    let grants = learned.stdout.replace("WORLD", root.to_str().unwrap());
+    for table in ["stats", "rogue", "report", "parser", "reader"] {
+        assert!(grants.contains(&format!("[component.{table}.grants]\n")), "{grants}");
+    }
+    assert!(grants.contains("guest = \"/inbox\", rights = [\"read\", \"list\"]"), "{grants}");
+
+    let taught = format!("{}\n{grants}", manifest(&[]));
+    world.write("logwatch/airssys.toml", &taught);
+    let before = query(&world, &["--denied"]).len();
+    run(&world, &[]);
+    // What is always forbidden was denied in the first run, too.
+    assert_eq!(query(&world, &["--denied"]).len(), 2 * before, "{:#?}", query(&world, &["--denied"]));
+    assert_eq!(fs::read(world.path("logwatch/out/report.json")).unwrap().len(), report.len());
+
+    world.write("logwatch/airssys.toml", taught.replace("send = [\"parser\"]\n", ""));
+    // The reader crashes of it, and its supervisor gives up.
+    world.run_json(&["run", "logwatch", "--until-idle=500ms"]);
+    let denied = query(&world, &["--denied", "--principal", "component.reader"]);
+    assert!(denied.iter().all(|record| record["action"] == "actor.send"), "{denied:#?}");
+    assert!(!denied.is_empty());
+}
+
+#[test]
+fn a_policy_that_is_only_tried_stops_nothing() {
+    let world = world(&manifest(&NOTHING).replace("guest =", "rights = [\"list\"], guest ="));
+    let events = run(&world, &["--audit-only"]);
+    let mode = events.iter().find(|event| event["event"] == "mode").unwrap();
+    assert_eq!(mode["mode"], "audit-only", "{mode}");
+    let would = query(&world, &["--would-deny"]);
+    assert!(
+        would.iter().any(|record| record["rule"].as_str().unwrap().ends_with(": lacks read")),
+        "{would:#?}"
+    );
+    assert!(world.path("logwatch/out/report.json").exists(), "it was written all the same");
+}
+
+#[test]
+fn an_explanation_names_the_line_and_what_would_permit_it() {
+    let text = manifest(&GRANTED)
+        .replace("guest = \"/inbox\", rights = [\"read\", ", "guest = \"/inbox\", rights = [");
+    let world = world(&text);
+    let line = text.lines().position(|line| line.contains("/inbox")).unwrap() + 1;
+    let (code, _) = world.run_json(&["run", "logwatch", "--until-idle=300ms"]);
+    assert!(code.is_some());
+    let denied = query(&world, &["--denied", "--principal", "component.reader"]);
+    let number = denied[0]["seq"].to_string();
+    let told = world.run(&["explain", &number, "logwatch"]);
+    assert_eq!(told.code, Some(0), "{}", told.stderr);
+    let expected = [
+        &format!(
+            "decided by component.reader.grants.fs[0]: lacks read, at WORLD/logwatch/airssys.toml:{line}"
+        ),
+        "  [component.reader.grants]\n",
+        "guest = \"/inbox\", rights = [\"read\", \"list\"]",
+    ];
+    assert!(expected.iter().all(|line: &&str| told.stdout.contains(line)), "{}", told.stdout);
+    let (_, same) = world.run_json(&["audit", "explain", &number, "logwatch"]);
+    assert!(same[0]["place"].as_str().unwrap().ends_with(&format!("airssys.toml:{line}")), "{same:#?}");
+    let unknown = world.run(&["explain", "999999", "logwatch"]);
+    assert_eq!(unknown.code, Some(1));
+    assert!(unknown.stderr.contains("has no record 999999"), "{}", unknown.stderr);
+}
+
+const GRANTED: [(&str, &str); 4] = [
+    ("ROGUE", "grants = { fs = [{ path = \"geo\", guest = \"/geo\", rights = [\"read\"] }] }"),
+    (
+        "REPORT",
+        "grants = { send = [\"stats\", \"rogue\"], fs = [{ path = \"out\", guest = \"/out\", rights = [\"create\", \"write\"] }] }",
+    ),
+    ("PARSER", "grants = { send = [\"stats\"] }"),
+    (
+        "READER",
+        "grants = { send = [\"parser\"], fs = [{ path = \"inbox\", guest = \"/inbox\", rights = [\"read\", \"list\"] }] }",
+    ),
+];
+
+#[test]
+fn a_running_system_takes_over_a_changed_policy_and_open_handles_lose() {
+    let world = world(&manifest(&GRANTED));
+    let mut running = world.start(&["run", "logwatch"]);
+    running.events.wait_for("first_message");
+
+    world.write("logwatch/airssys.toml", "[system]\nname = 5\n");
+    running.signal("HUP");
+    running.events.wait_for("reload_failed");
+
+    let without = manifest(&GRANTED[..3]);
+    world.write("logwatch/airssys.toml", without.replace("poll-ms = 50", "poll-ms = 60"));
+    running.signal("HUP");
+    let reloaded = running.events.wait_for("reloaded");
+    assert_eq!(reloaded["epoch"], 2, "the broken one was not put in place");
+    assert_eq!(reloaded["restart"], serde_json::json!(["`config` of the component `reader` changed"]));
+    // Its directory is open, and looked at again and again.
+    let denied = loop {
+        let denied = running.events.wait_for("denied");
+        if denied["principal"] == "component.reader" {
+            break denied;
+        }
+    };
+    assert_eq!(denied["rule"], "default-deny", "{denied}");
+    running.signal("TERM");
+    running.end();
+
+    let reloads = query(&world, &["--action", "system.reload"]);
+    assert_eq!(reloads.len(), 1, "{reloads:#?}");
+    assert!(reloads[0]["resource"].as_str().unwrap().contains("airssys.toml sha256:"), "{reloads:#?}");
+    let denied = query(&world, &["--denied", "--principal", "component.reader"]);
+    assert!(denied.iter().all(|record| record["epoch"] == 2), "{denied:#?}");
+}

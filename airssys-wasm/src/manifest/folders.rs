@@ -1,0 +1,85 @@
+//! Which directories components find, and which none of them may.
+
+use std::path::{Component, Path, PathBuf};
+
+use airssys_osl::policy::Rights;
+
+use super::{FsGrant, parse::ReadRole, rules::ReadRules, section::Notes};
+
+/// The rights to change what a directory holds.
+const CHANGES: Rights = Rights::WRITE.union(Rights::CREATE).union(Rights::DELETE);
+
+/// The directories of a component: its own, then those of its roles, and of theirs. A name means one directory.
+pub(super) fn of_component(own: &ReadRules, roles: &[ReadRole], notes: &mut Notes<'_>) -> Vec<FsGrant> {
+    let mut directories: Vec<FsGrant> = own.rules.fs.clone();
+    let mut wanted: Vec<&str> = own.roles.iter().map(|role| role.value.as_str()).collect();
+    let mut next = 0;
+    while let Some(name) = wanted.get(next).copied() {
+        next += 1;
+        let Some(role) = roles.iter().find(|role| role.name.value == name) else { continue };
+        for grant in &role.read.rules.fs {
+            match directories.iter().find(|known| known.guest == grant.guest) {
+                None => directories.push(grant.clone()),
+                Some(known) if known.path.value == grant.path.value => {}
+                Some(known) => {
+                    let message = format!(
+                        "two directories are called \"{}\": `{}` and `{}`",
+                        grant.guest, known.rule, grant.rule
+                    );
+                    let help = "give one of them another `guest`".to_owned();
+                    notes.problem(&known.path.span, message, Some(help));
+                }
+            }
+        }
+        let more = role.read.roles.iter().map(|role| role.value.as_str());
+        // Roles that have each other are told of elsewhere; here each counts once.
+        wanted.extend(more.filter(|name| !wanted.contains(name)).collect::<Vec<_>>());
+    }
+    directories
+}
+
+/// No grant may reach the folders of the system itself: who can write its log or read its key can forge it.
+pub(super) fn check_own(grants: &[&FsGrant], own: [&PathBuf; 2], notes: &mut Notes<'_>) {
+    for grant in grants {
+        let granted = plain(&grant.path.value);
+        let own = own.into_iter().map(|own| plain(own));
+        for own in own.filter(|own| granted.starts_with(own) || own.starts_with(&granted)).take(1) {
+            let message = format!("`{}` reaches the system's own folder `{}`", grant.rule, own.display());
+            let help = "grant a folder beside it, or move it: `state` in `[system]`, `dir` in `[audit]`";
+            notes.problem(&grant.path.span, message, Some(help.to_owned()));
+        }
+    }
+}
+
+/// No directory may lie beneath one that somebody may change: a link planted in its place would lead the grant
+/// elsewhere at the next start.
+pub(super) fn check_nested(grants: &[&FsGrant], notes: &mut Notes<'_>) {
+    for inner in grants {
+        let path = plain(&inner.path.value);
+        let outer = grants.iter().find(|outer| {
+            let above = plain(&outer.path.value);
+            outer.rights.intersects(CHANGES) && path != above && path.starts_with(&above)
+        });
+        if let Some(outer) = outer {
+            let message = format!("`{}` lies beneath `{}`, which may be changed", inner.rule, outer.rule);
+            let help =
+                "grant folders beside each other: what lies beneath could be swapped for a link to elsewhere";
+            notes.problem(&inner.path.span, message, Some(help.to_owned()));
+        }
+    }
+}
+
+/// A path without `.` and `..`, as far as its spelling tells.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                plain.pop();
+            }
+            other => plain.push(other),
+        }
+    }
+    plain
+}
