@@ -36,6 +36,8 @@ const FIBER_STACK_BYTES: usize = GUEST_STACK_BYTES + 512 * 1024;
 pub struct Engine {
     inner: wasmtime::Engine,
     linker: Linker<State>,
+    /// What core modules import: WASI 0.1.
+    module_linker: wasmtime::Linker<State>,
 }
 
 impl Engine {
@@ -55,8 +57,11 @@ impl Engine {
         let mut linker = Linker::new(&inner);
         host::link(&mut linker)
             .map_err(|error| Error::new(ErrorKind::Bug, "link the imports").caused_by(error))?;
+        let mut module_linker = wasmtime::Linker::new(&inner);
+        host::preview1::link(&mut module_linker)
+            .map_err(|error| Error::new(ErrorKind::Bug, "link the imports").caused_by(error))?;
         start_clock(&inner)?;
-        Ok(Self { inner, linker })
+        Ok(Self { inner, linker, module_linker })
     }
 
     pub(crate) fn inner(&self) -> &wasmtime::Engine {
@@ -65,6 +70,10 @@ impl Engine {
 
     pub(crate) fn linker(&self) -> &Linker<State> {
         &self.linker
+    }
+
+    pub(crate) fn module_linker(&self) -> &wasmtime::Linker<State> {
+        &self.module_linker
     }
 }
 

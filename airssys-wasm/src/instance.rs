@@ -33,6 +33,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) principal: &'a Principal,
     pub(crate) preopens: &'a [Preopen],
     pub(crate) arguments: Vec<String>,
+    pub(crate) variables: Vec<(String, String)>,
     pub(crate) stdio: Stdio,
     pub(crate) limits: &'a Limits,
     pub(crate) port: Option<Port>,
@@ -49,6 +50,7 @@ impl State {
         for preopen in setup.preopens {
             let opened = setup.principal.dir(&preopen.host).await;
             let dir = opened.map_err(|error| Error::door(format!("start `{}`", setup.name), error))?;
+            let dir = preopen.narrowed.map_or_else(|| dir.clone(), |rights| dir.narrow(rights));
             preopens.push((dir, preopen.guest.clone()));
         }
         let mut table = ResourceTable::new();
@@ -59,12 +61,14 @@ impl State {
                 principal: setup.principal.clone(),
                 name: setup.name,
                 arguments: setup.arguments,
+                variables: setup.variables,
                 preopens,
                 open_files: Arc::default(),
                 stdio: setup.stdio,
                 clock: None,
                 random: None,
                 port: setup.port,
+                preview1: None,
             },
             ceiling: Ceiling::new(setup.limits.memory_bytes),
             budget: Budget::new(setup.limits.deadline),

@@ -72,8 +72,12 @@ impl fmt::Display for Trap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             TrapKind::Unreachable => f.write_str("the guest panicked or aborted")?,
-            TrapKind::Deadline => f.write_str("the guest ran past its deadline (limits.deadline)")?,
-            TrapKind::Memory => f.write_str("the guest wanted more memory than its limit (limits.memory)")?,
+            TrapKind::Deadline => {
+                f.write_str("the guest ran past its deadline (limits.deadline, --timeout)")?
+            }
+            TrapKind::Memory => {
+                f.write_str("the guest wanted more memory than its limit (limits.memory, --max-memory)")?
+            }
             TrapKind::StackOverflow => f.write_str("the guest's stack overflowed")?,
             TrapKind::Fault => f.write_str("the guest did what WebAssembly forbids")?,
             TrapKind::Host => f.write_str("a host function ended the guest")?,

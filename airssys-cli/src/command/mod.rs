@@ -3,6 +3,7 @@
 mod audit;
 mod check;
 mod inspect;
+mod program;
 mod run;
 
 use std::{process::ExitCode, sync::Arc};

@@ -203,6 +203,7 @@ impl ComponentActor {
             principal: &blueprint.principal,
             preopens: &blueprint.preopens,
             arguments: Vec::new(),
+            variables: Vec::new(),
             stdio: Stdio::Log,
             limits: &blueprint.spec.limits,
             port: Some(Port::new(blueprint)),
