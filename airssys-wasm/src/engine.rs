@@ -22,6 +22,9 @@ const MEMORY_BYTES: usize = 4 << 30;
 /// The most linear memories of one component. Composed components have several.
 const MEMORIES: u32 = 16;
 
+/// The most tables of one core module. Compilers make one; modules that keep references have some.
+const TABLES: u32 = 8;
+
 /// The largest stack of a guest, in bytes. Beyond it is a trap.
 const GUEST_STACK_BYTES: usize = 512 * 1024;
 
@@ -102,6 +105,7 @@ fn pool() -> InstanceAllocationStrategy {
     pool.total_memories(POOL_INSTANCES * 2);
     pool.total_tables(POOL_INSTANCES * 4);
     pool.total_stacks(POOL_INSTANCES);
+    pool.max_tables_per_module(TABLES);
     pool.max_memories_per_component(MEMORIES);
     pool.max_core_instances_per_component(64);
     // What a guest touched stays resident up to this size: cheaper to clear than to give back and fault in again.

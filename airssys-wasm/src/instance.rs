@@ -122,6 +122,20 @@ impl fmt::Display for OutOfMemory {
 
 impl std::error::Error for OutOfMemory {}
 
+/// The guest wanted more elements in its tables than it may have.
+#[derive(Debug)]
+pub(crate) struct OutOfTables {
+    wanted: usize,
+}
+
+impl fmt::Display for OutOfTables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} elements of tables wanted, {TABLE_ELEMENTS} allowed", self.wanted)
+    }
+}
+
+impl std::error::Error for OutOfTables {}
+
 /// The time of one call, counted in ticks in which the guest itself ran.
 ///
 /// The callback fires at most once a tick and only while guest code runs, so the time that a guest waits in a host
@@ -176,6 +190,7 @@ impl ResourceLimiter for Ceiling {
         Ok(grows)
     }
 
+    /// As for memory.
     fn table_growing(
         &mut self,
         current: usize,
@@ -183,7 +198,10 @@ impl ResourceLimiter for Ceiling {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let wanted = self.table_elements.saturating_add(desired.saturating_sub(current));
-        let grows = wanted <= TABLE_ELEMENTS && maximum.is_none_or(|maximum| desired <= maximum);
+        if wanted > TABLE_ELEMENTS {
+            return Err(OutOfTables { wanted }.into());
+        }
+        let grows = maximum.is_none_or(|maximum| desired <= maximum);
         if grows {
             self.table_elements = wanted;
         }
@@ -223,6 +241,14 @@ mod tests {
         assert!(ceiling.memory_growing(0, 65536, None).is_ok_and(|granted| granted));
         let error = ceiling.memory_growing(65536, 131_072, None).unwrap_err();
         assert_eq!(error.to_string(), "131072 bytes of memory wanted, 65536 allowed");
+    }
+
+    #[test]
+    fn a_refusal_of_tables_names_the_limit() {
+        let mut ceiling = Ceiling::new(0);
+        assert!(ceiling.table_growing(0, TABLE_ELEMENTS, None).is_ok_and(|granted| granted));
+        let error = ceiling.table_growing(0, 1, None).unwrap_err();
+        assert_eq!(error.to_string(), "20001 elements of tables wanted, 20000 allowed");
     }
 
     #[test]
