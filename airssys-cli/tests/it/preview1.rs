@@ -1,6 +1,11 @@
 //! WASI 0.1, function by function, by a module that calls them through the program. The sentences are those of the
 //! specification (`wasi_snapshot_preview1.witx`), or of POSIX, which it refers to.
 
+use std::{
+    io::{Read as _, Write as _},
+    process::Stdio,
+};
+
 use crate::{program::World, script::check};
 
 fn with_folder(world: &World) {
@@ -397,6 +402,46 @@ fn only_so_many_files_are_open_at_a_time() {
     );
     let script = script.replace("fd_close $x", "fd_close 4");
     check(with_folder, &script);
+}
+
+#[test]
+fn input_is_waited_for_and_passed_on() {
+    let world = World::new();
+    // Waits for input or ten minutes, whichever is first, and copies; until there is no more.
+    let module = r#"(module
+      (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+      (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+      (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+      (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+      (memory (export "memory") 1)
+      (func (export "_start")
+        (i32.store8 (i32.const 8) (i32.const 1))
+        (i32.store (i32.const 64) (i32.const 1))
+        (i64.store (i32.const 72) (i64.const 600000000000))
+        (loop
+          (drop (call $poll (i32.const 0) (i32.const 128) (i32.const 2) (i32.const 256)))
+          (if (i32.ne (i32.load (i32.const 256)) (i32.const 1)) (then (call $exit (i32.const 1))))
+          (if (i32.ne (i32.load8_u (i32.const 138)) (i32.const 1)) (then (call $exit (i32.const 2))))
+          (i32.store (i32.const 260) (i32.const 1024))
+          (i32.store (i32.const 264) (i32.const 4096))
+          (drop (call $read (i32.const 0) (i32.const 260) (i32.const 1) (i32.const 264)))
+          (if (i32.load (i32.const 264)) (then
+            (drop (call $write (i32.const 1) (i32.const 260) (i32.const 1) (i32.const 268)))
+            (br 1))))
+        (call $exit (i32.const 7))))"#;
+    world.write("module.wat", module);
+    let mut command = world.command(&["run", "module.wat"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    for piece in [&b"first"[..], b"second"] {
+        stdin.write_all(piece).unwrap();
+        let mut passed = vec![0; piece.len()];
+        stdout.read_exact(&mut passed).unwrap();
+        assert_eq!(passed, piece);
+    }
+    drop(stdin);
+    assert_eq!(child.wait().unwrap().code(), Some(7));
 }
 
 #[test]
