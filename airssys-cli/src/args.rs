@@ -2,13 +2,14 @@
 
 mod audit;
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 pub(crate) use self::audit::{
     Anchor, Audit, Explain, Export, Learn, LogPath, Query, Tail, Target, TargetKind, Verify,
 };
+use crate::target;
 
 /// Runs code that you do not fully trust as supervised actors.
 ///
@@ -39,14 +40,47 @@ pub(crate) struct Args {
 const AFTER_HELP: &str = "\
 Examples:
   airssys run examples/logwatch                 run the system that examples/logwatch/airssys.toml describes
-  airssys run tool.wasm -- --flag               run a WASI command that is granted nothing
+  airssys run --dir data tool.wasm --flag       run a WASI program that may use one folder
   airssys check examples/logwatch               find every problem of a manifest
   airssys audit query examples/logwatch --denied    who was denied what
   airssys explain 17 examples/logwatch          why, and what would permit it
 
 Exit status: 0 done; 1 the system or the component failed; 2 wrong usage;
   3 a manifest or a component is not what it should be; 4 an audit log was tampered with.
-  A WASI command's own status is passed through.";
+  A WASI program's own status is passed through; 134 is one that was ended.";
+
+impl Args {
+    /// Reads the program's own arguments.
+    ///
+    /// What stands behind a program that is run is the program's own; behind a system it is for us, as behind anything
+    /// else: there the options are read as if they stood before it.
+    pub(crate) fn read() -> Self {
+        let given: Vec<OsString> = std::env::args_os().collect();
+        let args = Self::parse_from(&given);
+        match &args.command {
+            Command::Run(run) if !run.arguments.is_empty() && !target::is_program(&run.target) => {
+                Self::parse_from(options_first(given, run.arguments.len()))
+            }
+            _ => args,
+        }
+    }
+}
+
+/// Puts the last `count` arguments before the one that they stand behind. Behind a `--` nothing is an option.
+fn options_first(mut given: Vec<OsString>, count: usize) -> Vec<OsString> {
+    let behind = given.split_off(given.len().saturating_sub(count));
+    match given.pop() {
+        Some(target) if target != "--" => {
+            given.extend(behind);
+            given.push(target);
+        }
+        dashes => {
+            given.extend(dashes);
+            given.extend(behind);
+        }
+    }
+    given
+}
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -59,17 +93,43 @@ pub(crate) enum Command {
     Explain(Explain),
 }
 
-/// Run a system from its manifest, or one WASI command.
+/// Run a system from its manifest, or one program.
 ///
 /// A manifest's system runs until it is idle (with --until-idle), until it gives up, or until Ctrl-C; then its
 /// components stop in reverse start order, each after what is in its mailbox. A second Ctrl-C ends it at once.
 ///
-/// A command runs with the standard streams of this program and is granted nothing: no file, no network, no variable.
+/// A program is a component that exports `wasi:cli/run`, or a core module of WASI 0.1, as bytes or as text (`.wat`). It
+/// runs with the standard streams of this program and may do what the options give it: without them no file, no
+/// network, no variable. What stands behind it is its own.
 #[derive(Debug, ClapArgs)]
+#[command(after_help = RUN_AFTER_HELP)]
 pub(crate) struct Run {
-    /// A folder with an `airssys.toml`, a manifest, or a component (`.wasm`)
+    #[command(flatten)]
+    pub(crate) system: RunSystem,
+
+    #[command(flatten)]
+    pub(crate) program: RunProgram,
+
+    /// A folder with an `airssys.toml`, a manifest, or a program (`.wasm`, `.wat`)
     pub(crate) target: PathBuf,
 
+    /// Arguments of the program
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+    pub(crate) arguments: Vec<String>,
+}
+
+const RUN_AFTER_HELP: &str = "\
+Examples:
+  airssys run --dir data::/data:ro tool.wasm --flag /data/in.csv
+  airssys run --env LANG=C --max-memory 64MiB --timeout 10s tool.wasm
+  airssys run --invoke add module.wat 1 2
+
+Exit status: the program's own; 134 where it was ended, because it crashed or passed a limit.";
+
+/// Options of a system.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Options of a system")]
+pub(crate) struct RunSystem {
     /// Give a variable of the manifest's `[vars]` another value; a path is relative to the current folder
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     pub(crate) set: Vec<(String, String)>,
@@ -86,10 +146,71 @@ pub(crate) struct Run {
     /// As --audit-only, and record all that is needed: `airssys audit learn` then writes the grants of this run
     #[arg(long)]
     pub(crate) learn: bool,
+}
 
-    /// Arguments of the command
-    #[arg(last = true)]
-    pub(crate) arguments: Vec<String>,
+/// Options of a program.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Options of a program")]
+pub(crate) struct RunProgram {
+    /// Open a directory for it, under its own name or another one (--dir /srv/data::/data); `:ro` at the end lets it
+    /// only read
+    #[arg(long, value_name = "HOST[::GUEST][:ro]", value_parser = mapping)]
+    pub(crate) dir: Vec<Mapping>,
+
+    /// Give it a variable; without a value, the one that this program has
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = variable)]
+    pub(crate) env: Vec<(String, Option<String>)>,
+
+    /// Call this function in place of its start, and print what it returns: of a module by its name, with the
+    /// arguments as its values; of a component with them, as in `greet("you")`
+    #[arg(long, value_name = "FUNCTION")]
+    pub(crate) invoke: Option<String>,
+
+    /// The most memory of it; wanting more ends it
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1GiB")]
+    pub(crate) max_memory: usize,
+
+    /// How long it may take, waiting included
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) timeout: Option<Duration>,
+
+    /// What it sees as its own name (`argv[0]`): the file's by default
+    #[arg(long, value_name = "NAME")]
+    pub(crate) argv0: Option<String>,
+
+    /// Let it use the network: any address, any port, any name
+    #[arg(long)]
+    pub(crate) inherit_network: bool,
+
+    /// Let it read every variable of this program
+    #[arg(long)]
+    pub(crate) inherit_env: bool,
+
+    /// Settings by the names of `wasmtime run`: `timeout=TIME`, `max-memory-size=BYTES`
+    #[arg(short = 'W', long = "wasm", value_name = "KEY[=VALUE]", value_delimiter = ',')]
+    pub(crate) wasm: Vec<String>,
+
+    /// Settings by the names of `wasmtime run`: `inherit-network`, `inherit-env`, `cli`
+    #[arg(short = 'S', long = "wasi", value_name = "KEY[=VALUE]", value_delimiter = ',')]
+    pub(crate) wasi: Vec<String>,
+}
+
+impl RunProgram {
+    /// Whether any option of a program is given.
+    pub(crate) fn is_used(&self) -> bool {
+        let lists =
+            self.dir.is_empty() && self.env.is_empty() && self.wasm.is_empty() && self.wasi.is_empty();
+        let others = self.invoke.is_none() && self.timeout.is_none() && self.argv0.is_none();
+        !(lists && others) || self.inherit_network || self.inherit_env
+    }
+}
+
+/// A directory of the user's, and what a program calls it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mapping {
+    pub(crate) host: PathBuf,
+    pub(crate) guest: String,
+    pub(crate) read_only: bool,
 }
 
 /// Find every problem of a manifest, without running anything.
@@ -120,7 +241,91 @@ fn assignment(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A directory: what is behind the last `::` is its name for the program.
+fn mapping(text: &str) -> Result<Mapping, String> {
+    let (path, read_only) = match text.strip_suffix(":ro") {
+        Some(path) => (path, true),
+        None => (text, false),
+    };
+    let (host, guest) = path.split_once("::").unwrap_or((path, path));
+    if host.is_empty() || guest.is_empty() {
+        return Err("give a directory and perhaps its name for the program, such as data::/data".to_owned());
+    }
+    Ok(Mapping { host: host.into(), guest: guest.to_owned(), read_only })
+}
+
+fn variable(text: &str) -> Result<(String, Option<String>), String> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (text, None),
+    };
+    if name.is_empty() || text.contains('\0') {
+        return Err("give a name and perhaps a value, such as LANG=C".to_owned());
+    }
+    Ok((name.to_owned(), value))
+}
+
+pub(crate) fn size(text: &str) -> Result<usize, String> {
+    let parsed = airssys_wasm::manifest::parse_size(text).or_else(|| text.parse().ok());
+    parsed
+        .filter(|size| *size > 0)
+        .ok_or_else(|| "give a whole number and KiB, MiB or GiB, such as 64MiB".to_owned())
+}
+
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let parsed = airssys_wasm::manifest::parse_duration(text).filter(|duration| !duration.is_zero());
     parsed.ok_or_else(|| "give a whole number and ms, s, m or h, such as 500ms".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_behind_a_system_are_ours() {
+        let given = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
+        let check =
+            |text, count, expected| assert_eq!(options_first(given(text), count), given(expected), "{text}");
+        check("airssys run logwatch --until-idle", 1, "airssys run --until-idle logwatch");
+        check("airssys run logwatch --set a=b --json", 3, "airssys run --set a=b --json logwatch");
+        check("airssys run logwatch -- a", 1, "airssys run logwatch -- a");
+    }
+
+    fn check(text: &str, expected: Option<(&str, &str, bool)>) {
+        let mapping = mapping(text).ok();
+        let found = mapping
+            .as_ref()
+            .map(|mapping| (mapping.host.to_str().unwrap(), mapping.guest.as_str(), mapping.read_only));
+        assert_eq!(found, expected, "{text}");
+    }
+
+    #[test]
+    fn directories() {
+        check(".", Some((".", ".", false)));
+        check("a:ro", Some(("a", "a", true)));
+        check("a::/b", Some(("a", "/b", false)));
+        check("a::/b:ro", Some(("a", "/b", true)));
+        check("a b::c::d", Some(("a b", "c::d", false)));
+        check("a:b", Some(("a:b", "a:b", false)));
+        check("", None);
+        check("::b", None);
+        check("a::", None);
+        check(":ro", None);
+    }
+
+    #[test]
+    fn variables() {
+        assert_eq!(variable("A=b=c"), Ok(("A".to_owned(), Some("b=c".to_owned()))));
+        assert_eq!(variable("A="), Ok(("A".to_owned(), Some(String::new()))));
+        assert_eq!(variable("A"), Ok(("A".to_owned(), None)));
+        assert!(variable("=b").is_err());
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size("64MiB"), Ok(64 << 20));
+        assert_eq!(size("65536"), Ok(65536));
+        assert!(size("0").is_err());
+        assert!(size("many").is_err());
+    }
 }

@@ -13,9 +13,6 @@ pub(crate) const MANIFEST: &str = "airssys.toml";
 /// The largest manifest, in bytes.
 pub(crate) const MANIFEST_BYTES: u64 = 1 << 20;
 
-/// The most memory of a WASI command, in bytes. It has no manifest that could say.
-pub(crate) const COMMAND_MEMORY_BYTES: usize = 1 << 30;
-
 /// How many programs without a manifest can run at a time, each with its own log.
 pub(crate) const LOGS: usize = 64;
 
@@ -32,6 +29,11 @@ pub(crate) fn state_dir() -> Option<PathBuf> {
 /// Whether the user wants no colours (<https://no-color.org>).
 pub(crate) fn no_color() -> bool {
     bootstrap::variable("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// The variables of this program, as far as they are text.
+pub(crate) fn variables() -> Vec<String> {
+    bootstrap::variable_names()
 }
 
 /// A path as the user typed it, made absolute.

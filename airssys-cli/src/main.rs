@@ -10,10 +10,8 @@ mod target;
 
 use std::{process::ExitCode, sync::Arc};
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
-    let args = args::Args::parse();
+    let args = args::Args::read();
     let terminal = Arc::new(report::Terminal::new(&args));
     match command::run(args, &terminal) {
         Ok(code) => code,

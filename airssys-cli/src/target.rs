@@ -55,9 +55,9 @@ impl ManifestFile {
     }
 }
 
-/// Whether `target` is a component by its name.
-pub(crate) fn is_component(target: &Path) -> bool {
-    target.extension().is_some_and(|extension| extension == "wasm")
+/// Whether `target` is a program by its name.
+pub(crate) fn is_program(target: &Path) -> bool {
+    target.extension().is_some_and(|extension| extension == "wasm" || extension == "wat")
 }
 
 fn read_manifest(target: &Path) -> Result<BootFile, Failure> {

@@ -47,6 +47,11 @@ pub fn variable(name: &str) -> Option<OsString> {
     sys::variable(name)
 }
 
+/// The names of the environment variables that are set, as far as they are text.
+pub fn variable_names() -> Vec<String> {
+    sys::variables()
+}
+
 /// Makes a folder for the program's own state, for its owner alone, with all that lead to it. One that exists stays
 /// as it is.
 ///

@@ -78,12 +78,8 @@ impl Cache {
         Ok(Self { dir, key })
     }
 
-    /// The code of a component, if an entry of this cache has it.
-    pub(crate) async fn load(
-        &self,
-        engine: &Engine,
-        digest: &Digest,
-    ) -> Option<wasmtime::component::Component> {
+    /// The code of a component or a module, if an entry of this cache has it.
+    pub(crate) async fn load<C: Code>(&self, engine: &Engine, digest: &Digest) -> Option<C> {
         let name = entry_name(engine, digest);
         let entry = match self.dir.read(&name, ENTRY_BYTES).await {
             Ok(entry) => entry,
@@ -99,7 +95,7 @@ impl Cache {
             return None;
         }
         match deserialize(engine, code) {
-            Ok(component) => Some(component),
+            Ok(code) => Some(code),
             Err(error) => {
                 tracing::warn!(entry = name, cause = %error, "an entry of the code cache does not load; compiling");
                 None
@@ -107,15 +103,10 @@ impl Cache {
         }
     }
 
-    /// Keeps the code of a component. Where that fails, the next start compiles again; the log says so.
-    pub(crate) async fn store(
-        &self,
-        engine: &Engine,
-        digest: &Digest,
-        component: &wasmtime::component::Component,
-    ) {
+    /// Keeps compiled code. Where that fails, the next start compiles again; the log says so.
+    pub(crate) async fn store(&self, engine: &Engine, digest: &Digest, code: &impl Code) {
         let name = entry_name(engine, digest);
-        let code = match component.serialize() {
+        let code = match code.serialize() {
             Ok(code) => code,
             Err(error) => {
                 return tracing::warn!(entry = name, cause = %error, "cannot serialise compiled code");
@@ -145,9 +136,47 @@ fn entry_name(engine: &Engine, digest: &Digest) -> String {
     format!("{}-{:016x}.cwasm", digest.hex(), hasher.finish())
 }
 
+/// Code that Wasmtime compiled.
+pub(crate) trait Code: Send + Sync + Sized + 'static {
+    /// Compiles.
+    fn compile(engine: &wasmtime::Engine, bytes: &[u8]) -> wasmtime::Result<Self>;
+
+    fn serialize(&self) -> wasmtime::Result<Vec<u8>>;
+
+    /// Takes code that was compiled before.
+    ///
+    /// # Safety
+    ///
+    /// `code` came out of [`serialize`](Self::serialize).
+    #[expect(unsafe_code, reason = "as Wasmtime's own")]
+    unsafe fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Self>;
+}
+
+macro_rules! code {
+    ($($ty:ty),*) => {$(
+        impl Code for $ty {
+            fn compile(engine: &wasmtime::Engine, bytes: &[u8]) -> wasmtime::Result<Self> {
+                Self::new(engine, bytes)
+            }
+
+            fn serialize(&self) -> wasmtime::Result<Vec<u8>> {
+                Self::serialize(self)
+            }
+
+            #[expect(unsafe_code, reason = "as Wasmtime's own")]
+            unsafe fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Self> {
+                // SAFETY: the caller's promise is the same.
+                unsafe { Self::deserialize(engine, code) }
+            }
+        }
+    )*};
+}
+
+code!(wasmtime::component::Component, wasmtime::Module);
+
 #[expect(unsafe_code, reason = "Wasmtime cannot check compiled code; the keyed hash above does")]
-fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<wasmtime::component::Component> {
-    // SAFETY: `code` came out of `Component::serialize` in this cache: its tag, made with a key that only the owner
-    // of the cache can read, was verified by the caller over these very bytes.
-    unsafe { wasmtime::component::Component::deserialize(engine.inner(), code) }
+fn deserialize<C: Code>(engine: &Engine, code: &[u8]) -> wasmtime::Result<C> {
+    // SAFETY: `code` came out of `Code::serialize` in this cache: its tag, made with a key that only the owner of the
+    // cache can read, was verified by the caller over these very bytes. Code of the other kind is an error.
+    unsafe { C::deserialize(engine.inner(), code) }
 }

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::component::{InstancePre, types::ComponentItem};
 
 use crate::{
-    cache::Cache,
+    cache::{Cache, Code},
     engine::Engine,
     error::{Error, ErrorKind},
     host::bindings::EverythingPre,
@@ -66,24 +66,8 @@ impl Component {
         compiling: impl FnOnce(),
     ) -> Result<(Self, Origin), Error> {
         let digest = Digest::of(&bytes);
-        if let Some(cache) = cache
-            && let Some(compiled) = cache.load(engine, &digest).await
-        {
-            return Ok((Self::new(engine, digest, &compiled)?, Origin::Cached));
-        }
-
-        compiling();
-        let compiler = engine.inner().clone();
-        let compile = move || wasmtime::component::Component::new(&compiler, bytes);
-        let compiled = match tokio::task::spawn_blocking(compile).await {
-            Ok(Ok(compiled)) => compiled,
-            Ok(Err(error)) => return Err(invalid(error)),
-            Err(panic) => return Err(Error::new(ErrorKind::Bug, "compile the component").caused_by(panic)),
-        };
-        if let Some(cache) = cache {
-            cache.store(engine, &digest, &compiled).await;
-        }
-        Ok((Self::new(engine, digest, &compiled)?, Origin::Compiled))
+        let (compiled, origin) = code(engine, &digest, bytes, cache, compiling).await?;
+        Ok((Self::new(engine, digest, &compiled)?, origin))
     }
 
     fn new(
@@ -153,7 +137,32 @@ impl Component {
     }
 }
 
-fn invalid(error: wasmtime::Error) -> Error {
+/// Takes code from the cache, or compiles it on the blocking pool and keeps it.
+pub(crate) async fn code<C: Code>(
+    engine: &Engine,
+    digest: &Digest,
+    bytes: Vec<u8>,
+    cache: Option<&Cache>,
+    compiling: impl FnOnce(),
+) -> Result<(C, Origin), Error> {
+    if let Some(cache) = cache
+        && let Some(compiled) = cache.load(engine, digest).await
+    {
+        return Ok((compiled, Origin::Cached));
+    }
+    compiling();
+    let compiler = engine.inner().clone();
+    let compiled = match tokio::task::spawn_blocking(move || C::compile(&compiler, &bytes)).await {
+        Ok(compiled) => compiled.map_err(invalid)?,
+        Err(panic) => return Err(Error::new(ErrorKind::Bug, "compile the component").caused_by(panic)),
+    };
+    if let Some(cache) = cache {
+        cache.store(engine, digest, &compiled).await;
+    }
+    Ok((compiled, Origin::Compiled))
+}
+
+pub(crate) fn invalid(error: wasmtime::Error) -> Error {
     Error::new(ErrorKind::InvalidComponent, "load the component").caused_by(error)
 }
 

@@ -22,6 +22,9 @@ const MEMORY_BYTES: usize = 4 << 30;
 /// The most linear memories of one component. Composed components have several.
 const MEMORIES: u32 = 16;
 
+/// The most tables of one core module. Compilers make one; modules that keep references have some.
+const TABLES: u32 = 8;
+
 /// The largest stack of a guest, in bytes. Beyond it is a trap.
 const GUEST_STACK_BYTES: usize = 512 * 1024;
 
@@ -36,6 +39,8 @@ const FIBER_STACK_BYTES: usize = GUEST_STACK_BYTES + 512 * 1024;
 pub struct Engine {
     inner: wasmtime::Engine,
     linker: Linker<State>,
+    /// What core modules import: WASI 0.1.
+    module_linker: wasmtime::Linker<State>,
 }
 
 impl Engine {
@@ -55,8 +60,11 @@ impl Engine {
         let mut linker = Linker::new(&inner);
         host::link(&mut linker)
             .map_err(|error| Error::new(ErrorKind::Bug, "link the imports").caused_by(error))?;
+        let mut module_linker = wasmtime::Linker::new(&inner);
+        host::preview1::link(&mut module_linker)
+            .map_err(|error| Error::new(ErrorKind::Bug, "link the imports").caused_by(error))?;
         start_clock(&inner)?;
-        Ok(Self { inner, linker })
+        Ok(Self { inner, linker, module_linker })
     }
 
     pub(crate) fn inner(&self) -> &wasmtime::Engine {
@@ -65,6 +73,10 @@ impl Engine {
 
     pub(crate) fn linker(&self) -> &Linker<State> {
         &self.linker
+    }
+
+    pub(crate) fn module_linker(&self) -> &wasmtime::Linker<State> {
+        &self.module_linker
     }
 }
 
@@ -93,6 +105,7 @@ fn pool() -> InstanceAllocationStrategy {
     pool.total_memories(POOL_INSTANCES * 2);
     pool.total_tables(POOL_INSTANCES * 4);
     pool.total_stacks(POOL_INSTANCES);
+    pool.max_tables_per_module(TABLES);
     pool.max_memories_per_component(MEMORIES);
     pool.max_core_instances_per_component(64);
     // What a guest touched stays resident up to this size: cheaper to clear than to give back and fault in again.

@@ -1,10 +1,13 @@
 //! What a manifest grants, in the door's words. Pure: the same manifest gives the same policy.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use airssys_osl::policy::{Grant, PolicyBuilder};
+use airssys_osl::policy::{FsTerms, Grant, HardLinks, PolicyBuilder, Ports, Protocol, Rights};
 
-use crate::manifest::{ComponentSpec, FsGrant, Manifest, Rules, role_name};
+use crate::{
+    command::{CommandDir, CommandOptions},
+    manifest::{ComponentSpec, FsGrant, Manifest, Rules, role_name},
+};
 
 /// A directory that is open when a component starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +16,8 @@ pub(crate) struct Preopen {
     pub(crate) host: PathBuf,
     /// What the guest calls it.
     pub(crate) guest: String,
+    /// What the guest may do in it at most, where that is less than the policy permits.
+    pub(crate) narrowed: Option<Rights>,
 }
 
 /// The name of a component's principal: in rules, and in every record of what it does.
@@ -37,14 +42,65 @@ pub fn add_principals(manifest: &Manifest, policy: PolicyBuilder) -> PolicyBuild
     })
 }
 
-/// Adds a principal for a command that has no manifest: it is granted nothing beyond clocks and random bytes.
-pub fn grant_command(policy: PolicyBuilder, name: &str) -> PolicyBuilder {
+/// Adds a principal for a command that has no manifest: it may do what its options say, and have clocks and random
+/// bytes.
+pub fn grant_command(policy: PolicyBuilder, name: &str, options: &CommandOptions) -> PolicyBuilder {
+    let mut dirs: Vec<(&Path, Rights)> = Vec::new();
+    for dir in &options.dirs {
+        // A directory that has two names has one grant; each handle is narrowed to its own rights.
+        match dirs.iter_mut().find(|(host, _)| *host == dir.host) {
+            Some((_, rights)) => *rights |= dir.rights,
+            None => dirs.push((&dir.host, dir.rights)),
+        }
+    }
+    // Whoever gives a whole directory gives the files in it that have other names too.
+    let terms = FsTerms::new().hard_links(HardLinks::Shared);
+    let fs =
+        dirs.into_iter().map(|(host, rights)| Grant::fs_with(host, rights, terms.clone()).rule("run.dir"));
+    let env = options.inherited.iter().map(|name| Grant::env(name.as_str()).rule("run.env"));
+    let network = if options.network { whole_network() } else { Vec::new() };
     let ambient = [Grant::clock().rule("builtin.clock"), Grant::random().rule("builtin.random")];
-    policy.principal(principal_name(name), ambient)
+    policy.principal(principal_name(name), ambient.into_iter().chain(fs).chain(env).chain(network))
+}
+
+/// Every block of addresses, and those again that a wider block does not have: what is not global must be named.
+const ALL_ADDRESSES: [&str; 8] = [
+    "0.0.0.0/0",
+    "::/0",
+    "127.0.0.0/8",
+    "::1/128",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "fc00::/7",
+];
+
+fn whole_network() -> Vec<Grant> {
+    let mut grants = vec![Grant::resolve("*").rule("run.network")];
+    for addresses in ALL_ADDRESSES {
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            grants.push(Grant::connect(protocol, addresses, Ports::ALL).rule("run.network"));
+            grants.push(Grant::listen(protocol, addresses, Ports::ALL).rule("run.network"));
+        }
+    }
+    grants
+}
+
+pub(crate) fn command_preopens(options: &CommandOptions) -> Vec<Preopen> {
+    let preopen = |dir: &CommandDir| Preopen {
+        host: dir.host.clone(),
+        guest: dir.guest.clone(),
+        narrowed: Some(dir.rights),
+    };
+    options.dirs.iter().map(preopen).collect()
 }
 
 pub(crate) fn preopens(component: &ComponentSpec) -> Vec<Preopen> {
-    let preopen = |grant: &FsGrant| Preopen { host: grant.path.value.clone(), guest: grant.guest.clone() };
+    let preopen = |grant: &FsGrant| Preopen {
+        host: grant.path.value.clone(),
+        guest: grant.guest.clone(),
+        narrowed: None,
+    };
     component.directories.iter().map(preopen).collect()
 }
 

@@ -33,6 +33,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) principal: &'a Principal,
     pub(crate) preopens: &'a [Preopen],
     pub(crate) arguments: Vec<String>,
+    pub(crate) variables: Vec<(String, String)>,
     pub(crate) stdio: Stdio,
     pub(crate) limits: &'a Limits,
     pub(crate) port: Option<Port>,
@@ -49,7 +50,10 @@ impl State {
         let mut preopens = Vec::with_capacity(setup.preopens.len());
         for preopen in setup.preopens {
             match setup.principal.dir(&preopen.host).await {
-                Ok(dir) => preopens.push((dir, preopen.guest.clone())),
+                Ok(dir) => {
+                    let dir = preopen.narrowed.map_or_else(|| dir.clone(), |rights| dir.narrow(rights));
+                    preopens.push((dir, preopen.guest.clone()));
+                }
                 // Granted at other times than now, or not any more: it is not there, and the record says why.
                 Err(error) if error.kind() == ErrorKind::Denied => {}
                 Err(error) => return Err(Error::door(format!("start `{}`", setup.name), error)),
@@ -63,12 +67,14 @@ impl State {
                 principal: setup.principal.clone(),
                 name: setup.name,
                 arguments: setup.arguments,
+                variables: setup.variables,
                 preopens,
                 open_files: Arc::default(),
                 stdio: setup.stdio,
                 clock: None,
                 random: None,
                 port: setup.port,
+                preview1: None,
             },
             ceiling: Ceiling::new(setup.limits.memory_bytes),
             budget: Budget::new(setup.limits.deadline),
@@ -121,6 +127,20 @@ impl fmt::Display for OutOfMemory {
 }
 
 impl std::error::Error for OutOfMemory {}
+
+/// The guest wanted more elements in its tables than it may have.
+#[derive(Debug)]
+pub(crate) struct OutOfTables {
+    wanted: usize,
+}
+
+impl fmt::Display for OutOfTables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} elements of tables wanted, {TABLE_ELEMENTS} allowed", self.wanted)
+    }
+}
+
+impl std::error::Error for OutOfTables {}
 
 /// The time of one call, counted in ticks in which the guest itself ran.
 ///
@@ -176,6 +196,7 @@ impl ResourceLimiter for Ceiling {
         Ok(grows)
     }
 
+    /// As for memory.
     fn table_growing(
         &mut self,
         current: usize,
@@ -183,7 +204,10 @@ impl ResourceLimiter for Ceiling {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let wanted = self.table_elements.saturating_add(desired.saturating_sub(current));
-        let grows = wanted <= TABLE_ELEMENTS && maximum.is_none_or(|maximum| desired <= maximum);
+        if wanted > TABLE_ELEMENTS {
+            return Err(OutOfTables { wanted }.into());
+        }
+        let grows = maximum.is_none_or(|maximum| desired <= maximum);
         if grows {
             self.table_elements = wanted;
         }
@@ -223,6 +247,14 @@ mod tests {
         assert!(ceiling.memory_growing(0, 65536, None).is_ok_and(|granted| granted));
         let error = ceiling.memory_growing(65536, 131_072, None).unwrap_err();
         assert_eq!(error.to_string(), "131072 bytes of memory wanted, 65536 allowed");
+    }
+
+    #[test]
+    fn a_refusal_of_tables_names_the_limit() {
+        let mut ceiling = Ceiling::new(0);
+        assert!(ceiling.table_growing(0, TABLE_ELEMENTS, None).is_ok_and(|granted| granted));
+        let error = ceiling.table_growing(0, 1, None).unwrap_err();
+        assert_eq!(error.to_string(), "20001 elements of tables wanted, 20000 allowed");
     }
 
     #[test]

@@ -11,7 +11,8 @@
 //! * [`Manifest`](manifest::Manifest): what a system is and what each component may do.
 //! * [`System`]: a running tree of supervisors and components.
 //! * [`Watch`]: is told what happens.
-//! * [`run_command`]: a `wasi:cli/run` command, without any of the above.
+//! * [`Command`]: a program that runs once, without any of the above: a `wasi:cli/run` component, or a module of WASI
+//!   0.1.
 //!
 //! # What it does not do
 //!
@@ -27,6 +28,7 @@ mod error;
 mod grant;
 mod host;
 mod instance;
+mod invoke;
 mod load;
 pub mod manifest;
 mod system;
@@ -34,7 +36,7 @@ mod trap;
 mod watch;
 
 pub use cache::Cache;
-pub use command::run_command;
+pub use command::{Command, CommandDir, CommandOptions, Ended, Invocation};
 pub use component::{COMPONENT_BYTES, Component, Digest, InvalidDigest, Origin};
 pub use engine::Engine;
 pub use error::{Error, ErrorKind};

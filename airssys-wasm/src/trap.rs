@@ -4,7 +4,7 @@ use std::{error, fmt};
 
 use crate::{
     host::Exit,
-    instance::{OutOfMemory, OutOfTime},
+    instance::{OutOfMemory, OutOfTables, OutOfTime},
 };
 
 /// Why a guest ended before its time.
@@ -28,6 +28,8 @@ pub enum TrapKind {
     Deadline,
     /// It asked for more memory than its limit.
     Memory,
+    /// It asked for more elements of tables than an instance may have.
+    Table,
     /// Its call stack grew beyond the limit.
     StackOverflow,
     /// It did something that WebAssembly forbids: an access out of bounds, a division by zero and the like.
@@ -72,8 +74,15 @@ impl fmt::Display for Trap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             TrapKind::Unreachable => f.write_str("the guest panicked or aborted")?,
-            TrapKind::Deadline => f.write_str("the guest ran past its deadline (limits.deadline)")?,
-            TrapKind::Memory => f.write_str("the guest wanted more memory than its limit (limits.memory)")?,
+            TrapKind::Deadline => {
+                f.write_str("the guest ran past its deadline (limits.deadline, --timeout)")?
+            }
+            TrapKind::Memory => {
+                f.write_str("the guest wanted more memory than its limit (limits.memory, --max-memory)")?
+            }
+            TrapKind::Table => {
+                f.write_str("the guest wanted more elements of tables than an instance may have")?
+            }
             TrapKind::StackOverflow => f.write_str("the guest's stack overflowed")?,
             TrapKind::Fault => f.write_str("the guest did what WebAssembly forbids")?,
             TrapKind::Host => f.write_str("a host function ended the guest")?,
@@ -102,6 +111,9 @@ fn kind_of(error: &wasmtime::Error) -> TrapKind {
     }
     if error.is::<OutOfMemory>() {
         return TrapKind::Memory;
+    }
+    if error.is::<OutOfTables>() {
+        return TrapKind::Table;
     }
     match error.downcast_ref::<wasmtime::Trap>() {
         Some(wasmtime::Trap::UnreachableCodeReached) => TrapKind::Unreachable,

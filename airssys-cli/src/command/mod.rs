@@ -5,6 +5,7 @@ mod check;
 mod explain;
 mod export;
 mod inspect;
+mod program;
 mod reload;
 mod run;
 

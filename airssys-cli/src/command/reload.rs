@@ -19,10 +19,10 @@ pub(super) fn hangups() -> Result<Signal, Failure> {
 
 /// The mode that the command line asks for, in place of the manifest's.
 pub(super) fn mode(run: &Run) -> Option<Mode> {
-    if run.learn {
+    if run.system.learn {
         return Some(Mode::Learn);
     }
-    run.audit_only.then_some(Mode::AuditOnly)
+    run.system.audit_only.then_some(Mode::AuditOnly)
 }
 
 /// Reads the manifest again at each SIGHUP and puts its policy in place: whole, or not at all.
@@ -49,7 +49,7 @@ fn reload(
     door: &Door,
     terminal: &Terminal,
 ) -> Result<(), Failure> {
-    let file = ManifestFile::read_in(&run.target, &run.set, mode(run))?;
+    let file = ManifestFile::read_in(&run.target, &run.system.set, mode(run))?;
     let what = format!("{} {}", file.shown, file.digest);
     door.reload(add_principals(&file.manifest, Policy::builder()), &what)?;
     system.reload(&file.manifest);

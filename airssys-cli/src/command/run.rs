@@ -1,4 +1,4 @@
-//! `airssys run`: a system from its manifest, or one WASI command.
+//! `airssys run`: a system from its manifest. `program` is the other thing that it runs.
 
 use std::{
     path::Path,
@@ -12,17 +12,13 @@ use airssys_osl::{
     fs::{Dir, OpenOptions},
     policy::{Grant, Mode, Policy, Rights},
 };
-use airssys_wasm::{
-    COMPONENT_BYTES, Component, Engine, System, Watch, add_principals, grant_command, load, load_grants,
-    principal_name, run_command,
-};
+use airssys_wasm::{Engine, System, Watch, add_principals, load, load_grants};
 use serde_json::json;
 use tokio::{signal::unix::SignalKind, sync::mpsc, task::JoinHandle};
 
-use super::{reload, runtime};
+use super::{program, reload, runtime};
 use crate::{
     args::Run,
-    config,
     door::Door,
     exports::Exports,
     report::{Announcer, Failure, ManifestProblems, Summary, Terminal, describe_tree},
@@ -38,8 +34,8 @@ const DEAD_LETTERS: &str = "dead-letters.jsonl";
 pub(super) fn run(run: Run, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
     let started = Instant::now();
     let runtime = runtime()?;
-    let code = if target::is_component(&run.target) {
-        runtime.block_on(command(run, terminal))
+    let code = if target::is_program(&run.target) {
+        runtime.block_on(program::run(run, terminal))
     } else {
         runtime.block_on(system(run, started, terminal))
     };
@@ -48,67 +44,9 @@ pub(super) fn run(run: Run, terminal: &Arc<Terminal>) -> Result<ExitCode, Failur
     code
 }
 
-async fn command(run: Run, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
-    if !run.set.is_empty() || run.until_idle.is_some() || reload::mode(&run).is_some() {
-        let failure = Failure::invalid(
-            "`--set`, `--until-idle`, `--audit-only` and `--learn` are for a system with a manifest",
-        );
-        return Err(failure.help("a command gets its arguments behind `--`"));
-    }
-    let path = config::absolute(&run.target)
-        .map_err(|error| Failure::failed("cannot tell the current folder").caused_by(error))?;
-    let unreadable = || Failure::invalid(format!("cannot read the component `{}`", run.target.display()));
-    let (Some(dir), Some(file_name)) = (path.parent(), path.file_name()) else { return Err(unreadable()) };
-    let name = file_name.to_string_lossy().into_owned();
-
-    let engine = Engine::new().map_err(|error| Failure::failed("cannot run anything").caused_by(error))?;
-    let policy = grant_command(Policy::builder(), COMMAND);
-    let grants = vec![Grant::fs(dir, Rights::READ).rule("builtin.components")];
-    let door = Door::open_for_user(policy, grants)?;
-    door.started(&run.target.display().to_string())?;
-
-    let bytes = match door.program.dir(dir).await {
-        Ok(dir) => dir.read(file_name, COMPONENT_BYTES).await,
-        Err(error) => Err(error),
-    };
-    let bytes = bytes.map_err(|error| unreadable().caused_by(error))?;
-    let cache = door.cache().await;
-    let compiling = || terminal.status(format!("compiling {name} …"));
-    let loaded = Component::load(&engine, bytes, cache.as_deref(), compiling).await;
-    terminal.status(String::new());
-    let (component, _) = loaded.map_err(|error| {
-        Failure::invalid(format!("cannot run `{}`", run.target.display())).caused_by(error)
-    })?;
-
-    let principal = door.os.principal(&principal_name(COMMAND));
-    let principal = principal.map_err(|error| Failure::failed("no principal").caused_by(error))?;
-    let arguments = std::iter::once(name).chain(run.arguments).collect();
-    let status = run_command(&engine, &component, &principal, arguments, config::COMMAND_MEMORY_BYTES).await;
-    drop(principal);
-    let ended = match &status {
-        Ok(status) => format!("exit status {status}"),
-        Err(error) => error.to_string(),
-    };
-    door.close(&ended)?;
-    match status {
-        Ok(status) => Ok(ExitCode::from(status)),
-        Err(error) if error.kind() == airssys_wasm::ErrorKind::InvalidComponent => {
-            let failure = Failure::invalid(format!("cannot run `{}`", run.target.display())).caused_by(error);
-            Err(failure.help("`airssys inspect` shows what it exports; an actor needs a manifest"))
-        }
-        Err(error) => Err(Failure::failed(format!("`{}` crashed", run.target.display())).caused_by(error)),
-    }
-}
-
-/// The component name of a command that runs without a manifest.
-const COMMAND: &str = "command";
-
 async fn system(run: Run, started: Instant, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
-    if !run.arguments.is_empty() {
-        let failure = Failure::invalid("a system takes no arguments behind `--`");
-        return Err(failure.help("give values to the manifest's variables with `--set NAME=VALUE`"));
-    }
-    let file = ManifestFile::read_in(&run.target, &run.set, reload::mode(&run))?;
+    check_options(&run)?;
+    let file = ManifestFile::read_in(&run.target, &run.system.set, reload::mode(&run))?;
     let mut signals = Signals::new()?;
     let mut hangups = reload::hangups()?;
     if let Err(error) = airssys_osl::bootstrap::raise_file_limit() {
@@ -181,6 +119,22 @@ fn judge(why: Why, undelivered: u64, name: &str) -> Result<ExitCode, Failure> {
             "its components crashed more often than `intensity` in `period` allows; the lines above say why",
         )),
     }
+}
+
+/// Refuses what only a program without a manifest takes.
+fn check_options(run: &Run) -> Result<(), Failure> {
+    if !run.arguments.is_empty() {
+        let failure = Failure::invalid("a system takes no arguments");
+        return Err(failure.help("give values to the manifest's variables with `--set NAME=VALUE`"));
+    }
+    if run.program.is_used() {
+        let failure =
+            Failure::invalid("`--dir`, `--env` and their like are for a program without a manifest");
+        return Err(
+            failure.help("grant a component what it needs in its manifest: docs/manifest.md says how")
+        );
+    }
+    Ok(())
 }
 
 /// Opens the system's door: its components' principals, and what the program itself needs.
@@ -258,7 +212,7 @@ async fn attend(
     terminal: &Terminal,
 ) -> Why {
     let idle = async {
-        match run.until_idle {
+        match run.system.until_idle {
             Some(quiet) => system.idle(quiet).await,
             None => std::future::pending().await,
         }
@@ -272,7 +226,7 @@ async fn attend(
             }
         }
     };
-    if run.until_idle.is_none() {
+    if run.system.until_idle.is_none() {
         terminal.say(&"  running; Ctrl-C stops");
     }
     tokio::select! {

@@ -13,6 +13,8 @@ use crate::target::ManifestFile;
 const FAILED: u8 = 1;
 const INVALID: u8 = 3;
 const TAMPERED: u8 = 4;
+/// What a shell shows of a program that aborts.
+const TRAPPED: u8 = 134;
 
 /// Why the program ends, and with which status.
 pub(crate) struct Failure {
@@ -78,6 +80,11 @@ impl Failure {
     /// An audit log was changed.
     pub(crate) fn tampered(message: impl Into<String>) -> Self {
         Self { status: TAMPERED, ..Self::failed(message) }
+    }
+
+    /// The program that was run did not end by itself.
+    pub(crate) fn trapped(message: impl Into<String>) -> Self {
+        Self { status: TRAPPED, ..Self::failed(message) }
     }
 
     /// A manifest has problems.

@@ -1,4 +1,4 @@
-//! `airssys run FILE.wasm`: a WASI command that is granted nothing.
+//! `airssys run FILE.wasm`: a program, and what the command line gives it.
 
 use std::{io::Write as _, process::Stdio};
 
@@ -50,4 +50,97 @@ fn several_commands_run_at_a_time_each_with_its_log() {
         drop(child.stdin.take());
         assert!(child.wait().unwrap().code().is_some());
     }
+}
+
+/// A module that exits with 13, adds, traps and spins.
+const MODULE: &str = r#"(module
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (func (export "_start") (call $exit (i32.const 13)))
+  (func (export "add") (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1)))
+  (func (export "trap") unreachable)
+  (func (export "grow") (drop (memory.grow (i32.const 64))))
+  (func (export "spin") (loop (br 0))))"#;
+
+fn with_module() -> World {
+    let world = World::new();
+    world.write("module.wat", MODULE);
+    world
+}
+
+#[test]
+fn the_status_of_a_module_passes_through() {
+    assert_eq!(with_module().run(&["run", "module.wat"]).code, Some(13));
+}
+
+#[test]
+fn a_function_is_called_by_its_name() {
+    let world = with_module();
+    let ended = world.run(&["run", "--invoke", "add", "module.wat", "1", "-5"]);
+    assert_eq!((ended.code, &*ended.stdout), (Some(0), "-4\n"));
+    let ended = world.run(&["run", "--invoke", "add", "module.wat", "1"]);
+    assert_eq!(ended.code, Some(3));
+    assert!(ended.stderr.contains("takes 2 values, and 1 are given"), "{}", ended.stderr);
+    let ended = world.run(&["run", "--invoke", "nothing", "module.wat"]);
+    assert!(ended.stderr.contains("exports no function `nothing`"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_function_of_a_component_is_called_with_its_values() {
+    let world = World::new();
+    let component = r#"(component
+      (core module $m (func (export "f") (param i32) (result i32) (i32.mul (local.get 0) (i32.const 3))))
+      (core instance $i (instantiate $m))
+      (func (export "thrice") (param "n" u32) (result u32) (canon lift (core func $i "f"))))"#;
+    world.write("component.wat", component);
+    let ended = world.run(&["run", "--invoke", "thrice(14)", "component.wat"]);
+    assert_eq!((ended.code, &*ended.stdout), (Some(0), "42\n"), "{}", ended.stderr);
+    let ended = world.run(&["run", "--invoke", "thrice(-1)", "component.wat"]);
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+}
+
+#[test]
+fn what_is_ended_has_a_status_of_its_own() {
+    let world = with_module();
+    for (options, why) in [
+        (&["--invoke", "trap"][..], "panicked or aborted"),
+        (&["--invoke", "grow", "--max-memory", "1MiB"], "--max-memory"),
+        (&["--invoke", "spin", "--timeout", "200ms"], "--timeout"),
+        (&["--invoke", "spin", "-W", "timeout=200ms"], "--timeout"),
+    ] {
+        let ended = world.run(&[&["run"], options, &["module.wat"]].concat());
+        assert_eq!(ended.code, Some(134), "{options:?}");
+        assert!(ended.stderr.contains(why), "{options:?}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn an_unknown_setting_is_told() {
+    let ended = with_module().run(&["run", "-S", "threads", "module.wat"]);
+    assert_eq!(ended.code, Some(3));
+    assert!(ended.stderr.contains("`-S threads`: there is no such setting here"), "{}", ended.stderr);
+}
+
+#[test]
+fn directories_and_variables_are_given() {
+    let world = World::new();
+    world.write("data/secret.txt", "");
+    let hello = fixture("hello.wasm");
+    let arguments =
+        ["run", "--dir", "data::/d", "--dir", "data", "--env", "A=b", "--env", "HOME", &hello, "--flag"];
+    let ended = world.run(&arguments);
+    assert!(ended.stdout.contains("arguments: --flag\nvariables: 2\n"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("/d/secret.txt opened"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("data/secret.txt opened"), "{}", ended.stdout);
+    let ended = world.run(&["run", "--dir", "missing", &hello]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("missing"), "{}", ended.stderr);
+}
+
+#[test]
+fn options_of_a_program_are_not_for_a_system() {
+    let world = World::with_example("logwatch");
+    let ended = world.run(&["run", "logwatch", "--dir", "."]);
+    assert_eq!(ended.code, Some(3));
+    assert!(ended.stderr.contains("for a program without a manifest"), "{}", ended.stderr);
 }

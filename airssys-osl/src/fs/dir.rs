@@ -157,7 +157,7 @@ impl Dir {
         }
     }
 
-    /// Opens a regular file or a directory, whatever is there.
+    /// Opens a regular file or a directory, whatever is there; a directory only, where `options` say so.
     ///
     /// # Errors
     ///
@@ -167,7 +167,10 @@ impl Dir {
     ///
     /// As [`open`](Self::open).
     pub async fn open_any(&self, path: impl AsRef<Path>, options: &OpenOptions) -> Result<Node, Error> {
-        self.open_node(path.as_ref(), Verb::open(*options), *options, Expect::Any).await
+        match options.directory {
+            true => self.open_node(path.as_ref(), verb::OPEN_DIR, *options, Expect::Directory).await,
+            false => self.open_node(path.as_ref(), Verb::open(*options), *options, Expect::Any).await,
+        }
     }
 
     /// Opens a directory. It has the rights of this one.
@@ -182,8 +185,7 @@ impl Dir {
     ///
     /// Dropping the future opens nothing; the record then says `cancelled`.
     pub async fn open_dir(&self, path: impl AsRef<Path>) -> Result<Self, Error> {
-        let options = OpenOptions::new().read(true);
-        match self.open_node(path.as_ref(), verb::OPEN_DIR, options, Expect::Directory).await? {
+        match self.open_any(path, &OpenOptions::new().read(true).directory(true)).await? {
             Node::Dir(dir) => Ok(dir),
             Node::File(_) => Err(Error::new(ErrorKind::Bug, "open a file as a directory")),
         }

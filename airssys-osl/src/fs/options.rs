@@ -11,6 +11,7 @@ pub struct OpenOptions {
     pub(crate) truncate: bool,
     pub(crate) append: bool,
     pub(crate) follow: bool,
+    pub(crate) directory: bool,
 }
 
 /// What [`Dir::replace`](super::Dir::replace) waits for.
@@ -41,6 +42,7 @@ impl OpenOptions {
             truncate: false,
             append: false,
             follow: true,
+            directory: false,
         }
     }
 
@@ -88,6 +90,13 @@ impl OpenOptions {
         self
     }
 
+    /// Opens a directory and nothing else, by [`Dir::open_any`](super::Dir::open_any): it needs no right, and has those
+    /// of the directory that it is opened in. Means nothing together with `write`, `create` or `truncate`.
+    pub const fn directory(mut self, directory: bool) -> Self {
+        self.directory = directory;
+        self
+    }
+
     pub(super) fn needs(self) -> Rights {
         let mut needs = Rights::empty();
         needs.set(Rights::READ, self.read);
@@ -103,7 +112,9 @@ impl OpenOptions {
 
     /// Whether the combination means anything: something to do with the file, and nothing that reading forbids.
     pub(crate) fn is_valid(self) -> bool {
-        if self.write {
+        if self.directory {
+            self.read && !self.write && !self.changes()
+        } else if self.write {
             !(self.append && self.truncate)
         } else {
             self.read && !self.append && !self.changes()

@@ -114,13 +114,30 @@ async fn the_directory_above_is_not_a_name() {
     let dir = fixture.dir().await;
     for path in ["..", "../", "a/../.."] {
         assert_denied(dir.open_dir(path).await, "beneath-root", path);
-        assert_fails(dir.remove_dir(path).await, ErrorKind::Invalid, path);
-        assert_fails(dir.rename(path, &dir, "x").await, ErrorKind::Invalid, path);
-        assert_fails(dir.rename("a", &dir, path).await, ErrorKind::Invalid, path);
+        assert_denied(dir.create_dir(path).await, "beneath-root", path);
+        assert_denied(dir.remove_dir(path).await, "beneath-root", path);
+        assert_denied(dir.remove_file(path).await, "beneath-root", path);
+        assert_denied(dir.rename(path, &dir, "x").await, "beneath-root", path);
+        assert_denied(dir.rename("a", &dir, path).await, "beneath-root", path);
+        assert_denied(dir.read_link(path).await, "beneath-root", path);
     }
     for path in [".", "a/.", "a/..", "./"] {
         assert_fails(dir.remove_dir(path).await, ErrorKind::Invalid, path);
-        assert_fails(dir.create_dir(path).await, ErrorKind::Invalid, path);
+        assert_fails(dir.create_dir(path).await, ErrorKind::AlreadyExists, path);
+        assert_fails(dir.symlink("a", path).await, ErrorKind::AlreadyExists, path);
+        assert_fails(dir.rename(path, &dir, "x").await, ErrorKind::Invalid, path);
+        assert_fails(dir.read_link(path).await, ErrorKind::Invalid, path);
+        assert_eq!(dir.remove_file(path).await.unwrap_err().raw_os_error(), Some(21), "EISDIR, {path}");
+    }
+    for path in ["none/", "a/", "file/"] {
+        let expected = match path {
+            "none/" => ErrorKind::NotFound,
+            "a/" => ErrorKind::AlreadyExists,
+            _ => ErrorKind::Io,
+        };
+        fs::write(fixture.inside("file"), "").unwrap();
+        assert_fails(dir.symlink("x", path).await, expected, path);
+        assert_fails(dir.hard_link("file", &dir, path).await, expected, path);
     }
 }
 

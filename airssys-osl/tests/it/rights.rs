@@ -281,9 +281,14 @@ async fn options_that_mean_nothing() {
     let fixture = fixture(Rights::all());
     let dir = fixture.dir().await;
     let nothing = OpenOptions::new();
-    for options in
-        [nothing, nothing.create(true), READ.truncate(true), READ.create(true), READ.create_new(true)]
-    {
+    for options in [
+        nothing,
+        nothing.create(true),
+        READ.truncate(true),
+        READ.create(true),
+        READ.create_new(true),
+        WRITE.directory(true),
+    ] {
         let error = dir.open("file", &options).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid, "{options:?}");
     }

@@ -228,6 +228,7 @@ impl ComponentActor {
             principal: &life.principal,
             preopens: &preopens,
             arguments: Vec::new(),
+            variables: Vec::new(),
             stdio: Stdio::Log,
             limits: &blueprint.spec.limits,
             port: Some(Port::new(blueprint)),

@@ -42,6 +42,7 @@ wasmtime::component::bindgen!({
         "wasi:filesystem/types.[method]descriptor.is-same-object": async | trappable,
         "wasi:filesystem/types.[method]descriptor.metadata-hash": async | trappable,
         "wasi:filesystem/types.[method]descriptor.metadata-hash-at": async | trappable,
+        "wasi:filesystem/types.[method]directory-entry-stream.read-directory-entry": async | trappable,
         "wasi:sockets/udp.[method]udp-socket.start-bind": async | trappable,
         "wasi:sockets/udp.[method]udp-socket.stream": async | trappable,
         "wasi:sockets/udp.[method]outgoing-datagram-stream.send": async | trappable,
@@ -53,7 +54,7 @@ wasmtime::component::bindgen!({
     with: {
         "wasi:io": wasmtime_wasi_io::bindings::wasi::io,
         "wasi:filesystem/types.descriptor": super::filesystem::Descriptor,
-        "wasi:filesystem/types.directory-entry-stream": super::filesystem::Entries,
+        "wasi:filesystem/types.directory-entry-stream": super::filesystem::Listing,
         "wasi:sockets/network.network": super::sockets::Network,
         "wasi:sockets/tcp.tcp-socket": super::sockets::Tcp,
         "wasi:sockets/udp.udp-socket": super::sockets::Udp,

@@ -32,13 +32,17 @@ impl fmt::Display for Exit {
 impl std::error::Error for Exit {}
 
 impl environment::Host for Host {
-    /// The granted variables. Where none is granted, WASI's answer is an empty list, and the record says denied.
+    /// The granted variables, and those that it was given. Where none is granted, WASI's answer is an empty list, and
+    /// the record says denied.
     fn get_environment(&mut self) -> Result<Vec<(String, String)>> {
-        match self.principal.env() {
-            Ok(variables) => Ok(variables),
-            Err(error) if error.kind() == airssys_osl::ErrorKind::Denied => Ok(Vec::new()),
-            Err(error) => Err(error).context("the environment cannot be read"),
-        }
+        let mut variables = match self.principal.env() {
+            Ok(variables) => variables,
+            Err(error) if error.kind() == airssys_osl::ErrorKind::Denied => Vec::new(),
+            Err(error) => return Err(error).context("the environment cannot be read"),
+        };
+        variables.retain(|(name, _)| self.variables.iter().all(|(given, _)| given != name));
+        variables.extend(self.variables.iter().cloned());
+        Ok(variables)
     }
 
     fn get_arguments(&mut self) -> Result<Vec<String>> {

@@ -94,6 +94,8 @@ struct Sleep {
 impl Pollable for Sleep {
     async fn ready(&mut self) {
         match self.deadline {
+            // The timer's own steps are coarser than the clock's.
+            Some(deadline) if deadline <= tokio::time::Instant::now() => {}
             Some(deadline) => tokio::time::sleep_until(deadline).await,
             None => std::future::pending().await,
         }

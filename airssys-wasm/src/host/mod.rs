@@ -11,6 +11,7 @@ pub(crate) mod filesystem;
 pub(crate) use log::printable;
 mod log;
 pub(crate) mod messaging;
+pub(crate) mod preview1;
 mod process;
 mod random;
 pub(crate) mod sockets;
@@ -42,6 +43,8 @@ pub(crate) struct Host {
     pub(crate) principal: Principal,
     pub(crate) name: Arc<str>,
     pub(crate) arguments: Vec<String>,
+    /// Environment variables that it was given, beside those that it may read.
+    pub(crate) variables: Vec<(String, String)>,
     pub(crate) preopens: Vec<(Dir, String)>,
     /// How many files and directories it holds open, its preopens aside.
     pub(crate) open_files: Arc<AtomicUsize>,
@@ -52,6 +55,8 @@ pub(crate) struct Host {
     pub(crate) random: Option<Random>,
     /// What an actor reaches of the runtime; a command has none.
     pub(crate) port: Option<Port>,
+    /// The descriptors of a core module, by number.
+    pub(crate) preview1: Option<preview1::Table>,
 }
 
 /// Links every import.

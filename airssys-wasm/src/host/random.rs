@@ -27,7 +27,7 @@ impl Host {
     }
 
     /// WASI's random has no errors, so a denial ends the guest.
-    fn fill_random(&mut self, bytes: &mut [u8]) -> Result<()> {
+    pub(super) fn fill_random(&mut self, bytes: &mut [u8]) -> Result<()> {
         let random = match self.random.take() {
             Some(random) => random,
             None => self.principal.random().context("random bytes are not granted")?,

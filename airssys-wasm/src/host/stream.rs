@@ -128,6 +128,9 @@ impl<D: Drain> Pollable for Writing<D> {
 impl<D: Drain> OutputStream for Writing<D> {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         match std::mem::replace(self, Self::Closed) {
+            Self::Idle(_) if bytes.len() > CHUNK_BYTES => {
+                Err(StreamError::trap("write more than check-write permitted"))
+            }
             Self::Idle(drain) => {
                 *self = Self::Busy(Box::pin(drain.write(bytes)));
                 Ok(())

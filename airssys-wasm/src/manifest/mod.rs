@@ -185,6 +185,11 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     units::duration(text)
 }
 
+/// Reads a size as a manifest writes it: a whole number and `B`, `KiB`, `MiB` or `GiB`.
+pub fn parse_size(text: &str) -> Option<usize> {
+    units::size(text)
+}
+
 /// Something in a manifest that its author must change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {

@@ -8,7 +8,7 @@ use rustix::{
 
 use super::{
     Directory, Handle,
-    open::{in_parent, open_beneath},
+    open::{in_parent, in_parent_or, open_beneath},
     size::{Named, Size},
 };
 use crate::{
@@ -57,12 +57,14 @@ pub(crate) fn set_times(
 }
 
 pub(crate) fn create_dir(dir: &Directory, path: Beneath<'_>) -> Result<(), Fault> {
-    in_parent(dir, path, |parent, leaf| Ok(fs::mkdirat(parent, leaf.name, Mode::from_raw_mode(0o777))?))
+    in_parent_or(dir, path, Errno::EXIST, |parent, leaf| {
+        Ok(fs::mkdirat(parent, leaf.name, Mode::from_raw_mode(0o777))?)
+    })
 }
 
 /// Removes a file; tells what that freed where somebody counts.
 pub(crate) fn remove_file(dir: &Directory, path: Beneath<'_>, count: bool) -> Result<Option<Freed>, Fault> {
-    in_parent(dir, path, |parent, leaf| {
+    in_parent_or(dir, path, Errno::ISDIR, |parent, leaf| {
         check_slash(parent, leaf)?;
         let old = if count { Named::find(parent, leaf.name)? } else { None };
         fs::unlinkat(parent, leaf.name, AtFlags::empty())?;
@@ -131,18 +133,18 @@ pub(crate) fn hard_link(
     to: &Directory,
     new: Beneath<'_>,
 ) -> Result<(), Fault> {
-    in_parent(from, existing, |from, existing| {
+    in_parent_or(from, existing, Errno::PERM, |from, existing| {
         check_slash(from, existing)?;
-        in_parent(to, new, |to, new| {
-            check_new(new)?;
+        in_parent_or(to, new, Errno::EXIST, |to, new| {
+            check_new(to, new)?;
             Ok(fs::linkat(from, existing.name, to, new.name, AtFlags::empty())?)
         })
     })
 }
 
 pub(crate) fn symlink(target: &Path, dir: &Directory, path: Beneath<'_>) -> Result<(), Fault> {
-    in_parent(dir, path, |parent, leaf| {
-        check_new(leaf)?;
+    in_parent_or(dir, path, Errno::EXIST, |parent, leaf| {
+        check_new(parent, leaf)?;
         Ok(fs::symlinkat(target, parent, leaf.name)?)
     })
 }
@@ -162,8 +164,11 @@ pub(super) fn check_slash(parent: BorrowedFd<'_>, leaf: &Leaf<'_>) -> Result<(),
 }
 
 /// As [`check_slash`], where the name is about to become one of something else than a directory.
-pub(super) fn check_new(leaf: &Leaf<'_>) -> Result<(), Fault> {
-    if leaf.slash { Err(Errno::NOTDIR.into()) } else { Ok(()) }
+pub(super) fn check_new(parent: BorrowedFd<'_>, leaf: &Leaf<'_>) -> Result<(), Fault> {
+    if !leaf.slash {
+        return Ok(());
+    }
+    if is_directory(parent, leaf)? { Err(Errno::EXIST.into()) } else { Err(Errno::NOTDIR.into()) }
 }
 
 /// Checks that an object may be changed which may be a file with several names.

@@ -137,7 +137,21 @@ pub(super) fn in_parent<T>(
     path: Beneath<'_>,
     act: impl FnOnce(BorrowedFd<'_>, &Leaf<'_>) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
-    let leaf = path.leaf().ok_or(Errno::INVAL)?;
+    in_parent_or(dir, path, Errno::INVAL, act)
+}
+
+/// As [`in_parent`]; `nameless` is the error where the path ends in `.` or `..` and is inside: the kernel has another
+/// one for each call.
+pub(super) fn in_parent_or<T>(
+    dir: &Directory,
+    path: Beneath<'_>,
+    nameless: Errno,
+    act: impl FnOnce(BorrowedFd<'_>, &Leaf<'_>) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let Some(leaf) = path.leaf() else {
+        open_beneath(dir, path, OFlags::PATH | OFlags::DIRECTORY, Wait::Allowed)?;
+        return Err(nameless.into());
+    };
     let opened;
     let parent = match leaf.parent {
         None => dir.as_fd(),

@@ -22,6 +22,10 @@ use crate::{
 ///
 /// A file system that cannot say what is cached refuses the question; the pool then does the reading.
 pub(crate) fn read_cached(file: &Handle, buffer: &mut [u8], offset: u64) -> Result<usize, Fault> {
+    // `preadv2` takes the largest offset for the file's own position.
+    if i64::try_from(offset).is_err() {
+        return Err(Errno::INVAL.into());
+    }
     let read =
         retry_on_intr(|| io::preadv2(file, &mut [IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT));
     match read {
@@ -77,7 +81,6 @@ pub(crate) fn buffer(len: usize) -> Result<Vec<u8>, Fault> {
 
 /// Reads where a symbolic link points.
 pub(crate) fn read_link(dir: &Directory, path: Beneath<'_>) -> Result<PathBuf, Fault> {
-    path.leaf().ok_or(Errno::INVAL)?;
     let link = open_beneath(dir, path, OFlags::PATH | OFlags::NOFOLLOW, Wait::Allowed)?;
     match fs::readlinkat(&link, c"", Vec::new()) {
         // It is no link: the kernel has another word for that where the place is open already.

@@ -65,7 +65,7 @@ pub(crate) fn replace(
     install: impl FnOnce(Install<'_>) -> Result<(), Fault>,
 ) -> Result<Remains, Fault> {
     in_parent(dir, path, |parent, leaf| {
-        check_new(leaf)?;
+        check_new(parent, leaf)?;
         let old = find(parent, leaf);
         let mode = old
             .as_ref()
@@ -135,7 +135,7 @@ pub(crate) fn create_unnamed(dir: &Directory) -> Result<Handle, Fault> {
 /// Gives a file without a name the name `path`, which nothing may have.
 pub(crate) fn name_unnamed(file: &Handle, dir: &Directory, path: Beneath<'_>) -> Result<(), Fault> {
     in_parent(dir, path, |parent, leaf| {
-        check_new(leaf)?;
+        check_new(parent, leaf)?;
         Ok(link(file, parent, leaf.name.as_encoded_bytes())?)
     })
 }

@@ -1,0 +1,98 @@
+//! Hostile programs: each is stopped by a limit, says so, and costs nothing else.
+
+use std::time::{Duration, Instant};
+
+use crate::program::World;
+
+/// Runs a text and expects that it was ended, and why.
+fn check(text: &str, options: &[&str], why: &str) {
+    let world = World::new();
+    world.write("hostile.wat", text);
+    let started = Instant::now();
+    let ended = world.run(&[&["run"], options, &["hostile.wat"]].concat());
+    assert_eq!(ended.code, Some(134), "{}", ended.stderr);
+    assert!(ended.stderr.contains(why), "{why}: {}", ended.stderr);
+    assert!(started.elapsed() < Duration::from_secs(30), "{why}");
+}
+
+#[test]
+fn an_endless_loop_ends_at_its_time() {
+    check("(module (func (export \"_start\") (loop (br 0))))", &["--timeout", "100ms"], "--timeout");
+}
+
+#[test]
+fn a_guest_that_only_waits_ends_at_its_time() {
+    let text = r#"(module
+      (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+      (memory (export "memory") 1)
+      (func (export "_start")
+        (i64.store (i32.const 24) (i64.const 9223372036854775807))
+        (drop (call $poll (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))))"#;
+    check(text, &["--timeout", "100ms"], "--timeout");
+}
+
+#[test]
+fn endless_recursion_ends_at_its_stack() {
+    check("(module (func $f (export \"_start\") (call $f)))", &[], "stack overflowed");
+}
+
+#[test]
+fn memory_ends_at_its_limit_from_the_beginning_on() {
+    let grows =
+        r#"(module (memory 1) (func (export "_start") (loop (drop (memory.grow (i32.const 16))) (br 0))))"#;
+    check(grows, &["--max-memory", "2MiB"], "--max-memory");
+    check(r#"(module (memory 64) (func (export "_start")))"#, &["--max-memory", "2MiB"], "--max-memory");
+}
+
+#[test]
+fn tables_end_at_their_limit() {
+    let bomb = r#"(module (table $t 1 funcref)
+      (func (export "_start") (loop (drop (table.grow $t (ref.null func) (i32.const 4096))) (br 0))))"#;
+    check(bomb, &[], "more elements of tables");
+    let two = r#"(module (table 15000 funcref) (table 15000 funcref) (func (export "_start")))"#;
+    check(two, &[], "more elements of tables");
+}
+
+#[test]
+fn a_host_function_takes_no_more_than_it_can_hold() {
+    let world = World::new();
+    // A thousand buffers of all memory: a write of 64 MiB, of which the first mebibyte is taken.
+    let text = r#"(module
+      (import "wasi_snapshot_preview1" "path_open"
+        (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+      (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+      (memory (export "memory") 1)
+      (data (i32.const 0) "big")
+      (func (export "written") (result i32) (local $at i32)
+        (drop (call $open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 3) (i32.const 1) (i64.const 64)
+          (i64.const 0) (i32.const 0) (i32.const 16)))
+        (local.set $at (i32.const 1024))
+        (loop
+          (i32.store (i32.add (local.get $at) (i32.const 4)) (i32.const 65536))
+          (local.set $at (i32.add (local.get $at) (i32.const 8)))
+          (br_if 0 (i32.lt_u (local.get $at) (i32.const 9216))))
+        (drop (call $write (i32.load (i32.const 16)) (i32.const 1024) (i32.const 1024) (i32.const 32)))
+        (i32.load (i32.const 32))))"#;
+    world.write("hostile.wat", text);
+    world.write("data/x", "");
+    let ended = world.run(&["run", "--dir", "data", "--invoke", "written", "hostile.wat"]);
+    assert_eq!(ended.stdout, "1048576\n", "{}", ended.stderr);
+}
+
+#[test]
+fn what_cannot_be_run_is_refused_before_it_runs() {
+    let world = World::new();
+    for (name, content, why) in [
+        ("cut.wasm", &b"\0asm\x01\0\0\0\x01\xff"[..], "unexpected end"),
+        ("unknown.wat", b"(module (import \"env\" \"launch\" (func)))", "env::launch"),
+        ("wrong.wat", b"(module (import \"wasi_snapshot_preview1\" \"fd_close\" (func)))", "fd_close"),
+        ("memory64.wat", b"(module (memory i64 1))", "memory64"),
+        ("threads.wat", b"(module (memory 1 1 shared))", "threads"),
+        ("empty.wasm", b"", "expected"),
+    ] {
+        world.write(name, content);
+        let ended = world.run(&["run", name]);
+        assert_eq!(ended.code, Some(3), "{name}: {}", ended.stderr);
+        assert!(ended.stderr.contains(why), "{name}: {}", ended.stderr);
+    }
+}

@@ -1,0 +1,280 @@
+//! The methods of a descriptor.
+
+use std::sync::Arc;
+
+use airssys_osl::fs::Node;
+use wasmtime::{Result, component::Resource};
+use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream};
+
+use super::{
+    super::{
+        Host,
+        bindings::wasi::filesystem::types::{
+            Advice, DescriptorFlags, DescriptorStat, DescriptorType, ErrorCode, Filesize, HostDescriptor,
+            MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
+        },
+        stream::{CHUNK_BYTES, Reading, Writing},
+    },
+    Descriptor, Durability, FsError, FsResult, Listing, Open,
+    open::{follows, opening},
+    stat::{metadata_hash, set_time, stat},
+    streams::{FileDrain, FileSource},
+    unicode,
+};
+
+impl Host {
+    fn write_stream(
+        &mut self,
+        descriptor: &Resource<Descriptor>,
+        offset: Option<u64>,
+    ) -> FsResult<Resource<DynOutputStream>> {
+        let (file, flags) = self.file_for(descriptor, DescriptorFlags::WRITE)?;
+        let drain = FileDrain { file: file.clone(), offset, durability: Durability::of(flags) };
+        let stream: DynOutputStream = Box::new(Writing::new(drain));
+        Ok(self.table.push(stream)?)
+    }
+
+    /// Waits until what a descriptor wrote is on the device. One that does not write has written nothing.
+    async fn flush(&mut self, descriptor: &Resource<Descriptor>, data_only: bool) -> FsResult<()> {
+        match self.table.get(descriptor)? {
+            Descriptor::File(file, flags) if flags.contains(DescriptorFlags::WRITE) => {
+                Ok(file.sync(data_only).await?)
+            }
+            Descriptor::File(..) | Descriptor::Dir(..) => Ok(()),
+        }
+    }
+}
+
+impl HostDescriptor for Host {
+    fn read_via_stream(
+        &mut self,
+        descriptor: Resource<Descriptor>,
+        offset: Filesize,
+    ) -> FsResult<Resource<DynInputStream>> {
+        let (file, _) = self.file_for(&descriptor, DescriptorFlags::READ)?;
+        let stream: DynInputStream = Box::new(Reading::new(FileSource { file: file.clone(), offset }));
+        Ok(self.table.push(stream)?)
+    }
+
+    fn write_via_stream(
+        &mut self,
+        descriptor: Resource<Descriptor>,
+        offset: Filesize,
+    ) -> FsResult<Resource<DynOutputStream>> {
+        self.write_stream(&descriptor, Some(offset))
+    }
+
+    fn append_via_stream(&mut self, descriptor: Resource<Descriptor>) -> FsResult<Resource<DynOutputStream>> {
+        self.write_stream(&descriptor, None)
+    }
+
+    /// Advice is taken and not acted on, as WASI permits.
+    fn advise(
+        &mut self,
+        descriptor: Resource<Descriptor>,
+        _offset: Filesize,
+        _length: Filesize,
+        _advice: Advice,
+    ) -> FsResult<()> {
+        self.file(&descriptor)?;
+        Ok(())
+    }
+
+    async fn sync_data(&mut self, descriptor: Resource<Descriptor>) -> FsResult<()> {
+        self.flush(&descriptor, true).await
+    }
+
+    fn get_flags(&mut self, descriptor: Resource<Descriptor>) -> FsResult<DescriptorFlags> {
+        Ok(match self.table.get(&descriptor)? {
+            Descriptor::File(_, flags) | Descriptor::Dir(_, flags) => *flags,
+        })
+    }
+
+    fn get_type(&mut self, descriptor: Resource<Descriptor>) -> FsResult<DescriptorType> {
+        Ok(match self.table.get(&descriptor)? {
+            Descriptor::File(..) => DescriptorType::RegularFile,
+            Descriptor::Dir(..) => DescriptorType::Directory,
+        })
+    }
+
+    async fn set_size(&mut self, descriptor: Resource<Descriptor>, size: Filesize) -> FsResult<()> {
+        Ok(self.file_for(&descriptor, DescriptorFlags::WRITE)?.0.set_len(size).await?)
+    }
+
+    async fn set_times(
+        &mut self,
+        descriptor: Resource<Descriptor>,
+        accessed: NewTimestamp,
+        modified: NewTimestamp,
+    ) -> FsResult<()> {
+        let (accessed, modified) = (set_time(accessed)?, set_time(modified)?);
+        match self.table.get(&descriptor)? {
+            Descriptor::File(file, _) => file.set_times(accessed, modified).await?,
+            Descriptor::Dir(dir, _) => dir.set_times(".", true, accessed, modified).await?,
+        }
+        Ok(())
+    }
+
+    async fn read(
+        &mut self,
+        descriptor: Resource<Descriptor>,
+        length: Filesize,
+        offset: Filesize,
+    ) -> FsResult<(Vec<u8>, bool)> {
+        let (file, _) = self.file_for(&descriptor, DescriptorFlags::READ)?;
+        let wanted = usize::try_from(length).unwrap_or(usize::MAX).min(CHUNK_BYTES);
+        let mut buffer = vec![0; wanted];
+        let count = file.read_at(&mut buffer, offset).await?;
+        buffer.truncate(count);
+        Ok((buffer, count == 0 && wanted > 0))
+    }
+
+    async fn write(
+        &mut self,
+        descriptor: Resource<Descriptor>,
+        buffer: Vec<u8>,
+        offset: Filesize,
+    ) -> FsResult<Filesize> {
+        let length = buffer.len() as Filesize;
+        let (file, flags) = self.file_for(&descriptor, DescriptorFlags::WRITE)?;
+        file.write_at(buffer, offset).await?;
+        Durability::of(flags).settle(file).await?;
+        Ok(length)
+    }
+
+    async fn read_directory(&mut self, descriptor: Resource<Descriptor>) -> FsResult<Resource<Listing>> {
+        let listing = self.list(&descriptor).await?;
+        Ok(self.table.push(listing)?)
+    }
+
+    async fn sync(&mut self, descriptor: Resource<Descriptor>) -> FsResult<()> {
+        self.flush(&descriptor, false).await
+    }
+
+    async fn create_directory_at(&mut self, descriptor: Resource<Descriptor>, path: String) -> FsResult<()> {
+        Ok(self.dir(&descriptor)?.create_dir(&path).await?)
+    }
+
+    async fn stat(&mut self, descriptor: Resource<Descriptor>) -> FsResult<DescriptorStat> {
+        Ok(stat(&self.metadata(&descriptor).await?))
+    }
+
+    async fn stat_at(
+        &mut self,
+        descriptor: Resource<Descriptor>,
+        path_flags: PathFlags,
+        path: String,
+    ) -> FsResult<DescriptorStat> {
+        Ok(stat(&self.dir(&descriptor)?.metadata(&path, follows(path_flags)).await?))
+    }
+
+    async fn set_times_at(
+        &mut self,
+        descriptor: Resource<Descriptor>,
+        path_flags: PathFlags,
+        path: String,
+        accessed: NewTimestamp,
+        modified: NewTimestamp,
+    ) -> FsResult<()> {
+        let (accessed, modified) = (set_time(accessed)?, set_time(modified)?);
+        Ok(self.dir(&descriptor)?.set_times(&path, follows(path_flags), accessed, modified).await?)
+    }
+
+    async fn link_at(
+        &mut self,
+        descriptor: Resource<Descriptor>,
+        old_path_flags: PathFlags,
+        old_path: String,
+        new_descriptor: Resource<Descriptor>,
+        new_path: String,
+    ) -> FsResult<()> {
+        if follows(old_path_flags) {
+            return Err(ErrorCode::Invalid.into());
+        }
+        Ok(self.dir(&descriptor)?.hard_link(&old_path, self.dir(&new_descriptor)?, &new_path).await?)
+    }
+
+    async fn open_at(
+        &mut self,
+        descriptor: Resource<Descriptor>,
+        path_flags: PathFlags,
+        path: String,
+        open_flags: OpenFlags,
+        flags: DescriptorFlags,
+    ) -> FsResult<Resource<Descriptor>> {
+        let opening = opening(path_flags, open_flags, flags)?;
+        let dir = self.dir(&descriptor)?;
+        let _slot = Some(self.slot()?);
+        let opened = match dir.open_any(&path, &opening.options).await? {
+            Node::File(object) => Descriptor::File(Arc::new(Open { object, _slot }), opening.flags),
+            Node::Dir(_) if flags.contains(DescriptorFlags::WRITE) => {
+                return Err(ErrorCode::IsDirectory.into());
+            }
+            Node::Dir(object) => Descriptor::Dir(Open { object, _slot }, opening.flags),
+        };
+        Ok(self.table.push(opened)?)
+    }
+
+    /// A link to an absolute place says nothing that a guest could use: its paths are others.
+    async fn readlink_at(&mut self, descriptor: Resource<Descriptor>, path: String) -> FsResult<String> {
+        let target = self.dir(&descriptor)?.read_link(&path).await?;
+        if target.has_root() {
+            return Err(ErrorCode::NotPermitted.into());
+        }
+        unicode(target.into_os_string())
+    }
+
+    async fn remove_directory_at(&mut self, descriptor: Resource<Descriptor>, path: String) -> FsResult<()> {
+        Ok(self.dir(&descriptor)?.remove_dir(&path).await?)
+    }
+
+    async fn rename_at(
+        &mut self,
+        descriptor: Resource<Descriptor>,
+        old_path: String,
+        new_descriptor: Resource<Descriptor>,
+        new_path: String,
+    ) -> FsResult<()> {
+        Ok(self.dir(&descriptor)?.rename(&old_path, self.dir(&new_descriptor)?, &new_path).await?)
+    }
+
+    async fn symlink_at(
+        &mut self,
+        descriptor: Resource<Descriptor>,
+        old_path: String,
+        new_path: String,
+    ) -> FsResult<()> {
+        Ok(self.dir(&descriptor)?.symlink(&old_path, &new_path).await?)
+    }
+
+    async fn unlink_file_at(&mut self, descriptor: Resource<Descriptor>, path: String) -> FsResult<()> {
+        Ok(self.dir(&descriptor)?.remove_file(&path).await?)
+    }
+
+    async fn is_same_object(&mut self, a: Resource<Descriptor>, b: Resource<Descriptor>) -> Result<bool> {
+        let (a, b) = (self.metadata(&a).await, self.metadata(&b).await);
+        match (a, b) {
+            (Ok(a), Ok(b)) => Ok((a.device, a.inode) == (b.device, b.inode)),
+            (Err(FsError::Trap(error)), _) | (_, Err(FsError::Trap(error))) => Err(error),
+            _ => Ok(false),
+        }
+    }
+
+    async fn metadata_hash(&mut self, descriptor: Resource<Descriptor>) -> FsResult<MetadataHashValue> {
+        Ok(metadata_hash(&self.metadata(&descriptor).await?))
+    }
+
+    async fn metadata_hash_at(
+        &mut self,
+        descriptor: Resource<Descriptor>,
+        path_flags: PathFlags,
+        path: String,
+    ) -> FsResult<MetadataHashValue> {
+        Ok(metadata_hash(&self.dir(&descriptor)?.metadata(&path, follows(path_flags)).await?))
+    }
+
+    fn drop(&mut self, descriptor: Resource<Descriptor>) -> Result<()> {
+        self.table.delete(descriptor)?;
+        Ok(())
+    }
+}
