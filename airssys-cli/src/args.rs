@@ -1,13 +1,15 @@
 //! Every flag, documented. `airssys help COMMAND` prints what is said here.
 
 mod audit;
+mod process;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
-pub(crate) use self::audit::{
-    Anchor, Audit, Explain, Export, Learn, LogPath, Query, Tail, Target, TargetKind, Verify,
+pub(crate) use self::{
+    audit::{Anchor, Audit, Explain, Export, Learn, LogPath, Query, Tail, Target, TargetKind, Verify},
+    process::Sandbox,
 };
 use crate::target;
 
@@ -44,6 +46,7 @@ Examples:
   airssys check examples/logwatch               find every problem of a manifest
   airssys audit query examples/logwatch --denied    who was denied what
   airssys explain 17 examples/logwatch          why, and what would permit it
+  airssys sandbox --ro . -- grep -r word .      run a program of this machine in a sandbox
 
 Exit status: 0 done; 1 the system or the component failed; 2 wrong usage;
   3 a manifest or a component is not what it should be; 4 an audit log was tampered with.
@@ -91,6 +94,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Audit(Audit),
     Explain(Explain),
+    Sandbox(Sandbox),
+    /// Show what this machine can hold a program with, and why not the rest
+    Doctor,
 }
 
 /// Run a system from its manifest, or one program.

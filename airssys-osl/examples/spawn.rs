@@ -1,10 +1,11 @@
-//! Measures what starting a program costs: through the door with each kind of sandbox, beside a plain `posix_spawn`, in a
-//! process with a small heap and with a large one.
+//! Measures what starting a program costs: through the door with each kind of sandbox, beside a plain `posix_spawn` and
+//! whatever other sandboxes are installed, in a process with a small heap and with a large one.
 //!
-//! `cargo run --release -p airssys-osl --example spawn`. Each figure is the median of rounds that take turns; a ratio is
-//! the median of the ratios within a round. From start to end of `/bin/true`, with its record.
+//! `cargo run --release -p airssys-osl --example spawn`. Each figure is the median of rounds that take turns, in
+//! nanoseconds, from the start to the end of `/bin/true`, with its records: `R MEASURE SYSTEM FIGURE`.
+//! `cargo xtask bench spawn` makes a table of it.
 
-#![expect(clippy::disallowed_methods, reason = "the peer that is measured goes past the door")]
+#![expect(clippy::disallowed_methods, reason = "the peers that are measured go past the door")]
 
 use std::{
     error::Error,
@@ -20,10 +21,39 @@ use airssys_osl::{
 };
 
 const PROGRAM: &str = "/bin/true";
-const ROUNDS: usize = 60;
+const ROUNDS: usize = 40;
 const CALLS: usize = 5;
-const SMALL_BYTES: usize = 10 << 20;
-const LARGE_BYTES: usize = 1 << 30;
+const HEAPS: [(&str, usize); 2] = [("10-mib", 10 << 20), ("1-gib", 1 << 30)];
+
+/// Others that start a program in a sandbox: as close to every layer of ours as they have by themselves.
+const PEERS: [(&str, &[&str]); 2] = [
+    (
+        "bubblewrap",
+        &[
+            "bwrap",
+            "--unshare-all",
+            "--ro-bind",
+            "/usr",
+            "/usr",
+            "--symlink",
+            "usr/lib",
+            "/lib",
+            "--symlink",
+            "usr/lib64",
+            "/lib64",
+            "--symlink",
+            "usr/bin",
+            "/bin",
+            "--proc",
+            "/proc",
+            "--dev",
+            "/dev",
+            "--tmpfs",
+            "/tmp",
+        ],
+    ),
+    ("firejail", &["firejail", "--quiet", "--noprofile", "--net=none", "--seccomp", "--private-tmp"]),
+];
 
 /// Takes records for nothing, to tell the door from the log.
 struct Discard;
@@ -39,39 +69,36 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let two = Layers::SECCOMP | Layers::LANDLOCK;
     let limits = Limits::new().memory_bytes(64 << 20).processes(16);
     let ways = [
-        ("no layer", ExecTerms::new().profile(Profile::None)),
-        ("seccomp and Landlock", ExecTerms::new().without(Layers::all() - two)),
-        ("all but network and cgroup", ExecTerms::new().without(Layers::NETWORK | Layers::CGROUP)),
-        ("all but cgroup", ExecTerms::new().without(Layers::CGROUP)),
-        ("every layer", ExecTerms::new().limits(limits)),
+        ("no-layer", ExecTerms::new().profile(Profile::None)),
+        ("seccomp-landlock", ExecTerms::new().without(Layers::all() - two)),
+        ("all-but-network-cgroup", ExecTerms::new().without(Layers::NETWORK | Layers::CGROUP)),
+        ("all-but-cgroup", ExecTerms::new().without(Layers::CGROUP)),
+        ("every-layer", ExecTerms::new().limits(limits)),
     ];
     let mut execs = Vec::new();
     for (name, terms) in ways {
         let policy = Policy::builder().principal("bench", [Grant::exec(PROGRAM, terms)]).build()?;
         execs.push((name, Os::new(policy, Discard).principal("bench")?.exec(PROGRAM).await?));
     }
-    let small = measure(&execs, SMALL_BYTES).await?;
-    let large = measure(&execs, LARGE_BYTES).await?;
-    for ((name, small), large) in names(&execs).zip(&small).zip(&large) {
-        let growth = large.0.as_secs_f64() / small.0.as_secs_f64();
-        println!(
-            "{name:>28}: {:>9.1?}, {:.2} of plain; with 1 GiB of heap {:>9.1?}, {:.2} of plain, {growth:.2} of small",
-            small.0, small.1, large.0, large.1
-        );
+    let peers: Vec<_> = PEERS.into_iter().filter(|(_, command)| run(command, 1).is_ok()).collect();
+    for (heap, bytes) in HEAPS {
+        for (measure, system, figure) in measure(&execs, &peers, bytes).await? {
+            println!("R {measure}-{heap} {system} {}", figure.as_nanos());
+        }
     }
     Ok(())
 }
 
-fn names<'a>(execs: &'a [(&'static str, Exec)]) -> impl Iterator<Item = &'a str> {
-    std::iter::once("posix_spawn").chain(execs.iter().map(|(name, _)| *name))
-}
-
-/// The median of each way, and of its ratio to the plain one, with so much memory in use.
-async fn measure(execs: &[(&str, Exec)], heap_bytes: usize) -> Result<Vec<(Duration, f64)>, Box<dyn Error>> {
+/// The median of each way and each peer, with so much memory in use. A plain start is beside each way of ours.
+async fn measure<'a>(
+    execs: &[(&'a str, Exec)],
+    peers: &[(&'a str, &[&str])],
+    heap_bytes: usize,
+) -> Result<Vec<(&'a str, &'a str, Duration)>, Box<dyn Error>> {
     let heap = vec![1_u8; heap_bytes];
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
-        let mut round = vec![plain()?];
+        let mut round = vec![run(&[], CALLS)?];
         for (_, exec) in execs {
             let started = Instant::now();
             for _ in 0..CALLS {
@@ -82,30 +109,38 @@ async fn measure(execs: &[(&str, Exec)], heap_bytes: usize) -> Result<Vec<(Durat
             }
             round.push(started.elapsed() / CALLS as u32);
         }
+        for (_, command) in peers {
+            round.push(run(command, 1)?);
+        }
         rounds.push(round);
     }
     drop(std::hint::black_box(heap));
     let median = |way: usize| {
         let mut times: Vec<_> = rounds.iter().filter_map(|round| round.get(way).copied()).collect();
-        let mut ratios: Vec<_> = rounds
-            .iter()
-            .filter_map(|round| Some(round.get(way)?.as_secs_f64() / round.first()?.as_secs_f64()))
-            .collect();
         times.sort_unstable();
-        ratios.sort_unstable_by(f64::total_cmp);
-        Some((*times.get(times.len() / 2)?, *ratios.get(ratios.len() / 2)?))
+        times.get(times.len() / 2).copied().unwrap_or_default()
     };
-    Ok((0..=execs.len()).filter_map(median).collect())
+    let mut figures = Vec::new();
+    for (way, (name, _)) in execs.iter().enumerate() {
+        figures.push((*name, "airssys", median(way + 1)));
+        figures.push((*name, "posix_spawn", median(0)));
+    }
+    for (peer, (name, _)) in peers.iter().enumerate() {
+        figures.push(("every-layer", *name, median(1 + execs.len() + peer)));
+    }
+    Ok(figures)
 }
 
-fn plain() -> Result<Duration, Box<dyn Error>> {
+/// Starts the program in another way, so many times in a row: by itself where `command` is empty.
+fn run(command: &[&str], calls: usize) -> Result<Duration, Box<dyn Error>> {
     let started = Instant::now();
-    for _ in 0..CALLS {
-        let mut command = Command::new(PROGRAM);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).env_clear();
+    for _ in 0..calls {
+        let mut words = command.iter().chain([&PROGRAM]);
+        let mut command = Command::new(words.next().unwrap_or(&PROGRAM));
+        command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         if !command.status()?.success() {
             return Err("it failed".into());
         }
     }
-    Ok(started.elapsed() / CALLS as u32)
+    Ok(started.elapsed() / u32::try_from(calls)?)
 }

@@ -16,6 +16,7 @@ mod osl;
 mod row;
 mod rt;
 mod selection;
+mod spawn;
 mod table;
 
 use std::{
@@ -51,6 +52,13 @@ const BENCHMARKS: &[Benchmark] = &[
     },
     Benchmark { name: "osl", method: osl::METHOD, has_parts: false, versions: osl::versions, run: osl::run },
     Benchmark { name: "rt", method: rt::METHOD, has_parts: true, versions: rt::versions, run: rt::run },
+    Benchmark {
+        name: "spawn",
+        method: spawn::METHOD,
+        has_parts: false,
+        versions: spawn::versions,
+        run: spawn::run,
+    },
 ];
 
 const USAGE: &str = "usage: cargo xtask bench NAME [FLAG]…

@@ -2,12 +2,15 @@
 
 mod audit;
 mod check;
+mod doctor;
 mod explain;
 mod export;
 mod inspect;
 mod program;
 mod reload;
 mod run;
+#[cfg(target_os = "linux")]
+mod sandbox;
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -27,6 +30,11 @@ pub(crate) fn run(args: Args, terminal: &Arc<Terminal>) -> Result<ExitCode, Fail
         Command::Inspect(inspect) => inspect::inspect(&inspect, terminal),
         Command::Audit(audit) => audit::audit(audit, terminal),
         Command::Explain(args) => explain::explain(&args, terminal),
+        Command::Doctor => doctor::doctor(terminal),
+        #[cfg(target_os = "linux")]
+        Command::Sandbox(sandbox) => sandbox::sandbox(&sandbox, terminal),
+        #[cfg(not(target_os = "linux"))]
+        Command::Sandbox(_) => Err(Failure::failed("programs are held, and so started, on Linux alone")),
     }
 }
 

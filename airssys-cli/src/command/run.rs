@@ -63,7 +63,7 @@ async fn system(run: Run, started: Instant, terminal: &Arc<Terminal>) -> Result<
     greet(&file, &door, terminal);
     let started_system = tokio::select! {
         started = start(&file, &engine, &door, announcer.clone()) => started,
-        () = signals.next() => Err(Failure::failed("stopped before the system was up")),
+        _ = signals.next() => Err(Failure::failed("stopped before the system was up")),
     };
     let system = match started_system {
         Ok(system) => system,
@@ -231,20 +231,20 @@ async fn attend(
     }
     tokio::select! {
         () = idle => Why::Idle,
-        () = signals.next() => Why::Asked,
+        _ = signals.next() => Why::Asked,
         _ = system.exited() => Why::GaveUp,
         () = show => Why::Asked,
     }
 }
 
 /// Ctrl-C, and what `kill` and service managers send.
-struct Signals {
+pub(super) struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self, Failure> {
+    pub(super) fn new() -> Result<Self, Failure> {
         let listen = |kind| {
             tokio::signal::unix::signal(kind)
                 .map_err(|error| Failure::failed("cannot listen for Ctrl-C").caused_by(error))
@@ -252,10 +252,10 @@ impl Signals {
         Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
     }
 
-    async fn next(&mut self) {
+    pub(super) async fn next(&mut self) -> SignalKind {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+            _ = self.terminate.recv() => SignalKind::terminate(),
         }
     }
 }

@@ -22,5 +22,7 @@ mod manifest;
 mod policy;
 mod preview1;
 mod program;
+#[cfg(target_os = "linux")]
+mod sandbox;
 mod script;
 mod transcript;

@@ -8,7 +8,7 @@ use std::{
 use super::{Decision, Grant, Moment, check_root, clause::Clause, grant, hash::Table};
 use crate::{
     limits::{ARGUMENT_BYTES, PROGRAM_ARGUMENTS, PROGRAM_FILES, PROGRAM_PLACES, VARIABLE_BYTES},
-    process::{Layers, Limits, Profile, environment},
+    process::{Calls, Layers, Limits, Profile, environment},
 };
 
 /// How a granted program is started: its arguments, its variables, what it sees and what holds it.
@@ -43,6 +43,8 @@ pub struct ExecTerms {
     pub(crate) landlock: Option<u32>,
     pub(crate) limits: Limits,
     pub(crate) run_as: Option<(u32, u32)>,
+    pub(crate) loopback: bool,
+    pub(crate) calls: Calls,
 }
 
 /// One argument in the schema of a grant.
@@ -157,6 +159,8 @@ impl ExecTerms {
             landlock: None,
             limits: Limits::new(),
             run_as: None,
+            loopback: false,
+            calls: Calls::default(),
         }
     }
 
@@ -265,6 +269,19 @@ impl ExecTerms {
     pub fn run_as(mut self, user: u32, group: u32) -> Self {
         self.run_as = Some((user, group));
         self
+    }
+
+    /// Chooses which system calls it can make. Where it has no [`Layers::SECCOMP`], it can make all.
+    pub fn calls(mut self, calls: Calls) -> Self {
+        self.calls = calls;
+        self
+    }
+
+    /// Gives the program a network that it shares with its children alone: the addresses `127.0.0.1` and `::1`, as
+    /// servers want that are started to be tested. It needs [`Layers::NETWORK`], which it then requires.
+    pub fn loopback(mut self) -> Self {
+        self.loopback = true;
+        self.require(Layers::NETWORK)
     }
 
     pub(super) fn check(&self) -> Result<(), &'static str> {

@@ -144,9 +144,16 @@ impl Exec {
         let enforcement =
             Enforcement::choose(sys::host(), terms.profile, terms.left_out, terms.required, terms.landlock);
         let enforcement = enforcement.and_then(|enforcement| {
-            match terms.limits.processes.is_none() || sys::counts_processes(enforcement.enforced()) {
-                true => Ok(enforcement),
-                false => Err((Layers::CGROUP, "there is nothing else to count processes by".into())),
+            let (limits, enforced) = (&terms.limits, enforcement.enforced());
+            let shares = limits.cpu_percent.is_some() || limits.io_weight.is_some();
+            match () {
+                () if limits.processes.is_some() && !sys::counts_processes(enforced) => {
+                    Err((Layers::CGROUP, "there is nothing else to count processes by".into()))
+                }
+                () if shares && !enforced.contains(Layers::CGROUP) => {
+                    Err((Layers::CGROUP, "there is nothing else to share processors and disks by".into()))
+                }
+                () => Ok(enforcement),
             }
         });
         let held_by = match &enforcement {
@@ -254,7 +261,9 @@ impl Draft {
             places,
             layers: self.enforcement.enforced(),
             landlock: self.enforcement.landlock_version(),
-            sockets: if on_network { Sockets::Internet } else { Sockets::Unix },
+            sockets: if on_network || terms.loopback { Sockets::Internet } else { Sockets::Unix },
+            loopback: terms.loopback,
+            calls: terms.calls,
             builds: terms.profile == Profile::Build,
             limits: terms.limits.clone(),
             ids: terms.run_as.or_else(sys::nobody),

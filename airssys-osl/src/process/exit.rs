@@ -37,6 +37,10 @@ pub enum Cause {
     Revoked,
     /// It ran for longer than it may.
     WallTime,
+    /// It computed for longer than it may.
+    CpuTime,
+    /// It wrote a longer file than it may.
+    FileSize,
     /// It wrote more than is taken from it.
     OutputLimit,
     /// It, or one of its children, needed more memory than it may have.
@@ -55,6 +59,8 @@ pub struct Usage {
     pub peak_memory_bytes: Option<u64>,
     /// From its start to its end.
     pub wall_time: Duration,
+    /// How often it could not start a process because there were as many as it may have, where it had a control group.
+    pub refused_processes: Option<u64>,
 }
 
 impl Exit {
@@ -66,7 +72,7 @@ impl Exit {
 
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Usage { user_time, system_time, peak_memory_bytes, wall_time } = self.usage;
+        let Usage { user_time, system_time, peak_memory_bytes, wall_time, refused_processes } = self.usage;
         match self.status {
             Status::Code(code) => write!(f, "code {code}")?,
             Status::Signal(signal) => write!(f, "signal {signal}")?,
@@ -74,7 +80,9 @@ impl fmt::Display for Exit {
         write!(f, " by {}; ", self.cause)?;
         let [user, system, wall] = [user_time, system_time, wall_time].map(|time| time.as_micros());
         write!(f, "user {user} us, system {system} us, wall {wall} us")?;
-        peak_memory_bytes.map_or(Ok(()), |bytes| write!(f, ", peak {bytes} bytes"))
+        peak_memory_bytes.map_or(Ok(()), |bytes| write!(f, ", peak {bytes} bytes"))?;
+        let refused = refused_processes.filter(|count| *count > 0);
+        refused.map_or(Ok(()), |count| write!(f, ", {count} processes refused"))
     }
 }
 
@@ -86,6 +94,8 @@ impl fmt::Display for Cause {
             Self::Dropped => "drop",
             Self::Revoked => "revocation",
             Self::WallTime => "wall time",
+            Self::CpuTime => "cpu time",
+            Self::FileSize => "file size",
             Self::OutputLimit => "output limit",
             Self::OutOfMemory => "memory limit",
         })

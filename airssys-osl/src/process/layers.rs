@@ -104,6 +104,17 @@ impl fmt::Display for Profile {
     }
 }
 
+/// Which system calls [`Layers::SECCOMP`] lets through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Calls {
+    /// All that the kernel had when this was written, but those that are refused to every program.
+    #[default]
+    AllButRefused,
+    /// Those that usual programs make, for files, memory, threads, signals, time, sockets and starting others. The rest is
+    /// not there: old and rare parts of the kernel, such as System V IPC, are out of reach.
+    Usual,
+}
+
 /// What this machine can enforce, and why not where it cannot: see [`host`](super::host).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {

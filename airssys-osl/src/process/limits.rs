@@ -24,6 +24,8 @@ pub struct Limits {
     pub(crate) descriptors: u64,
     pub(crate) output_bytes: u64,
     pub(crate) temporary_bytes: u64,
+    pub(crate) cpu_percent: Option<u32>,
+    pub(crate) io_weight: Option<u16>,
 }
 
 impl Limits {
@@ -38,6 +40,8 @@ impl Limits {
             descriptors: PROGRAM_DESCRIPTORS,
             output_bytes: PROGRAM_OUTPUT_BYTES,
             temporary_bytes: PROGRAM_TEMPORARY_BYTES,
+            cpu_percent: None,
+            io_weight: None,
         }
     }
 
@@ -84,6 +88,21 @@ impl Limits {
     /// writes more is killed.
     pub fn output_bytes(mut self, bytes: u64) -> Self {
         self.output_bytes = bytes;
+        self
+    }
+
+    /// Bounds how much of the processors the whole tree has at a time, in hundredths of one: 150 is one and a half. It needs
+    /// a control group ([`Layers::CGROUP`](super::Layers)) with a controller of processors: without, the program is not
+    /// started.
+    pub fn cpu_percent(mut self, percent: u32) -> Self {
+        self.cpu_percent = Some(percent.max(1));
+        self
+    }
+
+    /// Weighs the tree against others where a disk is busy: from 1 to 10,000, others have 100. It needs a control group as
+    /// [`cpu_percent`](Self::cpu_percent) does, and a scheduler of disks that knows weights.
+    pub fn io_weight(mut self, weight: u16) -> Self {
+        self.io_weight = Some(weight.clamp(1, 10_000));
         self
     }
 

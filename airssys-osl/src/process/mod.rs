@@ -100,7 +100,7 @@ pub use self::{
     stream::{Input, Output},
 };
 pub use self::{
-    layers::{Enforcement, Host, Layers, Profile},
+    layers::{Calls, Enforcement, Host, Layers, Profile},
     limits::Limits,
 };
 

@@ -280,8 +280,8 @@ pub(super) fn record_exit(
     let outcome = match exit.cause {
         Cause::Itself => Outcome::Success,
         Cause::Killed | Cause::Dropped | Cause::Revoked => Outcome::Cancelled,
-        Cause::WallTime => Outcome::Failed(sys::errno::TIMED_OUT),
-        Cause::OutputLimit => Outcome::Failed(sys::errno::TOO_LARGE),
+        Cause::WallTime | Cause::CpuTime => Outcome::Failed(sys::errno::TIMED_OUT),
+        Cause::OutputLimit | Cause::FileSize => Outcome::Failed(sys::errno::TOO_LARGE),
         Cause::OutOfMemory => Outcome::Failed(sys::errno::QUOTA),
     };
     let told = format!("{exit}; {held_by}");

@@ -7,7 +7,7 @@ use airssys_osl::{
     audit::{Outcome, Phase},
     fs::OpenOptions,
     policy::{ExecTerms, FsTerms, Grant, Policy, Rights},
-    process::{Cause, Collected, Exec, Launch, Layers, Limits, Profile, Status, Stdio, host},
+    process::{Calls, Cause, Collected, Exec, Launch, Layers, Limits, Profile, Status, Stdio, host},
     testing::{MemorySink, Recorded},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -290,6 +290,45 @@ async fn it_sees_what_is_granted_and_may_change_what_is_granted_so() {
     // Its `init`, the shell, and those of its pipeline that are still there.
     assert!(processes.parse::<u32>().unwrap() <= 4, "{processes} processes");
     assert!(!Path::new("/tmp/a").exists());
+}
+
+#[tokio::test]
+async fn usual_calls_are_enough_for_usual_programs() {
+    let script = "ls -l / | wc -l > /tmp/x; (sleep 0.01; cp /tmp/x /tmp/y) & wait; sort /tmp/y | head -1 >/dev/null; \
+        mkdir /tmp/d; mv /tmp/y /tmp/d; tar c -C /tmp d | tar t; find /tmp -name x | grep -c x; date >/dev/null; echo $(id -u >/dev/null; echo end)";
+    let ended = run(shell(script).calls(Calls::Usual)).await;
+    assert_eq!(said(&ended), "d/\nd/y\n1\nend", "{}", String::from_utf8_lossy(&ended.stderr));
+    if !Path::new("/usr/bin/ipcmk").exists() {
+        eprintln!("SKIPPED: it takes ipcmk to ask for shared memory");
+        return;
+    }
+    let shared = "ipcmk -M 4096 >/dev/null";
+    assert!(run(shell(shared)).await.exit.is_success());
+    assert!(!run(shell(shared).calls(Calls::Usual)).await.exit.is_success());
+}
+
+#[tokio::test]
+async fn a_loopback_of_its_own_is_all_the_network_there_is() {
+    if !Path::new("/bin/bash").exists() || !host().available().contains(Layers::NETWORK) {
+        eprintln!("SKIPPED: it takes bash and network namespaces");
+        return;
+    }
+    // Somebody listens on ours.
+    let ours = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = ours.local_addr().unwrap().port();
+    let connect = format!("exec 3<>/dev/tcp/127.0.0.1/{port}");
+    let said = async |terms: ExecTerms| {
+        let programs = Programs::new([Grant::exec("/bin/bash", terms.arg("-c").arg(connect.as_str()))]);
+        let launch = Launch::new().stderr(Stdio::Pipe);
+        let ended = exec(&programs, "/bin/bash").await.spawn(launch).await.unwrap().collect().await.unwrap();
+        String::from_utf8(ended.stderr).unwrap()
+    };
+    let without = said(ExecTerms::new()).await;
+    assert!(without.contains("not supported"), "{without}");
+    let with = said(ExecTerms::new().loopback()).await;
+    assert!(with.contains("refused"), "{with}");
+    let with = said(ExecTerms::new().loopback().without(Layers::LANDLOCK | Layers::SECCOMP)).await;
+    assert!(with.contains("refused"), "{with}");
 }
 
 #[tokio::test]

@@ -140,9 +140,21 @@ async fn limits_hold() {
     let limited = |script: &str, limits: Limits| run(shell(script).limits(limits));
     let ended = limited("while :; do :; done", Limits::new().cpu_time(Duration::from_secs(1))).await;
     assert_eq!(ended.exit.status, Status::Signal(24), "SIGXCPU: {}", ended.exit);
+    assert_eq!(ended.exit.cause, Cause::CpuTime, "{}", ended.exit);
     // The kernel counts by ticks for the limit, and exactly for the usage.
     assert!(
         ended.exit.usage.user_time + ended.exit.usage.system_time >= Duration::from_millis(300),
+        "{}",
+        ended.exit
+    );
+    let deaf = "trap '' XCPU; while :; do :; done";
+    let ended = limited(deaf, Limits::new().cpu_time(Duration::from_secs(1))).await;
+    assert_eq!((ended.exit.status, ended.exit.cause), (Status::Signal(9), Cause::CpuTime), "{}", ended.exit);
+    let longer = "exec head -c 100000 /dev/zero > /tmp/x";
+    let ended = limited(longer, Limits::new().file_bytes(4096)).await;
+    assert_eq!(
+        (ended.exit.status, ended.exit.cause),
+        (Status::Signal(25), Cause::FileSize),
         "{}",
         ended.exit
     );
@@ -167,6 +179,8 @@ async fn a_fork_bomb_ends_at_its_limit() {
     let ended = run(shell(bomb).limits(Limits::new().processes(20))).await;
     let errors = String::from_utf8_lossy(&ended.stderr);
     assert!(errors.contains("annot fork") && ended.stdout.is_empty(), "{}: {errors}", ended.exit);
+    let counted = host().available().contains(Layers::CGROUP);
+    assert_eq!(ended.exit.usage.refused_processes > Some(0), counted, "{}", ended.exit);
 }
 
 #[tokio::test]
@@ -179,6 +193,29 @@ async fn memory_is_bounded_for_the_whole_tree() {
     }
     assert_eq!(ended.exit.cause, Cause::OutOfMemory, "{}", ended.exit);
     assert!(ended.exit.usage.peak_memory_bytes.unwrap() <= 64 << 20, "{}", ended.exit);
+}
+
+#[tokio::test]
+async fn the_share_of_the_processors_is_bounded() {
+    let busy =
+        shell("while :; do :; done").limits(Limits::new().cpu_percent(20).wall_time(Duration::from_secs(1)));
+    let programs = Programs::new([Grant::exec("/bin/sh", busy.clone())]);
+    match exec(&programs, "/bin/sh").await.spawn(Launch::new()).await {
+        Ok(mut process) => {
+            let exit = process.wait().await;
+            let computed = exit.usage.user_time + exit.usage.system_time;
+            assert!(computed <= Duration::from_millis(400), "{exit}");
+        }
+        Err(error) => eprintln!("SKIPPED: no control group of processors: {error}"),
+    }
+    let without = Programs::new([Grant::exec("/bin/sh", busy.without(Layers::CGROUP))]);
+    let refused = exec(&without, "/bin/sh").await.spawn(Launch::new()).await;
+    assert_fails(refused.map(drop), ErrorKind::Unsupported, "no group");
+    let weighed = shell("echo ran").limits(Limits::new().io_weight(500));
+    let programs = Programs::new([Grant::exec("/bin/sh", weighed)]);
+    if let Err(error) = exec(&programs, "/bin/sh").await.spawn(Launch::new()).await {
+        eprintln!("SKIPPED: no control group of disks: {error}");
+    }
 }
 
 #[tokio::test]

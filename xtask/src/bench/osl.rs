@@ -50,10 +50,10 @@ const GOALS: &[(&str, Goal)] = &[
 ];
 
 /// What a program measured: the measure, the system, the figure.
-struct Figure {
-    measure: String,
-    system: String,
-    figure: f64,
+pub(super) struct Figure {
+    pub(super) measure: String,
+    pub(super) system: String,
+    pub(super) figure: f64,
 }
 
 /// Builds what is needed, runs all rounds, and returns the rows.
@@ -98,7 +98,7 @@ fn build(workshop: &Workshop) -> Result<(PathBuf, PathBuf), Failure> {
 }
 
 /// Runs a program and takes what it measured.
-fn measure(program: &Path, args: &[&str]) -> Result<Vec<Figure>, Failure> {
+pub(super) fn measure(program: &Path, args: &[&str]) -> Result<Vec<Figure>, Failure> {
     let mut command = match is_privileged() {
         true => {
             let mut chrt = Command::new("chrt");

@@ -18,6 +18,9 @@ use crate::process::{Cause, Limits, Usage};
 /// the group may have, so it comes to an end long before.
 const KILL_ROUNDS: usize = 256;
 
+/// Over which time the share of the processors is measured out, in microseconds: the kernel's own choice.
+const CPU_PERIOD_US: u64 = 100_000;
+
 /// How many names are tried for a group.
 const NAME_TRIES: usize = 64;
 
@@ -26,6 +29,9 @@ const NAME_TRIES: usize = 64;
 struct Parents {
     memory: PathBuf,
     processes: PathBuf,
+    /// Where there are such; they are asked for only when somebody needs them.
+    cpu: Option<PathBuf>,
+    io: Option<PathBuf>,
     unified: bool,
 }
 
@@ -34,6 +40,8 @@ struct Parents {
 pub(super) struct Group {
     memory: PathBuf,
     processes: PathBuf,
+    cpu: Option<PathBuf>,
+    io: Option<PathBuf>,
     unified: bool,
 }
 
@@ -55,7 +63,7 @@ impl Group {
             // One of this name may have been left behind by another life of our number.
             let number = COUNT.fetch_add(1, Ordering::Relaxed);
             let name = format!("airssys-{}-{number}", getpid().as_raw_nonzero());
-            match Self::make(parents, &name) {
+            match Self::make(parents, &name, limits) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
                 Ok(group) => {
@@ -67,17 +75,33 @@ impl Group {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    fn make(parents: &Parents, name: &str) -> io::Result<Self> {
-        fs::create_dir(parents.memory.join(name))?;
-        let group = Self {
-            memory: parents.memory.join(name),
-            processes: parents.processes.join(name),
-            unified: parents.unified,
+    fn make(parents: &Parents, name: &str, limits: &Limits) -> io::Result<Self> {
+        let needed = |parent: &Option<PathBuf>, is_needed: bool, what: &str| match parent {
+            _ if !is_needed => Ok(None),
+            Some(parent) if !parents.unified || controls(parent, &[what]) => Ok(Some(parent.join(name))),
+            _ => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!("no control group bounds {what} here"),
+            )),
         };
-        if !group.unified {
-            fs::create_dir(&group.processes)?;
-        }
+        let cpu = needed(&parents.cpu, limits.cpu_percent.is_some(), "cpu")?;
+        let io = needed(&parents.io, limits.io_weight.is_some(), "io")?;
+        fs::create_dir(parents.memory.join(name))?;
+        let (memory, processes) = (parents.memory.join(name), parents.processes.join(name));
+        let group = Self { memory, processes, cpu, io, unified: parents.unified };
+        group.directories().into_iter().skip(1).try_for_each(fs::create_dir)?;
         Ok(group)
+    }
+
+    /// Each of its directories, once; the one that counts memory first.
+    fn directories(&self) -> Vec<&PathBuf> {
+        let mut directories = vec![&self.memory];
+        for directory in [&self.processes].into_iter().chain(&self.cpu).chain(&self.io) {
+            if !directories.contains(&directory) {
+                directories.push(directory);
+            }
+        }
+        directories
     }
 
     fn limit(&self, limits: &Limits, ours: u64) -> io::Result<()> {
@@ -96,6 +120,25 @@ impl Group {
         if let Some(count) = limits.processes {
             fs::write(self.processes.join("pids.max"), count.saturating_add(ours).to_string())?;
         }
+        if let (Some(percent), Some(cpu)) = (limits.cpu_percent, &self.cpu) {
+            let quota_us = u64::from(percent).saturating_mul(CPU_PERIOD_US / 100);
+            match self.unified {
+                true => fs::write(cpu.join("cpu.max"), format!("{quota_us} {CPU_PERIOD_US}"))?,
+                false => {
+                    fs::write(cpu.join("cpu.cfs_period_us"), CPU_PERIOD_US.to_string())?;
+                    fs::write(cpu.join("cpu.cfs_quota_us"), quota_us.to_string())?;
+                }
+            }
+        }
+        if let (Some(weight), Some(io)) = (limits.io_weight, &self.io) {
+            // Version 1 goes from 10 to 1000, and has a name of its own for the one scheduler that knows weights now.
+            let (names, weight) = match self.unified {
+                true => (["io.weight", "io.bfq.weight"], weight),
+                false => (["blkio.weight", "blkio.bfq.weight"], weight.clamp(10, 1000)),
+            };
+            let [name, other] = names.map(|name| io.join(name));
+            fs::write(name, weight.to_string()).or_else(|_| fs::write(other, weight.to_string()))?;
+        }
         Ok(())
     }
 
@@ -105,11 +148,7 @@ impl Group {
         // the child is one thread.
         let name = if self.unified { "cgroup.procs" } else { "tasks" };
         let open = |path: &Path| fs::OpenOptions::new().write(true).open(path.join(name)).map(OwnedFd::from);
-        let mut entrances = vec![open(&self.memory)?];
-        if !self.unified {
-            entrances.push(open(&self.processes)?);
-        }
-        Ok(entrances)
+        self.directories().into_iter().map(|directory| open(directory)).collect()
     }
 
     /// Kills everybody in the group.
@@ -147,6 +186,9 @@ impl Group {
         usage.peak_memory_bytes = peak.and_then(|peak| peak.trim().parse().ok());
         let events = fs::read_to_string(self.memory.join(events)).unwrap_or_default();
         let kills = events.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        let refused = fs::read_to_string(self.processes.join("pids.events")).unwrap_or_default();
+        let refused = refused.lines().find_map(|line| line.strip_prefix("max "));
+        usage.refused_processes = refused.and_then(|count| count.trim().parse().ok());
         if *cause == Cause::Itself && kills.is_some_and(|kills| kills.trim() != "0") {
             *cause = Cause::OutOfMemory;
         }
@@ -156,10 +198,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         let mut left = left();
-        left.push(self.memory.clone());
-        if !self.unified {
-            left.push(self.processes.clone());
-        }
+        left.extend(self.directories().into_iter().cloned());
         remove(&mut left);
     }
 }
@@ -183,9 +222,10 @@ fn find_parents() -> Option<Parents> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     if let Some(path) = own.lines().find_map(|line| line.strip_prefix("0::"))
         && let Some(directory) = mounted(&mounts, path, |kind, _| kind == "cgroup2")
-        && controls(&directory)
+        && controls(&directory, &["memory", "pids"])
     {
-        return Some(Parents { memory: directory.clone(), processes: directory, unified: true });
+        let [memory, cpu, io] = [0; 3].map(|_| directory.clone());
+        return Some(Parents { memory, processes: directory, cpu: Some(cpu), io: Some(io), unified: true });
     }
     let place = |controller: &str| {
         let path = own.lines().find_map(|line| {
@@ -197,16 +237,19 @@ fn find_parents() -> Option<Parents> {
             kind == "cgroup" && options.split(',').any(|known| known == controller)
         })
     };
-    Some(Parents { memory: place("memory")?, processes: place("pids")?, unified: false })
+    let (memory, processes, cpu, io) = (place("memory")?, place("pids")?, place("cpu"), place("blkio"));
+    Some(Parents { memory, processes, cpu, io, unified: false })
 }
 
 /// Whether groups beneath count what is needed; it is asked for where they do not.
-fn controls(directory: &Path) -> bool {
+fn controls(directory: &Path, needed: &[&str]) -> bool {
+    let control = directory.join("cgroup.subtree_control");
     let has = || {
-        let controls = fs::read_to_string(directory.join("cgroup.subtree_control")).unwrap_or_default();
-        ["memory", "pids"].iter().all(|needed| controls.split_whitespace().any(|known| known == *needed))
+        let controls = fs::read_to_string(&control).unwrap_or_default();
+        needed.iter().all(|needed| controls.split_whitespace().any(|known| known == *needed))
     };
-    has() || (fs::write(directory.join("cgroup.subtree_control"), "+memory +pids").is_ok() && has())
+    let ask = needed.iter().map(|needed| format!("+{needed}")).collect::<Vec<_>>().join(" ");
+    has() || (fs::write(&control, ask).is_ok() && has())
 }
 
 /// Where the group `path` is, in the first mount that `fits`.

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     os::Fault,
-    process::{Cause, Exit, Status, Usage},
+    process::{Cause, Exit, Limits, Status, Usage},
 };
 
 /// How long the keeper waits at most, so that it looks at the clock again after one of its own has gone wrong.
@@ -102,6 +102,9 @@ struct Kept {
     group: Option<Group>,
     started: Instant,
     deadline: Option<Instant>,
+    /// What the kernel's limits end a process for.
+    cpu_time: Option<Duration>,
+    file_bytes: Option<u64>,
     state: Mutex<State>,
     ended: watch::Sender<Option<Exit>>,
 }
@@ -124,7 +127,7 @@ pub(super) struct Started {
 
 impl Child {
     /// Takes over a program that was started.
-    pub(super) fn keep(started: Started, wall_time: Option<Duration>, on_end: OnEnd) -> Result<Self, Fault> {
+    pub(super) fn keep(started: Started, limits: &Limits, on_end: OnEnd) -> Result<Self, Fault> {
         let now = Instant::now();
         let Started { pidfd, pid, program, socket, group } = started;
         let state = State { gone: false, cause: None, on_end: Some(on_end) };
@@ -135,7 +138,9 @@ impl Child {
             socket,
             group,
             started: now,
-            deadline: wall_time.and_then(|time| now.checked_add(time)),
+            deadline: limits.wall_time.and_then(|time| now.checked_add(time)),
+            cpu_time: limits.cpu_time,
+            file_bytes: limits.file_bytes,
             state: Mutex::new(state),
             ended: watch::Sender::new(None),
         });
@@ -273,6 +278,18 @@ impl Kept {
         }
     }
 
+    /// Which of the kernel's limits ended it, as far as its signal tells.
+    fn limit(&self, status: Status, usage: &Usage) -> Cause {
+        let computed = usage.user_time + usage.system_time;
+        match (status, self.cpu_time) {
+            (Status::Signal(libc::SIGXCPU), Some(_)) => Cause::CpuTime,
+            // It took no notice of the first signal. The limit counts by ticks, by which a busy machine counts too many.
+            (Status::Signal(libc::SIGKILL), Some(most)) if computed >= most / 4 => Cause::CpuTime,
+            (Status::Signal(libc::SIGXFSZ), _) if self.file_bytes.is_some() => Cause::FileSize,
+            _ => Cause::Itself,
+        }
+    }
+
     fn exit(&self, reaped: Option<Reaped>, cause: Option<Cause>) -> Exit {
         let told = self.socket.as_ref().and_then(|socket| {
             let mut status = [0; 4];
@@ -295,6 +312,9 @@ impl Kept {
         if let Some(group) = &self.group {
             group.finish(&mut usage, &mut cause);
         }
+        if cause == Cause::Itself {
+            cause = self.limit(status, &usage);
+        }
         Exit { status, cause, usage }
     }
 }
@@ -310,6 +330,7 @@ fn usage(usage: &libc::rusage) -> Usage {
         // The kernel's number counts what we had when the child shared our memory.
         peak_memory_bytes: None,
         wall_time: Duration::ZERO,
+        refused_processes: None,
     }
 }
 

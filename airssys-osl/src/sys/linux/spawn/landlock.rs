@@ -43,8 +43,9 @@ pub(super) fn confine(
     plan: &Plan,
 ) -> Result<(), Fault> {
     let handled = handled(version);
-    // TCP ports from version 4 on, where there is no network at all; scopes from version 6 on: abstract sockets, signals.
-    let ports = if version >= 4 && plan.layers.contains(Layers::NETWORK) { 0b11 } else { 0 };
+    // TCP ports from version 4 on, where there is no network at all, not even a loopback; scopes from version 6 on: abstract sockets, signals.
+    let unplugged = plan.layers.contains(Layers::NETWORK) && !plan.loopback;
+    let ports = if version >= 4 && unplugged { 0b11 } else { 0 };
     let scopes = if version >= 6 { 0b11 } else { 0 };
     let words = match version {
         0..=3 => 1,

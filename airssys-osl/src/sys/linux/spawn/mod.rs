@@ -51,7 +51,7 @@ pub(crate) async fn spawn(
 }
 
 fn start(plan: Plan, on_end: OnEnd) -> Result<Child, Fault> {
-    let wall_time = plan.limits.wall_time;
+    let limits = plan.limits.clone();
     let inside = plan.layers.contains(Layers::PROCESSES);
     let group = match plan.layers.contains(Layers::CGROUP) {
         true => Some(Group::new(&plan.limits, inside.into()).map_err(Fault::Os)?),
@@ -73,7 +73,7 @@ fn start(plan: Plan, on_end: OnEnd) -> Result<Child, Fault> {
         return Err(Fault::errno(errno::TOO_MANY_OPEN));
     }
     let started = Started { pidfd: born.pidfd, pid: born.pid, program, socket: prepared.socket, group };
-    Child::keep(started, wall_time, on_end)
+    Child::keep(started, &limits, on_end)
 }
 
 /// Takes the descriptor of the program that its `init` sent before it became that.

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     limits::PROGRAM_FILES,
     os::Fault,
-    process::{Layers, Limits},
+    process::{Calls, Layers, Limits},
 };
 
 /// Whatever is to be handed over has a number from here on: those below are given to the program.
@@ -67,6 +67,9 @@ pub(crate) struct Plan {
     pub(crate) layers: Layers,
     pub(crate) landlock: Option<u32>,
     pub(crate) sockets: Sockets,
+    /// Whether its own network has a loopback.
+    pub(crate) loopback: bool,
+    pub(crate) calls: Calls,
     /// Whether what it can write it can execute, and whether `/proc` has more than processes.
     pub(crate) builds: bool,
     pub(crate) limits: Limits,
@@ -184,6 +187,9 @@ pub(super) fn prepare(mut plan: Plan, own: Own, groups: Vec<OwnedFd>) -> Result<
     if plan.layers.contains(Layers::HOST_NAME) {
         script.set_host_name(c"sandbox");
     }
+    if plan.loopback && plan.layers.contains(Layers::NETWORK) {
+        script.raise_loopback();
+    }
     // Ours may keep the directories of its root from everybody but root.
     script.set_umask(0);
     let rules =
@@ -196,7 +202,7 @@ pub(super) fn prepare(mut plan: Plan, own: Own, groups: Vec<OwnedFd>) -> Result<
         landlock::confine(&mut script, version, rules, &plan)?;
     }
     if plan.layers.contains(Layers::SECCOMP) {
-        script.filter_calls(&seccomp::filter(plan.sockets));
+        script.filter_calls(&seccomp::filter(plan.sockets, plan.calls));
     }
     let inside = plan.layers.contains(Layers::PROCESSES);
     finish(script, plan, inside, user_namespace).map(|(script, socket)| Prepared {

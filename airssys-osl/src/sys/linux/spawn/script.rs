@@ -358,6 +358,22 @@ impl Script {
         self.step("make a view of control groups", libc::SYS_unshare, [flags]);
     }
 
+    /// Brings up the one device that a network namespace begins with.
+    pub(super) fn raise_loopback(&mut self) {
+        // `struct ifreq`: a name of 16 bytes, and a union of 24 that begins with the flags.
+        let mut request = b"lo".to_vec();
+        request.resize(16, 0);
+        request.extend((libc::IFF_UP as u16).to_ne_bytes());
+        request.resize(40, 0);
+        let (request, cell) = (self.data(&request), self.take(1));
+        let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
+        let args = [number(libc::AF_INET), number(kind), NONE];
+        self.step("open a socket", libc::SYS_socket, args).into = Some(cell);
+        let args = [Arg::Kept(cell), Arg::Number(libc::SIOCSIFFLAGS as usize), request];
+        self.step("raise the loopback", libc::SYS_ioctl, args);
+        self.close(Fd::Kept(cell));
+    }
+
     pub(super) fn set_host_name(&mut self, name: &CStr) {
         let length = Arg::Number(name.count_bytes());
         let name = self.text(name);

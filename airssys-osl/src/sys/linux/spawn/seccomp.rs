@@ -1,8 +1,13 @@
 //! The filter of system calls, as a program for the kernel's classic BPF.
 
+mod usual;
+
 use std::mem::offset_of;
 
 use libc::{c_long, seccomp_data};
+
+use self::usual::{OLDER, USUAL};
+use crate::process::Calls;
 
 /// Which sockets a program may make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,9 +150,9 @@ enum Answer {
 /// again. That takes the time of a whole start where the numbers are compared one after the other: so they are looked up
 /// by halves.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-pub(super) fn filter(sockets: Sockets) -> Vec<u8> {
+pub(super) fn filter(sockets: Sockets, calls: Calls) -> Vec<u8> {
     let mut program = Program { reversed: Vec::new(), placed: Vec::new(), sockets };
-    let start = program.search(&ranges());
+    let start = program.search(&ranges(calls));
     // From the last to the first: each jump leads on, to what is there already.
     let reach = program.distance(start);
     program.push(JUMP, 0, 0, reach.into());
@@ -161,8 +166,13 @@ pub(super) fn filter(sockets: Sockets) -> Vec<u8> {
 
 /// What becomes of all numbers: where a range begins, and what is answered in it.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-fn ranges() -> Vec<(u32, Answer)> {
-    let mut answers = vec![Answer::Allow; LAST as usize + 1];
+fn ranges(calls: Calls) -> Vec<(u32, Answer)> {
+    let usual = match calls {
+        Calls::AllButRefused => Answer::Allow,
+        // Programs go on in another way where they can.
+        Calls::Usual => Answer::Absent,
+    };
+    let mut answers = vec![usual; LAST as usize + 1];
     let mut set = |calls: &[c_long], answer| {
         for call in calls {
             if let Some(place) = usize::try_from(*call).ok().and_then(|call| answers.get_mut(call)) {
@@ -170,6 +180,8 @@ fn ranges() -> Vec<(u32, Answer)> {
             }
         }
     };
+    set(USUAL, Answer::Allow);
+    set(OLDER, Answer::Allow);
     set(ABSENT, Answer::Absent);
     set(DENIED, Answer::Refuse);
     set(&[libc::SYS_clone], Answer::Clone);
@@ -186,7 +198,7 @@ fn ranges() -> Vec<(u32, Answer)> {
 
 /// There is none; whoever asks has looked at [`EXISTS`].
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-pub(super) fn filter(_sockets: Sockets) -> Vec<u8> {
+pub(super) fn filter(_sockets: Sockets, _calls: Calls) -> Vec<u8> {
     Vec::new()
 }
 

@@ -6,11 +6,14 @@ fn run(sockets: Sockets, arch: u32, call: u32, args: [u64; 6]) -> u32 {
 
 /// Runs the filter as the kernel would, and says through how many instructions it went.
 fn steps(sockets: Sockets, arch: u32, call: u32, args: [u64; 6]) -> (u32, usize) {
+    steps_of(&filter(sockets, Calls::AllButRefused), arch, call, args)
+}
+
+fn steps_of(program: &[u8], arch: u32, call: u32, args: [u64; 6]) -> (u32, usize) {
     let mut data = [call.to_ne_bytes(), arch.to_ne_bytes(), [0; 4], [0; 4]].concat();
     for arg in args {
         data.extend(arg.to_ne_bytes());
     }
-    let program = filter(sockets);
     let (instructions, rest) = program.as_chunks::<8>();
     assert!(rest.is_empty());
     let (mut at, mut value) = (0, 0_u32);
@@ -69,10 +72,14 @@ fn all_others_are_allowed_as_before() {
 #[test]
 fn few_instructions_are_gone_through_for_each_call() {
     for sockets in [Sockets::Unix, Sockets::Internet] {
-        let length = filter(sockets).len() / 8;
-        assert!(length < 256, "{length}: a jump by condition does not reach that far");
-        let most = (0..=LAST).map(|call| steps(sockets, ARCHITECTURE, call, [u64::MAX; 6]).1).max();
-        assert!(most < Some(24), "{most:?}");
+        for calls in [Calls::AllButRefused, Calls::Usual] {
+            let program = filter(sockets, calls);
+            let length = program.len() / 8;
+            assert!(length < 256, "{length}: a jump by condition does not reach that far");
+            let count = |call| steps_of(&program, ARCHITECTURE, call, [u64::MAX; 6]).1;
+            let most = (0..=LAST).map(count).max();
+            assert!(most < Some(24), "{most:?}");
+        }
     }
 }
 
@@ -127,4 +134,23 @@ fn sockets() {
     }
     let audit = [libc::AF_NETLINK as u64, libc::SOCK_RAW as u64, libc::NETLINK_AUDIT as u64];
     check(Sockets::Internet, libc::SYS_socket, &audit, NO_FAMILY);
+}
+
+#[test]
+fn usual_calls_are_those_and_no_other() {
+    let program = filter(Sockets::Internet, Calls::Usual);
+    let answer = |call: c_long| steps_of(&program, ARCHITECTURE, call as u32, [0; 6]).0;
+    let by_arguments = [libc::SYS_clone, libc::SYS_ioctl, libc::SYS_socket];
+    for call in 0..=LAST.into() {
+        let expected = match () {
+            () if by_arguments.contains(&call) => continue,
+            () if ABSENT.contains(&call) => error(libc::ENOSYS),
+            () if DENIED.contains(&call) => REFUSED,
+            () if [USUAL, OLDER].concat().contains(&call) => ALLOW,
+            () => error(libc::ENOSYS),
+        };
+        assert_eq!(answer(call), expected, "call {call}");
+    }
+    assert!(![USUAL, OLDER].concat().iter().any(|call| DENIED.contains(call) || ABSENT.contains(call)));
+    assert_eq!(answer(libc::SYS_shmget), error(libc::ENOSYS));
 }

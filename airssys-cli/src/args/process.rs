@@ -1,0 +1,143 @@
+//! The flags of `airssys sandbox`.
+
+use std::{path::PathBuf, time::Duration};
+
+use airssys_osl::process::{Layers, Profile};
+use clap::Args as ClapArgs;
+
+use super::duration;
+
+/// Run a program of this machine in a sandbox.
+///
+/// The program sees the system's programs and libraries, and what --ro and --rw name, each under its own path; it has a
+/// `/tmp` of its own, no network, no variable but PATH, HOME and those of --env, and no privileges. What holds it, what it
+/// was started with and how it ended are in the audit log.
+///
+/// Exit status: the program's own; 128 and the signal's number where a signal ended it.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Sandbox {
+    /// Let it read and execute what is in a directory, or one file
+    #[arg(long, value_name = "PATH")]
+    pub(crate) ro: Vec<PathBuf>,
+
+    /// Let it change what is in a directory, or one file
+    #[arg(long, value_name = "PATH")]
+    pub(crate) rw: Vec<PathBuf>,
+
+    /// What holds it: strict, network (it is on the machine's network), build (it executes what it writes), none
+    #[arg(long, default_value = "strict", value_parser = profile)]
+    pub(crate) profile: Profile,
+
+    /// Do without a layer of the profile; `airssys doctor` lists them
+    #[arg(long, value_name = "LAYER", value_parser = layer)]
+    pub(crate) without: Vec<Layers>,
+
+    /// Let it make only the system calls that usual programs make
+    #[arg(long)]
+    pub(crate) usual_calls: bool,
+
+    /// Do not start it where a layer cannot be had
+    #[arg(long, value_name = "LAYER", value_parser = layer)]
+    pub(crate) require: Vec<Layers>,
+
+    /// Give it a loopback of its own, where only its own processes are
+    #[arg(long)]
+    pub(crate) loopback: bool,
+
+    /// The most memory of all its processes, such as 256M
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) mem: Option<u64>,
+
+    /// The most processes and threads at a time
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) pids: Option<u64>,
+
+    /// How long each process may compute, such as 10s
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) cpu_time: Option<Duration>,
+
+    /// How much of the processors all its processes have, in hundredths of one
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) cpu: Option<u32>,
+
+    /// How long it may take
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) time: Option<Duration>,
+
+    /// The longest file that it writes
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) file_size: Option<u64>,
+
+    /// Give it a variable, or ours of this name
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+
+    /// Start it in this directory; otherwise in the current one, if it sees that, or in its `/tmp`
+    #[arg(long, value_name = "DIR")]
+    pub(crate) chdir: Option<PathBuf>,
+
+    /// Run it as this user and group; otherwise as we, or as nobody where we are root
+    #[arg(long, value_name = "UID:GID", value_parser = user)]
+    pub(crate) user: Option<(u32, u32)>,
+
+    /// Say at its end what held it, what it saw, how it ended, and what it used
+    #[arg(long)]
+    pub(crate) explain: bool,
+
+    /// The program and its arguments
+    #[arg(last = true, required = true, value_name = "PROGRAM ARGS")]
+    pub(crate) program: Vec<String>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  airssys sandbox -- ls /usr                              no other file, no network
+  airssys sandbox --ro . --time 10s -- grep -r word .     read the current folder
+  airssys sandbox --rw out --mem 256M -- convert a.png out/b.png
+  airssys sandbox --profile network -- curl https://example.com";
+
+fn profile(text: &str) -> Result<Profile, String> {
+    let names = || Profile::NAMES.map(|(name, _)| name).join(", ");
+    Profile::named(text).ok_or_else(|| format!("the profiles are {}", names()))
+}
+
+fn layer(text: &str) -> Result<Layers, String> {
+    let names = || Layers::NAMES.map(|(name, _)| name).join(", ");
+    Layers::named(text).ok_or_else(|| format!("the layers are {}", names()))
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
+    let shift = match text.get(digits.len()..).unwrap_or_default() {
+        "" => Some(0),
+        "K" | "KiB" => Some(10),
+        "M" | "MiB" => Some(20),
+        "G" | "GiB" => Some(30),
+        _ => None,
+    };
+    let number = digits.parse::<u64>().ok().filter(|number| *number > 0);
+    let bytes = number.zip(shift).and_then(|(number, shift)| number.checked_mul(1 << shift));
+    bytes.ok_or_else(|| "give a whole number of bytes, or one with K, M or G, such as 256M".to_owned())
+}
+
+fn user(text: &str) -> Result<(u32, u32), String> {
+    let ids = text.split_once(':').and_then(|(user, group)| Some((user.parse().ok()?, group.parse().ok()?)));
+    ids.ok_or_else(|| "give two numbers, such as 1000:1000".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        let check = |text: &str, expected: Option<u64>| assert_eq!(size(text).ok(), expected, "{text}");
+        check("1", Some(1));
+        check("256M", Some(256 << 20));
+        check("4KiB", Some(4096));
+        for wrong in ["", "M", "0", "-1", "1T", "1.5G", "99999999999G", "1 M"] {
+            check(wrong, None);
+        }
+    }
+}

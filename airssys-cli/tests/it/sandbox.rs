@@ -1,0 +1,153 @@
+//! `airssys sandbox` and `airssys doctor`: programs of the machine, and what holds them.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use serde_json::json;
+
+use crate::program::{Ended, World};
+
+/// A world whose folders everybody may enter: programs of root's run as nobody.
+fn world() -> World {
+    let world = World::new();
+    for path in [world.path(""), world.path("given")] {
+        fs::create_dir_all(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    world
+}
+
+fn sandbox(world: &World, args: &[&str]) -> Ended {
+    world.run(&[&["sandbox"], args].concat())
+}
+
+#[track_caller]
+fn check(ended: &Ended, code: i32, stdout: &str) {
+    assert_eq!((ended.code, &*ended.stdout), (Some(code), stdout), "{}", ended.stderr);
+}
+
+#[test]
+fn it_says_what_the_program_says_and_ends_as_it_does() {
+    let world = world();
+    check(&sandbox(&world, &["--", "echo", "--not-ours", "two words"]), 0, "--not-ours two words\n");
+    check(&sandbox(&world, &["--", "/bin/sh", "-c", "exit 7"]), 7, "");
+    check(&sandbox(&world, &["--", "sh", "-c", "kill -TERM $$"]), 143, "");
+    check(
+        &sandbox(&world, &["--", "sh", "-c", "echo $PATH:$HOME; exit 0"]),
+        0,
+        "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin:/tmp\n",
+    );
+}
+
+#[test]
+fn it_sees_what_it_is_given_and_changes_what_it_is_given_so() {
+    let world = world();
+    world.write("given/text", "here\n");
+    let given = world.path("given").display().to_string();
+    check(&sandbox(&world, &["--", "cat", &format!("{given}/text")]), 1, "");
+    check(&sandbox(&world, &["--ro", "given", "--", "cat", &format!("{given}/text")]), 0, "here\n");
+    check(
+        &sandbox(&world, &["--ro", "given", "--chdir", "given", "--", "sh", "-c", "pwd; echo x > new"]),
+        2,
+        "WORLD/given\n",
+    );
+    check(
+        &sandbox(&world, &["--rw", "given", "--chdir", "given", "--", "sh", "-c", "echo made > new"]),
+        0,
+        "",
+    );
+    assert_eq!(fs::read_to_string(world.path("given/new")).unwrap(), "made\n");
+    check(&sandbox(&world, &["--", "sh", "-c", "echo x > /tmp/own && cat /tmp/own"]), 0, "x\n");
+    assert!(!fs::exists("/tmp/own").unwrap());
+}
+
+#[test]
+fn variables_are_those_that_are_given() {
+    let world = world();
+    let print = ["--", "sh", "-c", "echo $WORD$SECRET"];
+    let run = |args: &[&str]| {
+        let mut command = world.command(&[&["sandbox"], args, &print].concat());
+        let output = command.env("WORD", "ours").env("SECRET", "x").output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(run(&["--env", "WORD"]), "ours\n");
+    assert_eq!(run(&["--env", "WORD=theirs"]), "theirs\n");
+    let refused = sandbox(&world, &["--env", "LD_PRELOAD=x", "--", "true"]);
+    assert_eq!(refused.code, Some(3));
+    assert!(refused.stderr.contains("code gets into other programs"), "{}", refused.stderr);
+}
+
+#[test]
+fn limits_are_told() {
+    let world = world();
+    let check = |args: &[&str], told: &str| {
+        let ended = sandbox(&world, args);
+        assert!(ended.code > Some(128) && ended.stderr.contains(told), "{:?} {}", ended.code, ended.stderr);
+    };
+    check(&["--time", "100ms", "--", "sleep", "100"], "longer than --time allows");
+    check(
+        &["--file-size", "1K", "--", "sh", "-c", "exec head -c 9999 /dev/zero > /tmp/x"],
+        "longer file than --file-size",
+    );
+    check(&["--cpu-time", "1s", "--", "sh", "-c", "while :; do :; done"], "longer than --cpu-time allows");
+}
+
+#[test]
+fn what_cannot_be_started_is_told_with_what_to_do() {
+    let world = world();
+    world.write("script", "#!/bin/sh\necho hi\n");
+    let check = |args: &[&str], code: i32, told: &str| {
+        let ended = sandbox(&world, args);
+        assert_eq!(ended.code, Some(code), "{}", ended.stderr);
+        assert!(ended.stderr.contains(told), "{}", ended.stderr);
+    };
+    check(&["--", "./script"], 1, "start its interpreter");
+    check(&["--", "no-such-program"], 3, "there is no program `no-such-program`");
+    check(&["--ro", "/", "--", "true"], 3, "name what it needs of it");
+    check(&["--profile", "tight", "--", "true"], 2, "the profiles are strict, network, build, none");
+    check(&["--without", "network", "--require", "network", "--", "true"], 1, "the grant leaves it out");
+}
+
+#[test]
+fn a_loopback_is_its_own() {
+    let world = world();
+    let connect = |args: &[&str]| {
+        sandbox(&world, &[args, &["--", "bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9"]].concat()).stderr
+    };
+    assert!(connect(&["--loopback"]).contains("refused"));
+    assert!(!connect(&[]).contains("refused"));
+}
+
+#[test]
+fn its_end_is_explained_and_on_record() {
+    let world = world();
+    let ended = sandbox(&world, &["--explain", "--ro", "given", "--", "true"]);
+    for line in ["program: /", "held by: strict: seccomp+landlock", "ended: code 0 by itself"] {
+        assert!(ended.stderr.contains(line), "{line}: {}", ended.stderr);
+    }
+    let (code, events) = world.run_json(&["sandbox", "--time", "100ms", "--", "sleep", "100"]);
+    let event = events.last().unwrap();
+    assert_eq!((code, &event["cause"], &event["status"]), (Some(137), &json!("wall time"), &json!(137)));
+    let log = world.path("home/.local/state/airssys/audit-0").display().to_string();
+    let records = world.run(&["audit", "query", &log, "--action", "process.exit"]);
+    assert!(
+        records.stdout.contains("sleep 100") && records.stdout.contains("by wall time"),
+        "{}",
+        records.stdout
+    );
+    assert_eq!(world.run(&["audit", "verify", &log]).code, Some(0));
+}
+
+#[test]
+fn the_doctor_tells_each_layer() {
+    let world = world();
+    let text = world.run(&["doctor"]);
+    assert_eq!(text.code, Some(0), "{}", text.stderr);
+    for word in ["seccomp", "landlock", "cgroup-view", "profiles", "strict"] {
+        assert!(text.stdout.contains(word), "{word}: {}", text.stdout);
+    }
+    let (_, values) = world.run_json(&["doctor"]);
+    let layers = values[0]["layers"].as_array().unwrap();
+    assert_eq!(layers.len(), 9);
+    assert!(layers.iter().all(|layer| layer["available"] == json!(true) || layer["why_not"].is_string()));
+    assert_eq!(values[0]["profiles"][3], json!({"profile": "none", "starts": true, "missing": []}));
+}

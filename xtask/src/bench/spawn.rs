@@ -1,0 +1,117 @@
+//! Programs: what a start costs with each kind of sandbox, beside a plain one and other sandboxes.
+
+use std::process::Command;
+
+use super::{
+    Failure, Workshop,
+    osl::{Figure, measure},
+    row::{Goal, Peer, Row, median},
+};
+use crate::test;
+
+pub(super) const METHOD: &str = "\
+From the start to the end of `/bin/true`, in a process that has touched so much memory; all take turns in it, at the
+priority of a real-time task where one may have that. `every layer` is the profile `strict` with limits of memory and
+processes: seccomp, Landlock, a root of its own, namespaces of processes, network, IPC, host name and control groups. The
+peers are those that are installed, by the flags that come closest; they have no control group. A figure has its decision
+and three records in it, which are thrown away.";
+
+const OURS: &str = "airssys";
+const PEERS: [&str; 3] = ["posix_spawn", "bubblewrap", "firejail"];
+/// What is to be reached, by how measures begin.
+const GOALS: &[(&str, Goal)] =
+    &[("seccomp-landlock", Goal::RatioAtMost(1.3)), ("every-layer", Goal::RatioAtMost(2.5))];
+/// How much more a start may cost where the heap is large.
+const GROWTH: f64 = 1.1;
+const SMALL: &str = "-10-mib";
+const LARGE: &str = "-1-gib";
+
+/// Builds what is needed, runs all rounds, and returns the rows.
+pub(super) fn run(workshop: &Workshop) -> Result<Vec<Row>, Failure> {
+    let program = match &workshop.program {
+        Some(program) => program.clone(),
+        None => {
+            let mut cargo = Command::new(test::program());
+            cargo.args(["build", "--locked", "--release", "--package", "airssys-osl", "--example", "spawn"]);
+            test::succeed(cargo.current_dir(&workshop.root))?;
+            workshop.target.join("release/examples/spawn")
+        }
+    };
+    let mut figures = Vec::new();
+    for round in 1..=workshop.selection.rounds {
+        eprintln!("round {round} of {}", workshop.selection.rounds);
+        figures.extend(measure(&program, &[])?);
+    }
+    Ok(rows(&figures))
+}
+
+/// The versions of what is compared with, as they say themselves.
+pub(super) fn versions(_workshop: &Workshop) -> Result<Vec<String>, Failure> {
+    let version = |program: &str| {
+        let output = Command::new(program).arg("--version").output().ok()?;
+        Some(String::from_utf8_lossy(&output.stdout).lines().next()?.to_owned())
+    };
+    Ok(["bwrap", "firejail"].into_iter().filter_map(version).collect())
+}
+
+/// A row for each measure of ours, and one for how each grows with the heap.
+fn rows(figures: &[Figure]) -> Vec<Row> {
+    let mut measures: Vec<&str> = Vec::new();
+    for figure in figures.iter().filter(|figure| figure.system == OURS) {
+        if !measures.contains(&&*figure.measure) {
+            measures.push(&figure.measure);
+        }
+    }
+    let of = |measure: &str, system: &str| {
+        let mine = figures.iter().filter(|figure| figure.measure == measure && figure.system == system);
+        median(mine.map(|figure| figure.figure / 1000.0))
+    };
+    let row = |name: String, ours: f64, peers: Vec<Peer>, goal: Option<Goal>| {
+        // A plain start, the first of all peers, is no sandbox to be ahead of.
+        Row { name, unit: "us", ours, peers, goal, is_race: false }
+    };
+    let mut rows = Vec::new();
+    for measure in &measures {
+        let peers = PEERS.iter().map(|name| Peer { name, figure: of(measure, name) });
+        let peers: Vec<_> = peers.filter(|peer| !peer.figure.is_nan()).collect();
+        let goal = GOALS.iter().find(|(name, _)| measure.starts_with(name)).map(|(_, goal)| *goal);
+        rows.push(row(measure.replace('-', " "), of(measure, OURS), peers, goal));
+    }
+    for measure in measures.iter().filter_map(|measure| measure.strip_suffix(LARGE)) {
+        let small = Peer { name: "10 MiB", figure: of(&format!("{measure}{SMALL}"), OURS) };
+        let large = of(&format!("{measure}{LARGE}"), OURS);
+        let name = format!("{} with 1 GiB", measure.replace('-', " "));
+        rows.push(row(name, large, vec![small], Some(Goal::RatioAtMost(GROWTH))));
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_way_is_a_row_and_so_is_its_growth() {
+        let figure = |measure: &str, system: &str, figure: f64| Figure {
+            measure: measure.to_owned(),
+            system: system.to_owned(),
+            figure,
+        };
+        let rows = rows(&[
+            figure("every-layer-10-mib", "airssys", 2_000_000.0),
+            figure("every-layer-10-mib", "posix_spawn", 500_000.0),
+            figure("every-layer-10-mib", "bubblewrap", 3_000_000.0),
+            figure("every-layer-1-gib", "airssys", 2_100_000.0),
+        ]);
+        let found: Vec<_> =
+            rows.iter().map(|row| (&*row.name, row.ours, row.peers.len(), row.met())).collect();
+        assert_eq!(
+            found,
+            [
+                ("every layer 10 mib", 2000.0, 2, Some(false)),
+                ("every layer 1 gib", 2100.0, 0, Some(false)),
+                ("every layer with 1 GiB", 2100.0, 1, Some(true)),
+            ]
+        );
+    }
+}
