@@ -481,7 +481,7 @@ fn what_would_permit_metadata_is_its_own_address() {
     let request =
         Request { principal: "p", action: Action::NetConnect, resource: Resource::Endpoint(endpoint) };
     let remedy = policy.explain(&request, Moment::UNKNOWN).remedy.unwrap();
-    assert!(remedy.contains("connect tcp 169.254.169.254 port 80"), "{remedy}");
+    assert_eq!(&*remedy, "connect = [\"tcp://169.254.169.254:80\"]\n");
     let named = Grant::connect(Protocol::Tcp, "169.254.169.254", 80);
     assert_eq!(build(named).unwrap().decide(&request).verdict, Verdict::Allow);
 }
