@@ -202,7 +202,8 @@ impl Store {
 
     /// Fills the file that sets space aside up to so many bytes; frees it where that is none.
     pub(super) fn reserve(&self, bytes: u64) -> io::Result<()> {
-        log_file::fill(&self.dir.join(RESERVE), bytes)
+        let path = self.dir.join(RESERVE);
+        if bytes == 0 { log_file::remove(&path) } else { log_file::fill(&path, bytes) }
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {

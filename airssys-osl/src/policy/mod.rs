@@ -15,6 +15,7 @@ mod builder;
 mod cedar;
 mod clause;
 mod directory;
+mod draft;
 mod exec;
 mod explain;
 mod grant;

@@ -474,6 +474,19 @@ fn prohibitions_on_the_network() {
 }
 
 #[test]
+fn what_would_permit_metadata_is_its_own_address() {
+    let policy = build(Grant::connect(Protocol::Tcp, "*", 80)).unwrap();
+    let address = "169.254.169.254".parse().unwrap();
+    let endpoint = Endpoint { protocol: Protocol::Tcp, host: None, address, port: 80 };
+    let request =
+        Request { principal: "p", action: Action::NetConnect, resource: Resource::Endpoint(endpoint) };
+    let remedy = policy.explain(&request, Moment::UNKNOWN).remedy.unwrap();
+    assert_eq!(&*remedy, "connect = [\"tcp://169.254.169.254:80\"]\n");
+    let named = Grant::connect(Protocol::Tcp, "169.254.169.254", 80);
+    assert_eq!(build(named).unwrap().decide(&request).verdict, Verdict::Allow);
+}
+
+#[test]
 fn what_forbids_one_protocol_leaves_the_lookups_of_the_other() {
     let (tcp, udp) = (Protocol::Tcp, Protocol::Udp);
     let lookup = |grants: &[Grant]| {

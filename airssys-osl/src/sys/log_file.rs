@@ -134,7 +134,8 @@ pub(crate) fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
     appended
 }
 
-/// Makes a file as long as `bytes`, of zeros that take space: a hole would set none aside. One that is longer is cut.
+/// Makes a file as long as `bytes`, of zeros that take space: a hole would set none aside. One that is longer is cut. Where
+/// there is not enough space, the file has what there was.
 pub(crate) fn fill(path: &Path, bytes: u64) -> io::Result<()> {
     let mut file = private().create(true).truncate(false).open(path)?;
     let before = file.metadata()?.len();

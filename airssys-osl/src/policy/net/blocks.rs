@@ -25,6 +25,29 @@ struct Block<T> {
 struct Segments<A> {
     starts: Vec<A>,
     inner: Vec<Option<u32>>,
+    /// The space from the first start to the last, cut again into about as many equal pieces as there are starts: how many
+    /// starts precede each. One look leaves few of them to search.
+    before: Vec<u32>,
+    /// How many bits of an address do not tell its piece.
+    shift: u32,
+}
+
+/// An address as a number.
+trait Number: Copy + Ord {
+    /// Which piece of `1 << shift` addresses it is in, counted from `first`, which is not behind it.
+    fn piece(self, first: Self, shift: u32) -> u128;
+}
+
+impl Number for u32 {
+    fn piece(self, first: Self, shift: u32) -> u128 {
+        u128::from((self - first).checked_shr(shift).unwrap_or(0))
+    }
+}
+
+impl Number for u128 {
+    fn piece(self, first: Self, shift: u32) -> u128 {
+        (self - first).checked_shr(shift).unwrap_or(0)
+    }
 }
 
 impl<T: Default> Blocks<T> {
@@ -73,6 +96,8 @@ impl<T: Default> Blocks<T> {
         while let Some((_, outer)) = open.last().copied() {
             self.close(&mut open, outer);
         }
+        self.v4.index();
+        self.v6.index();
     }
 
     /// Cuts behind the end of the innermost open block.
@@ -106,7 +131,7 @@ impl<T> Blocks<T> {
     }
 }
 
-impl<A: Copy + Ord> Segments<A> {
+impl<A: Number> Segments<A> {
     fn cut(&mut self, start: A, inner: Option<u32>) {
         if self.starts.last() == Some(&start) {
             self.starts.pop();
@@ -116,15 +141,38 @@ impl<A: Copy + Ord> Segments<A> {
         self.inner.push(inner);
     }
 
+    /// Makes what was cut findable.
+    fn index(&mut self) {
+        let (Some(first), Some(last)) = (self.starts.first().copied(), self.starts.last().copied()) else {
+            return;
+        };
+        let most = 2 * self.starts.len() as u128;
+        self.shift = (0..u128::BITS).find(|shift| last.piece(first, *shift) < most).unwrap_or(u128::BITS);
+        let pieces = self.starts.iter().map(|start| start.piece(first, self.shift));
+        let mut before = vec![0];
+        for (count, piece) in pieces.enumerate() {
+            // Fewer than a policy has rules, twice.
+            while (before.len() as u128) <= piece {
+                before.push(count as u32);
+            }
+        }
+        before.push(self.starts.len() as u32);
+        self.before = before;
+    }
+
     fn find(&self, address: A) -> Option<u32> {
-        let behind = self.starts.partition_point(|start| *start <= address);
+        let first = self.starts.first().copied().filter(|first| *first <= address)?;
+        let last = self.before.len().saturating_sub(2);
+        let piece = usize::try_from(address.piece(first, self.shift)).map_or(last, |piece| piece.min(last));
+        let (from, to) = (*self.before.get(piece)? as usize, *self.before.get(piece + 1)? as usize);
+        let behind = from + self.starts.get(from..to)?.partition_point(|start| *start <= address);
         *self.inner.get(behind.checked_sub(1)?)?
     }
 }
 
 impl<A> Default for Segments<A> {
     fn default() -> Self {
-        Self { starts: Vec::new(), inner: Vec::new() }
+        Self { starts: Vec::new(), inner: Vec::new(), before: Vec::new(), shift: 0 }
     }
 }
 

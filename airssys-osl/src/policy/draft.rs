@@ -1,0 +1,296 @@
+//! From the lists that hold for one principal to its tables: roles are gone into, prohibitions find what they forbid.
+
+use std::{
+    cell::LazyCell,
+    collections::{HashMap, HashSet, hash_map::Entry},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use super::{
+    FsGrant, FsTerms, Grant, Grants, Mode, Rights,
+    builder::{Index, List},
+    check_name, check_root,
+    clause::{Clause, Collect as _},
+    directory::{Location, Part},
+    grant::Form,
+    invalid, net,
+    table::Objects,
+    when::When,
+};
+use crate::{
+    Error, ErrorKind,
+    limits::{
+        GRANT_RULE_BYTES, GRANTS_PER_PRINCIPAL, PRINCIPAL_BYTES, ROLE_DEPTH, ROLES_PER_PRINCIPAL,
+        VARIABLE_BYTES,
+    },
+};
+
+/// The tables of one principal, in the making.
+pub(super) struct Draft<'a> {
+    lists: &'a [List],
+    index: &'a Index,
+    principal: &'a str,
+    grants: Grants,
+    forbids: Objects,
+    has_forbids: bool,
+    fs: HashMap<PathBuf, (FsTerms, Vec<Part>)>,
+    fs_forbids: Vec<(Location, Part)>,
+    /// Lists that were gone into without conditions.
+    seen: HashSet<usize>,
+    /// Lists whose prohibitions were added.
+    forbidding: HashSet<usize>,
+    visits: usize,
+    pub(super) rules: usize,
+    pub(super) rates: Vec<(Box<str>, Box<str>, Arc<When>)>,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(principal: &'a str, lists: &'a [List], index: &'a Index) -> Self {
+        Self {
+            lists,
+            index,
+            principal,
+            grants: Grants::default(),
+            forbids: Objects::default(),
+            has_forbids: false,
+            fs: HashMap::new(),
+            fs_forbids: Vec::new(),
+            seen: HashSet::new(),
+            forbidding: HashSet::new(),
+            visits: 0,
+            rules: 0,
+            rates: Vec::new(),
+        }
+    }
+
+    /// Adds what one list says, under conditions that hold for all of its permissions.
+    pub(super) fn visit(&mut self, number: usize, whens: &[Arc<When>], depth: usize) -> Result<(), Error> {
+        self.visits += 1;
+        if depth > ROLE_DEPTH || self.visits > ROLES_PER_PRINCIPAL {
+            let what = format!("go into the roles of `{}`: they are too deep, or too many", self.principal);
+            return Err(Error::new(ErrorKind::LimitExceeded, what));
+        }
+        let Some(list) = self.lists.get(number) else { return Ok(()) };
+        if whens.is_empty() && !self.seen.insert(number) {
+            return Ok(());
+        }
+        // Prohibitions do not depend on how a role came.
+        if self.forbidding.insert(number) {
+            for (place, grant) in list.forbids.iter().enumerate() {
+                self.add(number, list.rule_name(grant, place, true), grant, &[], true)?;
+            }
+        }
+        // A list's own rules come before those of its roles.
+        for (place, grant) in list.permits.iter().enumerate() {
+            if !matches!(grant.form, Form::Role(_)) {
+                self.add(number, list.rule_name(grant, place, false), grant, whens, false)?;
+            }
+        }
+        for (place, grant) in list.permits.iter().enumerate() {
+            let Form::Role(name) = &grant.form else { continue };
+            let rule = list.rule_name(grant, place, false);
+            let whens = self.whens(&rule, grant, whens)?;
+            if let Some(role) = self.index.get(name) {
+                self.visit(*role, &whens, depth + 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The conditions of a grant, behind those that it comes under.
+    fn whens(&mut self, rule: &str, grant: &Grant, whens: &[Arc<When>]) -> Result<Vec<Arc<When>>, Error> {
+        let mut whens = whens.to_vec();
+        if !grant.conditions.is_empty() {
+            let when = grant.conditions.compile();
+            let when = Arc::new(when.map_err(|problem| self.problem(rule, problem))?);
+            if when.rate.is_some() {
+                self.rates.push((self.principal.into(), rule.into(), Arc::clone(&when)));
+            }
+            self.grants.timed = true;
+            whens.push(when);
+        }
+        Ok(whens)
+    }
+
+    fn add(
+        &mut self,
+        owner: usize,
+        rule: Box<str>,
+        grant: &Grant,
+        whens: &[Arc<When>],
+        forbids: bool,
+    ) -> Result<(), Error> {
+        self.rules += 1;
+        if self.rules > GRANTS_PER_PRINCIPAL {
+            let what = format!("give `{}` more than {GRANTS_PER_PRINCIPAL} rules", self.principal);
+            return Err(Error::new(ErrorKind::LimitExceeded, what));
+        }
+        check_name(&rule, GRANT_RULE_BYTES).map_err(|problem| self.problem(&rule, problem))?;
+        if forbids && grant.conditions.at_most.is_some() {
+            return Err(self.problem(&rule, "what is forbidden has no rate"));
+        }
+        let whens = self.whens(&rule, grant, whens)?;
+        // Fewer lists than a policy has rules.
+        let clause = Clause::new(&rule, owner as u32, &whens);
+        let twice = if forbids {
+            self.has_forbids = true;
+            self.add_forbid(grant.form.clone(), clause)
+        } else {
+            self.add_permit(grant.form.clone(), clause)
+        };
+        match twice {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(self.problem(&rule, "the same is granted twice")),
+            Err(problem) => Err(self.problem(&rule, problem)),
+        }
+    }
+
+    fn add_permit(&mut self, form: Form, clause: Clause) -> Result<bool, &'static str> {
+        let is_timed = clause.is_timed();
+        match form {
+            Form::Fs { root, rights, terms } => self.add_fs(root, rights, terms, clause),
+            Form::Descriptors(_) | Form::Net(net::Form::Limits(_)) if is_timed => {
+                Err("a limit has no conditions")
+            }
+            Form::Descriptors(0) => Err("it lets nothing be opened"),
+            Form::Descriptors(count) => {
+                // The first says it: a principal's own before those of its roles.
+                self.grants.descriptors.get_or_insert(count);
+                Ok(false)
+            }
+            Form::Env(name) if name.contains('*') => Err("a variable that is granted has no `*`"),
+            Form::Exec { program, terms } => self.grants.permits.exec.permit(program, *terms, clause),
+            form => add_object(&mut self.grants.permits, form, clause),
+        }
+    }
+
+    fn add_fs(
+        &mut self,
+        root: PathBuf,
+        rights: Rights,
+        terms: FsTerms,
+        clause: Clause,
+    ) -> Result<bool, &'static str> {
+        check_root(&root)?;
+        terms.check()?;
+        if rights.is_empty() {
+            return Err("it grants no right");
+        }
+        let part = Part { rights, clause };
+        match self.fs.entry(root) {
+            Entry::Vacant(entry) => {
+                entry.insert((terms, vec![part]));
+                Ok(false)
+            }
+            Entry::Occupied(mut entry) => {
+                let (known, parts) = entry.get_mut();
+                if part.clause.has_rate() && parts.iter().any(|known| known.clause.has_rate()) {
+                    return Err("a directory has one rate");
+                }
+                let repeats = |known: &Part| known.clause.repeats(&part.clause);
+                let twice = parts.iter().any(repeats);
+                known.tighten(terms);
+                parts.push(part);
+                Ok(twice)
+            }
+        }
+    }
+
+    fn add_forbid(&mut self, form: Form, clause: Clause) -> Result<bool, &'static str> {
+        match form {
+            Form::Fs { root, rights, terms } => {
+                check_root(&root)?;
+                if rights.is_empty() || terms != FsTerms::new() {
+                    return Err("it forbids no right, or has terms");
+                }
+                self.fs_forbids.push((Location::of(root), Part { rights, clause }));
+                Ok(false)
+            }
+            Form::Role(_) | Form::Descriptors(_) | Form::Net(net::Form::Limits(_)) => {
+                Err("neither a role nor a limit can be forbidden")
+            }
+            Form::Exec { program, terms } => self.forbids.exec.forbid(program, *terms, clause),
+            form => add_object(&mut self.forbids, form, clause),
+        }
+    }
+
+    pub(super) fn finish(mut self, mode: Mode) -> Result<Grants, Error> {
+        for (root, (terms, parts)) in std::mem::take(&mut self.fs) {
+            let grant = Arc::new(self.directory(root.clone(), terms, parts, mode)?);
+            self.grants.spelled.insert(root.as_os_str().as_encoded_bytes().into(), Arc::clone(&grant));
+            self.grants.fs.insert(root, grant);
+        }
+        let sorted = self.grants.permits.net.sort().and_then(|()| self.forbids.net.sort());
+        sorted.map_err(|rule| self.problem(&rule, "the same is granted twice"))?;
+        self.grants.forbids = self.has_forbids.then(|| Box::new(self.forbids));
+        self.grants.mode = mode;
+        Ok(self.grants)
+    }
+
+    /// Finds what is forbidden at and beneath a directory.
+    fn directory(
+        &self,
+        root: PathBuf,
+        mut terms: FsTerms,
+        parts: Vec<Part>,
+        mode: Mode,
+    ) -> Result<FsGrant, Error> {
+        let mut forbids = Vec::new();
+        // Nobody looks for links where nothing is forbidden.
+        let here = LazyCell::new(|| Location::of(root.clone()));
+        for (place, part) in &self.fs_forbids {
+            if here.is_within(place) {
+                forbids.push(part.clone());
+            } else if let Some(inner) = place.beneath(&here) {
+                if !part.rights.is_all() || part.clause.is_timed() {
+                    let problem = format!(
+                        "beneath the granted {root:?} only all rights, at all times, can be forbidden"
+                    );
+                    return Err(self.problem(&part.clause.rule, &problem));
+                }
+                terms = terms.deny(inner);
+            }
+        }
+        terms.check().map_err(|problem| self.problem(&root.to_string_lossy(), problem))?;
+        Ok(FsGrant::new(root, terms, parts, forbids, mode))
+    }
+
+    fn problem(&self, rule: &str, problem: &str) -> Error {
+        invalid(format!("grant `{rule}` to `{}`: {problem}", self.principal))
+    }
+}
+
+/// Adds a rule about anything but a directory.
+fn add_object(objects: &mut Objects, form: Form, clause: Clause) -> Result<bool, &'static str> {
+    match form {
+        Form::Env(name) => {
+            check_name(&name, VARIABLE_BYTES)?;
+            if name.contains('=') {
+                return Err("a variable's name has no `=`");
+            }
+            objects.env.add(&name, clause)
+        }
+        Form::Send(to) => {
+            check_name(&to, PRINCIPAL_BYTES)?;
+            objects.send.add(&to, clause)
+        }
+        Form::Clock => Ok(objects.clock.add(clause)),
+        Form::Random => Ok(objects.random.add(clause)),
+        Form::System(aspect) => objects.system.add(aspect.name(), clause),
+        Form::Net(form) => objects.net.insert(form, clause),
+        Form::Fs { .. } | Form::Exec { .. } | Form::Descriptors(_) | Form::Role(_) => Err("it is no object"),
+    }
+}
+
+impl FsTerms {
+    /// Takes on what others say too: of both, all holds.
+    fn tighten(&mut self, other: Self) {
+        let least = |one: Option<u64>, other: Option<u64>| one.into_iter().chain(other).min();
+        self.denied.extend(other.denied);
+        self.quota_bytes = least(self.quota_bytes, other.quota_bytes);
+        self.quota_files = least(self.quota_files, other.quota_files);
+        self.max_file_bytes = least(self.max_file_bytes, other.max_file_bytes);
+        self.hard_links = std::cmp::max_by_key(self.hard_links, other.hard_links, |links| links.strictness());
+    }
+}
