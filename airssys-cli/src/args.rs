@@ -149,7 +149,8 @@ pub(crate) struct RunSystem {
     #[arg(long, conflicts_with = "learn")]
     pub(crate) audit_only: bool,
 
-    /// As --audit-only, and record all that is needed: `airssys audit learn` then writes the grants of this run
+    /// As --audit-only, and record all that is needed: `airssys audit learn` then writes the grants of this run. What a
+    /// component asks for it gets, so have no secrets in the environment
     #[arg(long)]
     pub(crate) learn: bool,
 }

@@ -1,19 +1,15 @@
 //! Records and checkpoints on their way elsewhere, while a system runs.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use airssys_osl::{
     Error, ErrorKind,
     audit::export::{Anchors, Exporter, Target},
-    bootstrap,
 };
 use airssys_wasm::manifest::{Anchor, AuditSpec, Export, To};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::report::Failure;
-
-/// The folder of the cursors, in the system's state folder.
-const CURSORS: &str = "exports";
 
 /// How long apart the log is looked at for more.
 const POLL: Duration = Duration::from_millis(200);
@@ -33,17 +29,11 @@ pub(crate) struct Exports {
 
 impl Exports {
     /// Starts what a manifest asks for. Each goes on where it stood when the last run ended.
-    pub(crate) fn start(audit: &AuditSpec, state: &Path) -> Result<Self, Failure> {
+    pub(crate) fn start(audit: &AuditSpec) -> Result<Self, Failure> {
         let (closed, _) = watch::channel(false);
         let mut exports = Self { tasks: JoinSet::new(), closed };
-        if audit.exports.is_empty() && audit.anchors.is_empty() {
-            return Ok(exports);
-        }
-        let cursors = state.join(CURSORS);
-        bootstrap::create_dir(&cursors)
-            .map_err(|error| Failure::failed("cannot make the folder of exports").caused_by(error))?;
         for Export { name, to } in &audit.exports {
-            let cursor = cursors.join(format!("{name}.cursor"));
+            let cursor = audit.dir.join(format!("{name}.cursor"));
             let exporter = Exporter::open(&audit.dir, &cursor, target(to)).map_err(|error| {
                 let failure = Failure::failed(format!("cannot start the export `{name}`")).caused_by(error);
                 failure.help(format!("without `{}` it begins at the first record again", cursor.display()))

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 use crate::{
-    actor::{Blueprint, ComponentActor, Counters, Delivery, Envelope, Route, Routes, SUBJECT_BYTES},
+    actor::{Blueprint, ComponentActor, Counters, Delivery, Envelope, Route, Routes, SUBJECT_BYTES, trace},
     component::Component,
     engine::Engine,
     error::{Error, ErrorKind},
@@ -158,8 +158,9 @@ impl System {
             return Err(failed(ErrorKind::LimitExceeded));
         }
         let (sender, subject) = (self.host.clone(), subject.to_owned());
+        let trace = trace::current_or_new();
         let ask = |reply| {
-            Delivery::Message(Envelope { sender, subject, payload, reply: Some(reply), deliveries: 0 })
+            Delivery::Message(Envelope { sender, subject, payload, reply: Some(reply), deliveries: 0, trace })
         };
         let answer = route.actor.call(ask, timeout).await;
         answer.map_err(|error| failed(ErrorKind::Unavailable).caused_by(error))

@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use airssys_osl::policy::Policy;
+use airssys_osl::policy::{Mode, Policy};
 use airssys_wasm::{Engine, Event, Watch, add_principals, load, load_grants};
 use serde_json::json;
 
@@ -42,6 +42,9 @@ pub(super) fn check(check: &Check, terminal: &Arc<Terminal>) -> Result<ExitCode,
             .collect();
         json!({"ok": true, "system": file.manifest.name, "components": components})
     });
+    if file.manifest.mode != Mode::Enforce {
+        terminal.say(&"note: its mode only records denials, and carries none out");
+    }
     terminal.say(&format!("`{}` has no problems", file.shown));
     Ok(ExitCode::SUCCESS)
 }

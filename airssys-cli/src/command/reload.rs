@@ -1,7 +1,7 @@
 //! SIGHUP to a system that runs: its policy is read again.
 
 use airssys_osl::policy::{Mode, Policy};
-use airssys_wasm::{System, add_principals};
+use airssys_wasm::{System, add_principals, principal_name};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -51,7 +51,13 @@ fn reload(
 ) -> Result<(), Failure> {
     let file = ManifestFile::read_in(&run.target, &run.system.set, mode(run))?;
     let what = format!("{} {}", file.shown, file.digest);
-    door.reload(add_principals(&file.manifest, Policy::builder()), &what)?;
+    // What is gone from the manifest runs on until the system stops, with nothing.
+    let is_gone = |name: &str| file.manifest.components.iter().all(|known| known.name != name);
+    let gone = running.manifest.components.iter().filter(|component| is_gone(&component.name));
+    let policy = gone.fold(add_principals(&file.manifest, Policy::builder()), |policy, component| {
+        policy.principal(principal_name(&component.name), [])
+    });
+    door.reload(policy, &what)?;
     system.reload(&file.manifest);
     let restart = running.manifest.restart_for(&file.manifest);
     let epoch = door.os.epoch();

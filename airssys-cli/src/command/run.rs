@@ -56,7 +56,7 @@ async fn system(run: Run, started: Instant, terminal: &Arc<Terminal>) -> Result<
     let door = open(&file, terminal)?;
     door.started(&format!("{} {}", file.shown, file.digest))?;
 
-    let exports = Exports::start(&file.manifest.audit, &file.manifest.state)?;
+    let exports = Exports::start(&file.manifest.audit)?;
     let (dead, letters) = mpsc::unbounded_channel();
     let keeper = keep_dead_letters(&file.manifest.state, &door.program, letters).await?;
     let announcer = Arc::new(Announcer::new(terminal.clone(), started, dead));

@@ -1,7 +1,7 @@
 //! Audit records, for people and for programs.
 
 use airssys_osl::{
-    Verdict,
+    Action, Verdict,
     audit::{Outcome, Phase, Record, Report, State},
 };
 use serde_json::{Value, json};
@@ -29,13 +29,25 @@ pub(crate) fn record_line(paint: Paint, record: &Record) -> String {
         timestamp(record.wall_ns()),
         record.principal(),
         action(record),
-        printable(record.resource()),
+        resource(record.action(), record.resource()),
         record.rule(),
     );
     if record.bytes() > 0 {
         line.push_str(&format!(", {} bytes", record.bytes()));
     }
     line
+}
+
+/// A resource on one line. Of two objects, the second is told in words.
+pub(crate) fn resource(action: Option<Action>, resource: &[u8]) -> String {
+    let Some(at) = resource.iter().position(|byte| *byte == 0) else { return printable(resource) };
+    let (first, second) = (resource.get(..at), resource.get(at + 1..));
+    let between = match action {
+        Some(Action::NetAccept | Action::FsRename | Action::FsCopy) => "from",
+        Some(Action::FsSymlink | Action::FsHardLink) => "to",
+        _ => "at",
+    };
+    format!("{} {between} {}", printable(first.unwrap_or_default()), printable(second.unwrap_or_default()))
 }
 
 /// One record with all its fields. Resources that are not UTF-8 are also given as hexadecimal digits.
@@ -73,6 +85,9 @@ pub(crate) fn record_json(record: &Record) -> Value {
     }
     if record.intent() != 0 {
         fields.insert("intent".to_owned(), record.intent().into());
+    }
+    if record.trace() != [0; 16] {
+        fields.insert("trace".to_owned(), hex(&record.trace()).into());
     }
     if record.is_cut() {
         fields.insert("resource_cut".to_owned(), true.into());

@@ -18,7 +18,7 @@ use airssys_wasm::{
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::{Paint, Style, Terminal, failure::chain, printable};
+use super::{Paint, Style, Terminal, failure::chain, printable, record::resource};
 
 /// How much of a dead letter's payload is shown, in bytes.
 const SHOWN_BYTES: usize = 120;
@@ -201,7 +201,7 @@ impl Watch for Announcer {
 impl Terminal {
     /// Tells of something that the door denied.
     pub(crate) fn denied(&self, event: &audit::Event<'_>) {
-        let resource = printable(event.resource);
+        let resource = resource(Some(event.action), event.resource);
         let line = format!(
             "  {}  {}  {}  {resource}  by {}",
             self.err.text(Style::Bad, "denied"),

@@ -53,7 +53,7 @@ fn a_target_that_fails_costs_no_record() {
     let socket = UnixDatagram::bind(world.path("logwatch/log.socket")).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let export = ["audit", "export", "logwatch", "--to", "syslog", "--socket", "logwatch/log.socket"];
-    let cursor = ["--cursor", "logwatch/.airssys/exports/host.cursor"];
+    let cursor = ["--cursor", "logwatch/.airssys/audit/host.cursor"];
     let mut child = world.command(&[&export[..], &cursor[..]].concat()).spawn().unwrap();
     let mut buffer = vec![0; 16_384];
     let length = socket.recv(&mut buffer).unwrap();

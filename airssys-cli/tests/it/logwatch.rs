@@ -128,6 +128,21 @@ fn no_guest_touches_what_its_manifest_does_not_grant() {
 }
 
 #[test]
+fn what_one_request_led_to_is_found_by_its_trace() {
+    let world = World::with_example("logwatch");
+    assert_eq!(world.run_json(&["run", "logwatch", "--until-idle"]).0, Some(0));
+    let query = |args: &[&str]| world.run_json(&[&["audit", "query", "logwatch"], args].concat()).1;
+    // The report's timer has the plug-in asked, which tries its doors; then the report is written.
+    let denied = query(&["--denied", "--action", "net.connect"]);
+    let trace = denied[0]["trace"].as_str().unwrap();
+    let records = query(&["--trace", trace]);
+    let of = |name: &str| records.iter().filter(|record| record["principal"] == name).count();
+    assert!(of("component.rogue") >= DENIALS.len() && of("component.report") > 0, "{records:#?}");
+    assert!(records.iter().all(|record| record["trace"] == trace), "{records:#?}");
+    assert!(query(&["--principal", "component.reader"]).iter().all(|record| record["trace"] != trace));
+}
+
+#[test]
 fn a_growing_log_is_followed_and_ctrl_c_stops_in_reverse_start_order() {
     let world = World::with_example("logwatch");
     fs::remove_dir_all(world.path("logwatch/inbox")).unwrap();

@@ -26,4 +26,6 @@ pub(crate) struct Envelope {
     pub(crate) reply: Option<Reply<Option<Vec<u8>>>>,
     /// How often it was given to the guest.
     pub(crate) deliveries: u32,
+    /// The trace that it belongs to: all that its receiver does for it does, too.
+    pub(crate) trace: [u8; 16],
 }

@@ -7,6 +7,7 @@
 mod envelope;
 mod outbox;
 mod port;
+pub(crate) mod trace;
 
 use std::{
     collections::VecDeque,
@@ -16,7 +17,7 @@ use std::{
     },
 };
 
-use airssys_osl::{Os, Principal};
+use airssys_osl::{Os, Principal, trace as osl_trace};
 use airssys_rt::{Actor, Context, ExitReason, Init};
 use wasmtime::Store;
 
@@ -167,7 +168,7 @@ impl ComponentActor {
         while let Some(envelope) = self.queue.front_mut() {
             let instance = self.instance.as_mut().ok_or(ExitReason::Killed)?;
             envelope.deliveries += 1;
-            match instance.handle(envelope).await {
+            match osl_trace::scope(envelope.trace, instance.handle(envelope)).await {
                 Ok(answer) => {
                     instance.settle(cx).await;
                     if let Some(reply) = self.queue.pop_front().and_then(|envelope| envelope.reply) {
@@ -199,7 +200,8 @@ impl ComponentActor {
         if let Some(port) = instance.store.data_mut().port() {
             port.timer_fired(name);
         }
-        match instance.timer(name).await {
+        // What a timer begins was asked for by nobody else.
+        match osl_trace::scope(trace::new(), instance.timer(name)).await {
             Ok(()) => {
                 instance.settle(cx).await;
                 Ok(())

@@ -9,7 +9,7 @@ use super::{
     Host,
     bindings::airssys::actor::{messaging, types, types::SendError},
 };
-use crate::actor::{Delivery, Envelope, Port, SUBJECT_BYTES};
+use crate::actor::{Delivery, Envelope, Port, SUBJECT_BYTES, trace};
 
 impl types::Host for Host {}
 
@@ -62,7 +62,8 @@ impl Host {
             return Ok(Err(SendError::TooLarge));
         }
         let actor = route.actor.clone();
-        let envelope = Envelope { sender: self.name.clone(), subject, payload, reply: None, deliveries: 0 };
+        let (sender, trace) = (self.name.clone(), trace::current_or_new());
+        let envelope = Envelope { sender, subject, payload, reply: None, deliveries: 0, trace };
         Ok(Ok((port, actor, envelope)))
     }
 }

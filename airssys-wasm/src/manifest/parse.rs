@@ -1,6 +1,7 @@
 //! From TOML to a [`Manifest`]: one function a section.
 
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -158,41 +159,55 @@ fn check(declared: &Declared, own: [&PathBuf; 2], notes: &mut Notes<'_>) {
     folders::check_nested(&directories, notes);
 }
 
+/// The most roles of a system.
+const ROLES: usize = 1000;
+
 /// Every role that is had must exist, and none has itself.
 fn check_roles<'r>(
     roles: &[ReadRole],
     had: impl Iterator<Item = &'r Located<String>>,
     notes: &mut Notes<'_>,
 ) {
-    let find = |name: &str| roles.iter().position(|role| role.name.value == name);
-    for role in had.filter(|role| find(&role.value).is_none()) {
-        let help = nearest(&role.value, roles.iter().map(|role| role.name.value.as_str()))
+    if let Some(role) = roles.get(ROLES) {
+        notes.problem(&role.name.span, format!("the system has more than {ROLES} roles"), None);
+        return;
+    }
+    let index: HashMap<&str, usize> =
+        roles.iter().enumerate().map(|(index, role)| (role.name.value.as_str(), index)).collect();
+    for role in had.filter(|role| !index.contains_key(role.value.as_str())) {
+        let help = nearest(&role.value, index.keys().copied())
             .unwrap_or_else(|| format!("add `[role.{}]`", role.value));
         notes.problem(&role.span, format!("no role is called `{}`", role.value), Some(help));
     }
     for (start, role) in roles.iter().enumerate() {
-        let mut reached = vec![start];
-        let mut next = 0;
-        while let Some(here) = reached.get(next).and_then(|index| roles.get(*index)) {
-            next += 1;
-            for below in here.read.roles.iter().filter_map(|role| find(&role.value)) {
-                // Of a cycle, its first role in the file tells.
-                if below == start && reached.iter().all(|index| *index >= start) {
-                    let message = match here.name.value == role.name.value {
-                        true => format!("the role `{}` has itself", role.name.value),
-                        false => format!(
-                            "the roles `{}` and `{}` have each other",
-                            role.name.value, here.name.value
-                        ),
-                    };
-                    let help = "take one of them out of the other's `roles`".to_owned();
-                    notes.problem(&role.name.span, message, Some(help));
-                } else if !reached.contains(&below) {
-                    reached.push(below);
-                }
+        let Some(last) = leads_back(roles, &index, start) else { continue };
+        let message = match last.name.value == role.name.value {
+            true => format!("the role `{}` has itself", role.name.value),
+            false => format!("the roles `{}` and `{}` have each other", role.name.value, last.name.value),
+        };
+        let help = "take one of them out of the other's `roles`".to_owned();
+        notes.problem(&role.name.span, message, Some(help));
+    }
+}
+
+/// The role by which `start` has itself, where it is the first of its cycle in the file: only that one tells.
+fn leads_back<'r>(roles: &'r [ReadRole], index: &HashMap<&str, usize>, start: usize) -> Option<&'r ReadRole> {
+    let mut seen = vec![false; roles.len()];
+    let mut reached = vec![start];
+    let mut next = 0;
+    while let Some(role) = reached.get(next).and_then(|number| roles.get(*number)) {
+        next += 1;
+        for below in role.read.roles.iter().filter_map(|role| index.get(role.value.as_str()).copied()) {
+            if below == start {
+                return Some(role);
+            }
+            if let Some(seen) = seen.get_mut(below).filter(|seen| !**seen && below > start) {
+                *seen = true;
+                reached.push(below);
             }
         }
     }
+    None
 }
 
 /// Has the policy look at all rules together: what repeats, contradicts, or is too much.

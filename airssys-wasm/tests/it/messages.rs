@@ -114,3 +114,15 @@ async fn an_idle_system_is_told_from_a_busy_one() {
     let handled: u64 = world.system.status().iter().map(|status| status.handled).sum();
     assert_eq!(handled, 2, "it is idle when all is handled");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_request_is_a_trace_of_its_own_and_one_that_holds_goes_on() {
+    let world = World::start(PAIR).await;
+    world.ask("c", "clock", "").await;
+    world.ask("c", "env:LANG", "").await;
+    let request = world.ask("c", "env:HOME", "");
+    airssys_osl::trace::scope([7; 16], request).await;
+    let traces = world.traces();
+    let [one, other, held] = traces[..] else { panic!("{traces:?}") };
+    assert!(one != other && one != [0; 16] && other != [0; 16] && held == [7; 16], "{traces:?}");
+}

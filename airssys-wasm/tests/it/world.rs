@@ -112,6 +112,11 @@ impl World {
         std::mem::take(&mut *self.told.0.lock().unwrap())
     }
 
+    /// The traces of what was done since the last look.
+    pub(crate) fn traces(&self) -> Vec<[u8; 16]> {
+        self.records.take().iter().map(|record| record.trace).collect()
+    }
+
     /// What was done on the network since the last look: action and rule.
     pub(crate) fn network(&self) -> Vec<String> {
         let records =

@@ -179,3 +179,12 @@ fn what_only_all_rules_together_show_is_told_in_its_place() {
         &[("\"learning\"", "\"enforce\" or", "did you mean `learn`?")],
     );
 }
+
+#[test]
+fn a_long_chain_of_roles_is_answered_at_once() {
+    let link = |number: usize| format!("[role.r{number}]\nroles = [\"r{}\"]\n", number + 1);
+    let chain = |length: usize| (0..length).map(link).collect::<String>();
+    let text = with(&format!("{}[role.r900]", chain(900)));
+    check(&text, &[("", "deeper than 32", "")]);
+    check(&with(&format!("{}[role.r1500]", chain(1500))), &[("r1000", "more than 1000 roles", "")]);
+}
