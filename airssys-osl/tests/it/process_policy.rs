@@ -126,7 +126,10 @@ async fn programs_are_learned_and_explained() {
     os.principal("component.p").unwrap().exec("/bin/true").await.map(drop).unwrap_err();
     let records = sink.take();
     let learned = learn(&records);
-    assert_eq!(learned.toml(), "[component.p.grants]\n# start \"/bin/true\"\n");
+    assert_eq!(
+        learned.toml(),
+        "[component.p.grants]\n# start \"/bin/true\"\nclock = false\nrandom = false\n"
+    );
     let (os, _) = door(learned.builder());
     os.principal("component.p").unwrap().exec("/bin/true").await.unwrap();
 
