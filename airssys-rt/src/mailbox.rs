@@ -152,6 +152,11 @@ impl Bounds {
         self.room.enter()
     }
 
+    /// Whether senders wait for room already.
+    pub(crate) fn has_line(&self) -> bool {
+        self.room.has_line()
+    }
+
     /// Waits for room for one message; false where there will not be any.
     pub(crate) async fn wait(&self) -> bool {
         self.room.wait().await

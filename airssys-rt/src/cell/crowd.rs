@@ -8,10 +8,9 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::arena::CHUNK_BYTES;
-use super::run::spin;
 
 /// How long a sender looks away.
-const LOOK_AWAY: Duration = Duration::from_nanos(1000);
+pub(super) const LOOK_AWAY: Duration = Duration::from_nanos(1000);
 
 /// How often it pushes then without looking whether there is a crowd.
 const IN_A_ROW: i32 = 32;
@@ -23,13 +22,21 @@ const FOREIGN: i32 = 2;
 const CROWD: i32 = 8;
 
 thread_local! {
-    /// What this thread has felt; below zero, how often it may still push without looking.
+    /// The queue that this thread pushed into last,
+    static LAST: Cell<usize> = const { Cell::new(0) };
+    /// and what it has felt there; below zero, how often it may still push without looking.
     static FELT: Cell<i32> = const { Cell::new(0) };
 }
 
-/// Notes that the node at `own` was pushed behind the one at `previous`; whether the sender should look away now.
+/// Notes that the node at `own` was pushed into `queue` behind the one at `previous`; whether the sender should look
+/// away now.
 #[inline]
-pub(super) fn is_felt(previous: usize, own: usize) -> bool {
+pub(super) fn is_felt(queue: usize, previous: usize, own: usize) -> bool {
+    if LAST.get() != queue {
+        LAST.set(queue);
+        FELT.set(0);
+        return false;
+    }
     // A thread carves its nodes out of a chunk of its own, one after the other.
     let is_foreign = previous / CHUNK_BYTES != own / CHUNK_BYTES;
     let felt = FELT.get();
@@ -44,10 +51,4 @@ pub(super) fn is_felt(previous: usize, own: usize) -> bool {
     };
     FELT.set(now);
     crowd
-}
-
-/// Does nothing for a moment.
-#[cold]
-pub(super) fn look_away() {
-    spin(LOOK_AWAY, || false);
 }

@@ -196,7 +196,7 @@ fn next<A: Actor>(cx: &mut Context<A>) -> impl Future<Output = Option<Next<A::Ms
         }
         let cell = cx.cell();
         let Some(budget) = cell.budget.get().checked_sub(1) else {
-            // It goes to the end of the run queue.
+            // It goes to the end of the run queue, where others wait.
             cell.state.again();
             return Poll::Pending;
         };
@@ -292,7 +292,7 @@ impl<M: Send + 'static> CellRef<M> {
     fn let_senders_go_on(&self) {
         // SAFETY: as in `take_any`.
         let is_empty = !self.made.is_shared && !unsafe { self.has_next() };
-        if is_empty && self.system().is_some_and(|system| system.scheduler().threads() > 1) {
+        if is_empty && self.system().is_some_and(|system| system.scheduler().may_idle()) {
             spin(LONGEST_WAIT, || false);
         }
     }

@@ -4,7 +4,7 @@
 //! pushed without a lock; who pushes to a sleeping cell queues it, and a drainer (see `scheduler`) or a caller runs
 //! it for a turn: it polls the future, which takes messages out until there are none or the turn is over.
 //!
-//! * `arena`, `queue`: memory of messages, and the queue of them.
+//! * `arena`, `queue`: memory of messages, and the queue of them. `crowd`: when senders get in each other's way.
 //! * `state`: who runs a cell, and what it has been told past its mailbox.
 //! * `core`: the allocation itself and references to it. `waker`: references that futures keep.
 //! * `reply`: the place of the answer to a call.

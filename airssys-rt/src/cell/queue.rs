@@ -80,12 +80,14 @@ impl Queue {
             place.store(link, Ordering::Release);
             match previous.is_null() {
                 true => Pushed::Asleep,
-                false if is_carved::<Node<T>>() && crowd::is_felt(previous.addr(), link.addr()) => {
-                    Pushed::Crowded
-                }
+                false if is_carved::<Node<T>>() && self.is_crowded(previous, link) => Pushed::Crowded,
                 false => Pushed::Queued,
             }
         }
+    }
+
+    fn is_crowded(&self, previous: *mut Link, own: *mut Link) -> bool {
+        crowd::is_felt(std::ptr::from_ref(self).addr(), previous.addr(), own.addr())
     }
 
     /// Whether the next [`pop`](Self::pop) takes something.

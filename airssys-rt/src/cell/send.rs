@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::task::coop;
+
 use super::core::{AnyCell, CellRef, Own};
 use super::crowd;
 use super::queue::{Pop, Pushed};
@@ -13,6 +15,7 @@ use crate::actor_ref::ActorId;
 use crate::exit::{ExitReason, quietly};
 use crate::mailbox::{Bounds, Overflow};
 use crate::observe::DeadLetterCause;
+use crate::scheduler::Scheduler;
 use crate::timer::TimerRef;
 
 /// How often a sender looks whether there is room again, before it goes to sleep, and in what distance.
@@ -31,10 +34,18 @@ impl<M: Send + 'static> CellRef<M> {
     pub(crate) fn offer(&self, message: M, until: Option<Deadline>) -> Result<(), Refused<M>> {
         match self.admit(message, until, None)? {
             Pushed::Asleep => self.signal(0),
-            Pushed::Crowded => crowd::look_away(),
+            Pushed::Crowded => self.make_way(),
             Pushed::Queued => {}
         }
         Ok(())
+    }
+
+    /// Leaves the queue to the senders on other threads for a moment.
+    #[cold]
+    fn make_way(&self) {
+        if self.system().is_some_and(|system| system.scheduler().threads() > 1) {
+            spin(crowd::LOOK_AWAY, || false);
+        }
     }
 
     /// Queues a message for which there is room; who finds the cell asleep has to wake it.
@@ -184,6 +195,8 @@ impl<M: Send + 'static> CellRef<M> {
         let Some(bounds) = self.bounds.as_ref().filter(|bounds| bounds.overflow() == Overflow::Wait) else {
             return Err(Refused::Full(message));
         };
+        // Who keeps finding room without ever sleeping would keep its thread from all others.
+        coop::consume_budget().await;
         // Room is given out in order; the door may have closed meanwhile.
         if !self.finds_room(bounds) && !bounds.wait().await {
             return Err(Refused::Closed(message));
@@ -200,11 +213,22 @@ impl<M: Send + 'static> CellRef<M> {
 
     /// Takes room that the actor, which is at work on another thread, makes before it would pay to sleep.
     fn finds_room(&self, bounds: &Bounds) -> bool {
-        self.system().is_some_and(|system| system.scheduler().runs(self.id()))
-            && (0..LOOKS_FOR_ROOM).any(|_| {
-                spin(BETWEEN_LOOKS, || false);
-                bounds.enter()
-            })
+        let elsewhere = |scheduler: &Scheduler| scheduler.threads() > 1 && scheduler.runs(self.id());
+        if super::current() == Some(self.id())
+            || !self.system().is_some_and(|system| elsewhere(system.scheduler()))
+        {
+            return false;
+        }
+        for _ in 0..LOOKS_FOR_ROOM {
+            spin(BETWEEN_LOOKS, || false);
+            if bounds.enter() {
+                return true;
+            }
+            if bounds.has_line() {
+                break;
+            }
+        }
+        false
     }
 
     /// Queues a message before all others; gives it back where none is taken.

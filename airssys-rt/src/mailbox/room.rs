@@ -1,7 +1,7 @@
 //! The room that is left in a mailbox with a bound, and those who wait for some.
 //!
 //! Most senders find some: that is one counter. Who finds none stands in line, and is given the first that is made;
-//! nobody takes any past a line.
+//! nobody who sees a line takes any past it.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
@@ -59,7 +59,7 @@ impl Room {
     ///
     /// # Cancel safety
     ///
-    /// Who gives up leaves the line, and what it was given to the others.
+    /// Who gives up leaves to the others what it was given. Its place in line goes when that would grow.
     pub(super) async fn wait(&self) -> bool {
         let Some(mut waiter) = self.stand_in_line() else { return false };
         // Some may have been made before anybody could see that there is a line.
@@ -73,8 +73,14 @@ impl Room {
             return None;
         }
         let (place, given) = oneshot::channel();
-        line.get_or_insert_default().0.push_back(place);
-        self.waiting.fetch_add(1, Ordering::AcqRel);
+        let places = &mut line.get_or_insert_default().0;
+        let gone = without_the_gone(places);
+        places.push_back(place);
+        // No more than fit into memory.
+        self.waiting.store(places.len() as u32, Ordering::Release);
+        drop(line);
+        // Not under the lock: what is dropped with them is the user's.
+        drop(gone);
         // Either who makes room sees that there is a line, or `serve` sees the room.
         fence(Ordering::SeqCst);
         Some(Waiter { room: self, given })
@@ -100,6 +106,11 @@ impl Room {
         }
     }
 
+    /// Whether some stand in line.
+    pub(super) fn has_line(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) != 0
+    }
+
     /// The first in line, where there is room for it.
     fn next(&self) -> Option<Place> {
         let mut line = self.line();
@@ -123,6 +134,18 @@ impl Room {
     fn line(&self) -> MutexGuard<'_, Option<Box<Line>>> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Takes out of a line that would grow those who have given up.
+fn without_the_gone(places: &mut VecDeque<Place>) -> VecDeque<Place> {
+    let mut gone = VecDeque::new();
+    if places.len() == places.capacity() {
+        let (left, stay) = places.drain(..).partition(Place::is_closed);
+        (gone, *places) = (left, stay);
+        // As many again, lest this is done each time.
+        places.reserve(places.len().max(4));
+    }
+    gone
 }
 
 impl Drop for Waiter<'_> {
@@ -189,6 +212,22 @@ mod tests {
         third.abort();
         assert!(third.await.unwrap_err().is_cancelled());
         assert!(room.enter());
+    }
+
+    #[tokio::test]
+    async fn those_who_give_up_take_no_memory() {
+        let room = Room::new(0);
+        let cx = &mut std::task::Context::from_waker(std::task::Waker::noop());
+        let mut stays = std::pin::pin!(room.wait());
+        assert!(stays.as_mut().poll(cx).is_pending());
+        for _ in 0..10_000 {
+            assert!(std::pin::pin!(room.wait()).poll(cx).is_pending());
+        }
+        let places = room.line().as_ref().map_or(0, |line| line.0.len());
+        assert!(places < 100, "{places} places for one who waits");
+        room.make(1);
+        assert!(stays.await);
+        assert_eq!(room.left(), 0);
     }
 
     #[tokio::test]

@@ -224,7 +224,7 @@ impl Drainer {
             let mut late = turn % LOOK == 0 || ran.again.is_some();
             late = late && began.elapsed() >= SLICE;
             again = ran.again;
-            if with(|local| local.is_some_and(|local| local.has_work())) || !scheduler.injector.is_empty() {
+            if has_work_here() || !scheduler.injector.is_empty() {
                 // To the end of the queue of all: others have waited.
                 again.take().into_iter().for_each(|again| scheduler.injector.push(again));
             }
@@ -235,7 +235,7 @@ impl Drainer {
         }
         self.found(scheduler);
         again.into_iter().for_each(|again| scheduler.injector.push(again));
-        if with(|local| local.is_some_and(|local| local.has_work())) {
+        if has_work_here() {
             scheduler.call_for_help();
         }
         cx.waker().wake_by_ref();
@@ -277,6 +277,11 @@ impl Drainer {
 /// Runs `use_it` on what the drainer has that is polled on this thread.
 fn with<T>(use_it: impl FnOnce(Option<&mut Local>) -> T) -> T {
     LOCAL.with_borrow_mut(|local| use_it(local.as_mut()))
+}
+
+/// Whether something waits at the drainer that is polled on this thread.
+pub(super) fn has_work_here() -> bool {
+    with(|local| local.is_some_and(|local| local.has_work()))
 }
 
 impl Scheduler {

@@ -205,6 +205,11 @@ impl Scheduler {
         }
     }
 
+    /// Whether nothing waits here for the one that runs on this thread, while others may be at work.
+    pub(crate) fn may_idle(&self) -> bool {
+        self.threads() > 1 && !drainer::has_work_here()
+    }
+
     fn parked(&self) -> MutexGuard<'_, Vec<(usize, Waker)>> {
         self.parked.lock().unwrap_or_else(PoisonError::into_inner)
     }
