@@ -34,7 +34,7 @@ fn everything_has_the_peers_that_it_is_compared_with() {
     ] {
         expected.extend([(measure.to_owned(), "airssys".to_owned()), (measure.to_owned(), peer.to_owned())]);
     }
-    for measure in ["caller-p50", "caller-p99", "write", "write-durable", "verify"] {
+    for measure in ["caller-p50", "caller-p99", "query", "write", "write-durable", "verify"] {
         expected.push((format!("audit-{measure}"), "airssys".to_owned()));
     }
     expected.sort();
