@@ -217,6 +217,9 @@ mod events {
             .without_time()
             .with_writer(move || writer.clone())
             .finish();
+        // With one subscriber only, `tracing` takes it that it is every thread's: another test that comes by an event
+        // first would turn that off for all.
+        let _another = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
         let _here = tracing::subscriber::set_default(subscriber);
         let system = System::builder().watchdog(None).build();
         let actor = system.spawn_with(named("talker"), Talker);
