@@ -9,6 +9,7 @@
 )]
 
 mod docs;
+mod figure;
 mod logwatch;
 mod machine;
 mod measure;

@@ -1,15 +1,13 @@
 //! The door: what a decision takes, beside other engines of policy; files and connections beside the same without a door;
 //! and what a record costs.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{env, path::PathBuf, process::Command};
 
 use super::{
-    Failure, Workshop, machine,
-    row::{Goal, Peer, Row, median},
+    Failure, Workshop,
+    figure::{self, Figure, OURS, measure},
+    machine,
+    row::{Goal, Row},
 };
 use crate::test;
 
@@ -24,7 +22,6 @@ before it, beside create, truncate and write; `in a row` is without pauses. `off
 *Audit* is one smallest operation that leaves a record: as its caller sees it, and per record of half a million,
 until they are linked, signed and written.";
 
-const OURS: &str = "airssys";
 const PEERS: [&str; 6] = ["cedar", "casbin", "regorus", "std", "tokio", "pread"];
 /// Whom we mean to be ahead of.
 const RIVALS: [&str; 3] = ["cedar", "casbin", "regorus"];
@@ -48,13 +45,6 @@ const GOALS: &[(&str, Goal)] = &[
     ("audit-verify", Goal::AtMost(1_000.0)),
     ("audit-query", Goal::AtMost(1_000.0)),
 ];
-
-/// What a program measured: the measure, the system, the figure.
-pub(super) struct Figure {
-    pub(super) measure: String,
-    pub(super) system: String,
-    pub(super) figure: f64,
-}
 
 /// Builds what is needed, runs all rounds, and returns the rows.
 pub(super) fn run(workshop: &Workshop) -> Result<Vec<Row>, Failure> {
@@ -97,69 +87,25 @@ fn build(workshop: &Workshop) -> Result<(PathBuf, PathBuf), Failure> {
     Ok((ours, executable("osl-peers/release", "osl-peers")))
 }
 
-/// Runs a program and takes what it measured.
-pub(super) fn measure(program: &Path, args: &[&str]) -> Result<Vec<Figure>, Failure> {
-    let mut command = match is_privileged() {
-        true => {
-            let mut chrt = Command::new("chrt");
-            chrt.args(["-f", "50"]).arg(program);
-            chrt
-        }
-        false => Command::new(program),
-    };
-    let output = command.args(args).output()?;
-    if !output.status.success() {
-        let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(format!("{} ended with {}: {error}", program.display(), output.status).into());
-    }
-    String::from_utf8(output.stdout)?.lines().filter_map(|line| line.strip_prefix("R ")).map(parse).collect()
-}
-
-/// Whether a process may have the priority of a real-time task.
-fn is_privileged() -> bool {
-    Command::new("chrt").args(["-f", "50", "true"]).output().is_ok_and(|output| output.status.success())
-}
-
-fn parse(line: &str) -> Result<Figure, Failure> {
-    let mut words = line.split(' ');
-    match (words.next(), words.next(), words.next(), words.next()) {
-        (Some(measure), Some(system), Some(figure), None) => {
-            Ok(Figure { measure: measure.to_owned(), system: system.to_owned(), figure: figure.parse()? })
-        }
-        _ => Err(format!("`{line}` is no figure").into()),
-    }
-}
-
 /// A row for each measure of ours, in the order in which they were measured.
 fn rows(figures: &[Figure]) -> Vec<Row> {
-    let mut measures: Vec<&str> = Vec::new();
-    for figure in figures.iter().filter(|figure| figure.system == OURS) {
-        if !measures.contains(&&*figure.measure) {
-            measures.push(&figure.measure);
-        }
-    }
-    let of = |measure: &str, system: &str| {
-        let mine = figures.iter().filter(|figure| figure.measure == measure && figure.system == system);
-        median(mine.map(|figure| figure.figure))
-    };
     let row = |measure: &&str| {
-        let peers = PEERS.iter().map(|name| Peer { name, figure: of(measure, name) });
-        let peers: Vec<_> = peers.filter(|peer| !peer.figure.is_nan()).collect();
+        let peers = figure::peers(figures, measure, &PEERS);
         Row {
             name: measure.replace('-', " "),
             unit: "ns",
-            ours: of(measure, OURS),
+            ours: figure::of(figures, measure, OURS),
             is_race: peers.iter().any(|peer| RIVALS.contains(&peer.name)),
             peers,
             goal: GOALS.iter().find(|(name, _)| measure.starts_with(name)).map(|(_, goal)| *goal),
         }
     };
-    measures.iter().map(row).collect()
+    figure::measures(figures).iter().map(row).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::figure::parse, *};
 
     #[test]
     fn each_measure_of_ours_is_a_row() {
@@ -182,12 +128,5 @@ mod tests {
         assert!(rows[0].met() == Some(true) && rows[0].is_ahead() == Some(true));
         assert_eq!(rows[1].is_ahead(), None);
         assert!(rows[2].met() == Some(true) && rows[2].is_ahead().is_none(), "it is no race");
-    }
-
-    #[test]
-    fn what_is_no_figure_is_an_error() {
-        assert!(parse("decision airssys").is_err());
-        assert!(parse("decision airssys fast").is_err());
-        assert!(parse("decision airssys 1 2").is_err());
     }
 }

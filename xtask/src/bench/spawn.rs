@@ -4,8 +4,8 @@ use std::process::Command;
 
 use super::{
     Failure, Workshop,
-    osl::{Figure, measure},
-    row::{Goal, Peer, Row, median},
+    figure::{self, Figure, OURS, measure},
+    row::{Goal, Peer, Row},
 };
 use crate::test;
 
@@ -16,7 +16,6 @@ processes: seccomp, Landlock, a root of its own, namespaces of processes, networ
 peers are those that are installed, by the flags that come closest; they have no control group. A figure has its decision
 and three records in it, which are thrown away.";
 
-const OURS: &str = "airssys";
 const PEERS: [&str; 3] = ["posix_spawn", "bubblewrap", "firejail"];
 /// What is to be reached, by how measures begin.
 const GOALS: &[(&str, Goal)] =
@@ -56,30 +55,23 @@ pub(super) fn versions(_workshop: &Workshop) -> Result<Vec<String>, Failure> {
 
 /// A row for each measure of ours, and one for how each grows with the heap.
 fn rows(figures: &[Figure]) -> Vec<Row> {
-    let mut measures: Vec<&str> = Vec::new();
-    for figure in figures.iter().filter(|figure| figure.system == OURS) {
-        if !measures.contains(&&*figure.measure) {
-            measures.push(&figure.measure);
-        }
-    }
-    let of = |measure: &str, system: &str| {
-        let mine = figures.iter().filter(|figure| figure.measure == measure && figure.system == system);
-        median(mine.map(|figure| figure.figure / 1000.0))
-    };
+    let us = |figure: f64| figure / 1000.0;
+    let of = |measure: &str| us(figure::of(figures, measure, OURS));
+    let measures = figure::measures(figures);
     let row = |name: String, ours: f64, peers: Vec<Peer>, goal: Option<Goal>| {
         // A plain start, the first of all peers, is no sandbox to be ahead of.
         Row { name, unit: "us", ours, peers, goal, is_race: false }
     };
     let mut rows = Vec::new();
     for measure in &measures {
-        let peers = PEERS.iter().map(|name| Peer { name, figure: of(measure, name) });
-        let peers: Vec<_> = peers.filter(|peer| !peer.figure.is_nan()).collect();
+        let peers = figure::peers(figures, measure, &PEERS).into_iter();
+        let peers = peers.map(|peer| Peer { figure: us(peer.figure), ..peer }).collect();
         let goal = GOALS.iter().find(|(name, _)| measure.starts_with(name)).map(|(_, goal)| *goal);
-        rows.push(row(measure.replace('-', " "), of(measure, OURS), peers, goal));
+        rows.push(row(measure.replace('-', " "), of(measure), peers, goal));
     }
     for measure in measures.iter().filter_map(|measure| measure.strip_suffix(LARGE)) {
-        let small = Peer { name: "10 MiB", figure: of(&format!("{measure}{SMALL}"), OURS) };
-        let large = of(&format!("{measure}{LARGE}"), OURS);
+        let small = Peer { name: "10 MiB", figure: of(&format!("{measure}{SMALL}")) };
+        let large = of(&format!("{measure}{LARGE}"));
         let name = format!("{} with 1 GiB", measure.replace('-', " "));
         rows.push(row(name, large, vec![small], Some(Goal::RatioAtMost(GROWTH))));
     }
