@@ -54,7 +54,6 @@ pub struct Anchor {
 
 /// Where records or checkpoints are sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum To {
     /// Appended to a file, absolute.
     File(PathBuf),
