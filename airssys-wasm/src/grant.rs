@@ -63,7 +63,7 @@ pub fn grant_command(policy: PolicyBuilder, name: &str, options: &CommandOptions
     policy.principal(principal_name(name), ambient.into_iter().chain(fs).chain(env).chain(network))
 }
 
-/// Every block of addresses, and those again that a wider block does not have: what is not global must be named.
+/// The global, loopback and private addresses: what is not global must be named, by a block within its own.
 const ALL_ADDRESSES: [&str; 8] = [
     "0.0.0.0/0",
     "::/0",

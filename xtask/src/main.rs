@@ -17,7 +17,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   models            explores the interleavings of the runtime's lock-free parts (loom)
   sanitize          the runtime's tests under valgrind and the sanitizers, where they are installed
   deep              a million decisions beside Cedar, and hostile bytes for every parser: minutes
-  bench NAME        measure, side by side with peers: logwatch, osl, rt";
+  bench NAME        measure, side by side with peers: logwatch, osl, rt, spawn";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -6,7 +6,8 @@ use wasmtime::Result;
 use super::{Host, bindings::airssys::process::process};
 
 impl process::Host for Host {
-    /// No grant form names a program yet, so the door always says no; it is the door that says it, on the record.
+    /// The manifest has no grant of programs for components, so the door always says no; it is the door that says it,
+    /// on the record.
     fn run(&mut self, program: String, _arguments: Vec<String>) -> Result<Result<u8, process::Error>> {
         let refused = match self.principal.attempt(Action::ProcessSpawn, &program) {
             Ok(never) => match never {},
