@@ -1,5 +1,7 @@
 //! Runs, watches and audits a system of supervised WebAssembly components from one manifest.
 
+#![forbid(unsafe_code)]
+
 mod args;
 mod command;
 mod config;
