@@ -50,7 +50,8 @@ Examples:
 
 Exit status: 0 done; 1 the system or the component failed; 2 wrong usage;
   3 a manifest or a component is not what it should be; 4 an audit log was tampered with.
-  A WASI program's own status is passed through; 134 is one that was ended.";
+  A WASI program's own status is passed through; 134 is one that was ended.
+  130 is a system that a second Ctrl-C ended at once.";
 
 impl Args {
     /// Reads the program's own arguments.
@@ -102,7 +103,8 @@ pub(crate) enum Command {
 /// Run a system from its manifest, or one program.
 ///
 /// A manifest's system runs until it is idle (with --until-idle), until it gives up, or until Ctrl-C; then its
-/// components stop in reverse start order, each after what is in its mailbox. A second Ctrl-C ends it at once.
+/// components stop in reverse start order, each after what is in its mailbox. A second Ctrl-C ends it at once, with
+/// status 130.
 ///
 /// A program is a component that exports `wasi:cli/run`, or a core module of WASI 0.1, as bytes or as text (`.wat`). It
 /// runs with the standard streams of this program and may do what the options give it: without them no file, no
@@ -173,9 +175,9 @@ pub(crate) struct RunProgram {
     #[arg(long, value_name = "FUNCTION")]
     pub(crate) invoke: Option<String>,
 
-    /// The most memory of it; wanting more ends it
-    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1GiB")]
-    pub(crate) max_memory: usize,
+    /// The most memory of it, 1GiB unless said otherwise; wanting more ends it
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) max_memory: Option<usize>,
 
     /// How long it may take, waiting included
     #[arg(long, value_name = "TIME", value_parser = duration)]
@@ -185,7 +187,7 @@ pub(crate) struct RunProgram {
     #[arg(long, value_name = "NAME")]
     pub(crate) argv0: Option<String>,
 
-    /// Let it use the network: any address, any port, any name
+    /// Let it use the network: any name, and any global, loopback or private address
     #[arg(long)]
     pub(crate) inherit_network: bool,
 
@@ -197,7 +199,7 @@ pub(crate) struct RunProgram {
     #[arg(short = 'W', long = "wasm", value_name = "KEY[=VALUE]", value_delimiter = ',')]
     pub(crate) wasm: Vec<String>,
 
-    /// Settings by the names of `wasmtime run`: `inherit-network`, `inherit-env`, `cli`
+    /// Settings by the names of `wasmtime run`: `inherit-network`, `inherit-env`; `cli` and `common` change nothing
     #[arg(short = 'S', long = "wasi", value_name = "KEY[=VALUE]", value_delimiter = ',')]
     pub(crate) wasi: Vec<String>,
 }
@@ -207,8 +209,9 @@ impl RunProgram {
     pub(crate) fn is_used(&self) -> bool {
         let lists =
             self.dir.is_empty() && self.env.is_empty() && self.wasm.is_empty() && self.wasi.is_empty();
-        let others = self.invoke.is_none() && self.timeout.is_none() && self.argv0.is_none();
-        !(lists && others) || self.inherit_network || self.inherit_env
+        let limits = self.max_memory.is_none() && self.timeout.is_none();
+        let others = self.invoke.is_none() && self.argv0.is_none();
+        !(lists && limits && others) || self.inherit_network || self.inherit_env
     }
 }
 
@@ -234,11 +237,11 @@ pub(crate) struct Check {
     pub(crate) set: Vec<(String, String)>,
 }
 
-/// Show what a component is and what it imports.
+/// Show what a component or a core module is, exports and imports.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Inspect {
-    /// The component (`.wasm`)
-    pub(crate) component: PathBuf,
+    /// A component or a core module, as bytes or as text (`.wasm`, `.wat`)
+    pub(crate) file: PathBuf,
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {
@@ -274,14 +277,14 @@ fn variable(text: &str) -> Result<(String, Option<String>), String> {
 
 pub(crate) fn size(text: &str) -> Result<usize, String> {
     let parsed = airssys_wasm::manifest::parse_size(text).or_else(|| text.parse().ok());
-    parsed
-        .filter(|size| *size > 0)
-        .ok_or_else(|| "give a whole number and KiB, MiB or GiB, such as 64MiB".to_owned())
+    parsed.filter(|size| *size > 0).ok_or_else(|| {
+        "give a whole number of bytes, or one with B, KiB, MiB or GiB, such as 64MiB".to_owned()
+    })
 }
 
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let parsed = airssys_wasm::manifest::parse_duration(text).filter(|duration| !duration.is_zero());
-    parsed.ok_or_else(|| "give a whole number and ms, s, m or h, such as 500ms".to_owned())
+    parsed.ok_or_else(|| "give a whole number and ms, s, m, h or d, such as 500ms".to_owned())
 }
 
 #[cfg(test)]
@@ -296,6 +299,27 @@ mod tests {
         check("airssys run logwatch --until-idle", 1, "airssys run --until-idle logwatch");
         check("airssys run logwatch --set a=b --json", 3, "airssys run --set a=b --json logwatch");
         check("airssys run logwatch -- a", 1, "airssys run logwatch -- a");
+    }
+
+    #[test]
+    fn every_option_of_a_program_counts_as_used() {
+        let check = |options: &[&str], expected| {
+            let given = ["airssys", "run"].iter().chain(options).chain(&["logwatch"]);
+            let Command::Run(run) = Args::parse_from(given).command else { panic!("another command") };
+            assert_eq!(run.program.is_used(), expected, "{options:?}");
+        };
+        check(&[], false);
+        check(&["--until-idle"], false);
+        check(&["--dir", "."], true);
+        check(&["--env", "LANG"], true);
+        check(&["--invoke", "add"], true);
+        check(&["--max-memory", "1GiB"], true);
+        check(&["--timeout", "1s"], true);
+        check(&["--argv0", "tool"], true);
+        check(&["--inherit-network"], true);
+        check(&["--inherit-env"], true);
+        check(&["-W", "timeout=1s"], true);
+        check(&["-S", "cli"], true);
     }
 
     fn check(text: &str, expected: Option<(&str, &str, bool)>) {

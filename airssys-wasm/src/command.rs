@@ -24,6 +24,9 @@ const MAGIC: &[u8] = b"\0asm";
 /// How a core module goes on, where a component has its own version.
 const MODULE_VERSION: &[u8] = b"\x01\0\0\0";
 
+/// The export that is called to run a core module.
+const START: &str = "_start";
+
 /// A program that was compiled.
 #[derive(Clone)]
 pub struct Command(Program);
@@ -45,7 +48,7 @@ pub struct CommandOptions {
     pub inherited: Vec<String>,
     /// The directories that are open when it starts.
     pub dirs: Vec<CommandDir>,
-    /// Whether it may use the network: any address, port and name.
+    /// Whether it may use the network: any name, and any global, loopback or private address.
     pub network: bool,
     /// The most linear memory, in bytes. Wanting more ends it.
     pub memory_bytes: usize,
@@ -116,6 +119,43 @@ impl Command {
         }
         let (component, origin) = Component::load(engine, bytes, cache, compiling).await?;
         Ok((Self(Program::Component(component)), origin))
+    }
+
+    /// The component, if it is one and not a core module.
+    pub fn component(&self) -> Option<&Component> {
+        match &self.0 {
+            Program::Component(component) => Some(component),
+            Program::Module(_) => None,
+        }
+    }
+
+    /// Whether it has a start, so that it runs without an [`Invocation`]: a component's `wasi:cli/run`, a core module's
+    /// `_start`.
+    pub fn has_start(&self) -> bool {
+        match &self.0 {
+            Program::Component(component) => component.is_command(),
+            Program::Module(pre) => pre.module().get_export(START).is_some(),
+        }
+    }
+
+    /// What it exports: of a component the interfaces, of a core module everything by its name.
+    pub fn exports(&self) -> Vec<String> {
+        match &self.0 {
+            Program::Component(component) => component.exports().to_vec(),
+            Program::Module(pre) => pre.module().exports().map(|export| export.name().to_owned()).collect(),
+        }
+    }
+
+    /// What it imports: of a component the interfaces, of a core module everything by its two names, such as
+    /// `wasi_snapshot_preview1::fd_write`.
+    pub fn imports(&self) -> Vec<String> {
+        match &self.0 {
+            Program::Component(component) => component.imports().to_vec(),
+            Program::Module(pre) => {
+                let imports = pre.module().imports();
+                imports.map(|import| format!("{}::{}", import.module(), import.name())).collect()
+            }
+        }
     }
 
     /// Runs it with the standard streams of this program.
@@ -215,7 +255,7 @@ async fn run_component(store: &mut Store<State>, component: &Component) -> Resul
 
 async fn run_module(store: &mut Store<State>, pre: &InstancePre<State>) -> Result<Ended, Stopped> {
     let instance = pre.instantiate_async(&mut *store).await?;
-    let start = instance.get_typed_func::<(), ()>(&mut *store, "_start");
+    let start = instance.get_typed_func::<(), ()>(&mut *store, START);
     let start =
         start.map_err(|_| no_command("the module exports no `_start`; name a function of its (--invoke)"))?;
     start.call_async(&mut *store, ()).await?;

@@ -1,48 +1,55 @@
-//! `airssys inspect`: what a component is and what it imports.
+//! `airssys inspect`: what a component or a core module is, exports and imports. It takes what `airssys run` takes.
 
 use std::{process::ExitCode, sync::Arc};
 
-use airssys_wasm::{COMPONENT_BYTES, Component, Engine};
+use airssys_wasm::{COMPONENT_BYTES, Command, Component, Digest, Engine};
 use serde_json::json;
 
 use super::runtime;
 use crate::{
     args::Inspect,
-    report::{Failure, Style, Terminal},
+    report::{Failure, Style, Terminal, printable},
 };
 
 pub(super) fn inspect(inspect: &Inspect, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
-    let shown = inspect.component.display();
+    let shown = inspect.file.display();
     let unreadable = |error| Failure::invalid(format!("cannot read `{shown}`")).caused_by(error);
-    let bytes = airssys_osl::bootstrap::read(&inspect.component, COMPONENT_BYTES).map_err(unreadable)?.bytes;
+    let bytes = airssys_osl::bootstrap::read(&inspect.file, COMPONENT_BYTES).map_err(unreadable)?.bytes;
     let engine =
         Engine::new().map_err(|error| Failure::failed("cannot compile anything").caused_by(error))?;
-    let size = bytes.len();
-    let loaded = runtime()?.block_on(Component::load(&engine, bytes, None, || ()));
-    let (component, _) =
+    let (size, digest) = (bytes.len(), Digest::of(&bytes).to_string());
+    let loaded = runtime()?.block_on(Command::load(&engine, bytes, None, || ()));
+    let (command, _) =
         loaded.map_err(|error| Failure::invalid(format!("`{shown}` does not run here")).caused_by(error))?;
 
-    let kind = match (component.is_actor(), component.is_command()) {
-        (true, _) => "an actor: name it as `source` in a manifest",
-        (false, true) => "a WASI command: `airssys run` runs it",
-        (false, false) => "neither an actor nor a WASI command: nothing here runs it",
+    let is_actor = command.component().is_some_and(Component::is_actor);
+    let kind = match (is_actor, command.has_start(), command.component()) {
+        (true, _, _) => "an actor: name it as `source` in a manifest",
+        (false, true, Some(_)) => "a WASI command: `airssys run` runs it",
+        (false, true, None) => "a core module with a start: `airssys run` runs it",
+        (false, false, Some(_)) => {
+            "neither an actor nor a WASI command: `airssys run --invoke` calls its functions"
+        }
+        (false, false, None) => "a core module without a start: `airssys run --invoke` calls its functions",
     };
-    let digest = component.digest().to_string();
-    let list = |names: &[String]| names.iter().map(|name| format!("\n    {name}")).collect::<String>();
-    let (exports, imports) = (component.exports(), component.imports());
+    // Names in a core module can be any text.
+    let line = |name: &String| format!("\n    {}", printable(name.as_bytes()));
+    let list = |names: &[String]| names.iter().map(line).collect::<String>();
+    let (exports, imports) = (command.exports(), command.imports());
     let text = format!(
         "{}\n  {kind}\n  {size} bytes, {digest}\n  exports{}\n  imports{}",
         terminal.out.text(Style::Bold, shown),
-        list(exports),
-        list(imports)
+        list(&exports),
+        list(&imports)
     );
     let value = || {
         json!({
-            "component": inspect.component.to_string_lossy(),
+            "component": inspect.file.to_string_lossy(),
             "bytes": size,
             "digest": digest,
-            "actor": component.is_actor(),
-            "command": component.is_command(),
+            "actor": is_actor,
+            "command": command.has_start(),
+            "module": command.component().is_none(),
             "exports": exports,
             "imports": imports,
         })

@@ -21,6 +21,9 @@ use crate::{
 /// The name that a program without a manifest has in its principal.
 const COMMAND: &str = "command";
 
+/// The most linear memory of a program for which nothing else is said.
+const MEMORY_BYTES: usize = 1 << 30;
+
 pub(super) async fn run(run: Run, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
     if !run.system.set.is_empty() || run.system.until_idle.is_some() || reload::mode(&run).is_some() {
         return Err(Failure::invalid(
@@ -84,7 +87,7 @@ pub(super) async fn run(run: Run, terminal: &Arc<Terminal>) -> Result<ExitCode, 
 fn options(given: RunProgram, name: &str, arguments: Vec<String>) -> Result<CommandOptions, Failure> {
     let given = settle(given)?;
     let mut options = CommandOptions {
-        memory_bytes: given.max_memory,
+        memory_bytes: given.max_memory.unwrap_or(MEMORY_BYTES),
         timeout: given.timeout,
         network: given.inherit_network,
         ..CommandOptions::default()
@@ -135,7 +138,7 @@ fn settle(mut given: RunProgram) -> Result<RunProgram, Failure> {
         };
         match (option, key) {
             ('W', "timeout") => given.timeout = Some(duration(value).map_err(|error| wrong(&error))?),
-            ('W', "max-memory-size") => given.max_memory = size(value).map_err(|error| wrong(&error))?,
+            ('W', "max-memory-size") => given.max_memory = Some(size(value).map_err(|error| wrong(&error))?),
             ('S', "inherit-network") => given.inherit_network = yes()?,
             ('S', "inherit-env") => given.inherit_env = yes()?,
             ('S', "cli" | "common") if yes()? => {}

@@ -140,7 +140,9 @@ fn directories_and_variables_are_given() {
 #[test]
 fn options_of_a_program_are_not_for_a_system() {
     let world = World::with_example("logwatch");
-    let ended = world.run(&["run", "logwatch", "--dir", "."]);
-    assert_eq!(ended.code, Some(3));
-    assert!(ended.stderr.contains("for a program without a manifest"), "{}", ended.stderr);
+    for option in [["--dir", "."], ["--max-memory", "1GiB"]] {
+        let ended = world.run(&[&["run", "logwatch"], &option[..]].concat());
+        assert_eq!(ended.code, Some(3), "{option:?}");
+        assert!(ended.stderr.contains("for a program without a manifest"), "{}", ended.stderr);
+    }
 }

@@ -45,6 +45,28 @@ fn inspect_shows_what_a_component_is() {
 }
 
 #[test]
+fn inspect_takes_modules_and_text() {
+    let world = World::new();
+    let check = |text: &str, kind: &str| {
+        world.write("tool.wat", text);
+        let ended = world.run(&["inspect", "tool.wat"]);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert!(ended.stdout.contains(kind), "{}", ended.stdout);
+        ended.stdout
+    };
+    let module = r#"(module
+        (import "wasi_snapshot_preview1" "sched_yield" (func (result i32)))
+        (func (export "NAME")))"#;
+    let started =
+        check(&module.replace("NAME", "_start"), "a core module with a start: `airssys run` runs it");
+    let lists = "  exports\n    _start\n  imports\n    wasi_snapshot_preview1::sched_yield\n";
+    assert!(started.ends_with(lists), "{started}");
+    check(&module.replace("NAME", "add"), "a core module without a start");
+    check(&module.replace("NAME", r"\1b[2J"), r"\u{1b}[2J");
+    check("(component)", "neither an actor nor a WASI command");
+}
+
+#[test]
 fn a_log_that_is_not_there_is_told() {
     let world = World::with_example("logwatch");
     let ended = world.run(&["audit", "verify", "logwatch"]);
