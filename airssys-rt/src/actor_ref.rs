@@ -94,7 +94,11 @@ impl<M: Send + 'static> ActorRef<M> {
     ///
     /// Dropping the future before it is ready drops the message: it was not and will not be delivered.
     pub async fn cast(&self, message: M) -> Result<(), SendError<M>> {
-        self.cell.send(message, None).await.map_err(SendError::from)
+        match self.cell.offer(message, None) {
+            Ok(()) => Ok(()),
+            Err(Refused::Full(message)) => Ok(self.cell.wait_for_room(message, None, None).await?),
+            Err(refused) => Err(refused.into()),
+        }
     }
 
     /// Sends a message if there is room for it now. On an unbounded mailbox there always is.

@@ -31,20 +31,20 @@ use crate::timer::{TimerRef, Timers};
 #[repr(C)]
 pub(crate) struct Core {
     queue: Queue,
-    /// How many entries were pushed since the queue was empty last, about.
-    pushed: AtomicU32,
-    /// How many `AnyCell`s, `CellRef`s and wakers point here.
-    refs: AtomicU32,
-    door: AtomicU8,
-    /// How it ended; see [`super::cold`].
-    pub(super) exit: AtomicU8,
-    /// How quick its turns are; see [`super::run`].
-    pub(super) pace: AtomicU8,
-    /// Whether it has a body. The runner's.
-    pub(super) has_body: Cell<bool>,
-    pub(super) stage: StageCell,
     /// Where there is a bound, all about it.
     pub(super) bounds: Option<Box<Bounds>>,
+    /// How many entries were pushed since the queue was empty last, about.
+    pushed: AtomicU32,
+    door: AtomicU8,
+    /// How quick its turns are; see [`super::run`].
+    pub(super) pace: AtomicU8,
+    /// How it ended; see [`super::cold`].
+    pub(super) exit: AtomicU8,
+    /// Whether it has a body. The runner's.
+    pub(super) has_body: Cell<bool>,
+    /// How many `AnyCell`s, `CellRef`s and wakers point here.
+    refs: AtomicU32,
+    pub(super) stage: StageCell,
     vtable: &'static VTable,
     id: AtomicU64,
     cold: Mutex<Option<Box<Cold>>>,
@@ -182,14 +182,14 @@ impl<M: Send + 'static> CellRef<M> {
         let made = Made::of(bounds.as_deref());
         let core = Core {
             queue: Queue::new(),
-            pushed: AtomicU32::new(0),
-            refs: AtomicU32::new(1),
-            door: AtomicU8::new(Door::Open as u8),
-            exit: AtomicU8::new(0),
-            pace: AtomicU8::new(super::run::UNKNOWN),
-            has_body: Cell::new(false),
-            stage: StageCell::new(Stage::Starting),
             bounds,
+            pushed: AtomicU32::new(0),
+            door: AtomicU8::new(Door::Open as u8),
+            pace: AtomicU8::new(super::run::UNKNOWN),
+            exit: AtomicU8::new(0),
+            has_body: Cell::new(false),
+            refs: AtomicU32::new(1),
+            stage: StageCell::new(Stage::Starting),
             vtable: const { &VTable::of::<M, F>() },
             id: AtomicU64::new(0),
             cold: Mutex::new(None),

@@ -1,5 +1,6 @@
 //! What others do to a cell: messages, orders, exit signals.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::task::coop;
@@ -145,15 +146,7 @@ impl<M: Send + 'static> CellRef<M> {
         Ok(pushed)
     }
 
-    /// Queues a message, waiting for room; gives it back where none is taken.
-    pub(crate) async fn send(&self, message: M, until: Option<Deadline>) -> Result<(), Refused<M>> {
-        match self.offer(message, until) {
-            Err(Refused::Full(message)) => self.wait(message, until, None).await,
-            done => done,
-        }
-    }
-
-    /// As [`send`](Self::send), of a message that is of no use after `expires`.
+    /// Queues a message that is of no use after `expires`, waiting for room; gives it back where none is taken.
     pub(crate) async fn send_perishable(
         &self,
         message: M,
@@ -166,12 +159,12 @@ impl<M: Send + 'static> CellRef<M> {
                 }
                 Ok(())
             }
-            Err(Refused::Full(message)) => self.wait(message, None, expires).await,
+            Err(Refused::Full(message)) => self.wait_for_room(message, None, expires).await,
             Err(refused) => Err(refused),
         }
     }
 
-    /// As [`send`](Self::send), for a caller who is going to wait for the answer: where the actor rests, it may
+    /// Queues a message, waiting for room, for a caller who is going to wait for the answer: where the actor rests, it may
     /// handle the message here and now.
     pub(crate) async fn ask(&self, message: M, until: Option<Deadline>) -> Result<(), Refused<M>> {
         self.let_others_go_on();
@@ -181,9 +174,21 @@ impl<M: Send + 'static> CellRef<M> {
                 Ok(())
             }
             Ok(Pushed::Queued | Pushed::Crowded) => Ok(()),
-            Err(Refused::Full(message)) => self.wait(message, until, None).await,
+            Err(Refused::Full(message)) => self.wait_for_room(message, until, None).await,
             Err(refused) => Err(refused),
         }
+    }
+
+    /// Waits for room and queues the message then. In memory of its own: what those carry who find room at once, each
+    /// time, is then next to nothing.
+    #[cold]
+    pub(crate) fn wait_for_room(
+        &self,
+        message: M,
+        until: Option<Deadline>,
+        expires: Option<Deadline>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Refused<M>>> + Send + '_>> {
+        Box::pin(self.wait(message, until, expires))
     }
 
     async fn wait(
