@@ -44,10 +44,12 @@ pub(crate) use arena::settle;
 pub(crate) use cold::Cold;
 pub(crate) use core::{AnyCell, CellRef, Lent, Loan, Own, lend_system};
 pub(crate) use life::{make, spawn, spawn_by, spawn_on};
+#[cfg(all(test, airssys_loom))]
+pub(crate) use models::explore;
 pub(crate) use reply::{Answer, Answerer, channel};
 pub(crate) use run::{QUICK, Runnable, current, deadline};
 pub(crate) use send::Refused;
-pub(crate) use sync::{Mutex, MutexGuard};
+pub(crate) use sync::{AtomicU32, Mutex, MutexGuard, Ordering, fence};
 #[cfg(feature = "testing")]
 pub(crate) use table::Births;
 pub(crate) use table::{find, page};
@@ -55,7 +57,7 @@ pub(crate) use table::{find, page};
 use crate::actor::Info;
 use crate::exit::ExitReason;
 use crate::timer::TimerRef;
-use sync::{AtomicU8, Ordering};
+use sync::AtomicU8;
 
 /// How many entries an actor handles before it lets others run on its thread.
 const TURN: u8 = 64;

@@ -46,7 +46,8 @@ impl Pair {
     }
 }
 
-fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+/// Runs a model as often as there are interleavings with so many preemptions.
+pub(crate) fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     // Where nobody chose another.
     builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));

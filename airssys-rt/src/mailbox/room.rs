@@ -4,10 +4,11 @@
 //! nobody who sees a line takes any past it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, Ordering, fence};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use tokio::sync::oneshot;
+
+use crate::cell::{AtomicU32, Mutex, MutexGuard, Ordering, fence};
 
 /// In `waiting`: there will be no more room, for ever.
 const CLOSED: u32 = 1 << 31;
@@ -158,7 +159,10 @@ impl Drop for Waiter<'_> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, airssys_loom))]
+mod models;
+
+#[cfg(all(test, not(airssys_loom)))]
 mod tests {
     use super::*;
     use std::sync::Arc;
