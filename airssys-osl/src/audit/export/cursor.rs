@@ -33,7 +33,7 @@ impl Cursor {
         let mut number = || words.next()?.parse::<u64>().ok();
         let place = Place { segment: number()?, offset: number()? };
         let (sequence, wall_ns) = (number()?, number()?);
-        let log = words.next().filter(|log| !log.is_empty())?.into();
+        let log = words.next().filter(|log| !log.is_empty() && !log.contains('\n'))?.into();
         words.next().is_none().then_some(Self { place, sequence, wall_ns, log })
     }
 
