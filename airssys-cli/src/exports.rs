@@ -67,9 +67,11 @@ pub(crate) fn target(to: &To) -> Target {
 
 async fn export(name: String, mut exporter: Exporter, mut closed: watch::Receiver<bool>) {
     let mut trouble = Trouble::new("export", &name);
+    let mut told = 0;
     let follow = async {
         loop {
             let sent = exporter.run_once().await.map(drop);
+            tell_lost(&name, &exporter, &mut told);
             tokio::time::sleep(trouble.pause(sent)).await;
         }
     };
@@ -78,9 +80,22 @@ async fn export(name: String, mut exporter: Exporter, mut closed: watch::Receive
         _ = closed.wait_for(|closed| *closed) => {}
     }
     let last = tokio::time::timeout(LAST, exporter.run_once()).await;
+    tell_lost(&name, &exporter, &mut told);
     if !matches!(last, Ok(Ok(_))) {
         tracing::warn!("the export `{name}` has not sent everything; the next run goes on there");
     }
+}
+
+/// Tells of records that will never arrive, once for each time that more of them are missing.
+pub(crate) fn tell_lost(name: &str, exporter: &Exporter, told: &mut u64) {
+    let lost = exporter.lost();
+    if lost > *told {
+        tracing::warn!(
+            "the export `{name}` lost {} records: they were removed before they were sent",
+            lost - *told
+        );
+    }
+    *told = lost;
 }
 
 async fn anchor(name: String, mut anchors: Anchors, every: Duration, mut closed: watch::Receiver<bool>) {

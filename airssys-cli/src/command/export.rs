@@ -32,9 +32,12 @@ pub(super) fn export(args: &args::Export, terminal: &Terminal) -> Result<ExitCod
         let failure = Failure::failed("cannot export everything").caused_by(error);
         failure.help("what has arrived stands in the cursor; the next export goes on behind it")
     };
+    let name = args.cursor.display().to_string();
     let mut exporter = Exporter::open(&dir, &args.cursor, target).map_err(failed)?;
+    let mut told = 0;
     let sent: Result<u64, Error> = runtime()?.block_on(async {
         let sent = exporter.run_once().await?;
+        exports::tell_lost(&name, &exporter, &mut told);
         if args.follow {
             tokio::select! {
                 ended = exporter.follow() => ended?,
@@ -48,10 +51,11 @@ pub(super) fn export(args: &args::Export, terminal: &Terminal) -> Result<ExitCod
         Err(error) if error.raw_os_error() == Some(BROKEN_PIPE) => return Ok(ExitCode::SUCCESS),
         sent => sent.map_err(failed)?,
     };
-    let at = exporter.position();
+    exports::tell_lost(&name, &exporter, &mut told);
+    let (at, lost) = (exporter.position(), exporter.lost());
     // On stdout are the records themselves.
     if args.target.to != TargetKind::Jsonl || args.target.file.is_some() {
-        let value = || json!({"sent": sent, "segment": at.segment(), "offset": at.offset()});
+        let value = || json!({"sent": sent, "lost": lost, "segment": at.segment(), "offset": at.offset()});
         terminal.tell(&format!("{sent} records sent"), value);
     }
     Ok(ExitCode::SUCCESS)

@@ -68,6 +68,42 @@ fn a_target_that_fails_costs_no_record() {
     assert!(child.wait().unwrap().success());
 }
 
+/// A cursor in the folder of the log holds retention back. One that was away meanwhile comes back to a gap.
+#[test]
+fn what_was_removed_before_it_was_sent_is_told() {
+    let export = "[audit.export.copy]\nto = \"jsonl\"\nfile = \"copy.jsonl\"\n";
+    let world = world(export);
+    let with_export = fs::read_to_string(world.path("logwatch/airssys.toml")).unwrap();
+    let forgets = "[audit]\nsegment = \"1KiB\"\nretention = { segments = 1 }\n";
+    run(&world);
+    let copied = || numbers(&fs::read_to_string(world.path("logwatch/copy.jsonl")).unwrap());
+    let before = copied();
+    let (cursor, away) = (world.path("logwatch/.airssys/audit/copy.cursor"), world.path("copy.cursor"));
+    fs::rename(&cursor, &away).unwrap();
+    world.write("logwatch/airssys.toml", with_export.replace(export, forgets));
+    run(&world);
+    fs::rename(&away, &cursor).unwrap();
+    world.write("logwatch/airssys.toml", with_export);
+
+    let ended = world.run(&["run", "logwatch", "--until-idle=300ms"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let after = copied().split_off(before.len());
+    let lost = after.first().unwrap() - before.last().unwrap() - 1;
+    assert!(lost > 0, "nothing was removed");
+    let told = format!("the export `copy` lost {lost} records");
+    assert_eq!(ended.stderr.matches(&told).count(), 1, "{}", ended.stderr);
+    assert_eq!(
+        after,
+        (after[0]..after[0] + after.len() as u64).collect::<Vec<_>>(),
+        "nothing else is missing"
+    );
+
+    // The next run goes on behind what has arrived, and has nothing to tell.
+    let ended = world.run(&["run", "logwatch", "--until-idle=300ms"]);
+    assert!(ended.code == Some(0) && !ended.stderr.contains("lost"), "{}", ended.stderr);
+    assert_eq!(copied().last(), Some(&(copied().len() as u64 + lost)));
+}
+
 #[test]
 fn an_export_by_hand_goes_on_where_the_last_one_ended() {
     let world = world("");

@@ -129,7 +129,7 @@ impl Redaction {
 
     fn name(&self, action: Action, name: &[u8], out: &mut Vec<u8>) -> bool {
         if action == Action::EnvRead {
-            return self.parts(name, b',', out);
+            return self.variables(name, out);
         }
         for scheme in SCHEMES {
             if let Some(rest) = name.strip_prefix(*scheme) {
@@ -153,12 +153,12 @@ impl Redaction {
         hidden
     }
 
-    /// Names between separators.
-    fn parts(&self, names: &[u8], separator: u8, out: &mut Vec<u8>) -> bool {
+    /// Names with commas between them.
+    fn variables(&self, names: &[u8], out: &mut Vec<u8>) -> bool {
         let mut redacted = false;
-        for (index, name) in names.split(|byte| *byte == separator).enumerate() {
+        for (index, name) in names.split(|byte| *byte == b',').enumerate() {
             if index > 0 {
-                out.push(separator);
+                out.push(b',');
             }
             redacted |= self.component_of(name, out);
         }

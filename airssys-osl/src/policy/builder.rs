@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Grant, Mode, Policy, check_name, draft::Draft, grant::Form, hash::Table, invalid, rule};
+use super::{Grant, Mode, Policy, check_name, draft::Draft, fixed::Fixed, grant::Form, invalid, rule};
 use crate::{
     Error, ErrorKind,
     limits::{PRINCIPAL_BYTES, ROLE_DEPTH, RULES_PER_POLICY},
@@ -82,7 +82,7 @@ impl PolicyBuilder {
         let mode = self.mode;
         let (lists, index) = self.index()?;
         check_cycles(&lists, &index)?;
-        let mut policy = Policy { mode, principals: Table::default(), rates: Vec::new(), lists: Vec::new() };
+        let mut policy = Policy { mode, principals: Fixed::default(), rates: Vec::new(), lists: Vec::new() };
         // A role that nobody has is looked at all the same.
         for (number, list) in lists.iter().enumerate().filter(|(_, list)| list.is_role) {
             let mut draft = Draft::new(&list.name, &lists, &index);
@@ -105,8 +105,9 @@ impl PolicyBuilder {
                 return Err(Error::new(ErrorKind::LimitExceeded, what));
             }
             policy.rates.append(&mut draft.rates);
-            policy.principals.insert(list.name.clone(), Arc::new(draft.finish(mode)?));
+            policy.principals.entry(list.name.as_bytes()).insert_entry(Arc::new(draft.finish(mode)?));
         }
+        policy.principals.fix();
         policy.lists = lists;
         Ok(policy)
     }

@@ -40,14 +40,27 @@ impl Clause {
     }
 
     /// Permits, or says what is in the way.
+    #[inline]
     pub(super) fn permit(&self, now: Moment) -> Decision<'_> {
-        let Some(terms) = &self.terms else { return Decision::allow(&self.rule) };
+        match &self.terms {
+            None => Decision::allow(&self.rule),
+            Some(terms) => self.permit_under(terms, now),
+        }
+    }
+
+    fn permit_under<'a>(&'a self, terms: &'a Terms, now: Moment) -> Decision<'a> {
         match terms.whens.iter().find_map(|when| when.unmet(now)) {
             None => Decision { spends: Some(terms), ..Decision::allow(&self.rule) },
             Some(Unmet::Expired) => Decision::deny(&terms.expired),
             Some(Unmet::Outside) => Decision::deny(&terms.outside),
             Some(Unmet::Spent) => Decision::deny(&terms.spent),
         }
+    }
+
+    /// Whether it permits now.
+    #[inline]
+    pub(super) fn holds(&self, now: Moment) -> bool {
+        self.terms.is_none() || self.permit(now).permits()
     }
 
     /// Whether it forbids now.
@@ -97,6 +110,7 @@ impl Clauses {
     }
 
     /// The first that permits, or what is in the way of the first.
+    #[inline]
     pub(super) fn permit(&self, now: Moment) -> Decision<'_> {
         let first = self.first.permit(now);
         if first.permits() {

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
 };
 
 use super::{Decision, FsTerms, Mode, Rights, clause::Clause, rule, when::Moment};
@@ -21,8 +21,46 @@ pub(crate) struct FsGrant {
     forbids: Box<[Part]>,
     /// What to answer where rights are missing, by their bits: written at compile time, so that a denial allocates
     /// nothing. Empty where the grant has one of them.
-    lacks: Box<[Box<str>]>,
+    lacks: Arc<[Box<str>]>,
     mode: Mode,
+}
+
+/// A directory in the table: nearly always one rule says all about it, and that rule stands here.
+#[derive(Debug)]
+pub(super) struct Rooted {
+    pub(super) grant: Arc<FsGrant>,
+    only: Option<Only>,
+}
+
+/// What one rule permits at all times where nothing is forbidden and denials are carried out.
+#[derive(Debug)]
+struct Only {
+    rights: Rights,
+    rule: Box<str>,
+    lacks: Arc<[Box<str>]>,
+}
+
+impl Rooted {
+    pub(super) fn new(grant: Arc<FsGrant>) -> Self {
+        let only = match &*grant.permits {
+            [part] if grant.forbids.is_empty() && !part.clause.is_timed() && !grant.mode.lifts() => {
+                let (rule, lacks) = (part.clause.rule.clone(), Arc::clone(&grant.lacks));
+                Some(Only { rights: part.rights, rule, lacks })
+            }
+            _ => None,
+        };
+        Self { grant, only }
+    }
+
+    /// As [`FsGrant::decide`].
+    #[inline]
+    pub(super) fn decide(&self, needs: Rights, now: Moment) -> Decision<'_> {
+        let Some(only) = &self.only else { return self.grant.decide(needs, now) };
+        if only.rights.contains(needs) {
+            return Decision::allow(&only.rule);
+        }
+        lacking(&only.lacks, needs - only.rights)
+    }
 }
 
 /// Some rights, and the rule that is about them.
@@ -163,12 +201,13 @@ impl FsGrant {
         match (permitted, unmet) {
             (Some(permitted), _) if missing.is_empty() => permitted,
             (_, Some(unmet)) if self.rights.contains(missing) => unmet,
-            _ => {
-                let bits = usize::from((needs - self.rights).bits());
-                Decision::deny(self.lacks.get(bits).map_or(rule::DEFAULT_DENY, |rule| rule))
-            }
+            _ => lacking(&self.lacks, needs - self.rights),
         }
     }
+}
+
+fn lacking(lacks: &[Box<str>], missing: Rights) -> Decision<'_> {
+    Decision::deny(lacks.get(usize::from(missing.bits())).map_or(rule::DEFAULT_DENY, |rule| rule))
 }
 
 /// The name of the first rule, with what the second one counts.

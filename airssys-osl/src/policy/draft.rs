@@ -12,7 +12,7 @@ use super::{
     builder::{Index, List},
     check_name, check_root,
     clause::{Clause, Collect as _},
-    directory::{Location, Part},
+    directory::{Location, Part, Rooted},
     grant::Form,
     invalid, net,
     table::Objects,
@@ -218,11 +218,11 @@ impl<'a> Draft<'a> {
     pub(super) fn finish(mut self, mode: Mode) -> Result<Grants, Error> {
         for (root, (terms, parts)) in std::mem::take(&mut self.fs) {
             let grant = Arc::new(self.directory(root.clone(), terms, parts, mode)?);
-            self.grants.spelled.insert(root.as_os_str().as_encoded_bytes().into(), Arc::clone(&grant));
-            self.grants.fs.insert(root, grant);
+            self.grants.fs.entry(&root).insert_entry(Rooted::new(grant));
         }
-        let sorted = self.grants.permits.net.sort().and_then(|()| self.forbids.net.sort());
-        sorted.map_err(|rule| self.problem(&rule, "the same is granted twice"))?;
+        self.grants.fs.fix();
+        let fixed = self.grants.permits.fix().and_then(|()| self.forbids.fix());
+        fixed.map_err(|rule| self.problem(&rule, "the same is granted twice"))?;
         self.grants.forbids = self.has_forbids.then(|| Box::new(self.forbids));
         self.grants.mode = mode;
         Ok(self.grants)

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Decision, Grant, Moment, check_root, clause::Clause, grant, hash::Table};
+use super::{Decision, Grant, Moment, check_root, clause::Clause, fixed::Paths, grant};
 use crate::{
     limits::{ARGUMENT_BYTES, PROGRAM_ARGUMENTS, PROGRAM_FILES, PROGRAM_PLACES, VARIABLE_BYTES},
     process::{Calls, Layers, Limits, Profile, environment},
@@ -73,7 +73,7 @@ impl ExecGrant {
 
 /// What is ruled about programs.
 #[derive(Debug, Default)]
-pub(super) struct Programs(Table<PathBuf, Vec<Arc<ExecGrant>>>);
+pub(super) struct Programs(Paths<Vec<Arc<ExecGrant>>>);
 
 impl Programs {
     /// Adds a permission, and says whether the same list gave one before.
@@ -102,7 +102,7 @@ impl Programs {
 
     fn add(&mut self, program: PathBuf, terms: ExecTerms, clause: Clause) -> Result<bool, &'static str> {
         check_root(&program)?;
-        let known = self.0.entry(program.clone()).or_default();
+        let known = self.0.entry(&program).or_default();
         // By the name of its rule the terms of a decision are found.
         if known.iter().any(|known| known.rule() == &*clause.rule && known.terms != terms) {
             return Err("another grant of the program has this rule");
@@ -110,6 +110,11 @@ impl Programs {
         let twice = known.iter().any(|known| known.clause.repeats(&clause));
         known.push(Arc::new(ExecGrant { program, terms, clause }));
         Ok(twice)
+    }
+
+    /// Makes everything that was added findable.
+    pub(super) fn fix(&mut self) {
+        self.0.fix();
     }
 
     /// The first that permits, or what is in the way of the first.

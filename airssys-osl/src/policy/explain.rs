@@ -46,7 +46,7 @@ impl Policy {
         let mut needs = Needs::default();
         let roots: BTreeSet<_> = self
             .grants(touch.principal)
-            .map(|grants| grants.fs.keys().cloned().collect())
+            .map(|grants| grants.fs.values().map(|rooted| rooted.grant.root.to_path_buf()).collect())
             .unwrap_or_default();
         needs.add(touch.action, touch.resource, touch.rule, &roots);
         self.explanation(touch.principal, touch.verdict, touch.rule, &needs, |grant, _| {
@@ -140,7 +140,7 @@ impl Policy {
 
 impl Grants {
     fn find_rights(&self, root: &std::path::Path) -> Rights {
-        self.fs.get(root).map_or(Rights::empty(), |grant| grant.rights)
+        self.fs.get(root).map_or(Rights::empty(), |rooted| rooted.grant.rights)
     }
 }
 

@@ -18,6 +18,8 @@ mod directory;
 mod draft;
 mod exec;
 mod explain;
+mod few;
+mod fixed;
 mod grant;
 mod hash;
 pub mod learn;
@@ -38,7 +40,7 @@ use std::{
 
 #[cfg_attr(not(target_os = "linux"), allow(unused_imports, reason = "only Linux starts programs"))]
 pub(crate) use self::exec::Argument;
-use self::{builder::List, clause::Terms, hash::Table, when::When};
+use self::{builder::List, clause::Terms, fixed::Fixed, when::When};
 pub use self::{
     builder::PolicyBuilder,
     cedar::Cedar,
@@ -63,7 +65,7 @@ use crate::{Action, Error, ErrorKind, Verdict, limits::PATH_BYTES};
 /// A policy does not change. [`Os::reload`](crate::Os::reload) puts another one in its place.
 #[derive(Debug, Default)]
 pub struct Policy {
-    principals: Table<Box<str>, Arc<Grants>>,
+    principals: Fixed<Arc<Grants>>,
     /// What is counted: for whom, by which rule.
     rates: Vec<(Box<str>, Box<str>, Arc<When>)>,
     /// The rules as they were written.
@@ -156,7 +158,7 @@ impl Policy {
     /// through the door.
     pub fn decide_at(&self, request: &Request<'_>, now: Moment) -> Decision<'_> {
         self.principals
-            .get(request.principal)
+            .get(request.principal.as_bytes())
             .map_or(Decision::DEFAULT, |grants| grants.decide(request.action, request.resource, now))
     }
 
@@ -166,7 +168,7 @@ impl Policy {
     }
 
     pub(crate) fn grants(&self, principal: &str) -> Option<&Arc<Grants>> {
-        self.principals.get(principal)
+        self.principals.get(principal.as_bytes())
     }
 
     /// Goes on counting where an earlier policy stands, for the rules that both have.

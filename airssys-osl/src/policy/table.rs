@@ -1,15 +1,13 @@
 //! The compiled form of all that holds for one principal.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use super::{
     Decision, ExecGrant, FsGrant, Mode, Resource, always,
     clause::{Clause, Clauses},
+    directory::Rooted,
     exec::Programs,
-    hash::Table,
+    fixed::Paths,
     names::Names,
     net::NetGrants,
     when::Moment,
@@ -19,9 +17,7 @@ use crate::{Action, Verdict, limits::DESCRIPTORS, net::Limits};
 /// All rules for one principal, indexed by what is asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Grants {
-    pub(super) fs: Table<PathBuf, Arc<FsGrant>>,
-    /// The same by their bytes, which are looked up in half the time: nearly everyone spells a directory as its grant does.
-    pub(super) spelled: Table<Box<[u8]>, Arc<FsGrant>>,
+    pub(super) fs: Paths<Rooted>,
     pub(super) permits: Objects,
     /// Those of directories are in their grants.
     pub(super) forbids: Option<Box<Objects>>,
@@ -46,12 +42,23 @@ pub(super) struct Objects {
 }
 
 impl Grants {
+    #[inline]
     pub(crate) fn decide(&self, action: Action, resource: Resource<'_>, now: Moment) -> Decision<'_> {
-        let decision = match (action, resource) {
+        match (action, resource) {
+            (_, Resource::Beneath { root, needs }) => self.decide_beneath(root, needs, now),
             (Action::FsOpenRoot, Resource::Root(root)) => {
-                return self.decide_beneath(root, super::Rights::empty(), now);
+                self.decide_beneath(root, super::Rights::empty(), now)
             }
-            (_, Resource::Beneath { root, needs }) => return self.decide_beneath(root, needs, now),
+            (Action::NetResolve, _) => self.decide_object(action, resource, now),
+            // Nothing but a permission is looked at, and what it says stands.
+            _ if self.forbids.is_none() && !self.mode.lifts() => self.permits.permit(action, resource, now),
+            _ => self.decide_object(action, resource, now),
+        }
+    }
+
+    /// What is decided about anything but a directory.
+    fn decide_object(&self, action: Action, resource: Resource<'_>, now: Moment) -> Decision<'_> {
+        let decision = match (action, resource) {
             (Action::NetResolve, Resource::Host(host)) => {
                 let forbids = self.forbids.as_ref().map(|forbids| &forbids.net);
                 self.permits.net.decide_lookup(forbids, host, now)
@@ -69,9 +76,10 @@ impl Grants {
         decision
     }
 
+    #[inline]
     fn decide_beneath(&self, root: &Path, needs: super::Rights, now: Moment) -> Decision<'_> {
-        match self.find(root) {
-            Some(grant) => grant.decide(needs, now),
+        match self.fs.get(root) {
+            Some(rooted) => rooted.decide(needs, now),
             None => Decision::DEFAULT.under(self.mode),
         }
     }
@@ -79,11 +87,7 @@ impl Grants {
     /// The grant of a directory. Where denials are not carried out there is one for every directory.
     pub(crate) fn fs(&self, root: &Path) -> Option<Arc<FsGrant>> {
         let lifted = || self.mode.lifts().then(|| Arc::new(FsGrant::lifted(root, self.mode)));
-        self.find(root).map(Arc::clone).or_else(lifted)
-    }
-
-    fn find(&self, root: &Path) -> Option<&Arc<FsGrant>> {
-        self.spelled.get(root.as_os_str().as_encoded_bytes()).or_else(|| self.fs.get(root))
+        self.fs.get(root).map(|rooted| Arc::clone(&rooted.grant)).or_else(lifted)
     }
 
     /// The grant of a program: of several, the one whose rule decided.
@@ -122,6 +126,15 @@ impl Grants {
 }
 
 impl Objects {
+    /// Makes everything that was added findable; says which rule one list says twice.
+    pub(super) fn fix(&mut self) -> Result<(), Box<str>> {
+        self.env.fix();
+        self.send.fix();
+        self.system.fix();
+        self.exec.fix();
+        self.net.fix()
+    }
+
     fn permit(&self, action: Action, resource: Resource<'_>, now: Moment) -> Decision<'_> {
         let single = match (action, resource) {
             (Action::EnvRead, Resource::Name(name)) => return self.env.permit(name, now),

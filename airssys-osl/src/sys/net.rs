@@ -47,12 +47,9 @@ shut!(TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream)
 /// Connects. Where the peer is near the kernel is done at once, and nothing waits.
 pub(crate) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = socket(address, SocketType::STREAM)?;
-    let connected = match net::connect(&socket, &address) {
-        Ok(()) => true,
-        // A signal does not stop it: it goes on in the kernel.
-        Err(Errno::INPROGRESS | Errno::INTR) => false,
-        Err(error) => return Err(error.into()),
-    };
+    // A peer on this machine has answered before the first call returns, which says all the same that it goes on. The second
+    // one tells, for a fraction of what it costs to hear of it from the runtime.
+    let connected = try_connect(&socket, address)? || try_connect(&socket, address)?;
     let stream = TcpStream::from_std(socket.into())?;
     if !connected {
         stream.writable().await?;
@@ -61,6 +58,16 @@ pub(crate) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
         }
     }
     Ok(stream)
+}
+
+/// Begins to connect, or asks whether that is done.
+fn try_connect(socket: &OwnedFd, address: SocketAddr) -> io::Result<bool> {
+    match net::connect(socket, &address) {
+        Ok(()) | Err(Errno::ISCONN) => Ok(true),
+        // A signal does not stop it: it goes on in the kernel.
+        Err(Errno::INPROGRESS | Errno::ALREADY | Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Sends without asking tokio whether it can: a new connection is writable before anyone has heard of it.

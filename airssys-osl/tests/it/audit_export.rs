@@ -1,6 +1,11 @@
 //! Records and checkpoints on their way elsewhere, to sides that fail, hang up and come back.
 
-use std::{fs, path::Path};
+use std::{
+    fs, io,
+    path::Path,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use airssys_osl::{
     Error, ErrorKind,
@@ -41,6 +46,33 @@ async fn a_cursor_survives_a_restart_and_nothing_comes_twice() {
     fs::write(&cursor, "x").unwrap();
     let error = Exporter::open(dir.path(), &cursor, Target::append(&file)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
+}
+
+/// Takes all that is written, and is never done with it.
+struct Unflushable;
+
+impl tokio::io::AsyncWrite for Unflushable {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_that_never_ends_is_given_up_and_nothing_has_arrived() {
+    let (dir, tmp) = (closed(3), TempDir::new().unwrap());
+    let cursor = tmp.path().join("cursor");
+    let mut stuck = exporter(&dir, &cursor, Target::lines(Unflushable));
+    assert_eq!(stuck.run_once().await.unwrap_err().kind(), ErrorKind::TimedOut);
+    let file = tmp.path().join("out");
+    assert_eq!(exporter(&dir, &cursor, Target::append(&file)).run_once().await.unwrap(), 3);
 }
 
 /// A log with `records` records in one folder, again and again.

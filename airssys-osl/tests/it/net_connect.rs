@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
     fixture::{assert_denied, assert_fails},
-    net_fixture::{Net, TCP, actions, closed_port, echo_server, loopback, silent_server},
+    net_fixture::{Net, TCP, actions, closed_port, echo_server, loopback},
 };
 
 #[tokio::test]
@@ -438,10 +438,10 @@ async fn lookups_are_counted() {
 async fn a_dropped_connection_attempt_is_recorded() {
     let net = Net::with(ScriptedResolver::new(), [loopback()]);
     let connector = net.principal().tcp_connector();
-    let (server, _accepted) = silent_server().await;
+    let (at, _full) = full_listener().await;
     {
-        let connect = std::pin::pin!(connector.connect("127.0.0.1", server.port()));
-        assert!(!poll_once(connect), "nobody has looked yet whether it is connected");
+        let connect = std::pin::pin!(connector.connect("127.0.0.1", at.port()));
+        assert!(!poll_once(connect), "nobody answers");
     }
     let story = net.story();
     assert!(story.last().unwrap().ends_with("by loopback: cancelled"), "{story:?}");

@@ -33,7 +33,7 @@ impl Cursor {
         let mut number = || words.next()?.parse::<u64>().ok();
         let place = Place { segment: number()?, offset: number()? };
         let (sequence, wall_ns) = (number()?, number()?);
-        let log = words.next().filter(|log| !log.is_empty())?.into();
+        let log = words.next().filter(|log| !log.is_empty() && !log.contains('\n'))?.into();
         words.next().is_none().then_some(Self { place, sequence, wall_ns, log })
     }
 
@@ -58,13 +58,17 @@ mod tests {
         assert_eq!(Cursor::parse(text).map(|cursor| cursor.to_text()).as_deref(), Some(text));
         for text in [
             "",
-            "x",
+            "\n",
+            "x\n",
             "600 900\n",
-            "1 2 3 4 5 key",
-            "1 2 1 4 5",
-            "1 2 1 4 5 ",
-            "1 2 1 4 5 k k",
-            "1 2 -1 4 5 k",
+            "1 2 1 4\n",
+            "1 2 1 4 \n",
+            "1 2 1 4 k",
+            "1 2 1 4 k k\n",
+            "1 2 1 4 k\n\n",
+            "1 2 -1 4 k\n",
+            "1 2 x 4 k\n",
+            " 1 2 1 4 k\n",
         ] {
             assert_eq!(Cursor::parse(text), None, "{text:?}");
         }

@@ -20,11 +20,11 @@ struct Block<T> {
     parent: Option<u32>,
 }
 
-/// The address space, cut wherever a block begins or ends: where each piece begins, and which block is its innermost.
+/// The address space, cut wherever a block begins or ends.
 #[derive(Debug)]
 struct Segments<A> {
-    starts: Vec<A>,
-    inner: Vec<Option<u32>>,
+    /// Where each begins, and which block is its innermost.
+    starts: Vec<(A, Option<u32>)>,
     /// The space from the first start to the last, cut again into about as many equal pieces as there are starts: how many
     /// starts precede each. One look leaves few of them to search.
     before: Vec<u32>,
@@ -119,6 +119,7 @@ impl<T: Default> Blocks<T> {
 
 impl<T> Blocks<T> {
     /// The blocks that have an address, the innermost first.
+    #[inline]
     pub(super) fn of(&self, address: IpAddr) -> impl Iterator<Item = (&Cidr, &T)> {
         let inner = match address {
             IpAddr::V4(address) => self.v4.find(address.to_bits()),
@@ -133,22 +134,19 @@ impl<T> Blocks<T> {
 
 impl<A: Number> Segments<A> {
     fn cut(&mut self, start: A, inner: Option<u32>) {
-        if self.starts.last() == Some(&start) {
-            self.starts.pop();
-            self.inner.pop();
-        }
-        self.starts.push(start);
-        self.inner.push(inner);
+        self.starts.pop_if(|(last, _)| *last == start);
+        self.starts.push((start, inner));
     }
 
     /// Makes what was cut findable.
     fn index(&mut self) {
-        let (Some(first), Some(last)) = (self.starts.first().copied(), self.starts.last().copied()) else {
+        let (Some((first, _)), Some((last, _))) = (self.starts.first().copied(), self.starts.last().copied())
+        else {
             return;
         };
         let most = 2 * self.starts.len() as u128;
         self.shift = (0..u128::BITS).find(|shift| last.piece(first, *shift) < most).unwrap_or(u128::BITS);
-        let pieces = self.starts.iter().map(|start| start.piece(first, self.shift));
+        let pieces = self.starts.iter().map(|(start, _)| start.piece(first, self.shift));
         let mut before = vec![0];
         for (count, piece) in pieces.enumerate() {
             // Fewer than a policy has rules, twice.
@@ -161,18 +159,18 @@ impl<A: Number> Segments<A> {
     }
 
     fn find(&self, address: A) -> Option<u32> {
-        let first = self.starts.first().copied().filter(|first| *first <= address)?;
+        let (first, _) = self.starts.first().copied().filter(|(first, _)| *first <= address)?;
         let last = self.before.len().saturating_sub(2);
         let piece = usize::try_from(address.piece(first, self.shift)).map_or(last, |piece| piece.min(last));
         let (from, to) = (*self.before.get(piece)? as usize, *self.before.get(piece + 1)? as usize);
-        let behind = from + self.starts.get(from..to)?.partition_point(|start| *start <= address);
-        *self.inner.get(behind.checked_sub(1)?)?
+        let behind = from + self.starts.get(from..to)?.partition_point(|(start, _)| *start <= address);
+        self.starts.get(behind.checked_sub(1)?)?.1
     }
 }
 
 impl<A> Default for Segments<A> {
     fn default() -> Self {
-        Self { starts: Vec::new(), inner: Vec::new(), before: Vec::new(), shift: 0 }
+        Self { starts: Vec::new(), before: Vec::new(), shift: 0 }
     }
 }
 

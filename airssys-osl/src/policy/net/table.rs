@@ -1,23 +1,27 @@
 //! What the network rules of one principal compile to, indexed by what is asked for.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::net::IpAddr;
 
 use super::{Direction, Endpoint, Form, Peer, Ports, Protocol, blocks::Blocks, parse};
 use crate::{
     Action,
     limits::ABSTRACT_NAME_BYTES,
     net::{
-        Limits,
-        address::{embedded, special},
+        Cidr, Limits,
+        address::{Class, embedded, special},
     },
     policy::{
         Decision, Resource, always, check_root,
         clause::{Clause, Clauses, Collect as _},
-        hash::Table,
+        few::Few,
+        fixed::{Fixed, Paths},
         names::put,
         when::Moment,
     },
 };
+
+/// What is known of an address that is not global.
+type Special = (Class, &'static Cidr);
 
 /// Rules on the network: those of permissions, or those of prohibitions.
 #[derive(Debug, Default)]
@@ -26,10 +30,10 @@ pub(in crate::policy) struct NetGrants {
     listen: Peers,
     /// The hosts that are looked up, or not, whatever is ruled about connecting.
     resolve: Hosts<Option<Clauses>>,
-    unix: [Table<PathBuf, Clauses>; 2],
-    abstract_unix: [Table<Box<[u8]>, Clauses>; 2],
+    unix: [Paths<Clauses>; 2],
+    abstract_unix: [Fixed<Clauses>; 2],
     trust_web: Option<Clauses>,
-    trust: Table<PathBuf, Clauses>,
+    trust: Paths<Clauses>,
     pub(in crate::policy) limits: Limits,
     /// Which list the limits come from.
     limited: Option<u32>,
@@ -37,16 +41,16 @@ pub(in crate::policy) struct NetGrants {
 
 #[derive(Debug, Default)]
 struct Peers {
-    hosts: Hosts<Vec<Rule>>,
-    blocks: Blocks<Vec<Rule>>,
+    hosts: Hosts<Few<Rule>>,
+    blocks: Blocks<Few<Rule>>,
 }
 
 /// Patterns of hosts and what they mean.
 #[derive(Debug, Default)]
 struct Hosts<T> {
-    exact: Table<Box<str>, T>,
+    exact: Fixed<T>,
     /// By the suffix without `*.`.
-    beneath: Table<Box<str>, T>,
+    beneath: Fixed<T>,
     /// How many dots the suffixes have, as bits: others are not looked up.
     depths: u128,
     every: T,
@@ -86,19 +90,21 @@ impl NetGrants {
             Form::Unix { direction, root } => {
                 check_root(&root)?;
                 let [connect, listen] = &mut self.unix;
-                Ok(put(if direction == Direction::Connect { connect } else { listen }, root, clause))
+                let table = if direction == Direction::Connect { connect } else { listen };
+                Ok(put(table.entry(&root), clause))
             }
             Form::AbstractUnix { direction, name } => {
                 if name.is_empty() || name.len() > ABSTRACT_NAME_BYTES {
                     return Err("the name is empty or too long");
                 }
                 let [connect, listen] = &mut self.abstract_unix;
-                Ok(put(if direction == Direction::Connect { connect } else { listen }, name, clause))
+                let table = if direction == Direction::Connect { connect } else { listen };
+                Ok(put(table.entry(&name), clause))
             }
             Form::TrustWeb => Ok(self.trust_web.add(clause)),
             Form::Trust(root) => {
                 check_root(&root)?;
-                Ok(put(&mut self.trust, root, clause))
+                Ok(put(self.trust.entry(&root), clause))
             }
             Form::Limits(limits) => {
                 let twice = self.limited == Some(clause.owner);
@@ -112,9 +118,14 @@ impl NetGrants {
     }
 
     /// Makes everything that was added findable; says which block was ruled about twice by one list.
-    pub(in crate::policy) fn sort(&mut self) -> Result<(), Box<str>> {
+    pub(in crate::policy) fn fix(&mut self) -> Result<(), Box<str>> {
+        self.resolve.fix();
+        self.unix.iter_mut().for_each(Paths::fix);
+        self.abstract_unix.iter_mut().for_each(Fixed::fix);
+        self.trust.fix();
         let mut twice = None;
         for peers in [&mut self.connect, &mut self.listen] {
+            peers.hosts.fix();
             peers.blocks.sort(|known, more| {
                 for rule in more {
                     if known.iter().any(|other| other.repeats(&rule)) {
@@ -204,10 +215,8 @@ impl NetGrants {
                 None => permit,
             }
         };
-        let connects = self
-            .connect
-            .hosts
-            .find(Some(host), |rules| rules.iter().find_map(|rule| permitted(connect(rule))));
+        let connects =
+            self.connect.hosts.find(Some(host), |rules| rules.find_map(|rule| permitted(connect(rule))));
         let resolves = || self.resolve.find(Some(host), |clauses| permitted(clauses.as_ref()?.permit(now)));
         connects.or_else(resolves).or(unmet).unwrap_or(Decision::DEFAULT)
     }
@@ -219,8 +228,8 @@ impl NetGrants {
     /// What forbids to connect to a host by a protocol, at whatever port.
     fn forbid_all(&self, protocol: Protocol, host: &str, now: Moment) -> Option<&Clause> {
         let all =
-            |rule: &&Rule| rule.protocol == protocol && rule.ports == Ports::ALL && rule.clause.forbids(now);
-        self.connect.hosts.find(Some(host), |rules| rules.iter().find(all)).map(|rule| &rule.clause)
+            |rule: &Rule| rule.protocol == protocol && rule.ports == Ports::ALL && rule.clause.forbids(now);
+        self.connect.hosts.find(Some(host), |rules| rules.find(all)).map(|rule| &rule.clause)
     }
 }
 
@@ -266,75 +275,102 @@ impl Peers {
             .unwrap_or(decision)
     }
 
+    #[inline]
     fn permit_one(&self, endpoint: &Endpoint<'_>, address: IpAddr, now: Moment) -> Decision<'_> {
         let special = special(address);
-        let mut unmet = None;
-        let mut permit = |rule| permit_by(rule, endpoint, now, &mut unmet);
-        // A name reaches only what is global, and there it is the shorter way.
-        if special.is_none()
-            && let Some(permitted) =
-                self.hosts.find(endpoint.host, |rules| rules.iter().find_map(&mut permit))
-        {
-            return permitted;
-        }
-        let mut wider = false;
-        for (block, rules) in self.blocks.of(address) {
-            if special.is_some_and(|(_, special)| !special.covers(block)) {
-                wider |= rules.iter().any(|rule| rule.fits(endpoint));
-            } else if let Some(permitted) = rules.iter().find_map(&mut permit) {
-                return permitted;
-            }
-        }
-        let by_name = || {
-            self.hosts.find(endpoint.host, |rules| rules.iter().find(|rule| rule.fits(endpoint))).is_some()
+        let mut fits = false;
+        let holds = |rule: &Rule| {
+            fits = true;
+            rule.clause.holds(now)
         };
-        if let Some(unmet) = unmet {
-            return unmet;
+        match self.find(endpoint, address, special, holds) {
+            Some(rule) => rule.clause.permit(now),
+            None if fits || special.is_some() => self.deny(endpoint, address, special, now),
+            None => Decision::DEFAULT,
         }
-        if let Some(denied) = special.and_then(|(class, _)| always::unnamed(class)) {
+    }
+
+    /// The first rule of those that reach the address and fit which `takes` takes.
+    #[inline]
+    fn find<'a>(
+        &'a self,
+        endpoint: &Endpoint<'_>,
+        address: IpAddr,
+        special: Option<Special>,
+        mut takes: impl FnMut(&Rule) -> bool,
+    ) -> Option<&'a Rule> {
+        let mut fitting = |rules: &'a Few<Rule>| rules.find(|rule| rule.fits(endpoint) && takes(rule));
+        let Some((_, special)) = special else {
+            // A name reaches only what is global, and there it is the shorter way.
+            let by_name = self.hosts.find(endpoint.host, &mut fitting);
+            return by_name.or_else(|| self.blocks.of(address).find_map(|(_, rules)| fitting(rules)));
+        };
+        let mut named = self.blocks.of(address).filter(|(block, _)| special.covers(block));
+        named.find_map(|(_, rules)| fitting(rules))
+    }
+
+    /// Why nothing permits it now.
+    fn deny<'a>(
+        &'a self,
+        endpoint: &Endpoint<'_>,
+        address: IpAddr,
+        special: Option<Special>,
+        now: Moment,
+    ) -> Decision<'a> {
+        if let Some(unmet) = self.find(endpoint, address, special, |_| true) {
+            return unmet.clause.permit(now);
+        }
+        let Some((class, _)) = special else { return Decision::DEFAULT };
+        if let Some(denied) = always::unnamed(class) {
             return denied;
         }
-        match special {
-            // Something would permit it, if it were global.
-            Some((class, _)) if wider || by_name() => Decision::deny(class.rule()),
-            _ => Decision::DEFAULT,
+        let fitting = |rules: &'a Few<Rule>| rules.find(|rule| rule.fits(endpoint));
+        let by_block = self.blocks.of(address).find_map(|(_, rules)| fitting(rules));
+        // Something would permit it, if it were global.
+        match by_block.or_else(|| self.hosts.find(endpoint.host, fitting)) {
+            Some(_) => Decision::deny(class.rule()),
+            None => Decision::DEFAULT,
         }
     }
 
     /// A prohibition reaches whatever it names, by its name or its address, special or not.
     fn forbid(&self, endpoint: &Endpoint<'_>, now: Moment) -> Option<&Clause> {
-        let fits = |rule: &&Rule| rule.fits(endpoint) && rule.clause.forbids(now);
-        let by_name = self.hosts.find(endpoint.host, |rules| rules.iter().find(fits));
+        let fits = |rule: &Rule| rule.fits(endpoint) && rule.clause.forbids(now);
+        let by_name = self.hosts.find(endpoint.host, |rules| rules.find(fits));
         let by_address = || {
             let inner = embedded(endpoint.address).into_iter().flatten().map(IpAddr::V4);
             let mut addresses = std::iter::once(endpoint.address).chain(inner);
-            addresses
-                .find_map(|address| self.blocks.of(address).find_map(|(_, rules)| rules.iter().find(fits)))
+            addresses.find_map(|address| self.blocks.of(address).find_map(|(_, rules)| rules.find(fits)))
         };
         by_name.or_else(by_address).map(|rule| &rule.clause)
     }
 }
 
-fn dots(host: &str) -> u32 {
-    host.bytes().map(|byte| u32::from(byte == b'.')).sum()
+/// Which of the bytes of a text are dots, from the lowest bit on: its first 64.
+fn dots(text: &[u8]) -> u64 {
+    let (words, rest) = text.as_chunks();
+    let whole = words.iter().take(8).enumerate();
+    let mask = whole.fold(0, |mask, (number, word)| mask | dots_of_eight(*word) << (8 * number));
+    match text.last_chunk() {
+        _ if rest.is_empty() || text.len() > 64 => mask,
+        Some(last) => mask | dots_of_eight(*last) << (text.len() - 8),
+        None => rest.iter().rev().fold(0, |mask, byte| mask << 1 | u64::from(*byte == b'.')),
+    }
 }
 
-/// Permits by a rule that fits; remembers what is in the way of the first that would.
-fn permit_by<'a>(
-    rule: &'a Rule,
-    endpoint: &Endpoint<'_>,
-    now: Moment,
-    unmet: &mut Option<Decision<'a>>,
-) -> Option<Decision<'a>> {
-    if !rule.fits(endpoint) {
-        return None;
-    }
-    let decision = rule.clause.permit(now);
-    if decision.permits() {
-        return Some(decision);
-    }
-    unmet.get_or_insert(decision);
-    None
+/// The same for eight bytes, all at once.
+fn dots_of_eight(bytes: [u8; 8]) -> u64 {
+    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    let zeros = u64::from_le_bytes(bytes) ^ u64::from_le_bytes([b'.'; 8]);
+    // The highest bit of each byte that is zero; nothing is carried to the next one.
+    let flags = !(((zeros & LOW) + LOW) | zeros | LOW);
+    // All of them, side by side.
+    (flags >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
+/// How many dots stand at and behind a place.
+fn dots_behind(host: &str, begin: usize) -> u32 {
+    host.as_bytes().get(begin..).unwrap_or_default().chunks(64).map(|piece| dots(piece).count_ones()).sum()
 }
 
 impl<T: Default> Hosts<T> {
@@ -342,9 +378,7 @@ impl<T: Default> Hosts<T> {
     /// Without a name there is only `*`.
     fn find<'a, R>(&'a self, host: Option<&str>, mut f: impl FnMut(&'a T) -> Option<R>) -> Option<R> {
         if let Some(host) = host {
-            if !self.exact.is_empty()
-                && let Some(found) = self.exact.get(host).and_then(&mut f)
-            {
+            if let Some(found) = self.exact.get(host.as_bytes()).and_then(&mut f) {
                 return Some(found);
             }
             if self.depths != 0
@@ -357,20 +391,29 @@ impl<T: Default> Hosts<T> {
     }
 
     fn find_beneath<'a, R>(&'a self, host: &str, f: &mut impl FnMut(&'a T) -> Option<R>) -> Option<R> {
-        let mut depth = dots(host);
-        for (at, byte) in host.bytes().enumerate() {
-            if byte != b'.' {
-                continue;
+        let mut begin = 0;
+        // Few hosts have more than 64 bytes.
+        for piece in host.as_bytes().chunks(64) {
+            let (mut dots, behind) = (dots(piece), dots_behind(host, begin + 64));
+            while dots != 0 {
+                let parent = host.get(begin + dots.trailing_zeros() as usize + 1..)?;
+                dots &= dots - 1;
+                let depth = dots.count_ones() + behind;
+                if self.depths.checked_shr(depth).is_some_and(|depths| depths & 1 == 1)
+                    && let Some(found) = self.beneath.get(parent.as_bytes()).and_then(&mut *f)
+                {
+                    return Some(found);
+                }
             }
-            depth -= 1;
-            if self.depths.checked_shr(depth).is_some_and(|depths| depths & 1 == 1)
-                && let Some(parent) = host.get(at + 1..)
-                && let Some(found) = self.beneath.get(parent).and_then(&mut *f)
-            {
-                return Some(found);
-            }
+            begin += 64;
         }
         None
+    }
+
+    /// Makes everything that was added findable.
+    fn fix(&mut self) {
+        self.exact.fix();
+        self.beneath.fix();
     }
 
     /// The place of a pattern; `None` where it is no name.
@@ -379,11 +422,40 @@ impl<T: Default> Hosts<T> {
             Peer::Every => &mut self.every,
             Peer::Beneath(suffix) => {
                 // A host of 253 bytes has at most 126 dots.
-                self.depths |= 1_u128.checked_shl(dots(&suffix)).unwrap_or_default();
-                self.beneath.entry(suffix).or_default()
+                self.depths |= 1_u128.checked_shl(dots_behind(&suffix, 0)).unwrap_or_default();
+                self.beneath.entry(suffix.as_bytes()).or_default()
             }
-            Peer::Host(host) => self.exact.entry(host).or_default(),
+            Peer::Host(host) => self.exact.entry(host.as_bytes()).or_default(),
             Peer::Block(_) => return None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn dots_are_where_they_are(text in "[a.\\-/\u{ae}]{0,64}") {
+            let text = text.as_bytes();
+            let text = text.get(..64).unwrap_or(text);
+            let naive = text.iter().enumerate().map(|(at, byte)| u64::from(*byte == b'.') << at).sum::<u64>();
+            prop_assert_eq!(dots(text), naive);
+        }
+
+        /// Whatever the length: the suffix that a host is beneath is found, and no other.
+        #[test]
+        fn suffixes_are_found(labels in prop::collection::vec("[a-c]{1,20}", 1..12), at: prop::sample::Index) {
+            let host = labels.join(".");
+            let at = at.index(labels.len());
+            let mut hosts = Hosts::<Few<u8>>::default();
+            hosts.place(Peer::Beneath(labels[at..].join(".").into())).unwrap().push(7);
+            hosts.fix();
+            let found = hosts.find(Some(&host), |few| few.find(|_| true));
+            prop_assert_eq!(found.is_some(), at > 0, "{} beneath {}", host, labels[at..].join("."));
+        }
     }
 }
