@@ -24,7 +24,7 @@ pub(crate) struct Upgrade {
     pub(crate) running: Running,
 }
 
-/// Put the version that ran before in the place of a component's version, of a system that runs.
+/// Put back the version of a component that ran before, in a system that runs.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Rollback {
     /// The component's name in the manifest

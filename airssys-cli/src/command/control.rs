@@ -38,7 +38,7 @@ pub(super) struct Control {
 }
 
 impl Control {
-    /// Listens. A socket that is there already was left by a run that was killed: two systems cannot write one log.
+    /// Listens. Nobody else reaches the socket, because its folder is its owner's alone. A socket that is there already was left by a run that was killed: two systems cannot write one log.
     pub(super) async fn open(state: &Path, program: &Principal) -> Result<Self, Failure> {
         let failed = |error| Failure::failed("cannot listen on the control socket").caused_by(error);
         let folder = control::folder(state);
@@ -56,7 +56,6 @@ impl Control {
             _ => {}
         }
         let listener = dir.listen_unix(SOCKET).await.map_err(failed)?;
-        dir.set_permissions(SOCKET, 0o600).await.map_err(failed)?;
         Ok(Self { dir, listener })
     }
 

@@ -284,15 +284,15 @@ impl ComponentActor {
     async fn start(&mut self, cx: &mut Context<Self>) -> Result<(), ExitReason> {
         let code = self.blueprint.versions.current();
         let kept = self.blueprint.versions.snapshot();
-        let mut instance = match self.blueprint.prepare(&code, kept.as_deref()).await {
-            Ok(instance) => instance,
-            Err(unstarted) => {
-                if let Unstarted::Refused(_) = unstarted {
-                    self.blueprint.versions.keep(None);
-                }
-                return Err(unstarted.into());
+        let mut prepared = self.blueprint.prepare(&code, kept.as_deref()).await;
+        if let Err(Unstarted::Refused(_)) = prepared {
+            self.blueprint.versions.keep(None);
+            // In a tree that stops there is no next incarnation.
+            if self.blueprint.routes.is_stopping() {
+                prepared = self.blueprint.prepare(&code, None).await;
             }
-        };
+        }
+        let mut instance = prepared?;
         instance.settle(cx).await;
         (self.instance, self.code, self.since_snapshot) = (Some(instance), code, 0);
         Ok(())

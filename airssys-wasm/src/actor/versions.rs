@@ -211,8 +211,8 @@ impl Versions {
             if inner.previous.len() > PREVIOUS {
                 inner.previous.remove(0);
             }
-        } else {
-            inner.previous.pop();
+        } else if let Some(at) = inner.previous.iter().rposition(|code| Arc::ptr_eq(code, &inner.current)) {
+            inner.previous.truncate(at);
         }
         before
     }
