@@ -22,6 +22,9 @@ const ARRIVAL: Duration = Duration::from_secs(30);
 /// How long a change of version waits for the message in hand.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long nobody is listened to after that failed: descriptors may be free again then.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// The longest reason that is sent, in bytes: some of it is a guest's own words.
 const REASON_BYTES: usize = 4096;
 
@@ -65,8 +68,8 @@ impl Control {
             match self.listener.accept().await {
                 Ok(stream) => attend(stream, system, engine, door).await,
                 Err(error) => {
-                    tracing::error!(cause = %error, "the control socket is closed");
-                    return std::future::pending().await;
+                    tracing::error!(cause = %error, "cannot take a request");
+                    tokio::time::sleep(AGAIN).await;
                 }
             }
         }
