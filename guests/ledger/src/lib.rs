@@ -61,23 +61,31 @@ impl Actor for Ledger {
 
 impl Stateful for Ledger {
     fn snapshot(&mut self) -> Result<Vec<u8>, Error> {
-        match () {
-            () if is_mode(b"none") => Ok(Vec::new()),
-            () if is_mode(b"huge") => Ok(vec![0; 1 << 20]),
-            () if is_mode(b"deny") => Err("told to fail".into()),
-            () if is_mode(b"dead") => trap(),
-            () => Ok([self.next, self.wrong, self.poured, self.ticks].iter().flat_map(|n| n.to_le_bytes()).collect()),
+        if is_mode(b"none") {
+            return Ok(Vec::new());
         }
+        if is_mode(b"huge") {
+            return Ok(vec![0; 1 << 20]);
+        }
+        if is_mode(b"deny") {
+            return Err("told to fail".into());
+        }
+        if is_mode(b"dead") {
+            trap();
+        }
+        let numbers = [self.next, self.wrong, self.poured, self.ticks];
+        Ok(numbers.iter().flat_map(|number| number.to_le_bytes()).collect())
     }
 
     fn restore(&mut self, versions: &Versions, snapshot: &[u8]) -> Result<(), Error> {
-        match () {
-            () if is_mode(b"trap") => trap(),
-            () if is_mode(b"hang") => spin(),
-            () => {}
+        if is_mode(b"trap") {
+            trap();
         }
-        let numbers: Vec<u64> =
-            snapshot.chunks_exact(8).filter_map(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes).collect();
+        if is_mode(b"hang") {
+            spin();
+        }
+        let numbers = snapshot.chunks_exact(8).filter_map(|bytes| bytes.try_into().ok());
+        let numbers: Vec<u64> = numbers.map(u64::from_le_bytes).collect();
         let [next, wrong, poured, ticks] = numbers[..] else { return Err("this is no state of mine".into()) };
         (self.next, self.wrong, self.poured, self.ticks) = (next, wrong, poured, ticks);
         self.made_by = Some(versions.made_by.clone());
