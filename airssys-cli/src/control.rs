@@ -62,13 +62,14 @@ impl Request {
     /// Reads one. What is wrong with it is a sentence for whoever sent it.
     pub(crate) async fn read(stream: &mut UnixStream) -> Result<Self, String> {
         let (line, mut bytes) = receive(stream).await?;
-        let component = line["component"].as_str().ok_or("`component` is missing")?.to_owned();
-        let fresh = line["fresh"].as_bool().ok_or("`fresh` is missing")?;
+        let component =
+            line.get("component").and_then(Value::as_str).ok_or("`component` is missing")?.to_owned();
+        let fresh = line.get("fresh").and_then(Value::as_bool).ok_or("`fresh` is missing")?;
         let handover = if fresh { Handover::Fresh } else { Handover::State };
-        match line["do"].as_str() {
+        match line.get("do").and_then(Value::as_str) {
             Some("rollback") => Ok(Self::Rollback { component, handover }),
             Some("upgrade") => {
-                let expected = line["bytes"].as_u64().ok_or("`bytes` is missing")?;
+                let expected = line.get("bytes").and_then(Value::as_u64).ok_or("`bytes` is missing")?;
                 if expected > COMPONENT_BYTES {
                     return Err(format!("a component of {expected} bytes; the most is {COMPONENT_BYTES}"));
                 }

@@ -39,8 +39,8 @@ fn handover(running: &Running) -> Handover {
 fn change(running: &Running, request: Request, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
     let file = ManifestFile::read(&running.target, &running.set)?;
     let answer = runtime()?.block_on(ask(&file.manifest.state, &file.shown, &request))?;
-    if let Some(error) = answer["error"].as_str() {
-        let because = answer["because"].as_str().unwrap_or_default();
+    if let Some(error) = answer.get("error").and_then(Value::as_str) {
+        let because = answer.get("because").and_then(Value::as_str).unwrap_or_default();
         let failure = Failure::failed(printable(error.as_bytes()));
         return Err(match because {
             "" => failure,
@@ -48,12 +48,13 @@ fn change(running: &Running, request: Request, terminal: &Arc<Terminal>) -> Resu
         });
     }
     let text = || {
-        let said = |key: &str| printable(answer[key].as_str().unwrap_or("unknown").as_bytes());
-        let state = match answer["state_bytes"].as_u64() {
+        let said =
+            |key: &str| printable(answer.get(key).and_then(Value::as_str).unwrap_or("unknown").as_bytes());
+        let state = match answer.get("state_bytes").and_then(Value::as_u64) {
             Some(bytes) => format!("with a state of {bytes} bytes"),
             None => "without a state".to_owned(),
         };
-        let held = answer["held_us"].as_u64().unwrap_or_default() / 1000;
+        let held = answer.get("held_us").and_then(Value::as_u64).unwrap_or_default() / 1000;
         let name = terminal.out.text(Style::Bold, said("component"));
         format!("{name} runs {}\n  in place of {}, {state}; held for {held} ms", said("to"), said("from"))
     };

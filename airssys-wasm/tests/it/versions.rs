@@ -17,9 +17,11 @@ static COMPILED: LazyLock<Mutex<HashMap<&str, Component>>> = LazyLock::new(Mutex
 pub(crate) fn bytes(mode: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/ledger.wasm");
     let mut bytes = std::fs::read(path).unwrap();
-    let found: Vec<_> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(MARK)).collect();
-    let [at] = found[..] else { panic!("{} marks", found.len()) };
-    bytes[at + MARK.len()..][..mode.len()].copy_from_slice(mode.as_bytes());
+    let places = bytes.windows(MARK.len()).enumerate().filter(|(_, window)| *window == MARK);
+    let places: Vec<usize> = places.map(|(at, _)| at + MARK.len()).collect();
+    assert_eq!(places.len(), 1, "the mark is there once");
+    let word = bytes.iter_mut().skip(places.iter().sum());
+    word.zip(mode.bytes()).for_each(|(byte, new)| *byte = new);
     bytes
 }
 
