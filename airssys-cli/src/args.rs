@@ -1,6 +1,7 @@
 //! Every flag, documented. `airssys help COMMAND` prints what is said here.
 
 mod audit;
+mod control;
 mod process;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
@@ -9,6 +10,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 pub(crate) use self::{
     audit::{Anchor, Audit, Explain, Export, Learn, LogPath, Query, Tail, Target, TargetKind, Verify},
+    control::{Rollback, Running, Upgrade},
     process::Sandbox,
 };
 use crate::target;
@@ -43,6 +45,7 @@ const AFTER_HELP: &str = "\
 Examples:
   airssys run examples/logwatch                 run the system that examples/logwatch/airssys.toml describes
   airssys run --dir data tool.wasm --flag       run a WASI program that may use one folder
+  airssys upgrade stats new.wasm examples/logwatch  another version for a component that runs
   airssys check examples/logwatch               find every problem of a manifest
   airssys audit query examples/logwatch --denied    who was denied what
   airssys explain 17 examples/logwatch          why, and what would permit it
@@ -90,6 +93,8 @@ fn options_first(mut given: Vec<OsString>, count: usize) -> Vec<OsString> {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(Run),
+    Upgrade(Upgrade),
+    Rollback(Rollback),
     Check(Check),
     Inspect(Inspect),
     #[command(subcommand)]

@@ -5,6 +5,7 @@
 mod args;
 mod command;
 mod config;
+mod control;
 mod door;
 mod exports;
 mod report;

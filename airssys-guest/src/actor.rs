@@ -66,3 +66,62 @@ pub trait Actor: Sized {
         let _ = reason;
     }
 }
+
+/// Which versions of a component hand state on: the digests of their files, `sha256:` and 64 hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Versions {
+    /// The one that gave the snapshot.
+    pub made_by: String,
+    /// The one that runs now.
+    pub taken_by: String,
+}
+
+/// An actor whose state outlives its instance: through an upgrade, and through a crash where the manifest says
+/// `on_restart = "snapshot"`. Its face is made by `export!(Counter, stateful)`.
+///
+/// # Examples
+///
+/// ```
+/// use airssys_guest::{Actor, Config, Error, Message, Stateful, Versions};
+///
+/// /// Answers every message with how many there have been.
+/// struct Counter(u64);
+///
+/// impl Actor for Counter {
+///     fn init(_: &Config) -> Result<Self, Error> {
+///         Ok(Counter(0))
+///     }
+///
+///     fn handle(&mut self, _: Message) -> Result<Option<Vec<u8>>, Error> {
+///         self.0 += 1;
+///         Ok(Some(self.0.to_string().into_bytes()))
+///     }
+/// }
+///
+/// impl Stateful for Counter {
+///     fn snapshot(&mut self) -> Result<Vec<u8>, Error> {
+///         Ok(self.0.to_le_bytes().to_vec())
+///     }
+///
+///     fn restore(&mut self, _: &Versions, snapshot: &[u8]) -> Result<(), Error> {
+///         let bytes = snapshot.try_into().map_err(|_| Error::new("this is no count"))?;
+///         self.0 = u64::from_le_bytes(bytes);
+///         Ok(())
+///     }
+/// }
+///
+/// airssys_guest::export!(Counter, stateful);
+/// # fn main() {}
+/// ```
+pub trait Stateful: Actor {
+    /// Gives all that the next instance needs to go on, in a form that later versions read. Called between messages.
+    ///
+    /// An error stops an upgrade and leaves this instance as it is; where a restart is to find the snapshot, it is an
+    /// exit.
+    fn snapshot(&mut self) -> Result<Vec<u8>, Error>;
+
+    /// Takes over what an instance before this one gave. Called right after [`init`](Actor::init), before any message.
+    ///
+    /// An error refuses it: an upgrade is taken back then, and a restart starts anew.
+    fn restore(&mut self, versions: &Versions, snapshot: &[u8]) -> Result<(), Error>;
+}

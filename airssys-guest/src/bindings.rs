@@ -10,3 +10,14 @@ wit_bindgen::generate!({
     pub_export_macro: true,
     export_macro_name: "export_component",
 });
+
+/// What a component exports beside that, if its state is to outlive its instance.
+pub mod state {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "stateful",
+        generate_all,
+        pub_export_macro: true,
+        export_macro_name: "export_state",
+    });
+}

@@ -2,11 +2,12 @@
 
 use std::{any::Any, cell::RefCell, panic};
 
-use crate::{Actor, Config, Error, Message, Reason, bindings, log};
+use crate::{Actor, Config, Error, Message, Reason, Stateful, Versions, bindings, log};
 
 pub use bindings::{
     airssys::actor::types::{ExitReason, Message as Incoming},
     exports::airssys::actor::actor::Guest,
+    state::exports::airssys::actor::state::Guest as StatefulGuest,
 };
 
 /// What a handler that answers nobody returns to the host.
@@ -14,6 +15,9 @@ pub type Done = Result<(), String>;
 
 /// What a handler of a message returns to the host.
 pub type Answer = Result<Option<Vec<u8>>, String>;
+
+/// What is returned to a host that asked for a snapshot.
+pub type Snapshot = Result<Vec<u8>, String>;
 
 /// The actor of a component: absent until the host has called `init`.
 pub struct Slot<A>(RefCell<Option<A>>);
@@ -52,6 +56,22 @@ impl<A: Actor> Slot<A> {
         if let Some(mut actor) = self.0.borrow_mut().take() {
             actor.terminate(reason);
         }
+    }
+
+    /// Asks it for its state.
+    pub fn snapshot(&self) -> Snapshot
+    where
+        A: Stateful,
+    {
+        self.with(Stateful::snapshot)
+    }
+
+    /// Gives it the state of one before it.
+    pub fn restore(&self, made_by: String, taken_by: String, snapshot: &[u8]) -> Done
+    where
+        A: Stateful,
+    {
+        self.with(|actor| actor.restore(&Versions { made_by, taken_by }, snapshot))
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut A) -> Result<T, Error>) -> Result<T, String> {

@@ -32,6 +32,7 @@
 //! # Concepts
 //!
 //! * [`Actor`]: what the component is; [`export!`] makes it the component's face.
+//! * [`Stateful`]: an actor that hands its state on, to the next instance after a crash or to another version.
 //! * [`Message`], [`send`], [`call`]: what actors say to each other.
 //! * [`Config`]: what the manifest tells the component.
 //! * [`fs`]: the directories that the manifest grants.
@@ -65,12 +66,13 @@ pub mod process;
 pub mod testing;
 pub mod timers;
 
-pub use actor::{Actor, Message, Reason};
+pub use actor::{Actor, Message, Reason, Stateful, Versions};
 pub use config::Config;
 pub use error::{Error, ErrorKind};
 pub use messaging::{call, send};
 
-/// Makes an [`Actor`] the face of this component. Once in a crate.
+/// Makes an [`Actor`] the face of this component: `export!(Counter)`, or `export!(Counter, stateful)` for one that is
+/// [`Stateful`]. Once in a crate.
 ///
 /// A panic of the actor is logged, with its message and place, before it ends the instance.
 #[cfg(target_arch = "wasm32")]
@@ -78,38 +80,63 @@ pub use messaging::{call, send};
 macro_rules! export {
     ($actor:ty) => {
         const _: () = {
-            ::std::thread_local! {
-                static ACTOR: $crate::export::Slot<$actor> = const { $crate::export::Slot::empty() };
-            }
-
-            struct Face;
-
-            impl $crate::export::Guest for Face {
-                fn init(
-                    config: ::std::vec::Vec<(::std::string::String, ::std::string::String)>,
-                ) -> $crate::export::Done {
-                    ACTOR.with(|slot| slot.init(config))
-                }
-
-                fn handle_message(message: $crate::export::Incoming) -> $crate::export::Answer {
-                    ACTOR.with(|slot| slot.handle(message))
-                }
-
-                fn handle_timer(name: ::std::string::String) -> $crate::export::Done {
-                    ACTOR.with(|slot| slot.timer(&name))
-                }
-
-                fn terminate(reason: $crate::export::ExitReason) {
-                    ACTOR.with(|slot| slot.terminate(reason))
-                }
-            }
-
-    $crate::bindings::export_component!(Face with_types_in $crate::bindings);
+            $crate::export!(@face $actor);
         };
+    };
+    ($actor:ty, stateful) => {
+        const _: () = {
+            $crate::export!(@face $actor);
+
+            impl $crate::export::StatefulGuest for Face {
+                fn snapshot() -> $crate::export::Snapshot {
+                    ACTOR.with(|slot| slot.snapshot())
+                }
+
+                fn restore(
+                    made_by: ::std::string::String,
+                    taken_by: ::std::string::String,
+                    snapshot: ::std::vec::Vec<u8>,
+                ) -> $crate::export::Done {
+                    ACTOR.with(|slot| slot.restore(made_by, taken_by, &snapshot))
+                }
+            }
+
+            $crate::bindings::state::export_state!(Face with_types_in $crate::bindings::state);
+        };
+    };
+    (@face $actor:ty) => {
+        ::std::thread_local! {
+            static ACTOR: $crate::export::Slot<$actor> = const { $crate::export::Slot::empty() };
+        }
+
+        struct Face;
+
+        impl $crate::export::Guest for Face {
+            fn init(
+                config: ::std::vec::Vec<(::std::string::String, ::std::string::String)>,
+            ) -> $crate::export::Done {
+                ACTOR.with(|slot| slot.init(config))
+            }
+
+            fn handle_message(message: $crate::export::Incoming) -> $crate::export::Answer {
+                ACTOR.with(|slot| slot.handle(message))
+            }
+
+            fn handle_timer(name: ::std::string::String) -> $crate::export::Done {
+                ACTOR.with(|slot| slot.timer(&name))
+            }
+
+            fn terminate(reason: $crate::export::ExitReason) {
+                ACTOR.with(|slot| slot.terminate(reason))
+            }
+        }
+
+        $crate::bindings::export_component!(Face with_types_in $crate::bindings);
     };
 }
 
-/// Makes an [`Actor`] the face of this component. Once in a crate.
+/// Makes an [`Actor`] the face of this component: `export!(Counter)`, or `export!(Counter, stateful)` for one that is
+/// [`Stateful`]. Once in a crate.
 ///
 /// A panic of the actor is logged, with its message and place, before it ends the instance.
 #[cfg(not(target_arch = "wasm32"))]
@@ -119,5 +146,10 @@ macro_rules! export {
         // A native build has no host to show a face to; it only proves that the type can be one.
         const _: fn(&$crate::Config) -> ::core::result::Result<$actor, $crate::Error> =
             <$actor as $crate::Actor>::init;
+    };
+    ($actor:ty, stateful) => {
+        $crate::export!($actor);
+        const _: fn(&mut $actor) -> ::core::result::Result<::std::vec::Vec<u8>, $crate::Error> =
+            <$actor as $crate::Stateful>::snapshot;
     };
 }

@@ -19,6 +19,8 @@ pub enum Action {
     AuditSuppressed = 4,
     /// Another policy was put in place.
     SystemReload = 5,
+    /// Other code was put in the place of a part of the system.
+    SystemUpgrade = 6,
     /// Open a granted directory.
     FsOpenRoot = 16,
     /// Open a file or a directory.
@@ -107,6 +109,7 @@ impl Action {
         Self::AuditRecovered,
         Self::AuditSuppressed,
         Self::SystemReload,
+        Self::SystemUpgrade,
         Self::FsOpenRoot,
         Self::FsOpen,
         Self::FsRead,
@@ -156,6 +159,7 @@ impl Action {
             Self::AuditRecovered => "audit.recovered",
             Self::AuditSuppressed => "audit.suppressed",
             Self::SystemReload => "system.reload",
+            Self::SystemUpgrade => "system.upgrade",
             Self::FsOpenRoot => "fs.open_root",
             Self::FsOpen => "fs.open",
             Self::FsRead => "fs.read",
@@ -206,6 +210,7 @@ impl Action {
             Self::AuditRecovered => "recover the log",
             Self::AuditSuppressed => "count the denials",
             Self::SystemReload => "change the policy of the system",
+            Self::SystemUpgrade => "change the code of the system",
             Self::FsOpenRoot => "open the directory",
             Self::FsOpen => "open",
             Self::FsRead => "read",

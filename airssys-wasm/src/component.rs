@@ -9,7 +9,7 @@ use crate::{
     cache::{Cache, Code},
     engine::Engine,
     error::{Error, ErrorKind},
-    host::bindings::EverythingPre,
+    host::bindings::EverythingIndices,
     instance::State,
 };
 
@@ -18,6 +18,9 @@ pub const COMPONENT_BYTES: u64 = 64 << 20;
 
 /// The export that makes a component an actor.
 const ACTOR: &str = "airssys:actor/actor@0.1.0";
+
+/// The export of an actor whose state outlives its instance.
+const STATE: &str = "airssys:actor/state@0.1.0";
 
 /// The export that makes a component a command, in any version of WASI 0.2.
 const COMMAND: &str = "wasi:cli/run@0.2.";
@@ -109,6 +112,11 @@ impl Component {
         self.exports.iter().any(|name| name == ACTOR)
     }
 
+    /// Whether it can hand its state on to the next instance, and to another version.
+    pub fn is_stateful(&self) -> bool {
+        self.exports.iter().any(|name| name == STATE)
+    }
+
     /// Whether it exports `wasi:cli/run`.
     pub fn is_command(&self) -> bool {
         self.run_export().is_some()
@@ -127,8 +135,8 @@ impl Component {
     /// # Errors
     ///
     /// [`InvalidComponent`](ErrorKind::InvalidComponent): it does not export the actor interface.
-    pub(crate) fn actor(&self) -> Result<EverythingPre<State>, Error> {
-        EverythingPre::new(self.pre.clone()).map_err(|error| {
+    pub(crate) fn actor(&self) -> Result<EverythingIndices, Error> {
+        EverythingIndices::new(&self.pre).map_err(|error| {
             let exports =
                 if self.exports.is_empty() { "nothing".to_owned() } else { self.exports.join(", ") };
             let what = format!("use the component as an actor: it exports {exports}, not {ACTOR}");

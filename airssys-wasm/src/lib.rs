@@ -9,7 +9,7 @@
 //! * [`Engine`]: compiles and runs; one for a program.
 //! * [`Component`]: compiled code, from bytes or from the [`Cache`].
 //! * [`Manifest`](manifest::Manifest): what a system is and what each component may do.
-//! * [`System`]: a running tree of supervisors and components.
+//! * [`System`]: a running tree of supervisors and components, whose code can be changed while it runs.
 //! * [`Watch`]: is told what happens.
 //! * [`Command`]: a program that runs once, without any of the above: a `wasi:cli/run` component, or a module of WASI
 //!   0.1.
@@ -35,6 +35,7 @@ mod system;
 mod trap;
 mod watch;
 
+pub use actor::{Change, Handover, Switched, Version};
 pub use cache::Cache;
 pub use command::{Command, CommandDir, CommandOptions, Ended, Invocation};
 pub use component::{COMPONENT_BYTES, Component, Digest, InvalidDigest, Origin};

@@ -112,6 +112,10 @@ async fn load_one(
         Component::load(engine, bytes, cache, compiling).await.map_err(at(&spec.source.span))?;
     watch.event(&Event::Loaded { component: &spec.name, origin, elapsed: started.elapsed() });
     component.actor().map_err(at(&spec.source.span))?;
+    if let Some(snapshots) = spec.snapshots.as_ref().filter(|_| !component.is_stateful()) {
+        let what = "keep its state: the component does not export `airssys:actor/state@0.1.0`";
+        return Err(at(&snapshots.span)(Error::new(ErrorKind::InvalidComponent, what)));
+    }
     Ok(component)
 }
 

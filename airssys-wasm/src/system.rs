@@ -1,5 +1,7 @@
 //! A running system: the manifest's tree of supervisors, with components as its leaves.
 
+mod upgrade;
+
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -7,13 +9,17 @@ use std::{
 
 use airssys_osl::Os;
 use airssys_rt::{
-    ActorRef, ChildInfo, ChildSpec, ExitReason, Mailbox, Supervisor, SupervisorRef, System as Runtime,
+    ActorRef, ChildInfo, ChildSpec, EventKind, ExitReason, Mailbox, Supervisor, SupervisorRef,
+    System as Runtime,
 };
 use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 use crate::{
-    actor::{Blueprint, ComponentActor, Counters, Delivery, Envelope, Route, Routes, SUBJECT_BYTES, trace},
+    actor::{
+        Blueprint, Code, ComponentActor, Counters, Delivery, Envelope, Route, Routes, SUBJECT_BYTES,
+        Versions, trace,
+    },
     component::Component,
     engine::Engine,
     error::{Error, ErrorKind},
@@ -34,6 +40,7 @@ pub struct System {
     /// What the program is called as a sender.
     host: Arc<str>,
     members: Vec<Member>,
+    engine: Engine,
 }
 
 struct Member {
@@ -42,6 +49,9 @@ struct Member {
     counters: Arc<Counters>,
     /// What its next incarnation finds open.
     preopens: Arc<Mutex<Vec<Preopen>>>,
+    versions: Arc<Versions>,
+    /// Whether its manifest wants its state to outlive crashes.
+    keeps_state: bool,
 }
 
 /// What one component has done and has before it.
@@ -98,27 +108,31 @@ impl System {
         for ((spec, component), mailbox) in manifest.components.iter().zip(components).zip(mailboxes) {
             let counters = Arc::<Counters>::default();
             let preopens = Arc::new(Mutex::new(preopens(spec)));
+            let versions = Arc::new(Versions::new(Code::new(component)?));
+            let keeps_state = spec.snapshots.is_some();
             let blueprint = Blueprint::new(
                 spec.clone(),
                 engine.clone(),
-                component,
+                versions.clone(),
                 os.clone(),
                 preopens.clone(),
                 routes.clone(),
                 watch.clone(),
                 counters.clone(),
-            )?;
+            );
             let (name, actor) = (blueprint.name.clone(), mailbox.actor_ref());
-            members.push(Member { name, actor, counters, preopens });
+            members.push(Member { name, actor, counters, preopens, versions, keeps_state });
             seeds.push(Seed { blueprint: Arc::new(blueprint), mailbox });
         }
 
-        let runtime = Runtime::builder().observer(Arc::new(Tell(watch))).build();
+        let mut states = Vec::new();
+        list_states(&manifest.root, "", &seeds, &mut states);
+        let runtime = Runtime::builder().observer(Arc::new(Tell { watch, states })).build();
         let tree = plant(&manifest.root, &seeds);
         let root = runtime.start(tree).await.map_err(|error| {
             Error::new(ErrorKind::Guest, format!("start the system `{}`", manifest.name)).caused_by(error)
         })?;
-        Ok(Self { root, routes, host: "host".into(), members })
+        Ok(Self { root, routes, host: "host".into(), members, engine: engine.clone() })
     }
 
     /// Takes over which directories components find when they start, from a manifest whose policy is in place already
@@ -256,11 +270,39 @@ fn leaf(seed: &Seed) -> ChildSpec {
         .drain(true)
 }
 
+/// Each component's path in the tree, and where its state is kept.
+fn list_states(
+    spec: &SupervisorSpec,
+    above: &str,
+    seeds: &[Seed],
+    states: &mut Vec<(String, Arc<Versions>)>,
+) {
+    let path = format!("{above}{}/", spec.name);
+    for child in &spec.children {
+        match child {
+            Child::Supervisor(below) => list_states(below, &path, seeds, states),
+            Child::Component(index) => {
+                let Some(Seed { blueprint, .. }) = seeds.get(*index) else { continue };
+                states.push((format!("{path}{}", blueprint.name), blueprint.versions.clone()));
+            }
+        }
+    }
+}
+
 /// Hands the runtime's events on.
-struct Tell(Arc<dyn Watch>);
+struct Tell {
+    watch: Arc<dyn Watch>,
+    states: Vec<(String, Arc<Versions>)>,
+}
 
 impl airssys_rt::Observer for Tell {
     fn event(&self, event: &airssys_rt::Event) {
-        self.0.event(&Event::Life(event));
+        if let EventKind::GaveUp = event.kind {
+            // Restarts with the state that was kept did not help, so the supervisor above begins with none.
+            let is_below =
+                |path: &str| path.strip_prefix(&*event.path).is_some_and(|rest| rest.starts_with('/'));
+            self.states.iter().filter(|(path, _)| is_below(path)).for_each(|(_, state)| state.keep(None));
+        }
+        self.watch.event(&Event::Life(event));
     }
 }

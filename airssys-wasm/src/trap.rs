@@ -16,6 +16,8 @@ pub struct Trap {
     /// The innermost guest functions, as far as the component names them.
     backtrace: Vec<String>,
     source: Option<wasmtime::Error>,
+    /// In which situation, where it is not the handling of a message.
+    when: Option<&'static str>,
 }
 
 /// What ended the guest.
@@ -40,6 +42,15 @@ pub enum TrapKind {
     Error(String),
     /// It exited by itself with a status.
     Exit(u8),
+    /// It gave a larger state than its limit: so many bytes, where so many are allowed.
+    SnapshotTooLarge {
+        /// What it gave, in bytes.
+        bytes: usize,
+        /// What it may give, in bytes.
+        limit: usize,
+    },
+    /// It neither answered nor ran for so long that it was not waited for any longer.
+    Overdue,
 }
 
 /// The most guest functions that a backtrace names.
@@ -51,12 +62,32 @@ impl Trap {
         let kind = kind_of(&error);
         let backtrace = error.downcast_ref::<wasmtime::WasmBacktrace>().map(frames).unwrap_or_default();
         let source = matches!(kind, TrapKind::Host | TrapKind::Fault).then_some(error);
-        Self { kind, backtrace, source }
+        Self { kind, backtrace, source, when: None }
     }
 
     /// Makes the end of a guest that answered with an error.
     pub(crate) fn error(message: &str) -> Self {
-        Self { kind: TrapKind::Error(crate::host::printable(message)), backtrace: Vec::new(), source: None }
+        Self::of(TrapKind::Error(crate::host::printable(message)))
+    }
+
+    /// Makes the end of a guest whose state is too large.
+    pub(crate) fn snapshot_too_large(bytes: usize, limit: usize) -> Self {
+        Self::of(TrapKind::SnapshotTooLarge { bytes, limit })
+    }
+
+    /// Makes the end of a guest that was waited for long enough.
+    pub(crate) fn overdue() -> Self {
+        Self::of(TrapKind::Overdue)
+    }
+
+    fn of(kind: TrapKind) -> Self {
+        Self { kind, backtrace: Vec::new(), source: None, when: None }
+    }
+
+    /// Says in which situation it ended.
+    pub(crate) fn during(mut self, when: &'static str) -> Self {
+        self.when = Some(when);
+        self
     }
 
     /// What ended the guest.
@@ -88,6 +119,13 @@ impl fmt::Display for Trap {
             TrapKind::Host => f.write_str("a host function ended the guest")?,
             TrapKind::Error(message) => write!(f, "the guest failed: {message}")?,
             TrapKind::Exit(status) => write!(f, "the guest exited with status {status}")?,
+            TrapKind::SnapshotTooLarge { bytes, limit } => {
+                write!(f, "the guest gave a state of {bytes} bytes, {limit} are allowed (limits.snapshot)")?;
+            }
+            TrapKind::Overdue => f.write_str("the guest was not done in time")?,
+        }
+        if let Some(when) = self.when {
+            write!(f, " {when}")?;
         }
         match self.backtrace.first() {
             Some(frame) => write!(f, ", in {frame}"),

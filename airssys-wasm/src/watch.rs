@@ -2,7 +2,11 @@
 
 use std::{fmt, time::Duration};
 
-use crate::component::Origin;
+use crate::{
+    actor::{Change, Switched},
+    component::{Digest, Origin},
+    trap::Trap,
+};
 
 /// Is told what happens. Called from the actors' own tasks: it must not block.
 pub trait Watch: Send + Sync + 'static {
@@ -35,6 +39,27 @@ pub enum Event<'a> {
     },
     /// A message was given up.
     DeadLetter(&'a DeadLetter<'a>),
+    /// Another version of a component took over.
+    Switched {
+        /// The component.
+        component: &'a str,
+        /// Forward or back.
+        change: Change,
+        /// From which version to which.
+        switched: Switched,
+    },
+    /// A version that had taken over crashed of the first that it handled: the one before it goes on, with the same
+    /// message.
+    TakenBack {
+        /// The component.
+        component: &'a str,
+        /// The version that crashed.
+        from: Digest,
+        /// The version that goes on.
+        to: Digest,
+        /// How it crashed.
+        reason: &'a Trap,
+    },
     /// An actor or a supervisor started, ended, or was started again.
     Life(&'a airssys_rt::Event),
 }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod check;
+mod control;
 mod doctor;
 mod explain;
 mod export;
@@ -11,6 +12,7 @@ mod reload;
 mod run;
 #[cfg(target_os = "linux")]
 mod sandbox;
+mod upgrade;
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -26,6 +28,8 @@ pub(crate) fn run(args: Args, terminal: &Arc<Terminal>) -> Result<ExitCode, Fail
     log_to(terminal, &args.log)?;
     match args.command {
         Command::Run(run) => run::run(run, terminal),
+        Command::Upgrade(args) => upgrade::upgrade(&args, terminal),
+        Command::Rollback(args) => upgrade::rollback(&args, terminal),
         Command::Check(check) => check::check(&check, terminal),
         Command::Inspect(inspect) => inspect::inspect(&inspect, terminal),
         Command::Audit(audit) => audit::audit(audit, terminal),

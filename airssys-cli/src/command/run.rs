@@ -10,15 +10,16 @@ use std::{
 use airssys_osl::{
     ErrorKind, Principal,
     fs::{Dir, OpenOptions},
-    policy::{Grant, Mode, Policy, Rights},
+    policy::{Direction, Grant, Mode, Policy, Rights},
 };
 use airssys_wasm::{Engine, System, Watch, add_principals, load, load_grants};
 use serde_json::json;
 use tokio::{signal::unix::SignalKind, sync::mpsc, task::JoinHandle};
 
-use super::{program, reload, runtime};
+use super::{control::Control, program, reload, runtime};
 use crate::{
     args::Run,
+    control,
     door::Door,
     exports::Exports,
     report::{Announcer, Failure, ManifestProblems, Summary, Terminal, describe_tree},
@@ -74,10 +75,15 @@ async fn system(run: Run, started: Instant, terminal: &Arc<Terminal>) -> Result<
         }
     };
 
+    let control = Control::open(&file.manifest.state, &door.program).await;
     let why = tokio::select! {
         why = attend(&system, &run, started, &mut signals, terminal) => why,
         () = reload::follow(&mut hangups, &run, &file, &system, &door, terminal) => Why::Asked,
+        () = serve(&control, &system, &engine, &door, terminal) => Why::Asked,
     };
+    if let Ok(control) = control {
+        control.close().await;
+    }
     announcer.stopping();
     terminal.status(String::new());
     tokio::select! {
@@ -145,6 +151,7 @@ pub(super) fn open(file: &ManifestFile, terminal: &Arc<Terminal>) -> Result<Door
     made.map_err(|error| Failure::failed("cannot make the system's state folder").caused_by(error))?;
     let mut grants = load_grants(manifest);
     grants.push(Grant::fs(state, Rights::READ | Rights::WRITE | Rights::CREATE).rule("builtin.state"));
+    grants.extend(control::grants(state, Direction::Listen));
     let policy = add_principals(manifest, Policy::builder());
     Door::open(&manifest.audit, &format!("airssys/{}", manifest.name), policy, grants, terminal)
 }
@@ -171,6 +178,26 @@ async fn start(
     System::start(&file.manifest, &components, engine, &door.os, watch)
         .await
         .map_err(|error| Failure::failed("the system did not start").caused_by(error))
+}
+
+/// Does what the system is asked while it runs. Without a control socket it runs all the same.
+async fn serve(
+    control: &Result<Control, Failure>,
+    system: &System,
+    engine: &Engine,
+    door: &Door,
+    terminal: &Terminal,
+) {
+    match control {
+        Ok(control) => {
+            terminal.event(|| json!({"event": "ready"}));
+            control.serve(system, engine, door).await;
+        }
+        Err(failure) => {
+            terminal.failure(failure);
+            std::future::pending().await
+        }
+    }
 }
 
 /// Says what would have been denied, where denials were not carried out.

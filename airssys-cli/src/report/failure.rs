@@ -47,7 +47,7 @@ impl ManifestProblems {
 }
 
 /// What an error says, and its causes after it.
-pub(super) fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
     // What a component is called, or calls its functions, can be in there.
     let shown = |error: &(dyn Error + 'static)| {
         error.to_string().lines().map(|line| printable(line.as_bytes())).collect::<Vec<_>>().join("\n    ")

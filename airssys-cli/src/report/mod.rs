@@ -12,7 +12,7 @@ use std::{
 };
 
 pub(crate) use self::{
-    failure::{Failure, ManifestProblems},
+    failure::{Failure, ManifestProblems, chain},
     record::{record_json, record_line, report_json, report_text},
     run::{Announcer, Summary, describe_tree},
 };

@@ -12,7 +12,7 @@ use std::{
 use airssys_osl::audit;
 use airssys_rt::{DeadLetterCause, EventKind, ExitReason};
 use airssys_wasm::{
-    DeadLetter, Event, Origin, Status, Watch,
+    Change, DeadLetter, Digest, Event, Origin, Status, Switched, Trap, Watch,
     manifest::{Child, Manifest, SupervisorSpec},
 };
 use serde_json::json;
@@ -115,6 +115,27 @@ impl Announcer {
         self.terminal.tell(&line, || value);
     }
 
+    fn switched(&self, component: &str, change: Change, switched: &Switched) {
+        let Switched { from, to, .. } = switched;
+        let word = if change == Change::RolledBack { "rolled back" } else { "upgraded" };
+        let word = self.terminal.err.text(Style::Good, word);
+        let line = format!("  {word}  {component}: {to} in place of {from}");
+        let (from, to) = (from.to_string(), to.to_string());
+        let change = if change == Change::RolledBack { "rollback" } else { "upgrade" };
+        self.terminal
+            .tell(&line, || json!({"event": change, "component": component, "from": from, "to": to}));
+    }
+
+    fn taken_back(&self, component: &str, from: &Digest, to: &Digest, reason: &Trap) {
+        let word = self.terminal.err.text(Style::Bad, "taken back");
+        let line = format!("  {word}  {component}: {to} goes on, because {from} crashed: {reason}");
+        let (from, to) = (from.to_string(), to.to_string());
+        self.terminal.tell(&line, || {
+            let reason = reason.to_string();
+            json!({"event": "taken_back", "component": component, "from": from, "to": to, "reason": reason})
+        });
+    }
+
     fn life(&self, event: &airssys_rt::Event) {
         let path = &*event.path;
         match &event.kind {
@@ -192,6 +213,8 @@ impl Watch for Announcer {
                     .tell(&line, || json!({"event": "first_message", "component": component, "ms": ms}));
             }
             Event::DeadLetter(letter) => self.dead_letter(letter),
+            Event::Switched { component, change, switched } => self.switched(component, *change, switched),
+            Event::TakenBack { component, from, to, reason } => self.taken_back(component, from, to, reason),
             Event::Life(event) => self.life(event),
             _ => {}
         }

@@ -26,3 +26,4 @@ mod program;
 mod sandbox;
 mod script;
 mod transcript;
+mod upgrade;

@@ -2,7 +2,7 @@
 //!
 //! | action | class | activity |
 //! |---|---|---|
-//! | `system.start`, `system.stop`, `system.reload` | 6002 Application Lifecycle | 3 Start, 4 Stop, 8 Update |
+//! | `system.start`, `system.stop`, `system.reload`, `system.upgrade` | 6002 Application Lifecycle | 3 Start, 4 Stop, 8 Update |
 //! | `audit.recovered`, `audit.suppressed` | 1008 Event Log Activity | 8 Restart, 99 Other |
 //! | `fs.open_root`, `fs.open` | 1001 File System Activity | 14 Open |
 //! | `fs.read`, `fs.list`, `fs.read_link`, `fs.watch` | 1001 | 2 Read |
@@ -222,7 +222,7 @@ impl Kind {
         let (class, activity) = match action {
             Action::SystemStart => (APPLICATION, 3),
             Action::SystemStop => (APPLICATION, 4),
-            Action::SystemReload => (APPLICATION, 8),
+            Action::SystemReload | Action::SystemUpgrade => (APPLICATION, 8),
             Action::AuditRecovered => (EVENT_LOG, 8),
             Action::AuditSuppressed => (EVENT_LOG, OTHER),
             Action::FsOpenRoot | Action::FsOpen => (FILE, 14),

@@ -256,6 +256,17 @@ impl UnixStream {
     pub fn bytes(&self) -> (u64, u64) {
         self.stream.socket.held.bytes()
     }
+
+    /// The user that the program at the other end ran as when it connected, or began to listen: the kernel says so.
+    ///
+    /// # Errors
+    ///
+    /// [`Io`](crate::ErrorKind::Io): the operating system refused.
+    pub fn peer_user(&self) -> Result<u32, Error> {
+        let peer = self.stream.socket.io.peer_cred();
+        peer.map(|peer| peer.uid())
+            .map_err(|failed| error("tell the peer of a connection".to_owned(), failed))
+    }
 }
 
 impl UnixListener {

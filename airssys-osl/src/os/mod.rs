@@ -53,6 +53,8 @@ pub enum Milestone {
     Stop,
     /// Another policy was put in place.
     Reload,
+    /// Other code is put in the place of a part of the system.
+    Upgrade,
 }
 
 struct Shared {
@@ -149,6 +151,7 @@ impl Os {
             Milestone::Start => Action::SystemStart,
             Milestone::Stop => Action::SystemStop,
             Milestone::Reload => Action::SystemReload,
+            Milestone::Upgrade => Action::SystemUpgrade,
         };
         Operation {
             os: self,

@@ -5,9 +5,12 @@
 //! handler that crashed has sent nothing and trying again doubles nothing.
 
 mod envelope;
+mod guest;
 mod outbox;
 mod port;
 pub(crate) mod trace;
+mod upgrade;
+mod versions;
 
 use std::{
     collections::VecDeque,
@@ -17,27 +20,24 @@ use std::{
     },
 };
 
-use airssys_osl::{Os, Principal, trace as osl_trace};
+use airssys_osl::{Os, trace as osl_trace};
 use airssys_rt::{Actor, Context, ExitReason, Init};
-use wasmtime::Store;
 
+pub use self::versions::{Change, Handover, Switched, Version};
 pub(crate) use self::{
     envelope::{Delivery, Envelope, SUBJECT_BYTES},
     port::{Port, Route, Routes},
+    versions::{Code, Order, Snapshot, Versions},
+};
+use self::{
+    guest::{Instance, Life},
+    upgrade::Parked,
 };
 use crate::{
-    component::Component,
     engine::Engine,
     error::Error,
-    grant::{Preopen, principal_name},
-    host::{
-        Stdio,
-        bindings::{
-            Everything, EverythingPre,
-            airssys::actor::types::Message,
-            exports::airssys::actor::actor::{ExitReason as GuestExit, Guest},
-        },
-    },
+    grant::Preopen,
+    host::{Stdio, bindings::exports::airssys::actor::actor::ExitReason as GuestExit},
     instance::{Setup, State},
     manifest::ComponentSpec,
     trap::Trap,
@@ -49,7 +49,7 @@ pub(crate) struct Blueprint {
     pub(crate) name: Arc<str>,
     pub(crate) spec: ComponentSpec,
     pub(crate) engine: Engine,
-    pub(crate) pre: EverythingPre<State>,
+    pub(crate) versions: Arc<Versions>,
     /// Each incarnation is a life of its own of the component's principal.
     pub(crate) os: Os,
     pub(crate) preopens: Arc<Mutex<Vec<Preopen>>>,
@@ -78,25 +78,48 @@ impl Blueprint {
     pub(crate) fn new(
         spec: ComponentSpec,
         engine: Engine,
-        component: &Component,
+        versions: Arc<Versions>,
         os: Os,
         preopens: Arc<Mutex<Vec<Preopen>>>,
         routes: Arc<Routes>,
         watch: Arc<dyn Watch>,
         counters: Arc<Counters>,
-    ) -> Result<Self, Error> {
-        Ok(Self {
+    ) -> Self {
+        Self {
             name: spec.name.as_str().into(),
-            pre: component.actor()?,
             held: Mutex::default(),
             spec,
             engine,
+            versions,
             os,
             preopens,
             routes,
             watch,
             counters,
-        })
+        }
+    }
+
+    /// Makes an instance and has it initialised.
+    async fn prepare(&self, code: &Code, state: Option<&Snapshot>) -> Result<Instance, Unstarted> {
+        let life = Life::begin(&self.os, &self.name).map_err(Unstarted::Door)?;
+        let preopens = self.preopens.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let setup = Setup {
+            name: self.name.clone(),
+            principal: &life.principal,
+            preopens: &preopens,
+            arguments: Vec::new(),
+            variables: Vec::new(),
+            stdio: Stdio::Log,
+            limits: &self.spec.limits,
+            port: Some(Port::new(self)),
+        };
+        let store = State::store(&self.engine, setup).await.map_err(Unstarted::Door)?;
+        let mut instance = Instance::new(code, store, life).await.map_err(Unstarted::Trap)?;
+        instance.init(&self.spec.config).await.map_err(Unstarted::Trap)?;
+        if let Some(state) = state {
+            instance.restore(state, &code.digest).await.map_err(Unstarted::Refused)?;
+        }
+        Ok(instance)
     }
 
     fn dead_letter(&self, envelope: Envelope, reason: &dyn std::fmt::Display) {
@@ -115,6 +138,7 @@ impl Blueprint {
 impl Drop for Blueprint {
     /// No next incarnation comes: what the last one held is given up.
     fn drop(&mut self) {
+        self.versions.close();
         let held = std::mem::take(self.held.get_mut().unwrap_or_else(PoisonError::into_inner));
         for envelope in held {
             self.dead_letter(envelope, &"its receiver was stopped");
@@ -128,44 +152,43 @@ pub(crate) struct ComponentActor {
     /// What is to be handled: the message in hand, and before it what the last incarnation left.
     queue: VecDeque<Envelope>,
     instance: Option<Instance>,
+    /// The code of the instance.
+    code: Arc<Code>,
+    /// The instance of the version before, until this one has handled something.
+    parked: Option<Parked>,
+    /// How much was handled since the last snapshot.
+    since_snapshot: u32,
 }
 
-struct Instance {
-    store: Store<State>,
-    guest: Everything,
-    _life: Life,
+/// Why there is no instance.
+enum Unstarted {
+    Door(Error),
+    Trap(Trap),
+    /// It did not take the state that it was given.
+    Refused(Trap),
 }
 
-/// The principal of one incarnation. It ends with it: a handle that got away, into a task that nobody waits for any more,
-/// opens nothing.
-struct Life {
-    os: Os,
-    principal: Principal,
-}
-
-impl Life {
-    fn begin(os: &Os, component: &str) -> Result<Self, Error> {
-        let principal = os.principal(&principal_name(component));
-        let principal = principal.map_err(|error| Error::door(format!("start `{component}`"), error))?;
-        Ok(Self { os: os.clone(), principal })
-    }
-}
-
-impl Drop for Life {
-    fn drop(&mut self) {
-        self.os.revoke(&self.principal);
+impl From<Unstarted> for ExitReason {
+    fn from(unstarted: Unstarted) -> Self {
+        match unstarted {
+            Unstarted::Door(error) => error.into(),
+            Unstarted::Trap(trap) | Unstarted::Refused(trap) => trap.into(),
+        }
     }
 }
 
 impl ComponentActor {
     pub(crate) fn new(blueprint: Arc<Blueprint>) -> Self {
         let queue = std::mem::take(&mut *blueprint.held.lock().unwrap_or_else(PoisonError::into_inner));
-        Self { blueprint, queue, instance: None }
+        let code = blueprint.versions.current();
+        Self { blueprint, queue, instance: None, code, parked: None, since_snapshot: 0 }
     }
 
-    /// Handles everything in the queue, in order.
+    /// Handles everything in the queue, in order, and what was ordered before it.
     async fn work(&mut self, cx: &mut Context<Self>) -> Result<(), ExitReason> {
-        while let Some(envelope) = self.queue.front_mut() {
+        loop {
+            self.obey(cx).await?;
+            let Some(envelope) = self.queue.front_mut() else { return Ok(()) };
             let instance = self.instance.as_mut().ok_or(ExitReason::Killed)?;
             envelope.deliveries += 1;
             match osl_trace::scope(envelope.trace, instance.handle(envelope)).await {
@@ -175,9 +198,16 @@ impl ComponentActor {
                         reply.send(answer);
                     }
                     self.handled();
+                    self.settled(cx).await?;
                 }
                 Err(trap) => {
-                    if envelope.deliveries >= self.blueprint.spec.max_deliver
+                    if self.take_back(&trap, cx) {
+                        // Another version tries it: what this one did is not the message's fault.
+                        self.queue.front_mut().into_iter().for_each(|envelope| envelope.deliveries -= 1);
+                        continue;
+                    }
+                    let deliveries = self.queue.front().map_or(0, |envelope| envelope.deliveries);
+                    if deliveries >= self.blueprint.spec.max_deliver
                         && let Some(poison) = self.queue.pop_front()
                     {
                         self.blueprint.dead_letter(poison, &trap);
@@ -186,7 +216,6 @@ impl ComponentActor {
                 }
             }
         }
-        Ok(())
     }
 
     fn handled(&self) {
@@ -195,52 +224,77 @@ impl ComponentActor {
         }
     }
 
-    async fn timer(&mut self, name: &str, cx: &mut Context<Self>) -> Result<(), ExitReason> {
-        let instance = self.instance.as_mut().ok_or(ExitReason::Killed)?;
-        if let Some(port) = instance.store.data_mut().port() {
-            port.timer_fired(name);
+    /// After a message or a timer that was handled to its end: the version has proven itself, and its state is kept for
+    /// the next incarnation, where that is wanted.
+    async fn settled(&mut self, cx: &mut Context<Self>) -> Result<(), ExitReason> {
+        self.parked = None;
+        let Some(every) = &self.blueprint.spec.snapshots else { return Ok(()) };
+        self.since_snapshot += 1;
+        if self.since_snapshot < every.value {
+            return Ok(());
         }
-        // What a timer begins was asked for by nobody else.
-        match osl_trace::scope(trace::new(), instance.timer(name)).await {
-            Ok(()) => {
-                instance.settle(cx).await;
+        self.since_snapshot = 0;
+        let instance = self.instance.as_mut().ok_or(ExitReason::Killed)?;
+        match instance.snapshot(self.blueprint.spec.limits.snapshot_bytes).await {
+            Ok(bytes) => {
+                let snapshot = bytes.map(|bytes| Arc::new(Snapshot { made_by: self.code.digest, bytes }));
+                self.blueprint.versions.keep(snapshot);
                 Ok(())
             }
-            Err(trap) => self.crash(trap, cx).await,
+            Err(refusal) => self.crash(refusal.into_trap(), cx).await,
+        }
+    }
+
+    async fn timer(&mut self, name: &str, cx: &mut Context<Self>) -> Result<(), ExitReason> {
+        loop {
+            let is_inherited = self.parked.as_mut().is_some_and(|parked| parked.has_timer(name));
+            let instance = self.instance.as_mut().ok_or(ExitReason::Killed)?;
+            if let Some(port) = instance.store.data_mut().port() {
+                port.timer_fired(name);
+            }
+            // What a timer begins was asked for by nobody else.
+            match osl_trace::scope(trace::new(), instance.timer(name)).await {
+                Ok(()) => {
+                    instance.settle(cx).await;
+                    return self.settled(cx).await;
+                }
+                Err(trap) if self.take_back(&trap, cx) => {
+                    if !is_inherited {
+                        return Ok(());
+                    }
+                }
+                Err(trap) => return self.crash(trap, cx).await,
+            }
         }
     }
 
     /// Ends the incarnation, for its supervisor to start the next. A tree that stops restarts nobody: there the actor
     /// itself goes on with a new instance, so that what is in its mailbox is still handled.
-    async fn crash(&mut self, trap: Trap, cx: &mut Context<Self>) -> Result<(), ExitReason> {
+    async fn crash(&mut self, trap: impl Into<Arc<Trap>>, cx: &mut Context<Self>) -> Result<(), ExitReason> {
+        let trap = trap.into();
         if !self.blueprint.routes.is_stopping() {
-            return Err(trap.into());
+            return Err(ExitReason::Error(trap));
         }
         tracing::warn!(component = &*self.blueprint.name, cause = %trap, "crashed while stopping; going on");
         self.start(cx).await
     }
 
-    /// Makes an instance and has it initialised.
+    /// Makes the first instance of this incarnation. It goes on where the last one's state was kept; one that does not
+    /// take it is an exit, and the next incarnation starts anew.
     async fn start(&mut self, cx: &mut Context<Self>) -> Result<(), ExitReason> {
-        let blueprint = &self.blueprint;
-        let life = Life::begin(&blueprint.os, &blueprint.name)?;
-        let preopens = blueprint.preopens.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let setup = Setup {
-            name: blueprint.name.clone(),
-            principal: &life.principal,
-            preopens: &preopens,
-            arguments: Vec::new(),
-            variables: Vec::new(),
-            stdio: Stdio::Log,
-            limits: &blueprint.spec.limits,
-            port: Some(Port::new(blueprint)),
-        };
-        let mut store = State::store(&blueprint.engine, setup).await?;
-        let guest = blueprint.pre.instantiate_async(&mut store).await.map_err(Trap::new)?;
-        let mut instance = Instance { store, guest, _life: life };
-        instance.init(&blueprint.spec.config).await?;
+        let code = self.blueprint.versions.current();
+        let kept = self.blueprint.versions.snapshot();
+        let mut prepared = self.blueprint.prepare(&code, kept.as_deref()).await;
+        if let Err(Unstarted::Refused(_)) = prepared {
+            self.blueprint.versions.keep(None);
+            // In a tree that stops there is no next incarnation.
+            if self.blueprint.routes.is_stopping() {
+                prepared = self.blueprint.prepare(&code, None).await;
+            }
+        }
+        let mut instance = prepared?;
         instance.settle(cx).await;
-        self.instance = Some(instance);
+        (self.instance, self.code, self.since_snapshot) = (Some(instance), code, 0);
         Ok(())
     }
 }
@@ -297,53 +351,6 @@ impl Drop for ComponentActor {
     }
 }
 
-impl Instance {
-    /// Refills the guest's time and gives its exports.
-    fn enter(&mut self) -> (&Guest, &mut Store<State>) {
-        self.store.data_mut().refill();
-        (self.guest.airssys_actor_actor(), &mut self.store)
-    }
-
-    async fn init(&mut self, config: &[(String, String)]) -> Result<(), Trap> {
-        let config: Vec<_> = config.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        let (actor, store) = self.enter();
-        flatten(actor.call_init(store, &config).await)
-    }
-
-    async fn handle(&mut self, envelope: &Envelope) -> Result<Option<Vec<u8>>, Trap> {
-        let message =
-            Message { sender: &envelope.sender, subject: &envelope.subject, payload: &envelope.payload };
-        let (actor, store) = self.enter();
-        flatten(actor.call_handle_message(store, message).await)
-    }
-
-    async fn timer(&mut self, name: &str) -> Result<(), Trap> {
-        let (actor, store) = self.enter();
-        flatten(actor.call_handle_timer(store, name).await)
-    }
-
-    async fn terminate(&mut self, reason: GuestExit) -> Result<(), Trap> {
-        let (actor, store) = self.enter();
-        actor.call_terminate(store, reason).await.map_err(Trap::new)
-    }
-
-    /// Does what the handler asked for and is done only now that it has returned: messages leave, timers are armed.
-    async fn settle(&mut self, cx: &mut Context<ComponentActor>) {
-        if let Some(port) = self.store.data_mut().port() {
-            port.outbox.flush().await;
-            port.arm_timers(cx);
-        }
-    }
-}
-
-fn flatten<T>(called: wasmtime::Result<Result<T, String>>) -> Result<T, Trap> {
-    match called {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(message)) => Err(Trap::error(&message)),
-        Err(error) => Err(Trap::new(error)),
-    }
-}
-
 /// Marks a component as busy for as long as it lives.
 struct Busy<'a>(&'a AtomicBool);
 
@@ -357,29 +364,5 @@ impl<'a> Busy<'a> {
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use airssys_osl::{
-        policy::{Grant, Policy},
-        testing::MemorySink,
-    };
-
-    use super::*;
-
-    #[test]
-    fn what_outlives_its_incarnation_opens_nothing() {
-        let policy =
-            Policy::builder().principal("component.a", [Grant::clock()]).build().expect("it is sound");
-        let os = Os::new(policy, MemorySink::new());
-        let (life, next) =
-            (Life::begin(&os, "a").expect("it is known"), Life::begin(&os, "a").expect("again"));
-        let (left, kept) =
-            (life.principal.clock().expect("granted"), next.principal.clock().expect("granted"));
-        drop(life);
-        assert_eq!(left.monotonic_now().expect_err("its life is over").rule(), Some("revoked"));
-        assert!(kept.monotonic_now().is_ok(), "the next incarnation is another life");
     }
 }

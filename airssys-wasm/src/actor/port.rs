@@ -135,4 +135,26 @@ impl Port {
     pub(super) fn timer_fired(&mut self, name: &str) {
         self.timers.remove(name);
     }
+
+    /// Goes on with the timers of the version before this one. Those that its `init` set anew replace them.
+    pub(super) fn inherit_timers(&mut self, old: &Self) {
+        for (name, timer) in &old.timers {
+            if self.timers.contains_key(name) {
+                self.cancelled.extend(*timer);
+            } else {
+                self.timers.insert(name.clone(), *timer);
+            }
+        }
+    }
+
+    /// Takes back those timers that are still armed as `new` inherited them; all others of it are disarmed.
+    pub(super) fn reclaim_timers(&mut self, new: &mut Self) {
+        self.timers.retain(|name, timer| new.timers.get(name) == Some(timer));
+        let strange = new.timers.drain().filter(|(name, _)| !self.timers.contains_key(name));
+        self.cancelled.extend(strange.filter_map(|(_, timer)| timer));
+    }
+
+    pub(super) fn has_timer(&self, name: &str) -> bool {
+        self.timers.contains_key(name)
+    }
 }

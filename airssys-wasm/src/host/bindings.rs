@@ -67,3 +67,13 @@ wasmtime::component::bindgen!({
         "wasi:sockets/network.error-code" => super::sockets::SocketError,
     },
 });
+
+/// What a component exports beside that, if its state is to outlive its instance.
+pub(crate) mod stateful {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "airssys:actor/stateful",
+        exports: { default: async },
+        ownership: Borrowing { duplicate_if_necessary: true },
+    });
+}

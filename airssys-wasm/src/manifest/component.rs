@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use airssys_osl::policy::Grant;
 use airssys_rt::{Restart, Shutdown};
-use toml::de::DeValue;
+use toml::{Spanned, de::DeValue};
 
 use super::{
-    ComponentSpec, Limits, Rules,
+    ComponentSpec, Limits, Located, Rules,
     rules::ReadRules,
     section::{Notes, Section, kind},
     terms, units,
@@ -18,6 +18,9 @@ const RESTARTS: &[(&str, Restart)] = &[
     ("transient", Restart::Transient),
     ("temporary", Restart::Temporary),
 ];
+
+/// Whether `on_restart` is "snapshot".
+const ON_RESTART: &[(&str, bool)] = &[("fresh", false), ("snapshot", true)];
 
 /// A component as far as it could be read: a tree can be checked even where a component has problems.
 pub(super) struct ReadComponent {
@@ -38,6 +41,7 @@ pub(super) fn read(name: String, mut section: Section<'_>, notes: &mut Notes<'_>
     let expected = format!("\"brutal_kill\", \"infinity\" or {}", units::DURATION);
     let shutdown = section.parsed("shutdown", &expected, notes, shutdown);
     let mailbox = section.integer("mailbox", 1..1_000_001, notes).unwrap_or(1024);
+    let snapshots = read_snapshots(&mut section, notes);
     let max_deliver = section.integer("max_deliver", 1..1001, notes).unwrap_or(3);
     let (limits, net) = match section.table("limits", notes) {
         Some(limits) => read_limits(limits, notes),
@@ -55,6 +59,7 @@ pub(super) fn read(name: String, mut section: Section<'_>, notes: &mut Notes<'_>
         shutdown: shutdown.map_or(Shutdown::Timeout(Duration::from_secs(5)), |shutdown| shutdown.value),
         mailbox: mailbox as usize,
         max_deliver,
+        snapshots,
         limits,
         config,
         rules: Rules::default(),
@@ -63,16 +68,35 @@ pub(super) fn read(name: String, mut section: Section<'_>, notes: &mut Notes<'_>
     ReadComponent { name, spec, read }
 }
 
+/// `on_restart` and `snapshot_every`.
+fn read_snapshots(section: &mut Section<'_>, notes: &mut Notes<'_>) -> Option<Located<u32>> {
+    let is_wanted = section.word("on_restart", ON_RESTART, notes).unwrap_or(false);
+    let every = section.integer("snapshot_every", 1..1_000_001, notes);
+    let span = section.take("on_restart").map(Spanned::span);
+    match (is_wanted, every, section.take("snapshot_every")) {
+        (true, every, _) => span.map(|span| Located { value: every.unwrap_or(1), span }),
+        (false, Some(_), Some(value)) => {
+            let message = format!("`{}` has no meaning here", section.place("snapshot_every"));
+            let help = "it goes with `on_restart = \"snapshot\"`".to_owned();
+            notes.problem(&value.span(), message, Some(help));
+            None
+        }
+        _ => None,
+    }
+}
+
 fn read_limits(mut section: Section<'_>, notes: &mut Notes<'_>) -> (Limits, Option<Grant>) {
     let default = Limits::default();
     let memory = section.parsed("memory", units::SIZE, notes, units::size);
     let payload = section.parsed("payload", units::SIZE, notes, units::size);
+    let snapshot = section.parsed("snapshot", units::SIZE, notes, units::size);
     let deadline = section.parsed("deadline", units::DURATION, notes, units::duration);
     let net = terms::read_net(&mut section, notes);
     section.finish(notes);
     let limits = Limits {
         memory_bytes: memory.map_or(default.memory_bytes, |memory| memory.value),
         payload_bytes: payload.map_or(default.payload_bytes, |payload| payload.value),
+        snapshot_bytes: snapshot.map_or(default.snapshot_bytes, |snapshot| snapshot.value),
         deadline: deadline.map_or(default.deadline, |deadline| Some(deadline.value)),
     };
     (limits, net)

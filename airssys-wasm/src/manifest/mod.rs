@@ -105,6 +105,9 @@ pub struct ComponentSpec {
     pub mailbox: usize,
     /// How often a message may crash it before the message goes to the dead letters.
     pub max_deliver: u32,
+    /// After how many handled messages and timers its state is kept for the next instance (`on_restart = "snapshot"`).
+    /// None where each instance starts anew.
+    pub snapshots: Option<Located<u32>>,
     /// Its ceilings.
     pub limits: Limits,
     /// What `init` is called with.
@@ -124,11 +127,18 @@ pub struct Limits {
     pub deadline: Option<Duration>,
     /// The largest payload that it takes, in bytes.
     pub payload_bytes: usize,
+    /// The largest state that it hands on, in bytes.
+    pub snapshot_bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory_bytes: 64 << 20, deadline: Some(Duration::from_secs(1)), payload_bytes: 1 << 20 }
+        Self {
+            memory_bytes: 64 << 20,
+            deadline: Some(Duration::from_secs(1)),
+            payload_bytes: 1 << 20,
+            snapshot_bytes: 8 << 20,
+        }
     }
 }
 

@@ -63,6 +63,11 @@ impl ComponentSpec {
             differs(format!("{:?}", self.shutdown), format!("{:?}", new.shutdown), "shutdown"),
             differs(self.mailbox.to_string(), new.mailbox.to_string(), "mailbox"),
             differs(self.max_deliver.to_string(), new.max_deliver.to_string(), "max_deliver"),
+            differs(
+                format!("{:?}", self.snapshots.as_ref().map(|every| every.value)),
+                format!("{:?}", new.snapshots.as_ref().map(|every| every.value)),
+                "on_restart",
+            ),
             differs(format!("{:?}", self.limits), format!("{:?}", new.limits), "limits"),
             differs(format!("{:?}", self.config), format!("{:?}", new.config), "config"),
         ];

@@ -126,7 +126,8 @@ fn every_key_is_read() {
         (Restart::Transient, Shutdown::Infinity, 5, 2)
     );
     let deadline = Some(Duration::from_millis(250));
-    assert_eq!(a.limits, Limits { memory_bytes: 1 << 30, deadline, payload_bytes: 4096 });
+    let expected = Limits { memory_bytes: 1 << 30, deadline, payload_bytes: 4096, ..Limits::default() };
+    assert_eq!(a.limits, expected);
     let config: Vec<_> = a.config.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     assert_eq!(config, [("text", "hello, you"), ("number", "5"), ("flag", "true")]);
     let fs = &a.directories[0];
@@ -136,6 +137,25 @@ fn every_key_is_read() {
     assert_eq!(ask(&policy, "a", Action::ActorSend, Resource::Name("b")), "component.a.grants.send[0]");
     assert_eq!(ask(&policy, "a", Action::EnvRead, Resource::Name("LANG")), "component.a.grants.env[0]");
     assert_eq!(manifest.components[1].shutdown, Shutdown::BrutalKill);
+}
+
+#[test]
+fn a_state_is_kept_where_that_is_said() {
+    let read = |text: &str| {
+        let manifest = parse(&with(text)).unwrap();
+        let a = &manifest.components[0];
+        (a.snapshots.as_ref().map(|every| every.value), a.limits.snapshot_bytes)
+    };
+    assert_eq!(read(""), (None, 8 << 20));
+    assert_eq!(read("on_restart = \"fresh\""), (None, 8 << 20));
+    assert_eq!(read("on_restart = \"snapshot\"\nlimits = { snapshot = \"1KiB\" }"), (Some(1), 1024));
+    assert_eq!(read("on_restart = \"snapshot\"\nsnapshot_every = 7"), (Some(7), 8 << 20));
+    let help = "it goes with `on_restart = \"snapshot\"`";
+    check(&with("snapshot_every = 7"), &[("7", "`component.a.snapshot_every` has no meaning here", help)]);
+    check(
+        &with("on_restart = \"snapshot\"\nsnapshot_every = 0"),
+        &[("0", "must be a whole number from 1 to 1000000", "")],
+    );
 }
 
 #[test]

@@ -8,4 +8,6 @@ mod files;
 mod hostile;
 mod messages;
 mod sockets;
+mod upgrade;
+mod versions;
 mod world;

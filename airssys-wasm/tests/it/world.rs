@@ -19,7 +19,7 @@ use airssys_wasm::{
 use tempfile::TempDir;
 
 /// One engine for all tests: each reserves address space for a thousand instances.
-static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new().unwrap());
+pub(crate) static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new().unwrap());
 
 /// Answers that take this long do not come.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -45,8 +45,10 @@ impl Watch for Told {
                     letter.component, letter.subject, letter.deliveries, letter.reason
                 )
             }
+            Event::TakenBack { component, reason, .. } => format!("taken back {component}: {reason}"),
             Event::Life(life) => match &life.kind {
                 EventKind::Exited { reason } => format!("exited {}: {reason}", life.path),
+                EventKind::InitFailed { reason } => format!("exited {}: {reason}", life.path),
                 EventKind::Restarting { .. } => format!("restarting {}", life.path),
                 EventKind::GaveUp => format!("gave up {}", life.path),
                 _ => return,
@@ -58,7 +60,7 @@ impl Watch for Told {
 }
 
 impl World {
-    /// Starts a system. In `components`, `SOURCE` is the hostile component and `SOCKETS` the one that uses the network;
+    /// Starts a system. In `components`, `SOURCE` is the hostile component, `SOCKETS` the one that uses the network and `LEDGER` the one with a state;
     /// `data` is a folder with a file `a`, and `api.test` a host at 127.0.0.1.
     pub(crate) async fn start(components: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -143,6 +145,7 @@ fn parse(dir: &TempDir, components: &str) -> Manifest {
     };
     let components = components.replace("SOURCE", &fixture("hostile.wasm"));
     let components = components.replace("SOCKETS", &fixture("sockets.wasm"));
+    let components = components.replace("LEDGER", &fixture("ledger.wasm"));
     let text = format!("[system]\nname = \"s\"\nintensity = 20\n{components}");
     let manifest = Manifest::parse(&text, &dir.path().canonicalize().unwrap(), &Overrides::default());
     manifest.unwrap_or_else(|problems| panic!("{problems:#?}"))

@@ -1,0 +1,137 @@
+//! A system that runs does what it is asked through its control socket.
+
+use std::{path::Path, time::Duration};
+
+use airssys_osl::{
+    ErrorKind, Principal, bootstrap,
+    fs::Dir,
+    net::{UnixListener, UnixStream},
+};
+use airssys_wasm::{Component, Engine, Error, Switched, System};
+use serde_json::{Value, json};
+
+use crate::{
+    control::{self, Request, SOCKET},
+    door::Door,
+    report::{Failure, chain},
+};
+
+/// How long a request may take to arrive.
+const ARRIVAL: Duration = Duration::from_secs(30);
+
+/// How long a change of version waits for the message in hand.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long nobody is listened to after that failed: descriptors may be free again then.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// The longest reason that is sent, in bytes: some of it is a guest's own words.
+const REASON_BYTES: usize = 4096;
+
+/// The user that may everything anyway.
+const ROOT: u32 = 0;
+
+/// The permission bits of everybody but the owner.
+const OTHERS: u32 = 0o077;
+
+/// The control socket of a system that runs.
+pub(super) struct Control {
+    dir: Dir,
+    listener: UnixListener,
+}
+
+impl Control {
+    /// Listens. Nobody else reaches the socket, because its folder is its owner's alone. A socket that is there already was left by a run that was killed: two systems cannot write one log.
+    pub(super) async fn open(state: &Path, program: &Principal) -> Result<Self, Failure> {
+        let failed = |error| Failure::failed("cannot listen on the control socket").caused_by(error);
+        let folder = control::folder(state);
+        bootstrap::create_dir(&folder).map_err(failed)?;
+        let dir = program.dir(&folder).await.map_err(failed)?;
+        let metadata = dir.self_metadata().await.map_err(failed)?;
+        if metadata.user != bootstrap::user() || metadata.mode & OTHERS != 0 {
+            let failure = Failure::failed(format!("`{}` is open to others", folder.display()));
+            return Err(
+                failure.help("whoever can connect to it controls the system: chmod 700, or remove it")
+            );
+        }
+        match dir.remove_file(SOCKET).await {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let listener = dir.listen_unix(SOCKET).await.map_err(failed)?;
+        Ok(Self { dir, listener })
+    }
+
+    /// Does what it is asked, one request after another, until the system stops.
+    pub(super) async fn serve(&self, system: &System, engine: &Engine, door: &Door) {
+        loop {
+            match self.listener.accept().await {
+                Ok(stream) => attend(stream, system, engine, door).await,
+                Err(error) => {
+                    tracing::error!(cause = %error, "cannot take a request");
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        }
+    }
+
+    /// Takes the socket away.
+    pub(super) async fn close(self) {
+        drop(self.listener);
+        if let Err(error) = self.dir.remove_file(SOCKET).await {
+            tracing::warn!(cause = %error, "the control socket is left behind");
+        }
+    }
+}
+
+async fn attend(mut stream: UnixStream, system: &System, engine: &Engine, door: &Door) {
+    let is_known = |user| user == bootstrap::user() || user == ROOT;
+    let answer = match stream.peer_user() {
+        Ok(user) if is_known(user) => match tokio::time::timeout(ARRIVAL, Request::read(&mut stream)).await {
+            Ok(Ok(request)) => obey(request, system, engine, door).await,
+            Ok(Err(wrong)) => json!({"error": "cannot read the request", "because": wrong}),
+            Err(_) => json!({"error": "the request did not arrive in time"}),
+        },
+        _ => json!({"error": "the system is another user's"}),
+    };
+    // Who went away without the answer knows that there was one.
+    let _ = tokio::time::timeout(ARRIVAL, control::send(&mut stream, &answer)).await;
+}
+
+async fn obey(request: Request, system: &System, engine: &Engine, door: &Door) -> Value {
+    let (component, switched) = match request {
+        Request::Upgrade { component, handover, bytes } => {
+            let cache = door.cache().await;
+            let switched = match Component::load(engine, bytes, cache.as_deref(), || ()).await {
+                Ok((version, _)) => system.upgrade(&component, &version, handover, PATIENCE).await,
+                Err(error) => Err(error),
+            };
+            (component, switched)
+        }
+        Request::Rollback { component, handover } => {
+            let switched = system.rollback(&component, handover, PATIENCE).await;
+            (component, switched)
+        }
+    };
+    match switched {
+        Ok(switched) => done(&component, &switched),
+        Err(error) => refused(&error),
+    }
+}
+
+fn done(component: &str, switched: &Switched) -> Value {
+    json!({
+        "component": component,
+        "from": switched.from.to_string(),
+        "to": switched.to.to_string(),
+        "state_bytes": switched.state_bytes,
+        "held_us": u64::try_from(switched.held.as_micros()).unwrap_or(u64::MAX),
+    })
+}
+
+fn refused(error: &Error) -> Value {
+    let mut causes = chain(error).into_iter();
+    let (message, because) = (causes.next(), causes.collect::<Vec<_>>().join(": "));
+    let end = because.floor_char_boundary(REASON_BYTES);
+    json!({"error": message, "because": because.get(..end)})
+}

@@ -1,0 +1,113 @@
+//! What is said to a system that runs: a request and its answer, each one line of JSON, over a UNIX socket in its state
+//! folder. Behind the request for an upgrade come the bytes of the component.
+
+use std::path::{Path, PathBuf};
+
+use airssys_osl::{
+    net::UnixStream,
+    policy::{Direction, Grant, Rights},
+};
+use airssys_wasm::{COMPONENT_BYTES, Handover};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+/// The name of the socket in its folder.
+pub(crate) const SOCKET: &str = "socket";
+
+/// The longest line, in bytes: names and reasons, no content.
+const LINE_BYTES: usize = 16 << 10;
+
+/// The folder of the socket, in the state folder: its owner's alone.
+pub(crate) fn folder(state: &Path) -> PathBuf {
+    state.join("control")
+}
+
+/// What a program needs to be granted to listen, or to connect.
+pub(crate) fn grants(state: &Path, direction: Direction) -> [Grant; 2] {
+    let rights = match direction {
+        Direction::Listen => Rights::READ | Rights::WRITE | Rights::CREATE | Rights::DELETE,
+        Direction::Connect => Rights::READ | Rights::WRITE,
+    };
+    let folder = folder(state);
+    [
+        Grant::fs(&folder, rights).rule("builtin.control"),
+        Grant::unix(direction, folder).rule("builtin.control"),
+    ]
+}
+
+/// What a system is asked for.
+pub(crate) enum Request {
+    /// To put another version in the place of a component.
+    Upgrade { component: String, handover: Handover, bytes: Vec<u8> },
+    /// To put the version before it in its place.
+    Rollback { component: String, handover: Handover },
+}
+
+impl Request {
+    /// Sends it, and gives the answer.
+    pub(crate) async fn ask(&self, stream: &mut UnixStream) -> Result<Value, String> {
+        let (name, component, handover, bytes) = match self {
+            Self::Upgrade { component, handover, bytes } => ("upgrade", component, handover, &**bytes),
+            Self::Rollback { component, handover } => ("rollback", component, handover, &[][..]),
+        };
+        let fresh = *handover == Handover::Fresh;
+        let line = json!({"do": name, "component": component, "fresh": fresh, "bytes": bytes.len()});
+        let io = |error: std::io::Error| error.to_string();
+        send(stream, &line).await?;
+        stream.write_all(bytes).await.map_err(io)?;
+        let (line, _) = receive(stream).await?;
+        Ok(line)
+    }
+
+    /// Reads one. What is wrong with it is a sentence for whoever sent it.
+    pub(crate) async fn read(stream: &mut UnixStream) -> Result<Self, String> {
+        let (line, mut bytes) = receive(stream).await?;
+        let component =
+            line.get("component").and_then(Value::as_str).ok_or("`component` is missing")?.to_owned();
+        let fresh = line.get("fresh").and_then(Value::as_bool).ok_or("`fresh` is missing")?;
+        let handover = if fresh { Handover::Fresh } else { Handover::State };
+        match line.get("do").and_then(Value::as_str) {
+            Some("rollback") => Ok(Self::Rollback { component, handover }),
+            Some("upgrade") => {
+                let expected = line.get("bytes").and_then(Value::as_u64).ok_or("`bytes` is missing")?;
+                if expected > COMPONENT_BYTES {
+                    return Err(format!("a component of {expected} bytes; the most is {COMPONENT_BYTES}"));
+                }
+                let missing = expected.saturating_sub(bytes.len() as u64);
+                // Nothing is reserved for what is only announced.
+                let read = stream.take(missing).read_to_end(&mut bytes).await;
+                read.map_err(|error| error.to_string())?;
+                if bytes.len() as u64 != expected {
+                    return Err(format!("{} bytes of a component, {expected} were announced", bytes.len()));
+                }
+                Ok(Self::Upgrade { component, handover, bytes })
+            }
+            _ => Err("this system can be asked to `upgrade` and to `rollback`".to_owned()),
+        }
+    }
+}
+
+/// Sends one line.
+pub(crate) async fn send(stream: &mut UnixStream, line: &Value) -> Result<(), String> {
+    stream.write_all(format!("{line}\n").as_bytes()).await.map_err(|error| error.to_string())
+}
+
+/// Receives one line, and what came along behind it.
+async fn receive(stream: &mut UnixStream) -> Result<(Value, Vec<u8>), String> {
+    let mut received = Vec::new();
+    loop {
+        if let Some(end) = received.iter().position(|byte| *byte == b'\n') {
+            let behind = received.split_off(end + 1);
+            let line = serde_json::from_slice(&received).map_err(|error| error.to_string())?;
+            return Ok((line, behind));
+        }
+        if received.len() > LINE_BYTES {
+            return Err(format!("a line is longer than {LINE_BYTES} bytes"));
+        }
+        let mut chunk = [0; 4096];
+        match stream.read(&mut chunk).await.map_err(|error| error.to_string())? {
+            0 => return Err("the other end closed the connection".to_owned()),
+            read => received.extend_from_slice(chunk.get(..read).unwrap_or_default()),
+        }
+    }
+}

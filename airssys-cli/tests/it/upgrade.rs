@@ -1,0 +1,130 @@
+//! `airssys upgrade` and `airssys rollback` against a system that runs.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
+};
+
+use crate::program::{World, repository};
+
+const MANIFEST: &str = "[system]\nname = \"s\"\n\
+    [component.witness]\nsource = \"ledger.wasm\"\n\
+    [component.a]\nsource = \"ledger.wasm\"\nconfig = { to = \"witness\" }\ngrants = { send = [\"witness\"] }\n";
+
+/// The ledger with another word behind its mark: see the component's source.
+fn ledger(mode: &str) -> Vec<u8> {
+    let path = repository().join("airssys-wasm/tests/fixtures/ledger.wasm");
+    let mark = b"ledger-mode:";
+    let mut bytes = fs::read(path).unwrap();
+    let at = bytes.windows(mark.len()).position(|window| window == mark).unwrap() + mark.len();
+    bytes[at..at + mode.len()].copy_from_slice(mode.as_bytes());
+    bytes
+}
+
+fn world() -> World {
+    let world = World::new();
+    world.write("airssys.toml", MANIFEST);
+    for mode in ["good", "fine", "trap"] {
+        world.write(&format!("{mode}.wasm"), ledger(mode));
+    }
+    fs::copy(world.path("good.wasm"), world.path("ledger.wasm")).unwrap();
+    world
+}
+
+#[test]
+fn a_component_that_runs_is_upgraded_and_rolled_back_and_both_are_on_the_record() {
+    let world = world();
+    let mut running = world.start(&["run", "."]);
+    running.events.wait_for("loaded");
+    running.events.wait_for("ready");
+
+    let (code, told) = world.run_json(&["upgrade", "a", "fine.wasm"]);
+    assert_eq!(code, Some(0), "{told:#?}");
+    let (new, old) = (told[0]["to"].clone(), told[0]["from"].clone());
+    assert_eq!((told[0]["state_bytes"].as_u64(), new != old), (Some(32), true), "{told:#?}");
+    assert_eq!(running.events.wait_for("upgrade")["to"], new);
+
+    let refused = world.run(&["upgrade", "a", "trap.wasm"]);
+    assert_eq!(refused.code, Some(1));
+    assert!(
+        refused.stderr.contains("cannot start the new version; the old one goes on"),
+        "{}",
+        refused.stderr
+    );
+    assert!(refused.stderr.contains("panicked or aborted when it was given a state"), "{}", refused.stderr);
+
+    let (code, told) = world.run_json(&["rollback", "a"]);
+    assert_eq!((code, &told[0]["to"]), (Some(0), &old), "{told:#?}");
+    let again = world.run(&["rollback", "a"]);
+    assert!(again.stderr.contains("cannot roll `a` back: no version ran before"), "{}", again.stderr);
+    let unknown = world.run(&["upgrade", "nobody", "fine.wasm"]);
+    assert!(unknown.stderr.contains("cannot find the component `nobody`"), "{}", unknown.stderr);
+    let no_component = world.run(&["upgrade", "a", "airssys.toml"]);
+    assert!(no_component.stderr.contains("cannot load the component"), "{}", no_component.stderr);
+
+    running.signal("TERM");
+    assert_eq!(running.end().0, Some(0));
+    assert!(!world.path(".airssys/control/socket").exists());
+    let (_, changes) = world.run_json(&["audit", "query", ".", "--action", "system.upgrade"]);
+    let ends: Vec<_> = changes
+        .iter()
+        .map(|record| record["resource"].as_str().unwrap().rsplit(' ').next().unwrap())
+        .collect();
+    assert_eq!(ends, ["begun", "done", "begun", "refused", "begun", "done"], "{changes:#?}");
+    let (_, accepted) = world.run_json(&["audit", "query", ".", "--action", "net.accept"]);
+    assert_eq!(accepted.len(), 6, "{accepted:#?}");
+    assert!(accepted.iter().all(|record| record["principal"] == "program"), "{accepted:#?}");
+}
+
+#[test]
+fn a_system_that_does_not_run_is_told_from_one_that_was_killed() {
+    let world = world();
+    let absent = world.run(&["upgrade", "a", "fine.wasm"]);
+    assert_eq!(absent.code, Some(1));
+    assert!(absent.stderr.contains("does not run"), "{}", absent.stderr);
+    assert!(absent.stderr.contains("start it with `airssys run`"), "{}", absent.stderr);
+
+    let mut running = world.start(&["run", "."]);
+    running.events.wait_for("ready");
+    running.signal("KILL");
+    running.end();
+    assert!(world.path(".airssys/control/socket").exists(), "left behind");
+    assert!(world.run(&["rollback", "a"]).stderr.contains("does not run"));
+
+    let mut running = world.start(&["run", "."]);
+    running.events.wait_for("ready");
+    assert_eq!(world.run(&["upgrade", "a", "fine.wasm"]).code, Some(0), "the next run takes the name over");
+    running.signal("TERM");
+    assert_eq!(running.end().0, Some(0));
+}
+
+#[test]
+fn the_socket_is_its_owners_alone_and_takes_no_nonsense() {
+    let world = world();
+    let mut running = world.start(&["run", "."]);
+    running.events.wait_for("ready");
+    let folder = fs::metadata(world.path(".airssys/control")).unwrap();
+    assert_eq!(folder.permissions().mode() & 0o777, 0o700);
+
+    let long = [&b"{\"do\":\""[..], &[b'x'; 40_000], b"\"}\n"].concat();
+    let nonsense: [(&[u8], &str); 6] = [
+        (b"hello\n", "cannot read the request"),
+        (b"{}\n", "`component` is missing"),
+        (b"{\"component\":\"a\",\"fresh\":false,\"do\":\"dance\"}\n", "can be asked to"),
+        (b"{\"component\":\"a\",\"fresh\":false,\"do\":\"upgrade\",\"bytes\":99999999999}\n", "the most is"),
+        (b"{\"component\":\"a\",\"fresh\":false,\"do\":\"upgrade\",\"bytes\":5}\nabc", "5 were announced"),
+        (&long, "a line is longer"),
+    ];
+    for (request, expected) in nonsense {
+        let mut stream = UnixStream::connect(world.path(".airssys/control/socket")).unwrap();
+        // What is refused before its end is not read to it.
+        let _ = stream.write_all(request);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        assert!(answer.contains(expected), "{expected}: {answer}");
+    }
+    running.signal("TERM");
+    assert_eq!(running.end().0, Some(0));
+}

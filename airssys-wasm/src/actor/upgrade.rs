@@ -1,0 +1,171 @@
+//! Another version of a component takes over, between two messages.
+//!
+//! The mailbox is held by not reading it. The old instance gives its state and waits beside the new one, which is
+//! initialised and takes the state; only then it is put in place. Until it has handled something to the end, the old
+//! instance stays where it is: should the new one crash of its first message, the old one goes on with that message.
+
+use std::sync::Arc;
+
+use airssys_osl::Milestone;
+use airssys_rt::{Context, ExitReason};
+use tokio::time::Instant;
+
+use super::{
+    Blueprint, Code, ComponentActor, Order, Snapshot, Unstarted,
+    guest::{HANDOVER, Instance, Refusal},
+    versions::{Change, Handover, Switched},
+};
+use crate::{
+    component::Digest,
+    error::{Error, ErrorKind},
+    trap::Trap,
+    watch::Event,
+};
+
+/// What goes on where a new version crashes of the first that it handles.
+pub(super) struct Parked {
+    instance: Instance,
+    code: Arc<Code>,
+    previous: Vec<Arc<Code>>,
+    /// What was kept for the next incarnation.
+    kept: Option<Arc<Snapshot>>,
+}
+
+impl Parked {
+    pub(super) fn has_timer(&mut self, name: &str) -> bool {
+        self.instance.store.data_mut().port().is_some_and(|port| port.has_timer(name))
+    }
+}
+
+impl ComponentActor {
+    /// Changes the version where that was ordered. The error is an exit: the old instance broke when it was asked for
+    /// its state.
+    pub(super) async fn obey(&mut self, cx: &mut Context<Self>) -> Result<(), ExitReason> {
+        let Some(Order { code, change, handover, answer }) = self.blueprint.versions.take_order() else {
+            return Ok(());
+        };
+        let (from, to) = (self.code.digest, code.digest);
+        if let Err(error) = self.blueprint.record(from, to, "begun") {
+            // Whoever asked may have gone: then nobody is told that nothing was done.
+            let _ = answer.send(Err(error));
+            return Ok(());
+        }
+        let began = Instant::now();
+        let (switched, broke) = match self.give_state(handover).await {
+            Ok(snapshot) => match self.blueprint.take_over(&code, snapshot.as_deref()).await {
+                Ok(instance) => {
+                    let state_bytes = snapshot.as_ref().map(|snapshot| snapshot.bytes.len());
+                    self.put_in_place(instance, code, change, snapshot, cx).await;
+                    (Ok(Switched { from, to, state_bytes, held: began.elapsed() }), None)
+                }
+                Err(error) => (Err(error), None),
+            },
+            Err(Refusal::Said(trap)) => (Err(no_state().caused_by(trap)), None),
+            Err(Refusal::Broke(trap)) => {
+                let trap = Arc::new(trap);
+                (Err(no_state().caused_by(trap.clone())), Some(trap))
+            }
+        };
+        self.tell(change, from, to, &switched);
+        // As above: what was done is done.
+        let _ = answer.send(switched);
+        match broke {
+            Some(trap) => self.crash(trap, cx).await,
+            None => Ok(()),
+        }
+    }
+
+    fn tell(&self, change: Change, from: Digest, to: Digest, switched: &Result<Switched, Error>) {
+        match switched {
+            Ok(switched) => {
+                self.blueprint.record_end(from, to, "done");
+                let (component, switched) = (&*self.blueprint.name, *switched);
+                self.blueprint.watch.event(&Event::Switched { component, change, switched });
+            }
+            Err(_) => self.blueprint.record_end(from, to, "refused"),
+        }
+    }
+
+    async fn give_state(&mut self, handover: Handover) -> Result<Option<Arc<Snapshot>>, Refusal> {
+        let Some(instance) = self.instance.as_mut().filter(|_| handover == Handover::State) else {
+            return Ok(None);
+        };
+        let bytes = instance.snapshot(self.blueprint.spec.limits.snapshot_bytes).await?;
+        Ok(bytes.map(|bytes| Arc::new(Snapshot { made_by: self.code.digest, bytes })))
+    }
+
+    async fn put_in_place(
+        &mut self,
+        mut instance: Instance,
+        code: Arc<Code>,
+        change: Change,
+        handed: Option<Arc<Snapshot>>,
+        cx: &mut Context<Self>,
+    ) {
+        let versions = &self.blueprint.versions;
+        let previous = versions.switch(code.clone(), change);
+        let kept = versions.snapshot();
+        if self.blueprint.spec.snapshots.is_some() {
+            versions.keep(handed);
+        }
+        let old_code = std::mem::replace(&mut self.code, code);
+        if let Some(mut old) = self.instance.take() {
+            if let (Some(port), Some(old)) = (instance.store.data_mut().port(), old.store.data_mut().port()) {
+                port.inherit_timers(old);
+            }
+            self.parked = Some(Parked { instance: old, code: old_code, previous, kept });
+        }
+        self.since_snapshot = 0;
+        self.instance.insert(instance).settle(cx).await;
+    }
+
+    /// Puts the version before this one back, if this one has not handled anything yet. False where it has.
+    pub(super) fn take_back(&mut self, trap: &Trap, cx: &mut Context<Self>) -> bool {
+        let Some(Parked { mut instance, code, previous, kept }) = self.parked.take() else { return false };
+        if let Some(mut new) = self.instance.take()
+            && let (Some(port), Some(new)) = (instance.store.data_mut().port(), new.store.data_mut().port())
+        {
+            port.reclaim_timers(new);
+            port.arm_timers(cx);
+        }
+        let (from, to) = (self.code.digest, code.digest);
+        self.blueprint.versions.keep(kept);
+        self.blueprint.versions.take_back(code.clone(), previous);
+        (self.instance, self.code, self.since_snapshot) = (Some(instance), code, 0);
+        self.blueprint.record_end(from, to, "taken back");
+        let component = &*self.blueprint.name;
+        self.blueprint.watch.event(&Event::TakenBack { component, from, to, reason: trap });
+        true
+    }
+}
+
+impl Blueprint {
+    /// Leaves a record of a change of version.
+    fn record(&self, from: Digest, to: Digest, what: &str) -> Result<(), Error> {
+        let resource = format!("{} from {from} to {to}: {what}", self.name);
+        let marked = self.os.mark(Milestone::Upgrade, &resource);
+        marked.map_err(|error| Error::door("record the change of version", error))
+    }
+
+    /// The same for what cannot be taken back any more.
+    fn record_end(&self, from: Digest, to: Digest, what: &str) {
+        if let Err(error) = self.record(from, to, what) {
+            tracing::error!(component = &*self.name, cause = %error, "a change of version is not on the record");
+        }
+    }
+
+    /// Makes an instance of the new version beside the old one, which does not learn of it.
+    async fn take_over(&self, code: &Code, state: Option<&Snapshot>) -> Result<Instance, Error> {
+        let failed = || Error::new(ErrorKind::Guest, "start the new version; the old one goes on");
+        match tokio::time::timeout(HANDOVER, self.prepare(code, state)).await {
+            Ok(Ok(instance)) => Ok(instance),
+            Ok(Err(Unstarted::Door(error))) => Err(failed().caused_by(error)),
+            Ok(Err(Unstarted::Trap(trap) | Unstarted::Refused(trap))) => Err(failed().caused_by(trap)),
+            Err(_) => Err(failed().caused_by(Trap::overdue())),
+        }
+    }
+}
+
+fn no_state() -> Error {
+    Error::new(ErrorKind::Guest, "get the state of the running version")
+}

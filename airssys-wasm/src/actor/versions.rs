@@ -1,0 +1,252 @@
+//! Which code of a component runs, which ran before, and which is to take over; and the state between two instances.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::oneshot;
+use wasmtime::component::InstancePre;
+
+use crate::{
+    component::{Component, Digest},
+    error::{Error, ErrorKind},
+    host::bindings::{EverythingIndices, stateful::StatefulIndices},
+    instance::State,
+};
+
+/// How many versions before the running one are kept to roll back to: compiled code is megabytes.
+const PREVIOUS: usize = 4;
+
+/// How many changes of version are remembered.
+const HISTORY: usize = 64;
+
+/// One version of a component's code, ready to be instantiated.
+pub(crate) struct Code {
+    pub(crate) digest: Digest,
+    pub(crate) pre: InstancePre<State>,
+    pub(super) actor: EverythingIndices,
+    /// Where it exports the interface `state`.
+    pub(super) state: Option<StatefulIndices>,
+}
+
+impl Code {
+    /// # Errors
+    ///
+    /// [`InvalidComponent`](ErrorKind::InvalidComponent): it does not export the actor interface.
+    pub(crate) fn new(component: &Component) -> Result<Self, Error> {
+        let pre = component.pre().clone();
+        let state = StatefulIndices::new(&pre).ok();
+        Ok(Self { digest: component.digest(), actor: component.actor()?, state, pre })
+    }
+}
+
+/// What an instance gave for the next one.
+pub(crate) struct Snapshot {
+    pub(crate) made_by: Digest,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// What becomes of a component's state when another version takes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handover {
+    /// The old version gives a snapshot and the new one restores it. Where the old version has no state to give, this is
+    /// [`Fresh`](Self::Fresh).
+    State,
+    /// The new version starts with nothing: what the old one knew is lost.
+    Fresh,
+}
+
+/// How a version came to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// The system started with it.
+    Started,
+    /// It was put in place of the one before it.
+    Upgraded,
+    /// The one after it was taken out by whoever runs the system.
+    RolledBack,
+    /// The one after it crashed of its first message and was taken out.
+    TakenBack,
+}
+
+/// A version that runs, or ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Version {
+    /// Its component.
+    pub digest: Digest,
+    /// How it came to run.
+    pub change: Change,
+}
+
+/// A change of version that took place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Switched {
+    /// The version that ran.
+    pub from: Digest,
+    /// The version that runs now.
+    pub to: Digest,
+    /// How large the state was that was handed on, in bytes. None where none was.
+    pub state_bytes: Option<usize>,
+    /// For how long no message was handled.
+    pub held: Duration,
+}
+
+/// Asks a component's actor to go on with other code.
+pub(crate) struct Order {
+    pub(crate) code: Arc<Code>,
+    pub(crate) change: Change,
+    pub(crate) handover: Handover,
+    pub(crate) answer: oneshot::Sender<Result<Switched, Error>>,
+}
+
+/// Shared by all incarnations of a component, and whoever changes its version.
+pub(crate) struct Versions {
+    inner: Mutex<Inner>,
+    /// Whether an order waits: looked at between messages, where a lock would be one too many.
+    is_ordered: AtomicBool,
+}
+
+struct Inner {
+    /// What runs.
+    current: Arc<Code>,
+    /// What ran before it, the latest last.
+    previous: Vec<Arc<Code>>,
+    history: VecDeque<Version>,
+    /// The order that waits, and its number.
+    order: Option<(u64, Order)>,
+    orders: u64,
+    /// What the next incarnation finds, where its state outlives crashes.
+    snapshot: Option<Arc<Snapshot>>,
+    /// No incarnation comes any more.
+    is_closed: bool,
+}
+
+impl Versions {
+    pub(crate) fn new(code: Code) -> Self {
+        let started = Version { digest: code.digest, change: Change::Started };
+        let inner = Inner {
+            current: Arc::new(code),
+            previous: Vec::new(),
+            history: [started].into(),
+            order: None,
+            orders: 0,
+            snapshot: None,
+            is_closed: false,
+        };
+        Self { inner: Mutex::new(inner), is_ordered: AtomicBool::new(false) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn current(&self) -> Arc<Code> {
+        self.lock().current.clone()
+    }
+
+    /// The version that a rollback goes to.
+    pub(crate) fn previous(&self) -> Option<Arc<Code>> {
+        self.lock().previous.last().cloned()
+    }
+
+    pub(crate) fn history(&self) -> Vec<Version> {
+        self.lock().history.iter().copied().collect()
+    }
+
+    /// Leaves an order for the actor, which looks for it between two messages. The number is for taking it back.
+    pub(crate) fn order(&self, order: Order) -> Result<u64, Error> {
+        let unavailable = |what: &str| Err(Error::new(ErrorKind::Unavailable, what));
+        let mut inner = self.lock();
+        if inner.is_closed {
+            return unavailable("change the version: the component was stopped for good");
+        }
+        if inner.order.as_ref().is_some_and(|(_, waiting)| !waiting.answer.is_closed()) {
+            return unavailable("change the version: another change of it waits for its turn");
+        }
+        inner.orders += 1;
+        let number = inner.orders;
+        inner.order = Some((number, order));
+        self.is_ordered.store(true, Ordering::Release);
+        Ok(number)
+    }
+
+    /// Takes an order back. False where the actor has begun with it.
+    pub(crate) fn withdraw(&self, number: u64) -> bool {
+        let mut inner = self.lock();
+        let is_waiting = inner.order.as_ref().is_some_and(|(waiting, _)| *waiting == number);
+        if is_waiting {
+            inner.order = None;
+            self.is_ordered.store(false, Ordering::Release);
+        }
+        is_waiting
+    }
+
+    /// Takes the order that waits, unless nobody waits for its answer any more.
+    pub(super) fn take_order(&self) -> Option<Order> {
+        if !self.is_ordered.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut inner = self.lock();
+        self.is_ordered.store(false, Ordering::Release);
+        let (_, order) = inner.order.take()?;
+        (!order.answer.is_closed()).then_some(order)
+    }
+
+    /// Notes that other code runs now, and gives the versions that could be rolled back to so far.
+    pub(super) fn switch(&self, code: Arc<Code>, change: Change) -> Vec<Arc<Code>> {
+        let mut inner = self.lock();
+        let before = inner.previous.clone();
+        inner.remember(code.digest, change);
+        let old = std::mem::replace(&mut inner.current, code);
+        if change == Change::Upgraded {
+            inner.previous.push(old);
+            if inner.previous.len() > PREVIOUS {
+                inner.previous.remove(0);
+            }
+        } else if let Some(at) = inner.previous.iter().rposition(|code| Arc::ptr_eq(code, &inner.current)) {
+            inner.previous.truncate(at);
+        }
+        before
+    }
+
+    /// Notes that a switch was undone. `previous` is what it gave.
+    pub(super) fn take_back(&self, code: Arc<Code>, previous: Vec<Arc<Code>>) {
+        let mut inner = self.lock();
+        inner.remember(code.digest, Change::TakenBack);
+        (inner.current, inner.previous) = (code, previous);
+    }
+
+    pub(super) fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.lock().snapshot.clone()
+    }
+
+    /// Keeps a snapshot for the next incarnation, or forgets the last one.
+    pub(crate) fn keep(&self, snapshot: Option<Arc<Snapshot>>) {
+        self.lock().snapshot = snapshot;
+    }
+
+    /// Notes that no incarnation comes any more. Who waits for an order learns it.
+    pub(super) fn close(&self) {
+        let mut inner = self.lock();
+        inner.is_closed = true;
+        inner.order = None;
+        inner.snapshot = None;
+    }
+}
+
+impl Inner {
+    fn remember(&mut self, digest: Digest, change: Change) {
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(Version { digest, change });
+    }
+}

@@ -1,0 +1,241 @@
+//! Another version takes over a component that runs: whole, or not at all, and no message learns of it.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use airssys_wasm::{Change, ErrorKind, Handover};
+
+use crate::{
+    versions::{told, version},
+    world::World,
+};
+
+/// How often the version changes under load.
+const UPGRADES: usize = 200;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// From the source through the one that is upgraded to the witness, by small mailboxes, so that there is always
+/// something in them.
+const CHAIN: &str = "[component.witness]\nLEDGER\nmailbox = 16\n\
+    [component.a]\nLEDGER\nmailbox = 16\nconfig = { to = \"witness\" }\ngrants = { send = [\"witness\"] }\n\
+    limits = { deadline = \"250ms\", snapshot = \"1KiB\" }\n\
+    [component.source]\nLEDGER\nconfig = { to = \"a\" }\ngrants = { send = [\"a\"] }\nlimits = { deadline = \"10s\" }\n";
+
+const ALONE: &str = "[component.a]\nLEDGER\nlimits = { deadline = \"250ms\", snapshot = \"1KiB\" }\n";
+
+/// Changes the version of `a` under load, by what `change` does with it, and gives what `a` knows at the end.
+async fn under_load(world: &World, change: impl Future<Output = ()>) -> String {
+    let done = AtomicBool::new(false);
+    let pour = async {
+        while !done.load(Ordering::Relaxed) {
+            world.ask("source", "pour", "200").await;
+        }
+    };
+    let change = async {
+        change.await;
+        done.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(pour, change);
+    world.system.idle(Duration::from_millis(50)).await;
+    let source = world.ask("source", "report", "").await;
+    let poured: u64 = source.split(' ').nth(2).unwrap().parse().unwrap();
+    assert!(poured > 200, "{source}");
+    assert_eq!(world.ask("witness", "report", "").await, format!("{poured} 0 0 0"), "each once, in order");
+    let known = world.ask("a", "report", "").await;
+    known.replace(&poured.to_string(), "all")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn upgrades_under_load_lose_double_and_reorder_nothing() {
+    let world = World::start(CHAIN).await;
+    let (mut switched, mut refused) = (0, 0);
+    let change = async {
+        for round in 0..UPGRADES {
+            let mode =
+                ["fine", "trap", "good", "late", "fine", "init", "good", "trap", "late", "hang"][round % 10];
+            match (mode, world.upgrade("a", mode).await) {
+                ("good" | "fine" | "late", Ok(_)) => switched += 1,
+                ("trap" | "hang" | "init", Err(error)) if error.kind() == ErrorKind::Guest => refused += 1,
+                (mode, end) => panic!("{mode}: {end:?}"),
+            }
+        }
+    };
+    assert_eq!(under_load(&world, change).await, "all 0 0 0", "the state went along");
+    assert_eq!(switched + refused, UPGRADES);
+    let told = world.told();
+    assert!(told.iter().any(|line| line.starts_with("taken back a: the guest panicked")), "{told:#?}");
+    assert!(told.iter().all(|line| !line.starts_with("dead") && !line.starts_with("exited")), "{told:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn versions_that_lie_about_their_state_lose_no_message() {
+    let world = World::start(CHAIN).await;
+    let change = async {
+        for round in 0..12 {
+            // Each takes the state, and then gives one that is none, or too much of one, or does not want to, or dies.
+            let mode = ["none", "huge", "deny", "dead"][round % 4];
+            world.upgrade("a", mode).await.unwrap();
+            let refused = told(&world.upgrade("a", "good").await.unwrap_err());
+            let expected =
+                ["no state of mine", "1048576 bytes, 1024 are allowed", "told to fail", "panicked"];
+            assert!(refused.contains(expected[round % 4]), "{mode}: {refused}");
+            world.system.rollback("a", Handover::Fresh, PATIENCE).await.unwrap();
+        }
+    };
+    under_load(&world, change).await;
+    let told = world.told();
+    assert_eq!(
+        told.iter().filter(|line| line.starts_with("exited")).count(),
+        3,
+        "of `dead` alone: {told:#?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_state_goes_along_and_back_and_each_side_is_told_the_other() {
+    let world = World::start(ALONE).await;
+    world.ask("a", "add", "0").await;
+    let switched = world.upgrade("a", "fine").await.unwrap();
+    assert_eq!((switched.to, switched.state_bytes), (version("fine").await.digest(), Some(32)));
+    assert_eq!(world.ask("a", "who", "").await, switched.from.to_string());
+    assert_eq!(world.ask("a", "add", "1").await, "2 0 0 0");
+    let back = world.system.rollback("a", Handover::State, PATIENCE).await.unwrap();
+    assert_eq!((back.from, back.to), (switched.to, switched.from));
+    assert_eq!(world.ask("a", "report", "").await, "2 0 0 0", "what came after the upgrade is not lost");
+    let history = world.system.history("a").unwrap();
+    let changes: Vec<_> = history.iter().map(|version| version.change).collect();
+    assert_eq!(changes, [Change::Started, Change::Upgraded, Change::RolledBack]);
+    let error = world.system.rollback("a", Handover::State, PATIENCE).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "there is nothing before the first");
+    world.system.upgrade("a", &version("fine").await, Handover::Fresh, PATIENCE).await.unwrap();
+    assert_eq!(world.ask("a", "report", "").await, "0 0 0 0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_crashes_of_its_first_message_is_taken_back_with_that_message() {
+    let world = World::start(&format!("{ALONE}max_deliver = 1\n")).await;
+    world.ask("a", "add", "0").await;
+    world.upgrade("a", "late").await.unwrap();
+    assert_eq!(world.ask("a", "add", "1").await, "2 0 0 0", "the old one answers it");
+    let changes: Vec<_> = world.system.history("a").unwrap().iter().map(|version| version.change).collect();
+    assert_eq!(changes, [Change::Started, Change::Upgraded, Change::TakenBack]);
+    assert!(world.system.rollback("a", Handover::State, PATIENCE).await.is_err(), "it is the first again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn timers_go_along_and_back() {
+    let world = World::start(ALONE).await;
+    world.ask("a", "arm", "50").await;
+    world.upgrade("a", "fine").await.unwrap();
+    while world.ask("a", "report", "").await != "0 0 0 1" {}
+    world.ask("a", "arm", "50").await;
+    world.upgrade("a", "late").await.unwrap();
+    // The timer is the first that it handles; the one before it does so, too.
+    while world.system.history("a").unwrap().len() < 4 {
+        tokio::task::yield_now().await;
+    }
+    while world.ask("a", "report", "").await != "0 0 0 2" {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_version_of_it_is_refused() {
+    let world = World::start(&format!("{ALONE}on_restart = \"snapshot\"\n[component.b]\nSOURCE\n")).await;
+    let unknown = world.upgrade("nobody", "fine").await.unwrap_err();
+    assert_eq!(unknown.kind(), ErrorKind::NotFound);
+    let hostile = crate::versions::hostile().await;
+    let stateless = world.system.upgrade("a", &hostile, Handover::Fresh, PATIENCE).await.unwrap_err();
+    assert_eq!(stateless.kind(), ErrorKind::InvalidComponent, "its manifest wants its state kept");
+    world.system.upgrade("b", &version("fine").await, Handover::State, PATIENCE).await.unwrap();
+    let error = world.system.upgrade("b", &hostile, Handover::State, PATIENCE).await.unwrap_err();
+    assert!(told(&error).contains("it takes no state"), "{}", told(&error));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upgrade_waits_for_the_message_in_hand_and_no_longer_than_it_may() {
+    let world =
+        World::start(&format!("{ALONE}[component.b]\nSOURCE\nlimits = {{ deadline = \"60s\" }}\n")).await;
+    let spin = world.system.call("b", "spin", Vec::new(), PATIENCE);
+    let fine = version("fine").await;
+    let upgrade = async {
+        while !world.system.status().iter().any(|status| status.busy) {
+            tokio::task::yield_now().await;
+        }
+        world.system.upgrade("b", &fine, Handover::State, Duration::from_millis(20)).await
+    };
+    tokio::select! {
+        _ = spin => panic!("the loop ended"),
+        end = upgrade => assert_eq!(end.unwrap_err().kind(), ErrorKind::Unavailable),
+    }
+    assert_eq!(world.system.history("b").unwrap().len(), 1);
+}
+
+const KEPT: &str = "on_restart = \"snapshot\"\nmax_deliver = 1\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_costs_no_state_where_it_is_kept() {
+    let world = World::start(&format!("{ALONE}{KEPT}")).await;
+    world.ask("a", "add", "0").await;
+    world.ask("a", "add", "1").await;
+    world.crash("a", "trap").await;
+    assert_eq!(world.ask("a", "add", "2").await, "3 0 0 0");
+    world.upgrade("a", "fine").await.unwrap();
+    world.crash("a", "trap").await;
+    assert_eq!(world.ask("a", "add", "3").await, "4 0 0 0", "in the new version, too");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_costs_what_was_handled_since_the_last_snapshot() {
+    let world = World::start(&format!("{ALONE}{KEPT}snapshot_every = 2\n")).await;
+    for number in ["0", "1", "2"] {
+        world.ask("a", "add", number).await;
+    }
+    world.crash("a", "trap").await;
+    assert_eq!(world.ask("a", "report", "").await, "2 0 0 0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_that_is_not_taken_is_an_exit_and_the_next_instance_starts_anew() {
+    let world = World::start(&format!("{ALONE}{KEPT}")).await;
+    world.upgrade("a", "none").await.unwrap();
+    world.ask("a", "add", "0").await;
+    world.crash("a", "trap").await;
+    assert_eq!(world.ask("a", "report", "").await, "0 0 0 0");
+    let told = world.told();
+    let refused = told.iter().filter(|line| line.contains("no state of mine when it was given a state"));
+    assert_eq!(refused.count(), 1, "{told:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_that_cannot_be_kept_is_an_exit_and_its_message_was_handled() {
+    for (mode, expected) in
+        [("huge", "1048576 bytes, 1024 are allowed"), ("dead", "panicked"), ("deny", "told to fail")]
+    {
+        let world = World::start(&format!("{ALONE}{KEPT}")).await;
+        world.ask("a", "add", "0").await;
+        world.upgrade("a", mode).await.unwrap();
+        assert_eq!(world.ask("a", "add", "1").await, "2 0 0 0");
+        assert_eq!(
+            world.ask("a", "report", "").await,
+            "1 0 0 0",
+            "{mode}: it goes on with what it was handed"
+        );
+        let told = world.told();
+        assert!(told.iter().any(|line| line.starts_with("exited") && line.contains(expected)), "{told:#?}");
+        assert!(told.iter().all(|line| !line.starts_with("dead")), "{told:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_supervisor_that_gives_up_gives_the_state_up_too() {
+    let tree = "[supervisor.x]\nintensity = 1\nchildren = [\"a\"]\n";
+    let world = World::start(&format!("{tree}{ALONE}{KEPT}")).await;
+    world.ask("a", "add", "0").await;
+    world.crash("a", "trap").await;
+    assert_eq!(world.ask("a", "report", "").await, "1 0 0 0");
+    world.crash("a", "trap").await;
+    assert_eq!(world.ask("a", "report", "").await, "0 0 0 0");
+    assert!(world.told().iter().any(|line| line == "gave up s/x"));
+}

@@ -1,0 +1,55 @@
+//! The ledger, in versions good and bad.
+
+use std::{collections::HashMap, path::PathBuf, sync::LazyLock, time::Duration};
+
+use airssys_wasm::{Component, Error, Handover, Switched};
+use tokio::sync::Mutex;
+
+use crate::world::{ENGINE, World};
+
+/// What a version does stands in its bytes behind this.
+const MARK: &[u8] = b"ledger-mode:";
+
+/// Each version that a test asked for, compiled once.
+static COMPILED: LazyLock<Mutex<HashMap<&str, Component>>> = LazyLock::new(Mutex::default);
+
+/// The bytes of the version with this mode. An unknown mode is a good version, with other bytes.
+pub(crate) fn bytes(mode: &str) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/ledger.wasm");
+    let mut bytes = std::fs::read(path).unwrap();
+    let places = bytes.windows(MARK.len()).enumerate().filter(|(_, window)| *window == MARK);
+    let places: Vec<usize> = places.map(|(at, _)| at + MARK.len()).collect();
+    assert_eq!(places.len(), 1, "the mark is there once");
+    let word = bytes.iter_mut().skip(places.iter().sum());
+    word.zip(mode.bytes()).for_each(|(byte, new)| *byte = new);
+    bytes
+}
+
+pub(crate) async fn version(mode: &'static str) -> Component {
+    let mut compiled = COMPILED.lock().await;
+    if let Some(component) = compiled.get(mode) {
+        return component.clone();
+    }
+    let (component, _) = Component::load(&ENGINE, bytes(mode), None, || ()).await.unwrap();
+    compiled.insert(mode, component.clone());
+    component
+}
+
+/// A component that has no state.
+pub(crate) async fn hostile() -> Component {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/hostile.wasm");
+    Component::load(&ENGINE, std::fs::read(path).unwrap(), None, || ()).await.unwrap().0
+}
+
+impl World {
+    pub(crate) async fn upgrade(&self, name: &str, mode: &'static str) -> Result<Switched, Error> {
+        let component = version(mode).await;
+        self.system.upgrade(name, &component, Handover::State, Duration::from_secs(30)).await
+    }
+}
+
+/// What the version did, as the caller of an upgrade learns it: the error and its causes.
+pub(crate) fn told(error: &Error) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
