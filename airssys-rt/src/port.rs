@@ -102,6 +102,8 @@ pub enum PortError {
     InputClosed,
     /// What makes messages of frames panicked.
     Panicked,
+    /// The port has nothing to start its program with, or got no pipes to it. A broken invariant: please report it.
+    NotStarted(&'static str),
 }
 
 impl<M: Send + 'static> Port<M> {
@@ -172,11 +174,11 @@ impl<M: Send + 'static> Actor for Port<M> {
 
     async fn init(&mut self, cx: &mut Context<Self>) -> Result<Init, ExitReason> {
         let (Some(launch), Some(on_frame)) = (self.launch.take(), self.on_frame.take()) else {
-            return Ok(Init::Ignore);
+            return Err(PortError::NotStarted("a port starts its program once").into());
         };
         let mut process = self.exec.spawn(launch).await?;
         let (Some(input), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
-            return Ok(Init::Ignore);
+            return Err(PortError::NotStarted("the program has no pipes").into());
         };
         // Whoever reads a pipe of errors would be us; without a reader the program must not wait.
         process.stderr = None;
@@ -257,6 +259,7 @@ impl fmt::Display for PortError {
             Self::Malformed(what) => write!(f, "{what} is malformed"),
             Self::Truncated => f.write_str("a frame is cut off"),
             Self::InputClosed => f.write_str("the program has closed its input"),
+            Self::NotStarted(why) => f.write_str(why),
             Self::Panicked => f.write_str("what makes messages of frames panicked"),
         }
     }
