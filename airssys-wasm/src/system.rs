@@ -6,14 +6,17 @@ use std::{
 };
 
 use airssys_osl::Os;
-use airssys_rt::{
-    ActorRef, ChildInfo, ChildSpec, ExitReason, Mailbox, Supervisor, SupervisorRef, System as Runtime,
-};
+use airssys_rt::{ChildInfo, ChildSpec, ExitReason, Mailbox, Supervisor, SupervisorRef, System as Runtime};
 use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
+#[cfg(target_os = "linux")]
+use crate::process::Program;
 use crate::{
-    actor::{Blueprint, ComponentActor, Counters, Delivery, Envelope, Route, Routes, SUBJECT_BYTES, trace},
+    actor::{
+        Blueprint, ComponentActor, Counters, Delivery, Envelope, Receiver, Route, Routes, SUBJECT_BYTES,
+        trace,
+    },
     component::Component,
     engine::Engine,
     error::{Error, ErrorKind},
@@ -38,13 +41,14 @@ pub struct System {
 
 struct Member {
     name: Arc<str>,
-    actor: ActorRef<Delivery>,
+    /// How many messages wait for it.
+    depth: Box<dyn Fn() -> usize + Send + Sync>,
     counters: Arc<Counters>,
     /// What its next incarnation finds open.
     preopens: Arc<Mutex<Vec<Preopen>>>,
 }
 
-/// What one component has done and has before it.
+/// What one component or process has done and has before it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Status {
@@ -52,7 +56,7 @@ pub struct Status {
     pub name: Arc<str>,
     /// Messages that wait in its mailbox.
     pub waiting: usize,
-    /// Messages that it handled to the end.
+    /// Messages that it handled to the end; of a process, those that it said.
     pub handled: u64,
     /// Messages to it, or from it, that went to the dead letters.
     pub dead: u64,
@@ -64,6 +68,28 @@ pub struct Status {
 struct Seed {
     blueprint: Arc<Blueprint>,
     mailbox: Mailbox<Delivery>,
+}
+
+/// What the leaves of a tree are made of.
+#[derive(Default)]
+struct Leaves {
+    seeds: Vec<Seed>,
+    #[cfg(target_os = "linux")]
+    programs: Vec<Program>,
+    routes: Arc<Routes>,
+}
+
+#[cfg(target_os = "linux")]
+impl Member {
+    fn process(program: &Program) -> Self {
+        let port = program.actor();
+        Self {
+            name: program.name().into(),
+            depth: Box::new(move || port.depth()),
+            counters: program.counters.clone(),
+            preopens: Arc::default(),
+        }
+    }
 }
 
 impl System {
@@ -88,13 +114,21 @@ impl System {
             manifest.components.iter().map(|spec| Mailbox::bounded(spec.mailbox)).collect();
         let mut routes = Routes::default();
         for (spec, mailbox) in manifest.components.iter().zip(&mailboxes) {
-            let route = Route { actor: mailbox.actor_ref(), payload_bytes: spec.limits.payload_bytes };
-            routes.insert(&spec.name, route);
+            let to = Receiver::Component(mailbox.actor_ref());
+            routes.insert(&spec.name, Route { to, payload_bytes: spec.limits.payload_bytes });
+        }
+        let mut leaves = Leaves::default();
+        let mut members = Vec::new();
+        #[cfg(target_os = "linux")]
+        for spec in &manifest.processes {
+            let program = Program::open(spec, os).await?;
+            routes.insert(&spec.name, program.route());
+            members.push(Member::process(&program));
+            leaves.programs.push(program);
         }
         let routes = Arc::new(routes);
+        leaves.routes = routes.clone();
 
-        let mut seeds = Vec::new();
-        let mut members = Vec::new();
         for ((spec, component), mailbox) in manifest.components.iter().zip(components).zip(mailboxes) {
             let counters = Arc::<Counters>::default();
             let preopens = Arc::new(Mutex::new(preopens(spec)));
@@ -109,12 +143,12 @@ impl System {
                 counters.clone(),
             )?;
             let (name, actor) = (blueprint.name.clone(), mailbox.actor_ref());
-            members.push(Member { name, actor, counters, preopens });
-            seeds.push(Seed { blueprint: Arc::new(blueprint), mailbox });
+            members.push(Member { name, depth: Box::new(move || actor.depth()), counters, preopens });
+            leaves.seeds.push(Seed { blueprint: Arc::new(blueprint), mailbox });
         }
 
         let runtime = Runtime::builder().observer(Arc::new(Tell(watch))).build();
-        let tree = plant(&manifest.root, &seeds);
+        let tree = plant(&manifest.root, &leaves);
         let root = runtime.start(tree).await.map_err(|error| {
             Error::new(ErrorKind::Guest, format!("start the system `{}`", manifest.name)).caused_by(error)
         })?;
@@ -159,10 +193,8 @@ impl System {
         }
         let (sender, subject) = (self.host.clone(), subject.to_owned());
         let trace = trace::current_or_new();
-        let ask = |reply| {
-            Delivery::Message(Envelope { sender, subject, payload, reply: Some(reply), deliveries: 0, trace })
-        };
-        let answer = route.actor.call(ask, timeout).await;
+        let envelope = Envelope { sender, subject, payload, reply: None, deliveries: 0, trace };
+        let answer = route.to.call(envelope, timeout).await;
         answer.map_err(|error| failed(ErrorKind::Unavailable).caused_by(error))
     }
 
@@ -207,11 +239,11 @@ impl System {
         self.root.exited().await
     }
 
-    /// What each component has done, in the manifest's order.
+    /// What each process, then each component has done, in the manifest's order.
     pub fn status(&self) -> Vec<Status> {
         let status = |member: &Member| Status {
             name: member.name.clone(),
-            waiting: member.actor.depth(),
+            waiting: (member.depth)(),
             handled: member.counters.handled.load(Ordering::Relaxed),
             dead: member.counters.dead.load(Ordering::Relaxed),
             busy: member.counters.busy.load(Ordering::Acquire),
@@ -234,15 +266,23 @@ impl System {
 }
 
 /// Describes a supervisor and all below it to the runtime.
-fn plant(spec: &SupervisorSpec, seeds: &[Seed]) -> Supervisor {
+fn plant(spec: &SupervisorSpec, leaves: &Leaves) -> Supervisor {
     let supervisor = Supervisor::new(spec.name.as_str(), spec.strategy);
     let supervisor = supervisor.intensity(spec.intensity as usize, spec.period);
     spec.children.iter().fold(supervisor, |supervisor, child| match child {
-        Child::Supervisor(below) => supervisor.child(ChildSpec::supervisor(plant(below, seeds))),
-        Child::Component(index) => match seeds.get(*index) {
+        Child::Supervisor(below) => supervisor.child(ChildSpec::supervisor(plant(below, leaves))),
+        Child::Component(index) => match leaves.seeds.get(*index) {
             Some(seed) => supervisor.child(leaf(seed)),
             None => supervisor,
         },
+        #[cfg(target_os = "linux")]
+        Child::Process(index) => match leaves.programs.get(*index) {
+            Some(program) => supervisor.child(program.child(&leaves.routes)),
+            None => supervisor,
+        },
+        // Loading has told of it.
+        #[cfg(not(target_os = "linux"))]
+        Child::Process(_) => supervisor,
     })
 }
 

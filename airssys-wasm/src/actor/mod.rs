@@ -7,6 +7,7 @@
 mod envelope;
 mod outbox;
 mod port;
+mod receiver;
 pub(crate) mod trace;
 
 use std::{
@@ -24,6 +25,7 @@ use wasmtime::Store;
 pub(crate) use self::{
     envelope::{Delivery, Envelope, SUBJECT_BYTES},
     port::{Port, Route, Routes},
+    receiver::Receiver,
 };
 use crate::{
     component::Component,

@@ -7,5 +7,7 @@ mod cache;
 mod files;
 mod hostile;
 mod messages;
+#[cfg(target_os = "linux")]
+mod process;
 mod sockets;
 mod world;
