@@ -77,7 +77,7 @@ fn what_is_wrong_is_told_in_its_place() {
     refused("framing = \"line\"", "\"line\"", "must be \"lines\" or", "did you mean `lines`?");
     refused("env = { LD_PRELOAD = \"x\" }", "p", "code gets into other programs", "");
     refused("rw = \".\"", "\".\"", "`process.p.rw` reaches the system's own folder", "grant a folder beside");
-    refused("ro = \"/\"", "\"/\"", "`process.p.ro` reaches the system's own folder", "");
+    refused("ro = \"/srv\"", "\"/srv\"", "`process.p.ro` reaches the system's own folder", "");
     refused("directory = \"/srv\"", "p", "the working directory is in none that the program sees", "");
     refused("backoff = { min = \"1s\" }", "{", "`process.p.backoff.max` is missing", "add `max =");
     refused("[component.p]\nsource = \"p.wasm\"", "p", "`p` is both a component and a process", "rename");
