@@ -44,7 +44,6 @@ pub(super) struct ReadProcess {
 pub(super) fn read(name: Located<String>, mut section: Section<'_>, notes: &mut Notes<'_>) -> ReadProcess {
     let rule = section.path.clone();
     let mut places = Vec::new();
-    let mut terms = ExecTerms::new();
     let program = section.path("program", notes).map(plain);
     if section.take("program").is_none() {
         section.missing("program", "\"/usr/bin/program\"", notes);
@@ -52,29 +51,15 @@ pub(super) fn read(name: Located<String>, mut section: Section<'_>, notes: &mut 
     if let Some(program) = &program {
         places.push(Place::new(program, format!("{rule}.program"), false));
     }
-    let arguments: Vec<String> = texts(&mut section, "args", notes);
-    terms = arguments.iter().fold(terms, |terms, argument| terms.arg(argument.as_str()));
-    terms = read_env(&mut section, terms, notes);
-    for (key, write) in [("ro", false), ("rw", true)] {
-        for path in paths(&mut section, key, notes).into_iter().map(plain) {
-            terms = if write { terms.change(&path.value) } else { terms.see(&path.value) };
-            places.push(Place::new(&path, format!("{rule}.{key}"), write));
-        }
-    }
-    if let Some(directory) = section.path("directory", notes) {
-        terms = terms.directory(plain(directory).value);
-    }
-    if let Some(profile) = section.word("profile", &Profile::NAMES, notes) {
-        terms = terms.profile(profile);
-    }
+    let arguments = read_arguments(&mut section, notes);
+    let terms = read_terms(&mut section, &arguments, &mut places, notes);
     let restart = section.word("restart", RESTARTS, notes).unwrap_or(Restart::Permanent);
     let shutdown = section.parsed("shutdown", units::DURATION, notes, units::duration);
     let backoff = read_backoff(&mut section, notes);
     let framing = section.word("framing", FRAMINGS, notes).unwrap_or_default();
     let send_to = section.text("send_to", notes);
-    let subject = format!("a text of at most {SUBJECT_BYTES} bytes");
     let is_subject = |text: &str| (text.len() <= SUBJECT_BYTES).then(|| text.to_owned());
-    let subject = section.parsed("subject", &subject, notes, is_subject);
+    let subject = section.parsed("subject", "a text of at most 256 bytes", notes, is_subject);
     let mailbox = section.integer("mailbox", 1..1_000_001, notes).unwrap_or(1024);
     let (limits, frame_bytes) = match section.table("limits", notes) {
         Some(limits) => read_limits(limits, notes),
@@ -87,13 +72,8 @@ pub(super) fn read(name: Located<String>, mut section: Section<'_>, notes: &mut 
         let mut grants = vec![checked(grant, &rule, false, &span, notes)?];
         if let Some(receiver) = &send_to {
             let rule = format!("{rule}.send_to");
-            grants.push(checked(
-                Grant::send(receiver.value.as_str()).rule(rule.as_str()),
-                &rule,
-                false,
-                &receiver.span,
-                notes,
-            )?);
+            let grant = Grant::send(receiver.value.as_str()).rule(rule.as_str());
+            grants.push(checked(grant, &rule, false, &receiver.span, notes)?);
         }
         Some(ProcessSpec {
             name: name.value.clone(),
@@ -113,16 +93,40 @@ pub(super) fn read(name: Located<String>, mut section: Section<'_>, notes: &mut 
     ReadProcess { name, spec, places }
 }
 
-/// A path without the `.` in it that `.` alone, made absolute, has.
-fn plain(path: Located<PathBuf>) -> Located<PathBuf> {
-    Located { value: path.value.components().collect(), span: path.span }
+/// Reads with what the program is started, and what it finds around it.
+fn read_terms(
+    section: &mut Section<'_>,
+    arguments: &[String],
+    places: &mut Vec<Place>,
+    notes: &mut Notes<'_>,
+) -> ExecTerms {
+    let rule = section.path.clone();
+    let mut terms = arguments.iter().fold(ExecTerms::new(), |terms, argument| terms.arg(argument.as_str()));
+    terms = read_env(section, terms, notes);
+    for (key, write) in [("ro", false), ("rw", true)] {
+        for path in paths(section, key, notes).into_iter().map(plain) {
+            terms = if write { terms.change(&path.value) } else { terms.see(&path.value) };
+            places.push(Place::new(&path, format!("{rule}.{key}"), write));
+        }
+    }
+    if let Some(directory) = section.path("directory", notes) {
+        terms = terms.directory(plain(directory).value);
+    }
+    match section.word("profile", &Profile::NAMES, notes) {
+        Some(profile) => terms.profile(profile),
+        None => terms,
+    }
 }
 
-/// Every element of an array of strings.
-fn texts(section: &mut Section<'_>, key: &'static str, notes: &mut Notes<'_>) -> Vec<String> {
-    let place = section.place(key);
-    let elements = section.array(key, notes);
+fn read_arguments(section: &mut Section<'_>, notes: &mut Notes<'_>) -> Vec<String> {
+    let place = section.place("args");
+    let elements = section.array("args", notes);
     elements.into_iter().filter_map(|element| notes.text(&place, element)).map(|text| text.value).collect()
+}
+
+/// The path in its plainest spelling: the manifest's own folder may be written `.`.
+fn plain(path: Located<PathBuf>) -> Located<PathBuf> {
+    Located { value: path.value.components().collect(), span: path.span }
 }
 
 /// A path, or those of an array.

@@ -47,7 +47,7 @@ async fn handled(world: &World, name: &str, count: u64) {
     let waits = async {
         let status = || world.system.status().into_iter().find(|member| &*member.name == name).unwrap();
         while status().handled < count {
-            tokio::task::yield_now().await;
+            world.system.idle(Duration::from_millis(20)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(30), waits)
