@@ -221,7 +221,7 @@ impl<M: Send + 'static> Actor for Port<M> {
         let (decoder, outgoing) = (Decoder::new(self.framing, self.limit), Arc::clone(&self.outgoing));
         let reader = runtime.spawn(async move {
             let end = pump::read(output, decoder, frames, exited).await;
-            if let Some(errors) = errors {
+            if let (Ended::Exited(_), Some(errors)) = (&end, errors) {
                 // Why it ended is what it said last. A child that it left may hold the pipe open.
                 let _ = tokio::time::timeout(grace, errors).await;
             }

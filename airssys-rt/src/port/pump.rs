@@ -192,29 +192,30 @@ pub(super) async fn errors(mut errors: Output, mut on_line: impl FnMut(Vec<u8>))
         buffer.reserve(ERROR_LINE_BYTES);
         // The limit of its output ends it: how it ended says so.
         let more = matches!(errors.read_buf(&mut buffer).await, Ok(bytes) if bytes > 0);
-        while let Some(mut line) = next_line(&mut buffer, !more) {
-            if line.last() == Some(&b'\n') {
-                line.pop();
-            }
-            if quietly(|| on_line(line)).is_none() {
-                return;
-            }
-        }
-        if !more {
+        if !hand_on(&mut buffer, !more, &mut on_line) || !more {
             return;
         }
     }
 }
 
-/// Takes a line with its end out of `buffer`, or as much as one may be, or `all`.
-fn next_line(buffer: &mut Vec<u8>, all: bool) -> Option<Vec<u8>> {
-    let whole = buffer.iter().take(ERROR_LINE_BYTES + 1).position(|byte| *byte == b'\n').map(|at| at + 1);
-    let length = match whole {
-        Some(length) => length,
-        None if buffer.len() >= ERROR_LINE_BYTES => ERROR_LINE_BYTES,
-        None if all && !buffer.is_empty() => buffer.len(),
-        None => return None,
-    };
-    let rest = buffer.split_off(length);
-    Some(std::mem::replace(buffer, rest))
+/// Takes each line out of `buffer`, a longer one in pieces, and what is left too where that is `all`. False where nobody
+/// takes them any more.
+fn hand_on(buffer: &mut Vec<u8>, all: bool, on_line: &mut impl FnMut(Vec<u8>)) -> bool {
+    let mut start = 0;
+    while let Some(rest) = buffer.get(start..).filter(|rest| !rest.is_empty()) {
+        let end = rest.iter().take(ERROR_LINE_BYTES + 1).position(|byte| *byte == b'\n');
+        let (length, taken) = match end {
+            Some(at) => (at, at + 1),
+            None if rest.len() > ERROR_LINE_BYTES => (ERROR_LINE_BYTES, ERROR_LINE_BYTES),
+            None if all => (rest.len(), rest.len()),
+            None => break,
+        };
+        let line = rest.get(..length).unwrap_or_default().to_vec();
+        if quietly(|| on_line(line)).is_none() {
+            return false;
+        }
+        start += taken;
+    }
+    buffer.drain(..start);
+    true
 }
