@@ -31,12 +31,18 @@ mod pump;
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use airssys_osl::process::{Exec, Exit, Launch, Process, Signal, Stdio};
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{
+    sync::oneshot,
+    task::{AbortHandle, JoinHandle},
+};
 
-pub use self::framing::{Framing, PrefixBytes};
 use self::{
     framing::Decoder,
-    pump::{Ended, Outgoing},
+    pump::{Ended, Frames, Outgoing},
+};
+pub use self::{
+    framing::{Framing, PrefixBytes},
+    pump::ERROR_LINE_BYTES,
 };
 use crate::{Actor, ActorRef, Context, ExitReason, Init, Reply};
 
@@ -53,8 +59,8 @@ pub struct Port<M> {
     framing: Framing,
     limit: usize,
     grace: Duration,
-    owner: ActorRef<M>,
-    on_frame: Option<Box<dyn FnMut(Vec<u8>) -> M + Send>>,
+    frames: Option<Frames<M>>,
+    on_error: Option<Box<dyn FnMut(Vec<u8>) + Send>>,
     outgoing: Arc<Outgoing>,
     running: Option<Running>,
 }
@@ -64,6 +70,7 @@ struct Running {
     process: Process,
     reader: JoinHandle<()>,
     writer: JoinHandle<()>,
+    errors: Option<AbortHandle>,
     ended: oneshot::Receiver<Ended>,
 }
 
@@ -102,13 +109,15 @@ pub enum PortError {
     InputClosed,
     /// What makes messages of frames panicked.
     Panicked,
+    /// The port has nothing to start its program with, or got no pipes to it. A broken invariant: please report it.
+    NotStarted(&'static str),
 }
 
 impl<M: Send + 'static> Port<M> {
     /// A port to a program that `exec` starts. Each frame that it says becomes a message to `owner`.
     ///
-    /// Its input and output are the port's, whatever `launch` says; its errors are as `launch` says, except that there is
-    /// nobody to read a pipe of them.
+    /// Its input and output are the port's, whatever `launch` says; its errors are as `launch` says, except that a pipe of
+    /// them is read by [`errors`](Self::errors) alone.
     pub fn new(
         exec: Exec,
         launch: Launch,
@@ -116,17 +125,40 @@ impl<M: Send + 'static> Port<M> {
         owner: ActorRef<M>,
         on_frame: impl FnMut(Vec<u8>) -> M + Send + 'static,
     ) -> Self {
+        Self::with(exec, launch, framing, Frames::Owner(owner, Box::new(on_frame)))
+    }
+
+    /// As [`new`](Self::new), without an owner: `on_frame` takes each frame, and must not block.
+    pub fn without_owner(
+        exec: Exec,
+        launch: Launch,
+        framing: Framing,
+        on_frame: impl FnMut(Vec<u8>) + Send + 'static,
+    ) -> Self {
+        Self::with(exec, launch, framing, Frames::Nobody(Box::new(on_frame)))
+    }
+
+    fn with(exec: Exec, launch: Launch, framing: Framing, frames: Frames<M>) -> Self {
         Self {
             exec,
             launch: Some(launch.stdin(Stdio::Pipe).stdout(Stdio::Pipe)),
             framing,
             limit: FRAME_BYTES,
             grace: GRACE,
-            owner,
-            on_frame: Some(Box::new(on_frame)),
+            frames: Some(frames),
+            on_error: None,
             outgoing: Outgoing::new(),
             running: None,
         }
+    }
+
+    /// Has `on_line` take each line that the program says as errors, without its end, and a longer one than
+    /// [`ERROR_LINE_BYTES`] in pieces. It must not block.
+    #[must_use]
+    pub fn errors(mut self, on_line: impl FnMut(Vec<u8>) + Send + 'static) -> Self {
+        self.launch = self.launch.map(|launch| launch.stderr(Stdio::Pipe));
+        self.on_error = Some(Box::new(on_line));
+        self
     }
 
     /// Bounds frames in both directions to `bytes` bytes, in place of a mebibyte.
@@ -171,28 +203,34 @@ impl<M: Send + 'static> Actor for Port<M> {
     const RUNS_ON_CALLERS: bool = false;
 
     async fn init(&mut self, cx: &mut Context<Self>) -> Result<Init, ExitReason> {
-        let (Some(launch), Some(on_frame)) = (self.launch.take(), self.on_frame.take()) else {
-            return Ok(Init::Ignore);
+        let (Some(launch), Some(frames)) = (self.launch.take(), self.frames.take()) else {
+            return Err(PortError::NotStarted("a port starts its program once").into());
         };
         let mut process = self.exec.spawn(launch).await?;
         let (Some(input), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
-            return Ok(Init::Ignore);
+            return Err(PortError::NotStarted("the program has no pipes").into());
         };
-        // Whoever reads a pipe of errors would be us; without a reader the program must not wait.
-        process.stderr = None;
         let runtime = cx.system().runtime();
+        // Without a reader of its errors the program must not wait for one.
+        let errors = process.stderr.take().zip(self.on_error.take());
+        let errors = errors.map(|(errors, on_line)| runtime.spawn(pump::errors(errors, on_line)));
+        let errors_end = errors.as_ref().map(JoinHandle::abort_handle);
         let writer = runtime.spawn(pump::write(Arc::clone(&self.outgoing), input));
         let (tell, ended) = oneshot::channel();
-        let (port, owner, exited) = (cx.actor_ref(), self.owner.clone(), process.exited());
+        let (port, exited, grace) = (cx.actor_ref(), process.exited(), self.grace);
         let (decoder, outgoing) = (Decoder::new(self.framing, self.limit), Arc::clone(&self.outgoing));
         let reader = runtime.spawn(async move {
-            let end = pump::read(output, decoder, owner, on_frame, exited).await;
+            let end = pump::read(output, decoder, frames, exited).await;
+            if let (Ended::Exited(_), Some(errors)) = (&end, errors) {
+                // Why it ended is what it said last. A child that it left may hold the pipe open.
+                let _ = tokio::time::timeout(grace, errors).await;
+            }
             // Where nobody is there to hear it, the port ended first.
             let _ = tell.send(end);
             outgoing.refuse();
             let _ = port.cast_urgent(PortMsg::Ended);
         });
-        self.running = Some(Running { process, reader, writer, ended });
+        self.running = Some(Running { process, reader, writer, errors: errors_end, ended });
         Ok(Init::Ready)
     }
 
@@ -246,6 +284,9 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.reader.abort();
         self.writer.abort();
+        if let Some(errors) = &self.errors {
+            errors.abort();
+        }
     }
 }
 
@@ -257,6 +298,7 @@ impl fmt::Display for PortError {
             Self::Malformed(what) => write!(f, "{what} is malformed"),
             Self::Truncated => f.write_str("a frame is cut off"),
             Self::InputClosed => f.write_str("the program has closed its input"),
+            Self::NotStarted(why) => f.write_str(why),
             Self::Panicked => f.write_str("what makes messages of frames panicked"),
         }
     }

@@ -25,7 +25,12 @@ pub fn principal_name(component: &str) -> String {
     format!("component.{component}")
 }
 
-/// Adds a principal for each component and a role for each role, with what the manifest grants and forbids them, and the
+/// The name of a process's principal.
+pub fn process_principal_name(process: &str) -> String {
+    format!("process.{process}")
+}
+
+/// Adds a principal for each component, each process and a role for each role, with what the manifest grants and forbids them, and the
 /// manifest's mode.
 ///
 /// Clocks and random bytes are granted to every component unless the manifest says otherwise: WASI has no word for their
@@ -34,6 +39,9 @@ pub fn add_principals(manifest: &Manifest, policy: PolicyBuilder) -> PolicyBuild
     let policy = manifest.roles.iter().fold(policy.mode(manifest.mode), |policy, role| {
         let name = role_name(&role.name);
         policy.role(name.clone(), permits(&role.rules)).forbid(name, role.rules.forbids.clone())
+    });
+    let policy = manifest.processes.iter().fold(policy, |policy, process| {
+        policy.principal(process_principal_name(&process.name), process.grants.clone())
     });
     manifest.components.iter().fold(policy, |policy, component| {
         let name = principal_name(&component.name);

@@ -31,6 +31,11 @@ mod instance;
 mod invoke;
 mod load;
 pub mod manifest;
+#[cfg(target_os = "linux")]
+mod process;
+#[cfg(not(target_os = "linux"))]
+#[path = "process_elsewhere.rs"]
+mod process;
 mod system;
 mod trap;
 mod watch;
@@ -41,7 +46,7 @@ pub use command::{Command, CommandDir, CommandOptions, Ended, Invocation};
 pub use component::{COMPONENT_BYTES, Component, Digest, InvalidDigest, Origin};
 pub use engine::Engine;
 pub use error::{Error, ErrorKind};
-pub use grant::{add_principals, grant_command, principal_name};
+pub use grant::{add_principals, grant_command, principal_name, process_principal_name};
 pub use load::{LoadError, load, load_grants};
 pub use system::{Status, System};
 pub use trap::{Trap, TrapKind};

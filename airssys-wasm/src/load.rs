@@ -15,13 +15,14 @@ use crate::{
     error::{Error, ErrorKind},
     grant::principal_name,
     manifest::{ComponentSpec, Manifest},
+    process,
     watch::{Event, Watch},
 };
 
-/// A component that could not be loaded.
+/// A component that could not be loaded, or a process that could not be started.
 #[derive(Debug)]
 pub struct LoadError {
-    /// The component.
+    /// The component, or the process.
     pub component: String,
     /// The value in the manifest that it is about.
     pub span: Range<usize>,
@@ -38,8 +39,8 @@ pub fn load_grants(manifest: &Manifest) -> Vec<Grant> {
     grants.into_iter().map(|dir| Grant::fs(dir, Rights::READ).rule("builtin.components")).collect()
 }
 
-/// Loads every component of a manifest, several at a time, and opens the directories that it grants; the result is
-/// in the manifest's order.
+/// Loads every component of a manifest, several at a time, and opens the directories and programs that it grants; the
+/// result is in the manifest's order.
 ///
 /// # Errors
 ///
@@ -60,6 +61,8 @@ pub async fn load(
     for (index, spec) in manifest.components.iter().enumerate() {
         errors.extend(check_grants(spec, os).await.into_iter().map(|error| (index, error)));
     }
+    let programs = process::check(manifest, os).await;
+    errors.extend(programs.into_iter().map(|error| (manifest.components.len(), error)));
     let mut loading = JoinSet::new();
     for (index, spec) in manifest.components.iter().enumerate() {
         let (spec, engine, cache) = (spec.clone(), engine.clone(), cache.clone());

@@ -8,6 +8,8 @@ use std::{
 };
 
 use airssys_osl::Os;
+#[cfg(target_os = "linux")]
+use airssys_rt::port::PortMsg;
 use airssys_rt::{
     ActorRef, ChildInfo, ChildSpec, EventKind, ExitReason, Mailbox, Supervisor, SupervisorRef,
     System as Runtime,
@@ -15,10 +17,12 @@ use airssys_rt::{
 use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
+#[cfg(target_os = "linux")]
+use crate::process::Program;
 use crate::{
     actor::{
-        Blueprint, Code, ComponentActor, Counters, Delivery, Envelope, Route, Routes, SUBJECT_BYTES,
-        Versions, trace,
+        Blueprint, Code, ComponentActor, Counters, Delivery, Envelope, Receiver, Route, Routes,
+        SUBJECT_BYTES, Versions, trace,
     },
     component::Component,
     engine::Engine,
@@ -45,8 +49,20 @@ pub struct System {
 
 struct Member {
     name: Arc<str>,
-    actor: ActorRef<Delivery>,
     counters: Arc<Counters>,
+    is: Kind,
+}
+
+enum Kind {
+    Component(Running),
+    #[cfg(target_os = "linux")]
+    Process(ActorRef<PortMsg>),
+}
+
+/// A component that runs, from its first incarnation to its last.
+struct Running {
+    name: Arc<str>,
+    actor: ActorRef<Delivery>,
     /// What its next incarnation finds open.
     preopens: Arc<Mutex<Vec<Preopen>>>,
     versions: Arc<Versions>,
@@ -54,7 +70,7 @@ struct Member {
     keeps_state: bool,
 }
 
-/// What one component has done and has before it.
+/// What one component or process has done and has before it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Status {
@@ -62,7 +78,7 @@ pub struct Status {
     pub name: Arc<str>,
     /// Messages that wait in its mailbox.
     pub waiting: usize,
-    /// Messages that it handled to the end.
+    /// Messages that it handled to the end; of a process, those that it said.
     pub handled: u64,
     /// Messages to it, or from it, that went to the dead letters.
     pub dead: u64,
@@ -74,6 +90,34 @@ pub struct Status {
 struct Seed {
     blueprint: Arc<Blueprint>,
     mailbox: Mailbox<Delivery>,
+}
+
+/// What the leaves of a tree are made of.
+#[derive(Default)]
+struct Leaves {
+    seeds: Vec<Seed>,
+    #[cfg(target_os = "linux")]
+    programs: Vec<Program>,
+    routes: Arc<Routes>,
+}
+
+impl Member {
+    /// How many messages wait for it.
+    fn depth(&self) -> usize {
+        match &self.is {
+            Kind::Component(running) => running.actor.depth(),
+            #[cfg(target_os = "linux")]
+            Kind::Process(port) => port.depth(),
+        }
+    }
+
+    fn component(&self) -> Option<&Running> {
+        match &self.is {
+            Kind::Component(running) => Some(running),
+            #[cfg(target_os = "linux")]
+            Kind::Process(_) => None,
+        }
+    }
 }
 
 impl System {
@@ -98,13 +142,22 @@ impl System {
             manifest.components.iter().map(|spec| Mailbox::bounded(spec.mailbox)).collect();
         let mut routes = Routes::default();
         for (spec, mailbox) in manifest.components.iter().zip(&mailboxes) {
-            let route = Route { actor: mailbox.actor_ref(), payload_bytes: spec.limits.payload_bytes };
-            routes.insert(&spec.name, route);
+            let to = Receiver::Component(mailbox.actor_ref());
+            routes.insert(&spec.name, Route { to, payload_bytes: spec.limits.payload_bytes });
+        }
+        let mut leaves = Leaves::default();
+        let mut members = Vec::new();
+        #[cfg(target_os = "linux")]
+        for spec in &manifest.processes {
+            let program = Program::open(spec, os).await?;
+            routes.insert(&spec.name, program.route());
+            let (name, counters) = (program.name().into(), program.counters.clone());
+            members.push(Member { name, counters, is: Kind::Process(program.actor()) });
+            leaves.programs.push(program);
         }
         let routes = Arc::new(routes);
+        leaves.routes = routes.clone();
 
-        let mut seeds = Vec::new();
-        let mut members = Vec::new();
         for ((spec, component), mailbox) in manifest.components.iter().zip(components).zip(mailboxes) {
             let counters = Arc::<Counters>::default();
             let preopens = Arc::new(Mutex::new(preopens(spec)));
@@ -121,14 +174,15 @@ impl System {
                 counters.clone(),
             );
             let (name, actor) = (blueprint.name.clone(), mailbox.actor_ref());
-            members.push(Member { name, actor, counters, preopens, versions, keeps_state });
-            seeds.push(Seed { blueprint: Arc::new(blueprint), mailbox });
+            let running = Running { name: name.clone(), actor, preopens, versions, keeps_state };
+            members.push(Member { name, counters, is: Kind::Component(running) });
+            leaves.seeds.push(Seed { blueprint: Arc::new(blueprint), mailbox });
         }
 
         let mut states = Vec::new();
-        list_states(&manifest.root, "", &seeds, &mut states);
+        list_states(&manifest.root, "", &leaves.seeds, &mut states);
         let runtime = Runtime::builder().observer(Arc::new(Tell { watch, states })).build();
-        let tree = plant(&manifest.root, &seeds);
+        let tree = plant(&manifest.root, &leaves);
         let root = runtime.start(tree).await.map_err(|error| {
             Error::new(ErrorKind::Guest, format!("start the system `{}`", manifest.name)).caused_by(error)
         })?;
@@ -138,9 +192,9 @@ impl System {
     /// Takes over which directories components find when they start, from a manifest whose policy is in place already
     /// ([`Os::reload`]). An instance that runs keeps those that it has; what it may do with them is the policy's word.
     pub fn reload(&self, manifest: &Manifest) {
-        for member in &self.members {
-            let spec = manifest.components.iter().find(|spec| *spec.name == *member.name);
-            *member.preopens.lock().unwrap_or_else(PoisonError::into_inner) =
+        for running in self.members.iter().filter_map(Member::component) {
+            let spec = manifest.components.iter().find(|spec| *spec.name == *running.name);
+            *running.preopens.lock().unwrap_or_else(PoisonError::into_inner) =
                 spec.map(preopens).unwrap_or_default();
         }
     }
@@ -173,10 +227,8 @@ impl System {
         }
         let (sender, subject) = (self.host.clone(), subject.to_owned());
         let trace = trace::current_or_new();
-        let ask = |reply| {
-            Delivery::Message(Envelope { sender, subject, payload, reply: Some(reply), deliveries: 0, trace })
-        };
-        let answer = route.actor.call(ask, timeout).await;
+        let envelope = Envelope { sender, subject, payload, reply: None, deliveries: 0, trace };
+        let answer = route.to.call(envelope, timeout).await;
         answer.map_err(|error| failed(ErrorKind::Unavailable).caused_by(error))
     }
 
@@ -221,11 +273,11 @@ impl System {
         self.root.exited().await
     }
 
-    /// What each component has done, in the manifest's order.
+    /// What each process, then each component has done, in the manifest's order.
     pub fn status(&self) -> Vec<Status> {
         let status = |member: &Member| Status {
             name: member.name.clone(),
-            waiting: member.actor.depth(),
+            waiting: member.depth(),
             handled: member.counters.handled.load(Ordering::Relaxed),
             dead: member.counters.dead.load(Ordering::Relaxed),
             busy: member.counters.busy.load(Ordering::Acquire),
@@ -248,15 +300,23 @@ impl System {
 }
 
 /// Describes a supervisor and all below it to the runtime.
-fn plant(spec: &SupervisorSpec, seeds: &[Seed]) -> Supervisor {
+fn plant(spec: &SupervisorSpec, leaves: &Leaves) -> Supervisor {
     let supervisor = Supervisor::new(spec.name.as_str(), spec.strategy);
     let supervisor = supervisor.intensity(spec.intensity as usize, spec.period);
     spec.children.iter().fold(supervisor, |supervisor, child| match child {
-        Child::Supervisor(below) => supervisor.child(ChildSpec::supervisor(plant(below, seeds))),
-        Child::Component(index) => match seeds.get(*index) {
+        Child::Supervisor(below) => supervisor.child(ChildSpec::supervisor(plant(below, leaves))),
+        Child::Component(index) => match leaves.seeds.get(*index) {
             Some(seed) => supervisor.child(leaf(seed)),
             None => supervisor,
         },
+        #[cfg(target_os = "linux")]
+        Child::Process(index) => match leaves.programs.get(*index) {
+            Some(program) => supervisor.child(program.child(&leaves.routes)),
+            None => supervisor,
+        },
+        // Loading has told of it.
+        #[cfg(not(target_os = "linux"))]
+        Child::Process(_) => supervisor,
     })
 }
 
@@ -285,6 +345,7 @@ fn list_states(
                 let Some(Seed { blueprint, .. }) = seeds.get(*index) else { continue };
                 states.push((format!("{path}{}", blueprint.name), blueprint.versions.clone()));
             }
+            Child::Process(_) => {}
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{process::ExitCode, sync::Arc};
 
 use airssys_osl::policy::{Mode, Policy};
-use airssys_wasm::{Engine, Event, Watch, add_principals, load, load_grants};
+use airssys_wasm::{Engine, Event, Watch, add_principals, load, load_grants, manifest::ProcessSpec};
 use serde_json::json;
 
 use super::runtime;
@@ -40,7 +40,9 @@ pub(super) fn check(check: &Check, terminal: &Arc<Terminal>) -> Result<ExitCode,
             .zip(&components)
             .map(|(spec, component)| json!({"name": spec.name, "digest": component.digest().to_string()}))
             .collect();
-        json!({"ok": true, "system": file.manifest.name, "components": components})
+        let process = |spec: &ProcessSpec| json!({"name": spec.name, "program": spec.program.value});
+        let processes: Vec<_> = file.manifest.processes.iter().map(process).collect();
+        json!({"ok": true, "system": file.manifest.name, "components": components, "processes": processes})
     });
     if file.manifest.mode != Mode::Enforce {
         terminal.say(&"note: its mode only records denials, and carries none out");

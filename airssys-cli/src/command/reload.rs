@@ -51,10 +51,13 @@ fn reload(
 ) -> Result<(), Failure> {
     let file = ManifestFile::read_in(&run.target, &run.system.set, mode(run))?;
     let what = format!("{} {}", file.shown, file.digest);
+    // A program goes on as it was started: to take its grant away would be to end it, again at each restart.
+    let mut manifest = file.manifest.clone();
+    manifest.processes.clone_from(&running.manifest.processes);
     // What is gone from the manifest runs on until the system stops, with nothing.
     let is_gone = |name: &str| file.manifest.components.iter().all(|known| known.name != name);
     let gone = running.manifest.components.iter().filter(|component| is_gone(&component.name));
-    let policy = gone.fold(add_principals(&file.manifest, Policy::builder()), |policy, component| {
+    let policy = gone.fold(add_principals(&manifest, Policy::builder()), |policy, component| {
         policy.principal(principal_name(&component.name), [])
     });
     door.reload(policy, &what)?;

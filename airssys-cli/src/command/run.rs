@@ -161,7 +161,14 @@ fn greet(file: &ManifestFile, door: &Door, terminal: &Terminal) {
     let text = format!("{}\n  audit log {log}", describe_tree(terminal.err, &file.manifest));
     terminal.tell(&text, || {
         let components: Vec<_> = file.manifest.components.iter().map(|component| &component.name).collect();
-        json!({"event": "starting", "system": file.manifest.name, "components": components, "audit": log})
+        let processes: Vec<_> = file.manifest.processes.iter().map(|process| &process.name).collect();
+        json!({
+            "event": "starting",
+            "system": file.manifest.name,
+            "components": components,
+            "processes": processes,
+            "audit": log,
+        })
     });
 }
 

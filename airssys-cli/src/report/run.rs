@@ -329,6 +329,12 @@ fn branches(paint: Paint, manifest: &Manifest, supervisor: &SupervisorSpec, inde
                 text.push_str(&supervisor_line(paint, child));
                 branches(paint, manifest, child, &format!("{indent}{below}"), text);
             }
+            Child::Process(index) => {
+                if let Some(process) = manifest.processes.get(*index) {
+                    let program = printable(process.program.value.to_string_lossy().as_bytes());
+                    text.push_str(&format!("{} {}", process.name, paint.text(Style::Dim, program)));
+                }
+            }
             Child::Component(index) => {
                 text.push_str(
                     manifest.components.get(*index).map_or("", |component| component.name.as_str()),

@@ -21,6 +21,8 @@ mod logwatch;
 mod manifest;
 mod policy;
 mod preview1;
+#[cfg(target_os = "linux")]
+mod process;
 mod program;
 #[cfg(target_os = "linux")]
 mod sandbox;

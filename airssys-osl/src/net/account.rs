@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{HostName, Limits, bucket::Bucket, resolve::Memory};
-use crate::limits::LOOKUPS_AT_A_TIME;
+use crate::{limits::LOOKUPS_AT_A_TIME, os::add_weak};
 
 /// What a principal has open, remembers and may still send: all its lives together, so that whoever is started anew does
 /// not begin anew.
@@ -131,11 +131,7 @@ impl Account {
     /// Remembers something open, so that a new policy finds it.
     pub(super) fn add(&self, socket: Weak<dyn Recheck>) {
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        // What closed is swept out before the list grows, so that it costs no more than opening does.
-        if sockets.len() == sockets.capacity() {
-            sockets.retain(|socket| socket.strong_count() > 0);
-        }
-        sockets.push(socket);
+        add_weak(&mut sockets, socket);
     }
 
     /// Decides all again that is open.

@@ -15,10 +15,9 @@ use super::{
 use crate::{
     Action, Error, Principal,
     audit::Outcome,
-    os::{Name, Operation},
+    os::{Name, Opened, Operation},
     policy::Decision,
     sys::{self, Shut},
-    trace,
 };
 
 /// A socket and all that is known of it. The socket closes first, then its end is recorded.
@@ -40,9 +39,7 @@ pub(super) struct Held {
     epoch: AtomicU32,
     /// Whether its permission may end by itself.
     timed: AtomicBool,
-    opened_ns: u64,
-    /// What it was opened for.
-    trace: [u8; 16],
+    opened: Opened,
     received: AtomicU64,
     sent: AtomicU64,
     ended: OnceLock<End>,
@@ -83,8 +80,7 @@ impl<S: Shut + Send + Sync + 'static> Socket<S> {
             epoch: AtomicU32::new(epoch),
             // The first use finds out.
             timed: AtomicBool::new(true),
-            opened_ns: sys::monotonic_ns(),
-            trace: trace::current(),
+            opened: Opened::now(),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             ended: OnceLock::new(),
@@ -246,9 +242,7 @@ impl Drop for Held {
             _ => self.epoch.load(Ordering::Relaxed),
         };
         let bytes = received.saturating_add(sent);
-        trace::sync_scope(self.trace, || {
-            operation.record_end(decision, epoch, outcome, bytes, self.opened_ns);
-        });
+        operation.record_end(decision, epoch, outcome, bytes, self.opened);
     }
 }
 

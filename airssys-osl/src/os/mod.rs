@@ -1,6 +1,7 @@
 //! The door itself: `Os`, the principals that it mints, and the one pipeline that every operation goes through.
 
 mod builder;
+mod known;
 mod lease;
 mod pipeline;
 mod pool;
@@ -20,8 +21,9 @@ use tokio::sync::watch;
 
 pub use self::{builder::OsBuilder, principal::Principal};
 pub(crate) use self::{
+    known::add_weak,
     lease::Lease,
-    pipeline::{Done, Fault, Name, Operation},
+    pipeline::{Done, Fault, Name, Opened, Operation},
     pool::{pool, pool_leaving, within},
     principal::Standing,
     rooms::Rooms,

@@ -77,6 +77,13 @@ pub(crate) enum Fault {
     Bug,
 }
 
+/// When something was opened that stays open, and which trace it was opened for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opened {
+    at_ns: u64,
+    trace: [u8; 16],
+}
+
 /// An operation that was permitted and has not ended.
 pub(crate) struct Running<'a> {
     operation: Operation<'a>,
@@ -129,17 +136,18 @@ impl<'a> Operation<'a> {
         Error::denied(self.describe(), rule)
     }
 
-    /// Records the end of something that was open since `opened_ns`: how it ended, and what went through.
+    /// Records the end of something that was open: how it ended, and what went through. It belongs to what it was opened
+    /// for, wherever it ends.
     pub(crate) fn record_end(
         self,
         decision: Decision<'_>,
         epoch: u32,
         outcome: Outcome,
         bytes: u64,
-        opened_ns: u64,
+        opened: Opened,
     ) {
         let mut ended = self.running(decision, epoch);
-        ended.started_ns = opened_ns;
+        (ended.started_ns, ended.trace) = (opened.at_ns, opened.trace);
         drop(ended.record(Phase::Done, decision, outcome, bytes));
     }
 
@@ -264,6 +272,13 @@ impl Drop for Running<'_> {
         if !self.ended {
             drop(self.record(Phase::Done, self.decision, Outcome::Cancelled, 0));
         }
+    }
+}
+
+impl Opened {
+    /// Here and now.
+    pub(crate) fn now() -> Self {
+        Self { at_ns: sys::monotonic_ns(), trace: trace::current() }
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Action, Error, Principal,
     limits::PROGRAM_BYTES,
-    os::{Done, Fault, Name, Operation, Slot, pool},
+    os::{Done, Fault, Name, Opened, Operation, Slot, pool},
     policy::{Decision, ExecGrant, Resource, Rights, rule},
     sys::{self, Lent, Place, Plan, Sockets},
 };
@@ -138,7 +138,8 @@ impl Exec {
                 decision = Decision::deny(rule::OTHER_ARGUMENTS);
             }
         }
-        let fitted = fitted.unwrap_or_default();
+        // What does not fit is not repeated in the record of its denial: that names the program alone.
+        let fitted = fitted.unwrap_or_else(|| Fitted::of(&program.to_string_lossy()));
         let resource = fitted.args.join(" ").into_bytes();
         let terms = &grant.terms;
         let enforcement =
@@ -187,10 +188,9 @@ impl Exec {
     /// What records the end of the program.
     fn on_end(&self, grant: &Arc<ExecGrant>, resource: &[u8], held_by: &str, epoch: u32) -> sys::OnEnd {
         let (principal, grant) = (self.principal.clone(), Arc::clone(grant));
-        let (resource, held_by, opened_ns) = (resource.to_vec(), held_by.to_owned(), sys::monotonic_ns());
-        Box::new(move |exit: &Exit| {
-            record_exit(&principal, &grant, &resource, &held_by, epoch, opened_ns, exit)
-        })
+        // The end comes on a thread that knows of no trace.
+        let (resource, held_by, opened) = (resource.to_vec(), held_by.to_owned(), Opened::now());
+        Box::new(move |exit: &Exit| record_exit(&principal, &grant, &resource, &held_by, epoch, opened, exit))
     }
 }
 

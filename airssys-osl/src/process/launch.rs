@@ -85,7 +85,7 @@ impl Launch {
     /// where they are not what `terms` describe.
     pub(super) fn fit<'a>(&'a self, program: &str, terms: &'a ExecTerms) -> Option<Fitted<'a>> {
         let mut given = self.given.iter();
-        let mut fitted = Fitted { args: vec![program.to_owned()], files: Vec::new(), env: Vec::new() };
+        let mut fitted = Fitted::of(program);
         for argument in &terms.arguments {
             let word = match argument {
                 Argument::Word(word) => (**word).to_owned(),
@@ -120,11 +120,18 @@ impl Launch {
 }
 
 /// A launch that is what its grant describes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Fitted<'a> {
     pub(super) args: Vec<String>,
     pub(super) files: Vec<(&'a File, &'a std::path::PathBuf)>,
     pub(super) env: Vec<String>,
+}
+
+impl Fitted<'_> {
+    /// The program, with nothing else.
+    pub(super) fn of(program: &str) -> Self {
+        Self { args: vec![program.to_owned()], files: Vec::new(), env: Vec::new() }
+    }
 }
 
 fn is_plain(text: &str) -> bool {

@@ -16,7 +16,7 @@ use super::{Cause, Enforcement, Exit, Input, Output, Signal};
 use crate::{
     Action, Error, Principal,
     audit::Outcome,
-    os::{Done, Name, Operation, Slot},
+    os::{Done, Name, Opened, Operation, Slot, add_weak},
     policy::{Decision, ExecGrant, Resource},
     sys::{self, Child, Killer},
 };
@@ -103,11 +103,6 @@ impl Process {
                 None => std::future::pending().await,
             }
         }
-    }
-
-    /// How it ended, if it has.
-    pub fn try_wait(&self) -> Option<Exit> {
-        self.held.child.ended()
     }
 
     /// Kills it with all its children. It may still be seen for a moment: [`wait`](Self::wait) tells when it is gone. The
@@ -253,11 +248,7 @@ pub(crate) struct Programs(Mutex<Vec<Weak<Held>>>);
 impl Programs {
     fn add(&self, held: &Arc<Held>) {
         let mut programs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // What ended is swept out before the list grows, so that it costs no more than starting does.
-        if programs.len() == programs.capacity() {
-            programs.retain(|held| held.strong_count() > 0);
-        }
-        programs.push(Arc::downgrade(held));
+        add_weak(&mut programs, Arc::downgrade(held));
     }
 
     /// Decides all again that runs.
@@ -274,7 +265,7 @@ pub(super) fn record_exit(
     resource: &[u8],
     held_by: &str,
     epoch: u32,
-    opened_ns: u64,
+    opened: Opened,
     exit: &Exit,
 ) {
     let outcome = match exit.cause {
@@ -290,7 +281,7 @@ pub(super) fn record_exit(
         other: Some(Name::plain(told.as_bytes())),
         ..principal.operation(Action::ProcessExit, resource)
     };
-    operation.record_end(Decision::allow(grant.rule()), epoch, outcome, 0, opened_ns);
+    operation.record_end(Decision::allow(grant.rule()), epoch, outcome, 0, opened);
 }
 
 impl fmt::Debug for Process {

@@ -35,11 +35,6 @@ impl Signal {
         ("CONT", Self::Continue),
         ("STOP", Self::Stop),
     ];
-
-    /// The signal of a name, without `SIG`.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, signal)| *signal)
-    }
 }
 
 impl fmt::Display for Signal {

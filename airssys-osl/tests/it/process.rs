@@ -514,3 +514,13 @@ fn all_of_it_without_privileges() {
         Err(error) => eprintln!("SKIPPED: {} cannot be run by another user: {error}", own.display()),
     }
 }
+
+#[tokio::test]
+async fn without_the_system_a_program_has_what_it_was_given_and_no_more() {
+    let programs = Programs::new([Grant::exec("/bin/sh", shell("exit 0").without_system())]);
+    // Its loader is not there.
+    exec(&programs, "/bin/sh").await.spawn(Launch::new()).await.map(drop).unwrap_err();
+    let look = shell("[ -e /usr/bin ] || [ -e /etc ] || echo \"nothing else\"").without_system();
+    let ended = run(look.see("/lib").see("/lib64")).await;
+    assert_eq!(said(&ended), "nothing else");
+}

@@ -5,8 +5,9 @@ use std::{path::Path, time::Duration};
 use airssys_osl::{
     Action, ErrorKind,
     audit::Outcome,
-    policy::Grant,
+    policy::{ExecTerms, Grant},
     process::{Cause, Launch, Layers, Limits, Output, Process, Signal, Status, Stdio, host},
+    trace,
 };
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
@@ -255,4 +256,17 @@ async fn a_start_that_nobody_waits_for_leaves_nothing() {
     let mut last = sh.spawn(Launch::new()).await.unwrap();
     last.kill();
     last.wait().await;
+}
+
+#[tokio::test]
+async fn the_end_belongs_to_the_request_that_it_was_started_for() {
+    const REQUEST: [u8; 16] = [7; 16];
+    let programs = Programs::new([Grant::exec("/bin/true", ExecTerms::new())]);
+    let exec = exec(&programs, "/bin/true").await;
+    programs.sink.take();
+    let mut process = trace::scope(REQUEST, exec.spawn(Launch::new())).await.unwrap();
+    process.wait().await;
+    let records = programs.sink.take();
+    assert_eq!(records.last().unwrap().action, Action::ProcessExit);
+    assert!(records.iter().all(|record| record.trace == REQUEST), "{records:?}");
 }

@@ -115,8 +115,11 @@ async fn a_policy_that_only_watches_starts_what_has_terms_and_nothing_else() {
         let records = sink.take();
         let spawned = records.iter().find(|record| record.action == Action::ProcessSpawn).unwrap();
         assert_eq!(spawned.verdict, Verdict::WouldDeny);
-        let arguments = Launch::new().text("--more");
-        assert_denied(exec.spawn(arguments).await.map(drop), rule::OTHER_ARGUMENTS, "what no schema has");
+        let arguments = exec.spawn(Launch::new().text("--more")).await.map(drop).unwrap_err();
+        assert_eq!(arguments.rule(), Some(rule::OTHER_ARGUMENTS), "what no schema has");
+        assert!(arguments.to_string().contains("`/bin/true`"), "{arguments}");
+        let records = sink.take();
+        assert!(records.last().unwrap().resource.starts_with(b"/bin/true\0"), "{records:?}");
     }
 }
 

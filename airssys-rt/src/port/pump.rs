@@ -17,6 +17,30 @@ const WAITING_BYTES: usize = 256 * 1024;
 /// How many bytes are read at a time.
 const READ_BYTES: usize = 64 * 1024;
 
+/// The longest line of errors that comes whole, in bytes.
+pub const ERROR_LINE_BYTES: usize = 8 * 1024;
+
+/// Who takes what the program says.
+pub(super) enum Frames<M> {
+    /// An actor, as messages; it may keep them waiting.
+    Owner(ActorRef<M>, Box<dyn FnMut(Vec<u8>) -> M + Send>),
+    /// A function.
+    Nobody(Box<dyn FnMut(Vec<u8>) + Send>),
+}
+
+impl<M: Send + 'static> Frames<M> {
+    async fn deliver(&mut self, frame: Vec<u8>) -> Result<(), Ended> {
+        const PANICKED: Ended = Ended::Failed(PortError::Panicked);
+        match self {
+            Self::Owner(owner, on_frame) => {
+                let message = quietly(|| on_frame(frame)).ok_or(PANICKED)?;
+                owner.cast(message).await.map_err(|_| Ended::OwnerGone)
+            }
+            Self::Nobody(on_frame) => quietly(|| on_frame(frame)).ok_or(PANICKED),
+        }
+    }
+}
+
 /// What waits to be read by the program: as it comes out in one write, many small frames cost little more than one.
 pub(super) struct Outgoing {
     state: Mutex<Waiting>,
@@ -123,18 +147,13 @@ pub(super) enum Ended {
     OwnerGone,
 }
 
-/// Reads all frames and hands them to `owner`, who may keep them waiting; then waits for the program's end.
+/// Reads all frames and hands them on; then waits for the program's end.
 pub(super) async fn read<M: Send + 'static>(
     mut output: Output,
     mut decoder: Decoder,
-    owner: ActorRef<M>,
-    mut on_frame: impl FnMut(Vec<u8>) -> M,
+    mut frames: Frames<M>,
     exited: impl Future<Output = Exit>,
 ) -> Ended {
-    let mut deliver = async |frame| match quietly(|| on_frame(frame)) {
-        Some(message) => owner.cast(message).await.map_err(|_| Ended::OwnerGone),
-        None => Err(Ended::Failed(PortError::Panicked)),
-    };
     let result: Result<(), Ended> = async {
         loop {
             let buffer = decoder.buffer();
@@ -146,11 +165,11 @@ pub(super) async fn read<M: Send + 'static>(
                 Err(_) => return Ok(()),
             }
             while let Some(frame) = decoder.next().map_err(Ended::Failed)? {
-                deliver(frame).await?;
+                frames.deliver(frame).await?;
             }
         }
         match decoder.finish().map_err(Ended::Failed)? {
-            Some(frame) => deliver(frame).await,
+            Some(frame) => frames.deliver(frame).await,
             None => Ok(()),
         }
     }
@@ -164,4 +183,39 @@ pub(super) async fn read<M: Send + 'static>(
         },
         Err(ended) => ended,
     }
+}
+
+/// Reads what the program says as errors to its end, and hands on each line.
+pub(super) async fn errors(mut errors: Output, mut on_line: impl FnMut(Vec<u8>)) {
+    let mut buffer = Vec::new();
+    loop {
+        buffer.reserve(ERROR_LINE_BYTES);
+        // The limit of its output ends it: how it ended says so.
+        let more = matches!(errors.read_buf(&mut buffer).await, Ok(bytes) if bytes > 0);
+        if !hand_on(&mut buffer, !more, &mut on_line) || !more {
+            return;
+        }
+    }
+}
+
+/// Takes each line out of `buffer`, a longer one in pieces, and what is left too where that is `all`. False where nobody
+/// takes them any more.
+fn hand_on(buffer: &mut Vec<u8>, all: bool, on_line: &mut impl FnMut(Vec<u8>)) -> bool {
+    let mut start = 0;
+    while let Some(rest) = buffer.get(start..).filter(|rest| !rest.is_empty()) {
+        let end = rest.iter().take(ERROR_LINE_BYTES + 1).position(|byte| *byte == b'\n');
+        let (length, taken) = match end {
+            Some(at) => (at, at + 1),
+            None if rest.len() > ERROR_LINE_BYTES => (ERROR_LINE_BYTES, ERROR_LINE_BYTES),
+            None if all => (rest.len(), rest.len()),
+            None => break,
+        };
+        let line = rest.get(..length).unwrap_or_default().to_vec();
+        if quietly(|| on_line(line)).is_none() {
+            return false;
+        }
+        start += taken;
+    }
+    buffer.drain(..start);
+    true
 }

@@ -11,7 +11,7 @@ use airssys_osl::{
 use airssys_rt::{
     Actor, ActorRef, ChildSpec, Context, ExitReason, Mailbox, MailboxOptions, Reply, SpawnOptions, Strategy,
     Supervisor, System,
-    port::{Framing, Port, PortError, PortMsg, PrefixBytes},
+    port::{ERROR_LINE_BYTES, Framing, Port, PortError, PortMsg, PrefixBytes},
 };
 
 const LONG: Duration = Duration::from_secs(30);
@@ -255,4 +255,28 @@ async fn it_ends_with_its_owner() {
     write(&port, "anybody there?").await;
     let ended = reason(&port).await;
     assert!(matches!(&ended, ExitReason::ShutdownFor(why) if &**why == "its owner is gone"), "{ended}");
+}
+
+#[tokio::test]
+async fn what_it_says_as_errors_is_told_to_the_last_line() {
+    let script = "echo one >&2; echo out; head -c 9000 /dev/zero | tr '\\0' x >&2; printf last >&2; exit 4";
+    let (system, exec) = (System::new(), shell(script).await);
+    let (told, mut errors) = tokio::sync::mpsc::unbounded_channel();
+    let (heard, mut frames) = tokio::sync::mpsc::unbounded_channel();
+    let port = Port::<()>::without_owner(exec, Launch::new(), Framing::Lines, move |frame| {
+        heard.send(frame).unwrap();
+    });
+    let port = system.spawn(port.errors(move |line| told.send(line).unwrap()));
+    let ended = reason(&port).await;
+    let PortError::Exited(exit) = error(&ended) else { panic!("{ended}") };
+    assert_eq!(exit.status, Status::Code(4));
+    assert_eq!(frames.recv().await.unwrap(), b"out");
+    let mut lines = Vec::new();
+    while let Some(line) = errors.recv().await {
+        lines.push(line);
+    }
+    assert_eq!(lines.first().unwrap(), b"one");
+    assert!(lines.iter().all(|line| line.len() <= ERROR_LINE_BYTES), "in pieces");
+    assert_eq!(lines.concat().len(), 3 + 9000 + 4);
+    assert!(lines.last().unwrap().ends_with(b"last"));
 }

@@ -8,6 +8,7 @@ mod envelope;
 mod guest;
 mod outbox;
 mod port;
+mod receiver;
 pub(crate) mod trace;
 mod upgrade;
 mod versions;
@@ -27,6 +28,7 @@ pub use self::versions::{Change, Handover, Switched, Version};
 pub(crate) use self::{
     envelope::{Delivery, Envelope, SUBJECT_BYTES},
     port::{Port, Route, Routes},
+    receiver::Receiver,
     versions::{Code, Order, Snapshot, Versions},
 };
 use self::{

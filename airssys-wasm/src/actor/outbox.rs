@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use airssys_rt::{ActorId, ActorRef, SendError};
+use airssys_rt::{ActorId, SendError};
 
-use super::{Counters, Delivery, Envelope};
+use super::{Counters, Envelope, Receiver};
 use crate::watch::{DeadLetter, Event, Watch};
 
 /// The most messages that wait for the handler to return. `wit/actor.wit` promises it.
@@ -16,7 +16,7 @@ const BYTES: usize = 1 << 20;
 /// A message on its way.
 struct Addressed {
     receiver: String,
-    actor: ActorRef<Delivery>,
+    to: Receiver,
     envelope: Envelope,
 }
 
@@ -35,9 +35,9 @@ impl Outbox {
         Self { own, watch, counters, waiting: Vec::new(), bytes: 0 }
     }
 
-    pub(crate) fn push(&mut self, receiver: String, actor: ActorRef<Delivery>, envelope: Envelope) {
+    pub(crate) fn push(&mut self, receiver: String, to: Receiver, envelope: Envelope) {
         self.bytes += envelope.payload.len() + envelope.subject.len();
-        self.waiting.push(Addressed { receiver, actor, envelope });
+        self.waiting.push(Addressed { receiver, to, envelope });
     }
 
     /// Whether it holds so much that it must be flushed before the handler returns.
@@ -53,16 +53,15 @@ impl Outbox {
         }
         self.bytes = 0;
         self.counters.sent.fetch_add(self.waiting.len() as u64, Ordering::Relaxed);
-        for Addressed { receiver, actor, envelope } in self.waiting.drain(..) {
-            let undelivered = match actor.try_cast(Delivery::Message(envelope)) {
-                Ok(()) => None,
-                Err(SendError::Full(delivery)) if self.own == Some(actor.id()) => Some((delivery, OWN_FULL)),
-                Err(SendError::Full(delivery)) => {
-                    actor.cast(delivery).await.err().map(|error| (error.into_message(), GONE))
-                }
-                Err(SendError::NoProc(delivery)) => Some((delivery, GONE)),
+        for Addressed { receiver, to, envelope } in self.waiting.drain(..) {
+            let (undelivered, reason) = match to.try_send(envelope) {
+                Ok(()) => (None, GONE),
+                Err(SendError::Full(envelope)) if self.own == Some(to.id()) => (envelope, OWN_FULL),
+                Err(SendError::Full(Some(envelope))) => (to.send(envelope).await.err().flatten(), GONE),
+                Err(SendError::Full(None)) => (None, GONE),
+                Err(SendError::NoProc(envelope)) => (envelope, GONE),
             };
-            if let Some((Delivery::Message(envelope), reason)) = undelivered {
+            if let Some(envelope) = undelivered {
                 self.counters.dead.fetch_add(1, Ordering::Relaxed);
                 self.watch.event(&Event::DeadLetter(&DeadLetter {
                     component: &receiver,

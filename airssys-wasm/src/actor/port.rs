@@ -9,10 +9,10 @@ use std::{
     time::Duration,
 };
 
-use airssys_rt::{ActorRef, CallError, Context, TimerRef};
+use airssys_rt::{CallError, Context, TimerRef};
 use wasmtime::{Result, bail};
 
-use super::{Blueprint, ComponentActor, Counters, Delivery, Envelope, outbox::Outbox};
+use super::{Blueprint, ComponentActor, Counters, Delivery, Envelope, Receiver, outbox::Outbox};
 use crate::host::bindings::airssys::actor::types::SendError;
 
 /// The most timers of one actor. `wit/actor.wit` promises it.
@@ -31,7 +31,7 @@ pub(crate) struct Routes {
 
 /// The way to one actor.
 pub(crate) struct Route {
-    pub(crate) actor: ActorRef<Delivery>,
+    pub(crate) to: Receiver,
     /// The largest payload that it takes.
     pub(crate) payload_bytes: usize,
 }
@@ -69,7 +69,7 @@ pub(crate) struct Port {
 
 impl Port {
     pub(super) fn new(blueprint: &Blueprint) -> Self {
-        let own = blueprint.routes.get(&blueprint.name).map(|route| route.actor.id());
+        let own = blueprint.routes.get(&blueprint.name).map(|route| route.to.id());
         Self {
             outbox: Outbox::new(own, blueprint.watch.clone(), blueprint.counters.clone()),
             routes: blueprint.routes.clone(),
@@ -83,13 +83,11 @@ impl Port {
     /// Waits for the answer to a message.
     pub(crate) async fn call(
         &mut self,
-        to: &ActorRef<Delivery>,
+        to: &Receiver,
         envelope: Envelope,
         timeout: Duration,
     ) -> Result<Vec<u8>, SendError> {
-        let answer =
-            to.call(|reply| Delivery::Message(Envelope { reply: Some(reply), ..envelope }), timeout).await;
-        match answer {
+        match to.call(envelope, timeout).await {
             Ok(Some(payload)) => Ok(payload),
             Ok(None) => Err(SendError::NoReply),
             Err(CallError::Timeout) => Err(SendError::TimedOut),

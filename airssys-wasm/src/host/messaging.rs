@@ -2,24 +2,23 @@
 
 use std::time::Duration;
 
-use airssys_rt::ActorRef;
 use wasmtime::{Result, bail};
 
 use super::{
     Host,
     bindings::airssys::actor::{messaging, types, types::SendError},
 };
-use crate::actor::{Delivery, Envelope, Port, SUBJECT_BYTES, trace};
+use crate::actor::{Envelope, Port, Receiver, SUBJECT_BYTES, trace};
 
 impl types::Host for Host {}
 
 impl messaging::Host for Host {
     async fn send(&mut self, to: String, subject: String, payload: Vec<u8>) -> Result<Result<(), SendError>> {
-        let (port, actor, envelope) = match self.address(&to, subject, payload)? {
+        let (port, receiver, envelope) = match self.address(&to, subject, payload)? {
             Ok(addressed) => addressed,
             Err(refused) => return Ok(Err(refused)),
         };
-        port.outbox.push(to, actor, envelope);
+        port.outbox.push(to, receiver, envelope);
         if port.outbox.is_full() {
             port.outbox.flush().await;
         }
@@ -33,17 +32,17 @@ impl messaging::Host for Host {
         payload: Vec<u8>,
         timeout_ms: u32,
     ) -> Result<Result<Vec<u8>, SendError>> {
-        let (port, actor, envelope) = match self.address(&to, subject, payload)? {
+        let (port, receiver, envelope) = match self.address(&to, subject, payload)? {
             Ok(addressed) => addressed,
             Err(refused) => return Ok(Err(refused)),
         };
         // What was sent before the call arrives before the call.
         port.outbox.flush().await;
-        Ok(port.call(&actor, envelope, Duration::from_millis(timeout_ms.into())).await)
+        Ok(port.call(&receiver, envelope, Duration::from_millis(timeout_ms.into())).await)
     }
 }
 
-type Addressed<'a> = (&'a mut Port, ActorRef<Delivery>, Envelope);
+type Addressed<'a> = (&'a mut Port, Receiver, Envelope);
 
 impl Host {
     /// Puts a message into an envelope, if policy lets this component send to that one.
@@ -61,9 +60,9 @@ impl Host {
         if subject.len() > SUBJECT_BYTES || payload.len() > route.payload_bytes {
             return Ok(Err(SendError::TooLarge));
         }
-        let actor = route.actor.clone();
+        let receiver = route.to.clone();
         let (sender, trace) = (self.name.clone(), trace::current_or_new());
         let envelope = Envelope { sender, subject, payload, reply: None, deliveries: 0, trace };
-        Ok(Ok((port, actor, envelope)))
+        Ok(Ok((port, receiver, envelope)))
     }
 }

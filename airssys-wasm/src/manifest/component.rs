@@ -13,7 +13,7 @@ use super::{
     terms, units,
 };
 
-const RESTARTS: &[(&str, Restart)] = &[
+pub(super) const RESTARTS: &[(&str, Restart)] = &[
     ("permanent", Restart::Permanent),
     ("transient", Restart::Transient),
     ("temporary", Restart::Temporary),

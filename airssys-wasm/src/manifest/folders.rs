@@ -1,13 +1,36 @@
 //! Which directories components find, and which none of them may.
 
-use std::path::{Component, Path, PathBuf};
+use std::{
+    ops::Range,
+    path::{Component, Path, PathBuf},
+};
 
 use airssys_osl::policy::Rights;
 
-use super::{FsGrant, parse::ReadRole, rules::ReadRules, section::Notes};
+use super::{FsGrant, Located, parse::ReadRole, rules::ReadRules, section::Notes};
 
 /// The rights to change what a directory holds.
 const CHANGES: Rights = Rights::WRITE.union(Rights::CREATE).union(Rights::DELETE);
+
+/// A place on the machine that somebody is given.
+#[derive(Clone)]
+pub(super) struct Place {
+    path: PathBuf,
+    rule: String,
+    span: Range<usize>,
+    /// Whether what it holds may be changed.
+    changes: bool,
+}
+
+impl Place {
+    pub(super) fn new(path: &Located<PathBuf>, rule: String, changes: bool) -> Self {
+        Self { path: plain(&path.value), rule, span: path.span.clone(), changes }
+    }
+
+    pub(super) fn granted(grant: &FsGrant) -> Self {
+        Self::new(&grant.path, grant.rule.clone(), grant.rights.intersects(CHANGES))
+    }
+}
 
 /// The directories of a component: its own, then those of its roles, and of theirs. A name means one directory.
 pub(super) fn of_component(own: &ReadRules, roles: &[ReadRole], notes: &mut Notes<'_>) -> Vec<FsGrant> {
@@ -39,32 +62,29 @@ pub(super) fn of_component(own: &ReadRules, roles: &[ReadRole], notes: &mut Note
 }
 
 /// No grant may reach the folders of the system itself: who can write its log or read its key can forge it.
-pub(super) fn check_own(grants: &[&FsGrant], own: [&PathBuf; 2], notes: &mut Notes<'_>) {
-    for grant in grants {
-        let granted = plain(&grant.path.value);
+pub(super) fn check_own(places: &[Place], own: [&PathBuf; 2], notes: &mut Notes<'_>) {
+    for place in places {
+        let granted = &place.path;
         let own = own.into_iter().map(|own| plain(own));
-        for own in own.filter(|own| granted.starts_with(own) || own.starts_with(&granted)).take(1) {
-            let message = format!("`{}` reaches the system's own folder `{}`", grant.rule, own.display());
+        for own in own.filter(|own| granted.starts_with(own) || own.starts_with(granted)).take(1) {
+            let message = format!("`{}` reaches the system's own folder `{}`", place.rule, own.display());
             let help = "grant a folder beside it, or move it: `state` in `[system]`, `dir` in `[audit]`";
-            notes.problem(&grant.path.span, message, Some(help.to_owned()));
+            notes.problem(&place.span, message, Some(help.to_owned()));
         }
     }
 }
 
 /// No directory may lie beneath one that somebody may change: a link planted in its place would lead the grant
 /// elsewhere at the next start.
-pub(super) fn check_nested(grants: &[&FsGrant], notes: &mut Notes<'_>) {
-    for inner in grants {
-        let path = plain(&inner.path.value);
-        let outer = grants.iter().find(|outer| {
-            let above = plain(&outer.path.value);
-            outer.rights.intersects(CHANGES) && path != above && path.starts_with(&above)
-        });
+pub(super) fn check_nested(places: &[Place], notes: &mut Notes<'_>) {
+    for inner in places {
+        let beneath = |outer: &&Place| inner.path != outer.path && inner.path.starts_with(&outer.path);
+        let outer = places.iter().filter(|outer| outer.changes).find(beneath);
         if let Some(outer) = outer {
             let message = format!("`{}` lies beneath `{}`, which may be changed", inner.rule, outer.rule);
             let help =
                 "grant folders beside each other: what lies beneath could be swapped for a link to elsewhere";
-            notes.problem(&inner.path.span, message, Some(help.to_owned()));
+            notes.problem(&inner.span, message, Some(help.to_owned()));
         }
     }
 }

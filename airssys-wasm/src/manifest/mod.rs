@@ -8,6 +8,7 @@ mod component;
 mod folders;
 mod parse;
 mod peer;
+mod process;
 mod reload;
 mod rules;
 mod section;
@@ -50,6 +51,8 @@ pub struct Manifest {
     pub root: SupervisorSpec,
     /// Every component, in the order of the file.
     pub components: Vec<ComponentSpec>,
+    /// Every program of the machine, in the order of the file.
+    pub processes: Vec<ProcessSpec>,
     /// Every role, in the order of the file.
     pub roles: Vec<RoleSpec>,
     /// What is forbidden to every component.
@@ -86,6 +89,8 @@ pub enum Child {
     Supervisor(SupervisorSpec),
     /// A component: its place in [`Manifest::components`].
     Component(usize),
+    /// A program of the machine: its place in [`Manifest::processes`].
+    Process(usize),
 }
 
 /// `[component.NAME]`.
@@ -116,6 +121,53 @@ pub struct ComponentSpec {
     pub rules: Rules,
     /// The directories that it finds when it starts: its own, then those of its roles.
     pub directories: Vec<FsGrant>,
+}
+
+/// `[process.NAME]`: a program of the machine.
+#[derive(Clone, Debug)]
+pub struct ProcessSpec {
+    /// Its name: what messages are addressed to.
+    pub name: String,
+    /// The file of the program, absolute.
+    pub program: Located<PathBuf>,
+    /// What it is called with.
+    pub arguments: Vec<String>,
+    /// Whether it is started again when it ends.
+    pub restart: Restart,
+    /// How long it has to stop, all in all.
+    pub shutdown: Duration,
+    /// The shortest and the longest wait for a restart; none is waited where it is not said.
+    pub backoff: Option<(Duration, Duration)>,
+    /// How what it says and is told is divided into messages.
+    pub framing: Framing,
+    /// Which component gets what it says; where nobody does, that is logged.
+    pub send_to: Option<Located<String>>,
+    /// What the messages to that component are about.
+    pub subject: String,
+    /// The most messages that wait for it.
+    pub mailbox: usize,
+    /// The longest message to it, and from it, in bytes.
+    pub frame_bytes: usize,
+    /// The program with its terms, and to whom it may send.
+    pub grants: Vec<Grant>,
+}
+
+/// How a program's output and input are divided into messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Framing {
+    /// Lines.
+    #[default]
+    Lines,
+    /// Lines of which each is one JSON text.
+    JsonLines,
+    /// Netstrings.
+    Netstring,
+    /// A length of one byte before each message.
+    Packet1,
+    /// A length of two bytes before each message, the highest first.
+    Packet2,
+    /// A length of four bytes before each message, the highest first.
+    Packet4,
 }
 
 /// `limits = { … }`: the ceilings over one instance.

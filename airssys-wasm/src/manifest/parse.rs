@@ -11,7 +11,9 @@ use airssys_rt::Strategy;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    ComponentSpec, Located, Manifest, Overrides, Problem, RoleSpec, audit, component, folders,
+    ComponentSpec, Located, Manifest, Overrides, Problem, RoleSpec, audit, component,
+    folders::{self, Place},
+    process,
     rules::{self, ReadRules},
     section::{Notes, Section, kind, nearest},
     tree::{self, Declared},
@@ -74,6 +76,7 @@ fn read(mut root: Section<'_>, overrides: &Overrides, notes: &mut Notes<'_>) -> 
     let roles = root.table("role", notes);
     let supervisors = root.table("supervisor", notes);
     let components = root.table("component", notes);
+    let processes = root.table("process", notes);
     if system.is_none() {
         root.missing("system", "{ name = \"my-system\" }", notes);
     }
@@ -97,20 +100,26 @@ fn read(mut root: Section<'_>, overrides: &Overrides, notes: &mut Notes<'_>) -> 
         let component = component::read(name.value, section, notes);
         declared.components.push(component);
     }
+    for (name, section) in named(processes.as_ref(), notes) {
+        let process = process::read(name, section, notes);
+        declared.processes.push(process);
+    }
     check(&declared, [&state, &audit.dir], notes);
-    if declared.components.is_empty() {
+    if declared.components.is_empty() && declared.processes.is_empty() {
         let help = "add `[component.NAME]` with a `source`".to_owned();
         notes.problem(&(0..0), "the system has no components", Some(help));
     }
     let tree = tree::build(system?, &declared, notes)?;
-    let Declared { components, roles, .. } = declared;
+    let Declared { components, processes, roles, .. } = declared;
     let components = components.into_iter().map(|component| settle(component, &roles, notes));
     let components = components.collect::<Option<Vec<_>>>()?;
+    let processes = processes.into_iter().map(|process| process.spec).collect::<Option<Vec<_>>>()?;
     let roles = roles.into_iter().map(|role| RoleSpec { name: role.name.value, rules: role.read.rules });
     Some(Manifest {
         name: tree.name.clone(),
         root: tree,
         components,
+        processes,
         roles: roles.collect(),
         forbid,
         mode,
@@ -148,15 +157,18 @@ fn settle(
 
 /// Checks what one section says of another.
 fn check(declared: &Declared, own: [&PathBuf; 2], notes: &mut Notes<'_>) {
-    let Declared { components, roles, .. } = declared;
-    let names: Vec<&str> = components.iter().map(|component| component.name.as_str()).collect();
+    let Declared { components, processes, roles, .. } = declared;
+    let mut names: Vec<&str> = components.iter().map(|component| component.name.as_str()).collect();
+    process::check_receivers(processes, &names, notes);
+    names.extend(processes.iter().map(|process| process.name.value.as_str()));
     let all =
         || components.iter().map(|component| &component.read).chain(roles.iter().map(|role| &role.read));
     rules::check_receivers(all().flat_map(|read| &read.receivers), &names, notes);
     check_roles(roles, all().flat_map(|read| &read.roles), notes);
-    let directories: Vec<_> = all().flat_map(|read| &read.rules.fs).collect();
-    folders::check_own(&directories, own, notes);
-    folders::check_nested(&directories, notes);
+    let mut places: Vec<_> = all().flat_map(|read| &read.rules.fs).map(Place::granted).collect();
+    places.extend(processes.iter().flat_map(|process| process.places.iter().cloned()));
+    folders::check_own(&places, own, notes);
+    folders::check_nested(&places, notes);
 }
 
 /// The most roles of a system.

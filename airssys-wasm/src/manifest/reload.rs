@@ -1,6 +1,6 @@
 //! What a running system can take over of another manifest, and what takes a restart. Pure.
 
-use super::{ComponentSpec, Manifest};
+use super::{ComponentSpec, Manifest, ProcessSpec};
 
 impl Manifest {
     /// What differs in `other` beyond its policy: a system that runs by this manifest takes it over only when it is
@@ -28,6 +28,7 @@ impl Manifest {
                 }
             }
         }
+        self.processes_differ(other, &mut told);
         let is_new = |spec: &&ComponentSpec| self.components.iter().all(|known| known.name != spec.name);
         told.extend(
             other
@@ -39,11 +40,29 @@ impl Manifest {
         told
     }
 
+    /// A program goes on as it was started, with what it was granted: all about it takes a restart.
+    fn processes_differ(&self, other: &Self, told: &mut Vec<String>) {
+        for process in &self.processes {
+            let name = &process.name;
+            match other.processes.iter().find(|known| known.name == *name) {
+                Some(new) if new.unplaced() == process.unplaced() => {}
+                Some(_) => told.push(format!("the process `{name}` changed")),
+                None => told.push(format!("the process `{name}` is gone: it runs on as it was")),
+            }
+        }
+        let is_new = |spec: &&ProcessSpec| self.processes.iter().all(|known| known.name != spec.name);
+        let new = other.processes.iter().filter(is_new);
+        told.extend(new.map(|spec| format!("the process `{}` is new", spec.name)));
+    }
+
     /// The tree with the names of its components, whose order in the file does not matter.
     fn shape(&self) -> String {
         let mut shape = format!("{:?}", self.root);
         for (index, component) in self.components.iter().enumerate() {
             shape = shape.replace(&format!("Component({index})"), &format!("Component {:?}", component.name));
+        }
+        for (index, process) in self.processes.iter().enumerate() {
+            shape = shape.replace(&format!("Process({index})"), &format!("Process {:?}", process.name));
         }
         shape
     }
@@ -73,6 +92,18 @@ impl ComponentSpec {
         ];
         let keys: Vec<_> = keys.into_iter().flatten().map(|key| format!("`{key}`")).collect();
         (!keys.is_empty()).then(|| format!("{} of the component `{}` changed", keys.join(", "), self.name))
+    }
+}
+
+impl ProcessSpec {
+    /// All that it says, wherever in the file that stands.
+    fn unplaced(&self) -> String {
+        let mut spec = self.clone();
+        spec.program.span = 0..0;
+        if let Some(receiver) = &mut spec.send_to {
+            receiver.span = 0..0;
+        }
+        format!("{spec:?}")
     }
 }
 

@@ -229,7 +229,7 @@ fn read_switch(
 }
 
 /// Has the policy look at one grant alone, so that its problem is told in its place.
-fn checked(
+pub(super) fn checked(
     grant: Grant,
     rule: &str,
     forbids: bool,
@@ -355,16 +355,22 @@ fn guest_path(text: &str) -> Option<String> {
     (parts.is_empty() || parts.split('/').all(plain)).then(|| text.to_owned())
 }
 
-/// Every receiver must be a component of the system; a pattern, such as `worker-*`, may mean none yet.
+/// Every receiver must be a component or a process of the system; a pattern, such as `worker-*`, may mean none yet.
 pub(super) fn check_receivers<'r>(
     receivers: impl Iterator<Item = &'r (Located<String>, String)>,
-    components: &[&str],
+    names: &[&str],
     notes: &mut Notes<'_>,
 ) {
     for (receiver, rule) in receivers {
-        if !receiver.value.ends_with('*') && !components.contains(&receiver.value.as_str()) {
-            let message = format!("`{rule}`: no component is called `{}`", receiver.value);
-            notes.problem(&receiver.span, message, nearest(&receiver.value, components.iter().copied()));
+        if !receiver.value.ends_with('*') {
+            check_receiver(receiver, rule, names, notes);
         }
+    }
+}
+
+pub(super) fn check_receiver(receiver: &Located<String>, rule: &str, names: &[&str], notes: &mut Notes<'_>) {
+    if !names.contains(&receiver.value.as_str()) {
+        let message = format!("`{rule}`: no component is called `{}`", receiver.value);
+        notes.problem(&receiver.span, message, nearest(&receiver.value, names.iter().copied()));
     }
 }

@@ -12,6 +12,7 @@ use super::*;
 
 mod audit;
 mod policy;
+mod process;
 mod reference;
 
 const DIR: &str = "/srv/system";
@@ -189,7 +190,7 @@ fn all_problems_are_told_at_once_in_the_order_of_the_file() {
             ("A", "`A` is no name", "a letter first"),
             ("5", "`component.A.source` must be a string, not a whole number", ""),
             ("0", "`component.A.mailbox` must be a whole number from 1 to 1000000", ""),
-            ("\"y\"", "no component or supervisor is called `y`", "`[component.y]`"),
+            ("\"y\"", "no component, process or supervisor is called `y`", "`[component.y]`"),
         ],
     );
 }

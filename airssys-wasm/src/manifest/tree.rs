@@ -6,6 +6,7 @@ use super::{
     Child, SupervisorSpec,
     component::ReadComponent,
     parse::{ReadRole, ReadSupervisor},
+    process::ReadProcess,
     section::{Notes, nearest},
 };
 
@@ -17,6 +18,7 @@ const DEPTH: usize = 32;
 pub(super) struct Declared {
     pub(super) supervisors: Vec<ReadSupervisor>,
     pub(super) components: Vec<ReadComponent>,
+    pub(super) processes: Vec<ReadProcess>,
     pub(super) roles: Vec<ReadRole>,
     /// Where the name of each component stands.
     pub(super) component_spans: Vec<Range<usize>>,
@@ -26,6 +28,17 @@ pub(super) struct Declared {
 enum Node {
     Supervisor(usize),
     Component(usize),
+    Process(usize),
+}
+
+impl Node {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Supervisor(_) => "supervisor",
+            Self::Component(_) => "component",
+            Self::Process(_) => "process",
+        }
+    }
 }
 
 /// Builds the tree under `system`: who is nobody's child is a child of the system, in the order of the file.
@@ -46,6 +59,7 @@ pub(super) fn build(
 
     let all = (0..declared.supervisors.len()).map(Node::Supervisor);
     let all = all.chain((0..declared.components.len()).map(Node::Component));
+    let all = all.chain((0..declared.processes.len()).map(Node::Process));
     let mut top: Vec<Node> = all.filter(|node| !parents.contains_key(node)).collect();
     top.sort_by_key(|node| span(declared, *node).start);
     let grow = Grow { declared, children: &children };
@@ -62,6 +76,7 @@ impl Grow<'_> {
     fn supervisor(&self, read: &ReadSupervisor, nodes: &[Node]) -> SupervisorSpec {
         let child = |node: &Node| match *node {
             Node::Component(index) => Some(Child::Component(index)),
+            Node::Process(index) => Some(Child::Process(index)),
             Node::Supervisor(index) => {
                 let (read, nodes) = (self.declared.supervisors.get(index)?, self.children.get(index)?);
                 Some(Child::Supervisor(self.supervisor(read, nodes)))
@@ -82,14 +97,12 @@ fn names<'a>(declared: &'a Declared, notes: &mut Notes<'_>) -> HashMap<&'a str, 
     for (index, supervisor) in declared.supervisors.iter().enumerate() {
         names.insert(supervisor.name.value.as_str(), Node::Supervisor(index));
     }
-    for (index, component) in declared.components.iter().enumerate() {
-        if names.insert(&component.name, Node::Component(index)).is_some() {
-            let message = format!("`{}` is both a supervisor and a component", component.name);
-            notes.problem(
-                &span(declared, Node::Component(index)),
-                message,
-                Some("rename one of them".to_owned()),
-            );
+    let components = (0..declared.components.len()).map(Node::Component);
+    for node in components.chain((0..declared.processes.len()).map(Node::Process)) {
+        let called = name(declared, node);
+        if let Some(other) = names.insert(called, node) {
+            let message = format!("`{called}` is both a {} and a {}", other.kind(), node.kind());
+            notes.problem(&span(declared, node), message, Some("rename one of them".to_owned()));
         }
     }
     names
@@ -103,7 +116,7 @@ fn resolve(supervisor: &ReadSupervisor, names: &HashMap<&str, Node>, notes: &mut
             None => {
                 let help = nearest(&child.value, names.keys().copied())
                     .unwrap_or_else(|| format!("add `[component.{}]`", child.value));
-                let message = format!("no component or supervisor is called `{}`", child.value);
+                let message = format!("no component, process or supervisor is called `{}`", child.value);
                 notes.problem(&child.span, message, Some(help));
             }
         }
@@ -177,6 +190,7 @@ fn name(declared: &Declared, node: Node) -> &str {
     match node {
         Node::Supervisor(index) => declared.supervisors.get(index).map_or("", |found| &found.name.value),
         Node::Component(index) => declared.components.get(index).map_or("", |found| &found.name),
+        Node::Process(index) => declared.processes.get(index).map_or("", |found| &found.name.value),
     }
 }
 
@@ -184,6 +198,7 @@ fn span(declared: &Declared, node: Node) -> Range<usize> {
     match node {
         Node::Supervisor(index) => declared.supervisors.get(index).map(|found| found.name.span.clone()),
         Node::Component(index) => declared.component_spans.get(index).cloned(),
+        Node::Process(index) => declared.processes.get(index).map(|found| found.name.span.clone()),
     }
     .unwrap_or(0..0)
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::oneshot;
 
-use super::{Member, System};
+use super::{Member, Running, System};
 use crate::{
     actor::{Change, Code, Delivery, Handover, Order, Switched, Version},
     component::Component,
@@ -41,15 +41,15 @@ impl System {
         handover: Handover,
         patience: Duration,
     ) -> Result<Switched, Error> {
-        let member = self.member(name)?;
+        let running = self.running(name)?;
         let unusable = |what: &str| Err(Error::new(ErrorKind::InvalidComponent, what));
         if !wasmtime::Engine::same(component.pre().engine(), self.engine.inner()) {
             return unusable("use a component of another engine");
         }
-        if member.keeps_state && !component.is_stateful() {
+        if running.keeps_state && !component.is_stateful() {
             return unusable("keep its state: the component does not export `airssys:actor/state@0.1.0`");
         }
-        member.change(Arc::new(Code::new(component)?), Change::Upgraded, handover, patience).await
+        running.change(Arc::new(Code::new(component)?), Change::Upgraded, handover, patience).await
     }
 
     /// Puts the version that ran before in the place of a component's version, as [`upgrade`](Self::upgrade) does. Up to
@@ -68,14 +68,14 @@ impl System {
         handover: Handover,
         patience: Duration,
     ) -> Result<Switched, Error> {
-        let member = self.member(name)?;
-        let Some(code) = member.versions.previous() else {
+        let running = self.running(name)?;
+        let Some(code) = running.versions.previous() else {
             return Err(Error::new(
                 ErrorKind::NotFound,
                 format!("roll `{name}` back: no version ran before"),
             ));
         };
-        member.change(code, Change::RolledBack, handover, patience).await
+        running.change(code, Change::RolledBack, handover, patience).await
     }
 
     /// The versions that ran as a component, the one that runs now last; the latest 64.
@@ -84,16 +84,16 @@ impl System {
     ///
     /// [`NotFound`](ErrorKind::NotFound): the system has no such component.
     pub fn history(&self, name: &str) -> Result<Vec<Version>, Error> {
-        Ok(self.member(name)?.versions.history())
+        Ok(self.running(name)?.versions.history())
     }
 
-    fn member(&self, name: &str) -> Result<&Member, Error> {
-        let found = self.members.iter().find(|member| &*member.name == name);
+    fn running(&self, name: &str) -> Result<&Running, Error> {
+        let found = self.members.iter().filter_map(Member::component).find(|running| &*running.name == name);
         found.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("find the component `{name}`")))
     }
 }
 
-impl Member {
+impl Running {
     async fn change(
         &self,
         code: Arc<Code>,

@@ -7,6 +7,8 @@ mod cache;
 mod files;
 mod hostile;
 mod messages;
+#[cfg(target_os = "linux")]
+mod process;
 mod sockets;
 mod upgrade;
 mod versions;

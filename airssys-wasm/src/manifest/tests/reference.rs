@@ -38,6 +38,10 @@ const ALL: &str = r#"
     config = {}
     limits = { net = {} }
     roles = [{}]
+    [process.name]
+    env = {}
+    backoff = {}
+    limits = {}
     [component.name.forbid]
     [component.name.grants]
     fs = [{ conditions = {} }]
@@ -56,7 +60,7 @@ fn settle(key: &str) -> String {
     let mut parts: Vec<String> =
         key.split('.').map(|part| part.split('[').next().unwrap_or(part).to_owned()).collect();
     let depth = match parts[0].as_str() {
-        "component" | "role" | "supervisor" | "vars" => 1,
+        "component" | "process" | "role" | "supervisor" | "vars" => 1,
         "audit" if parts.get(1).is_some_and(|part| part == "export" || part == "anchor") => 2,
         _ => usize::MAX,
     };

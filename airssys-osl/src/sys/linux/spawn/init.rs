@@ -15,7 +15,7 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 /// Under which number it finds its socket.
 pub(super) const SOCKET: i32 = 3;
 
-/// The process that it waits for: the first one after it.
+/// It waits for all, until process 2 has ended, which is the program: the first one after it.
 ///
 /// ```text
 /// again:  mov  eax, 61            wait4(-1, rsp - 16, 0, 0)
@@ -84,7 +84,7 @@ pub(crate) fn sealed(name: &str, image: &[u8]) -> io::Result<OwnedFd> {
     Ok(file)
 }
 
-/// An ELF file of one segment.
+/// An ELF file of two segments: the code, and a stack that is not executed.
 fn image() -> Vec<u8> {
     let length = HEADERS + CODE.len() as u64;
     let mut image = b"\x7fELF\x02\x01\x01".to_vec();

@@ -183,10 +183,6 @@ impl Child {
         self.0.ended.subscribe()
     }
 
-    pub(crate) fn ended(&self) -> Option<Exit> {
-        self.0.ended.borrow().clone()
-    }
-
     /// The number of the process that we are the parent of, for those who look at the machine from outside.
     pub(crate) fn id(&self) -> u32 {
         self.0.pid

@@ -6,7 +6,7 @@ use super::{
     prepare::{DEVICES, Plan, place_rules},
     script::{Fd, Script},
 };
-use crate::{os::Fault, process::Layers};
+use crate::process::Layers;
 
 // The accesses, in the order of their bits in `linux/landlock.h`.
 pub(super) const EXECUTE: u64 = 1;
@@ -36,12 +36,7 @@ fn handled(version: u32) -> u64 {
 }
 
 /// Confines the child to the places of its plan, and to `inside`, which it has made itself.
-pub(super) fn confine(
-    script: &mut Script,
-    version: u32,
-    inside: Vec<(Fd, u64)>,
-    plan: &Plan,
-) -> Result<(), Fault> {
+pub(super) fn confine(script: &mut Script, version: u32, inside: Vec<(Fd, u64)>, plan: &Plan) {
     let handled = handled(version);
     // TCP ports from version 4 on, where there is no network at all, not even a loopback; scopes from version 6 on: abstract sockets, signals.
     let unplugged = plan.layers.contains(Layers::NETWORK) && !plan.loopback;
@@ -77,5 +72,4 @@ pub(super) fn confine(
     }
     script.permit(ruleset, Fd::Ours(plan.program.as_raw_fd()), (READ_FILE | EXECUTE) & handled);
     script.restrict_self(ruleset);
-    Ok(())
 }

@@ -65,6 +65,7 @@ pub(crate) struct Plan {
     pub(crate) directory: CString,
     pub(crate) places: Vec<Place>,
     pub(crate) layers: Layers,
+    /// The version of Landlock, where it is one of the layers.
     pub(crate) landlock: Option<u32>,
     pub(crate) sockets: Sockets,
     /// Whether its own network has a loopback.
@@ -198,8 +199,8 @@ pub(super) fn prepare(mut plan: Plan, own: Own, groups: Vec<OwnedFd>) -> Result<
     let ids = plan.ids.filter(|_| !user_namespace);
     become_nobody(&mut script, ids, own.bounds || user_namespace);
     script.change_dir("enter the working directory", &plan.directory);
-    if let Some(version) = plan.landlock.filter(|_| plan.layers.contains(Layers::LANDLOCK)) {
-        landlock::confine(&mut script, version, rules, &plan)?;
+    if let Some(version) = plan.landlock {
+        landlock::confine(&mut script, version, rules, &plan);
     }
     if plan.layers.contains(Layers::SECCOMP) {
         script.filter_calls(&seccomp::filter(plan.sockets, plan.calls));

@@ -30,7 +30,7 @@ pub(crate) fn host() -> &'static Host {
 
 /// Who we are, and what we may.
 pub(super) fn own() -> Own {
-    let effective = capabilities(None).map(|sets| sets.effective).unwrap_or(CapabilitySet::empty());
+    let effective = effective();
     Own {
         uid: geteuid().as_raw(),
         gid: getegid().as_raw(),
@@ -41,9 +41,12 @@ pub(super) fn own() -> Own {
 
 /// Whom a program of ours becomes where nobody is named: nobody, if we are root and may say so.
 pub(crate) fn nobody() -> Option<(u32, u32)> {
-    let effective = capabilities(None).map(|sets| sets.effective).unwrap_or(CapabilitySet::empty());
-    let may = effective.contains(CapabilitySet::SETUID | CapabilitySet::SETGID);
+    let may = effective().contains(CapabilitySet::SETUID | CapabilitySet::SETGID);
     (geteuid().is_root() && may).then_some((NOBODY, NOBODY))
+}
+
+fn effective() -> CapabilitySet {
+    capabilities(None).map(|sets| sets.effective).unwrap_or(CapabilitySet::empty())
 }
 
 fn try_layer(layer: Layers) -> Result<(), Box<str>> {

@@ -1,0 +1,131 @@
+//! `[process.NAME]`: programs of the machine under the supervisors of a system.
+
+use std::{
+    fs,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use crate::program::World;
+
+/// A world with a system of one process.
+fn world(process: &str) -> World {
+    let world = World::new();
+    world.write("system/airssys.toml", format!("[system]\nname = \"s\"\n[process.p]\n{process}"));
+    world
+}
+
+/// The processes of this machine that have `word` among their arguments.
+fn running(word: &str) -> Vec<u32> {
+    let processes =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let has = |pid: &u32| {
+        let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        arguments.split(|byte| *byte == 0).any(|argument| argument == word.as_bytes())
+    };
+    processes.filter(has).collect()
+}
+
+/// Waits until one runs that is not `before`.
+fn wait_for(word: &str, before: Option<u32>) -> u32 {
+    let started = Instant::now();
+    loop {
+        if let Some(pid) = running(word).into_iter().find(|pid| Some(*pid) != before) {
+            return pid;
+        }
+        assert!(started.elapsed() < Duration::from_secs(30), "no process with {word}");
+        std::thread::yield_now();
+    }
+}
+
+fn kill(pid: u32) {
+    assert!(Command::new("kill").args(["-s", "KILL", &pid.to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn one_that_is_killed_is_started_again_and_a_stop_leaves_nothing() {
+    let word = "1000.000417";
+    let world = world(&format!("program = \"/bin/sleep\"\nargs = [\"{word}\"]\nshutdown = \"400ms\"\n"));
+    let mut system = world.start(&["run", "system"]);
+    let first = wait_for(word, None);
+    kill(first);
+    let crashed = system.events.wait_for("crashed");
+    assert_eq!(crashed["actor"], "s/p", "{crashed}");
+    assert!(crashed["reason"].as_str().unwrap().contains("signal 9"), "{crashed}");
+    assert_eq!(system.events.wait_for("restarting")["attempt"], 1);
+    wait_for(word, Some(first));
+    system.signal("TERM");
+    let (code, events) = system.end();
+    assert_eq!(code, Some(0), "{events:#?}");
+    assert_eq!(running(word), Vec::<u32>::new());
+    let query = ["audit", "query", "system", "--action", "process.exit"];
+    let (_, ends) = world.run_json(&query);
+    assert_eq!(ends.len(), 2, "{ends:#?}");
+    assert!(ends.iter().all(|end| end["principal"] == "process.p"), "{ends:#?}");
+}
+
+#[test]
+fn one_that_does_not_want_to_stop_is_killed_with_its_children() {
+    let word = "1000.000418";
+    let script = format!("trap '' TERM HUP; sleep {word} & while :; do wait; done");
+    let world =
+        world(&format!("program = \"/bin/sh\"\nargs = [\"-c\", \"{script}\"]\nshutdown = \"400ms\"\n"));
+    let system = world.start(&["run", "system"]);
+    wait_for(word, None);
+    system.signal("TERM");
+    assert_eq!(system.end().0, Some(0));
+    assert_eq!(running(word), Vec::<u32>::new());
+}
+
+#[test]
+fn one_whose_system_is_killed_ends_with_it() {
+    let word = "1000.000419";
+    let world = world(&format!("program = \"/bin/sleep\"\nargs = [\"{word}\"]\n"));
+    let system = world.start(&["run", "system"]);
+    wait_for(word, None);
+    system.signal("KILL");
+    assert_eq!(system.end().0, None);
+    let started = Instant::now();
+    while !running(word).is_empty() {
+        assert!(started.elapsed() < Duration::from_secs(30), "it outlived its system");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn one_that_fails_at_once_ends_the_system() {
+    let world = world("program = \"/bin/false\"\n");
+    let (code, events) = world.run_json(&["run", "system"]);
+    assert_eq!(code, Some(1), "{events:#?}");
+    let count = |name: &str| events.iter().filter(|event| event["event"] == name).count();
+    assert_eq!((count("crashed"), count("restarting"), count("gave_up")), (6, 5, 1), "{events:#?}");
+}
+
+#[test]
+fn what_it_says_is_logged_and_cannot_steer_the_terminal() {
+    let script = "printf 'one\\\\n\\\\033[2Jtwo\\\\n'; echo wrong >&2";
+    let world =
+        world(&format!("program = \"/bin/sh\"\nargs = [\"-c\", \"{script}\"]\nrestart = \"temporary\"\n"));
+    let ended = world.run(&["run", "system", "--until-idle=300ms"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    for told in ["one", r"\u{1b}[2Jtwo", "wrong"] {
+        assert!(ended.stderr.contains(told), "{told}: {}", ended.stderr);
+    }
+    assert!(!ended.stderr.contains('\u{1b}'), "{}", ended.stderr);
+}
+
+#[test]
+fn check_opens_the_program_and_shows_it() {
+    let sound = world("program = \"/bin/cat\"\n");
+    let ended = sound.run(&["check", "system"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("└─ p /bin/cat"), "{}", ended.stderr);
+    let (_, checked) = sound.run_json(&["check", "system"]);
+    assert_eq!(checked[0]["processes"][0]["program"], "/bin/cat", "{checked:#?}");
+
+    let missing = world("program = \"tools/missing\"\n").run(&["check", "system"]);
+    assert_eq!(missing.code, Some(3), "{}", missing.stderr);
+    for told in ["airssys.toml:4", "cannot start the process `p`", "tools/missing"] {
+        assert!(missing.stderr.contains(told), "{told}: {}", missing.stderr);
+    }
+}

@@ -1,0 +1,105 @@
+//! Who a message can be for: a component, or a program of the machine.
+
+use std::time::Duration;
+
+#[cfg(target_os = "linux")]
+use airssys_rt::port::PortMsg;
+use airssys_rt::{ActorId, ActorRef, CallError, SendError};
+
+use super::{Delivery, Envelope};
+
+/// The mailbox of a name.
+#[derive(Clone)]
+pub(crate) enum Receiver {
+    Component(ActorRef<Delivery>),
+    /// It is told the payload alone, as one frame.
+    #[cfg(target_os = "linux")]
+    Process(ActorRef<PortMsg>),
+}
+
+impl Receiver {
+    pub(super) fn id(&self) -> ActorId {
+        match self {
+            Self::Component(actor) => actor.id(),
+            #[cfg(target_os = "linux")]
+            Self::Process(port) => port.id(),
+        }
+    }
+
+    /// Sends without waiting for room. What was not sent comes back.
+    pub(super) fn try_send(&self, envelope: Envelope) -> Result<(), SendError<Option<Envelope>>> {
+        match self {
+            Self::Component(actor) => {
+                actor.try_cast(Delivery::Message(envelope)).map_err(|error| with(error, undelivered))
+            }
+            #[cfg(target_os = "linux")]
+            Self::Process(port) => {
+                let (message, envelope) = write(envelope);
+                port.try_cast(message).map_err(|error| with(error, |message| unwritten(message, envelope)))
+            }
+        }
+    }
+
+    /// Sends, and waits for room. What was not sent comes back.
+    pub(super) async fn send(&self, envelope: Envelope) -> Result<(), Option<Envelope>> {
+        match self {
+            Self::Component(actor) => {
+                let sent = actor.cast(Delivery::Message(envelope)).await;
+                sent.map_err(|error| undelivered(error.into_message()))
+            }
+            #[cfg(target_os = "linux")]
+            Self::Process(port) => {
+                let (message, envelope) = write(envelope);
+                port.cast(message).await.map_err(|error| unwritten(error.into_message(), envelope))
+            }
+        }
+    }
+
+    /// Sends, and waits for the answer. A program has none: then it has a place among what the program reads next.
+    pub(crate) async fn call(
+        &self,
+        envelope: Envelope,
+        timeout: Duration,
+    ) -> Result<Option<Vec<u8>>, CallError> {
+        match self {
+            Self::Component(actor) => {
+                let ask = |reply| Delivery::Message(Envelope { reply: Some(reply), ..envelope });
+                actor.call(ask, timeout).await
+            }
+            #[cfg(target_os = "linux")]
+            Self::Process(port) => {
+                let taken = port.call(|reply| PortMsg::WriteThen(envelope.payload, reply), timeout);
+                taken.await.map(|()| None)
+            }
+        }
+    }
+}
+
+fn with<M, N>(error: SendError<M>, map: impl FnOnce(M) -> N) -> SendError<N> {
+    match error {
+        SendError::Full(message) => SendError::Full(map(message)),
+        SendError::NoProc(message) => SendError::NoProc(map(message)),
+    }
+}
+
+fn undelivered(delivery: Delivery) -> Option<Envelope> {
+    match delivery {
+        Delivery::Message(envelope) => Some(envelope),
+        Delivery::Timer { .. } | Delivery::Resume => None,
+    }
+}
+
+/// The payload on its way, and the envelope without it.
+#[cfg(target_os = "linux")]
+fn write(mut envelope: Envelope) -> (PortMsg, Envelope) {
+    (PortMsg::Write(std::mem::take(&mut envelope.payload)), envelope)
+}
+
+/// The envelope with its payload again.
+#[cfg(target_os = "linux")]
+fn unwritten(message: PortMsg, envelope: Envelope) -> Option<Envelope> {
+    match message {
+        PortMsg::Write(payload) => Some(Envelope { payload, ..envelope }),
+        _ => None,
+    }
+}

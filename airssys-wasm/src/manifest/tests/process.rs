@@ -1,0 +1,111 @@
+//! `[process.NAME]`.
+
+use super::*;
+
+fn with_process(text: &str) -> String {
+    format!("[system]\nname = \"s\"\n[process.p]\nprogram = \"/bin/cat\"\n{text}")
+}
+
+#[test]
+fn every_key_is_read() {
+    let text = r#"
+        args = ["-u", "${word}"]
+        env = { LANG = "C" }
+        ro = "in"
+        rw = ["out", "tmp"]
+        directory = "out"
+        profile = "build"
+        restart = "transient"
+        shutdown = "4s"
+        backoff = { min = "100ms", max = "10s" }
+        framing = "packet_2"
+        send_to = "c"
+        subject = "said"
+        mailbox = 7
+        [process.p.limits]
+        memory = "64MiB"
+        processes = 8
+        cpu_time = "1m"
+        cpu_percent = 50
+        wall_time = "1h"
+        file = "1GiB"
+        output = "2GiB"
+        frame = "4KiB"
+        [vars]
+        word = "x"
+        [component.c]
+        source = "c.wasm"
+        grants = { send = ["p"] }
+        [supervisor.top]
+        children = ["p", "c"]
+    "#;
+    let manifest = parse(&with_process(text)).unwrap();
+    let [Child::Supervisor(top)] = &manifest.root.children[..] else { panic!("{:?}", manifest.root) };
+    assert!(matches!(top.children[..], [Child::Process(0), Child::Component(0)]), "{:?}", top.children);
+    let process = &manifest.processes[0];
+    assert_eq!((process.name.as_str(), process.program.value.as_path()), ("p", Path::new("/bin/cat")));
+    assert_eq!(process.arguments, ["-u", "x"]);
+    assert_eq!((process.restart, process.shutdown), (Restart::Transient, Duration::from_secs(4)));
+    assert_eq!(process.backoff, Some((Duration::from_millis(100), Duration::from_secs(10))));
+    assert_eq!((process.framing, process.mailbox, process.frame_bytes), (Framing::Packet2, 7, 4096));
+    assert_eq!((process.subject.as_str(), process.send_to.as_ref().unwrap().value.as_str()), ("said", "c"));
+    let policy = policy(&manifest);
+    let ask = |action, resource| {
+        policy.decide(&Request { principal: "process.p", action, resource }).rule.to_owned()
+    };
+    assert_eq!(ask(Action::ProcessSpawn, Resource::Program(Path::new("/bin/cat"))), "process.p");
+    assert_eq!(ask(Action::ProcessSpawn, Resource::Program(Path::new("/bin/sh"))), "default-deny");
+    assert_eq!(ask(Action::ActorSend, Resource::Name("c")), "process.p.send_to");
+    assert_eq!(ask(Action::ActorSend, Resource::Name("p")), "default-deny");
+    assert!(manifest.place("process.p.send_to").is_some());
+}
+
+#[test]
+fn a_system_may_be_programs_alone() {
+    let manifest = parse(&with_process("")).unwrap();
+    let process = &manifest.processes[0];
+    assert_eq!((process.framing, process.restart), (Framing::Lines, Restart::Permanent));
+    assert_eq!((process.mailbox, process.frame_bytes), (1024, 1 << 20));
+    assert!(process.send_to.is_none() && process.backoff.is_none());
+}
+
+#[test]
+fn what_is_wrong_is_told_in_its_place() {
+    let refused = |text: &str, at, message, help| check(&with_process(text), &[(at, message, help)]);
+    refused("send_to = \"x\"", "\"x\"", "`process.p.send_to`: no component is called `x`", "");
+    refused("send_to = \"p\"", "\"p\"", "`process.p.send_to`: no component is called `p`", "");
+    refused("framing = \"line\"", "\"line\"", "must be \"lines\" or", "did you mean `lines`?");
+    refused("env = { LD_PRELOAD = \"x\" }", "p", "code gets into other programs", "");
+    refused("rw = \".\"", "\".\"", "`process.p.rw` reaches the system's own folder", "grant a folder beside");
+    refused("ro = \"/srv\"", "\"/srv\"", "`process.p.ro` reaches the system's own folder", "");
+    refused("directory = \"/srv\"", "p", "the working directory is in none that the program sees", "");
+    refused("backoff = { min = \"1s\" }", "{", "`process.p.backoff.max` is missing", "add `max =");
+    refused("[component.p]\nsource = \"p.wasm\"", "p", "`p` is both a component and a process", "rename");
+    check(
+        "[system]\nname = \"s\"\n[process.p]\nargs = [1]",
+        &[("p", "`process.p.program` is missing", "add `program ="), ("1", "must be a string", "")],
+    );
+}
+
+#[test]
+fn what_a_program_changes_holds_nothing_that_somebody_is_given() {
+    let component = "[component.a]\nsource = \"a.wasm\"\n[[component.a.grants.fs]]\npath = \"out/in\"\n\
+                     guest = \"/in\"\nrights = [\"read\"]\n";
+    let text = with_process(&format!("rw = \"out\"\n{component}"));
+    let message = "`component.a.grants.fs[0]` lies beneath `process.p.rw`, which may be changed";
+    check(&text, &[("\"out/in\"", message, "beside each other")]);
+    let text = "[system]\nname = \"s\"\n[process.p]\nprogram = \"out/tool\"\nrw = \"out\"";
+    let message = "`process.p.program` lies beneath `process.p.rw`, which may be changed";
+    check(text, &[("\"out/tool\"", message, "")]);
+}
+
+#[test]
+fn all_about_it_takes_a_restart() {
+    let one = parse(&with_process("")).unwrap();
+    let differs = |text: &str| one.restart_for(&parse(text).unwrap());
+    assert_eq!(differs(&with_process("args = [\"-u\"]")), ["the process `p` changed"]);
+    assert_eq!(differs(&format!("# further down\n{}", with_process(""))), Vec::<String>::new());
+    let renamed = with_process("").replace("[process.p]", "[process.q]");
+    let gone = "the process `p` is gone: it runs on as it was";
+    assert_eq!(differs(&renamed), ["the tree of supervisors changed", gone, "the process `q` is new"]);
+}
