@@ -46,6 +46,10 @@ pub const RATE_PERIOD: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// costs. A larger copy would hold up the other tasks of the thread for longer than it saves.
 pub const INLINE_READ_BYTES: usize = 256 * 1024;
 
+/// The largest file that is read on the caller's thread, in bytes: [`INLINE_READ_BYTES`] at a time, with other tasks
+/// between, as far as it is cached.
+pub const CACHED_READ_BYTES: usize = 16 * 1024 * 1024;
+
 /// The most bytes that one read takes from the blocking pool, in bytes. It bounds the copy that is made there, and
 /// reading on in such steps costs next to nothing.
 pub const POOL_READ_BYTES: usize = 4 * 1024 * 1024;

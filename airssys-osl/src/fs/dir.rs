@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Action, Error, ErrorKind, Principal,
-    limits::{HANDLE_NAME_BYTES, MEASURED_NAMES},
+    limits::{CACHED_READ_BYTES, HANDLE_NAME_BYTES, INLINE_READ_BYTES, MEASURED_NAMES},
     os::{Done, Fault, Name, Slot, pool},
     path::{Beneath, Malformed},
     policy::{FsGrant, Resource, Rights, rule},
@@ -247,8 +247,12 @@ impl Dir {
                 Whole::Read(bytes) => bytes,
                 Whole::Opened(file, len) => {
                     // The memory is this thread's, which frees it too: allocators like that better.
-                    let buffer = sys::buffer(len)?;
-                    pool(move || sys::read_whole(&file, buffer, limit_bytes)).await?
+                    let mut bytes = sys::buffer(len)?;
+                    if self.inline && len <= CACHED_READ_BYTES && read_cached(&file, &mut bytes, len).await? {
+                        bytes
+                    } else {
+                        pool(move || sys::read_whole(&file, bytes, limit_bytes)).await?
+                    }
                 }
             };
             let len = bytes.len();
@@ -443,6 +447,25 @@ impl Dir {
 
     pub(super) fn ground(&self) -> Ground {
         Ground::new(&self.place, &self.access)
+    }
+}
+
+/// Reads a file of `len` bytes as far as it is cached; whether that was all of it. What others do meanwhile has its turn.
+async fn read_cached(file: &sys::Handle, bytes: &mut Vec<u8>, len: usize) -> Result<bool, Fault> {
+    loop {
+        // One byte more than there should be, to see that this was the end.
+        let left = len.saturating_add(1).saturating_sub(bytes.len());
+        match sys::append_cached(file, bytes, left.min(INLINE_READ_BYTES), bytes.len() as u64) {
+            Ok(0) if left > 0 => return Ok(true),
+            Ok(0) => {
+                // It has grown: whoever reads on looks after the limit.
+                bytes.clear();
+                return Ok(false);
+            }
+            Ok(_) => tokio::task::yield_now().await,
+            Err(Fault::WouldBlock) => return Ok(false),
+            Err(fault) => return Err(fault),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write as _,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
     path::Path,
 };
@@ -68,6 +69,26 @@ async fn whole_files_of_every_size() {
                 ErrorKind::LimitExceeded,
                 "one byte too many",
             );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_grows_while_it_is_read_is_read_whole_or_not_at_all() {
+    let fixture = Fixture::new(Rights::all());
+    let dir = fixture.dir().await;
+    const LEN: usize = 3 * INLINE_READ_BYTES;
+    for (limit, grown) in [(LEN + 100, LEN + 100), (LEN + 99, 0)] {
+        fs::write(fixture.inside("file"), vec![7; LEN]).unwrap();
+        // Between the first piece and the second.
+        let grow = async {
+            let mut file = fs::OpenOptions::new().append(true).open(fixture.inside("file")).unwrap();
+            file.write_all(&[7; 100]).unwrap();
+        };
+        let (read, ()) = tokio::join!(dir.read("file", limit as u64), grow);
+        match grown {
+            0 => assert_fails(read, ErrorKind::LimitExceeded, "more than the limit"),
+            len => assert!(read.unwrap() == vec![7; len]),
         }
     }
 }

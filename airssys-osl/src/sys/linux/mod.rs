@@ -1,6 +1,7 @@
-//! Linux, by `rustix`: no unsafe code but that of `spawn::raw`, which starts programs.
+//! Linux, by `rustix`: no unsafe code but that of `spawn::raw`, which starts programs, and one call in `cached`.
 
 mod bounds;
+mod cached;
 mod change;
 mod copy;
 mod interfaces;
@@ -23,6 +24,7 @@ use rustix::{fd::OwnedFd, io::Errno};
 
 pub(crate) use self::{
     bounds::{Directory, Identity},
+    cached::append_cached,
     change::{
         append, create_dir, hard_link, named_size, remove_dir, remove_file, rename, set_len,
         set_own_permissions, set_own_times, set_permissions, set_times, symlink, sync, write_at,

@@ -8,6 +8,7 @@ use rustix::{
 
 use super::{
     Directory, Handle,
+    cached::append_cached,
     open::{open_beneath, open_sized},
 };
 use crate::{
@@ -58,13 +59,10 @@ pub(crate) fn open_whole(
     }
     let len = usize::try_from(len).map_err(|_| Fault::TooLarge)?;
     if wait == Wait::Never && len <= INLINE_READ_BYTES {
+        let mut bytes = buffer(len)?;
         // One byte more than there should be: where it stays empty, this was the end.
-        let mut bytes = vec![0; len + 1];
-        match read_cached(&file, &mut bytes, 0) {
-            Ok(read) if read == len => {
-                bytes.truncate(len);
-                return Ok(Whole::Read(bytes));
-            }
+        match append_cached(&file, &mut bytes, len + 1, 0) {
+            Ok(read) if read == len => return Ok(Whole::Read(bytes)),
             Ok(_) | Err(Fault::WouldBlock) => {}
             Err(fault) => return Err(fault),
         }

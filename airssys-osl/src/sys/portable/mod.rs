@@ -21,7 +21,8 @@ pub(crate) use self::{
     },
     open::{Directory, open, open_root, open_source},
     read::{
-        buffer, metadata, open_whole, own_metadata, read_at, read_cached, read_link, read_open, read_whole,
+        append_cached, buffer, metadata, open_whole, own_metadata, read_at, read_cached, read_link,
+        read_open, read_whole,
     },
     system::{cpu, disks, host_name, interfaces, load, memory},
     time::{monotonic_ns, monotonic_resolution, raise_file_limit, random, user, wall_now, wall_resolution},

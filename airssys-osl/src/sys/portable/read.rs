@@ -69,6 +69,16 @@ pub(crate) fn read_link(dir: &Directory, path: Beneath<'_>) -> Result<PathBuf, F
 }
 
 /// Nothing here can say that it would have to wait.
+pub(crate) fn append_cached(
+    _file: &Handle,
+    _bytes: &mut Vec<u8>,
+    _most: usize,
+    _offset: u64,
+) -> Result<usize, Fault> {
+    Err(Fault::WouldBlock)
+}
+
+/// As [`append_cached`].
 pub(crate) fn read_cached(_file: &Handle, _buffer: &mut [u8], _offset: u64) -> Result<usize, Fault> {
     Err(Fault::WouldBlock)
 }

@@ -5,7 +5,7 @@
 //! blocked, and makes the system calls of a [`Script`], one after the other. It calls no other function, takes no lock
 //! and allocates nothing. Our thread waits until it has ended or become the program.
 
-#![expect(unsafe_code, reason = "the one room of the crate with unsafe code; docs/adr/0008-spawning.md")]
+#![expect(unsafe_code, reason = "it becomes another program; docs/adr/0008-spawning.md")]
 
 use std::{
     cell::OnceCell,
