@@ -54,7 +54,7 @@ struct Member {
 }
 
 enum Kind {
-    Component(Running),
+    Component(Box<Running>),
     #[cfg(target_os = "linux")]
     Process(ActorRef<PortMsg>),
 }
@@ -328,7 +328,7 @@ fn sow(
             Role::Actor(Arc::new(Blueprint::new(spec, engine, versions, os, preopens, routes, watch, shared)))
         }
     };
-    Ok((Seed { role, mailbox }, Member { name, counters, is: Kind::Component(running) }))
+    Ok((Seed { role, mailbox }, Member { name, counters, is: Kind::Component(Box::new(running)) }))
 }
 
 /// Describes a supervisor and all below it to the runtime.
