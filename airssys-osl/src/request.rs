@@ -81,6 +81,8 @@ pub enum Action {
     NetTls = 54,
     /// Trust certificates as roots.
     NetTrust = 55,
+    /// Send a request over HTTP, or answer one.
+    NetHttp = 56,
     /// Start a program.
     ProcessSpawn = 64,
     /// Open a granted program.
@@ -140,6 +142,7 @@ impl Action {
         Self::NetClose,
         Self::NetTls,
         Self::NetTrust,
+        Self::NetHttp,
         Self::ProcessSpawn,
         Self::ProcessOpen,
         Self::ProcessSignal,
@@ -190,6 +193,7 @@ impl Action {
             Self::NetClose => "net.close",
             Self::NetTls => "net.tls",
             Self::NetTrust => "net.trust",
+            Self::NetHttp => "net.http",
             Self::ProcessSpawn => "process.spawn",
             Self::ProcessOpen => "process.open",
             Self::ProcessSignal => "process.signal",
@@ -241,6 +245,7 @@ impl Action {
             Self::NetClose => "close",
             Self::NetTls => "encrypt the connection to",
             Self::NetTrust => "trust the certificates of",
+            Self::NetHttp => "request",
             Self::ProcessSpawn => "start the program",
             Self::ProcessOpen => "open the program",
             Self::ProcessSignal => "signal the program",
@@ -256,7 +261,12 @@ impl Action {
     /// What stands between the resource and its peer, for actions whose second object is one.
     pub(crate) fn before_peer(self) -> Option<&'static str> {
         match self {
-            Self::NetConnect | Self::NetListen | Self::NetSend | Self::NetClose | Self::NetTls => Some("at"),
+            Self::NetConnect
+            | Self::NetListen
+            | Self::NetSend
+            | Self::NetClose
+            | Self::NetTls
+            | Self::NetHttp => Some("at"),
             Self::NetAccept => Some("from"),
             Self::ProcessSpawn | Self::ProcessExit => Some("held by"),
             Self::ProcessSignal => Some("with"),

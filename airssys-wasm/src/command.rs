@@ -1,6 +1,6 @@
 //! A program that runs once, from its start to its end: a component with `wasi:cli/run`, or a core module of WASI 0.1.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use airssys_osl::{Principal, policy::Rights};
 use wasmtime::{InstancePre, Store};
@@ -14,7 +14,7 @@ use crate::{
     host::{Exit, Stdio},
     instance::{Setup, State},
     invoke,
-    manifest::Limits,
+    manifest::{Limits, Trust},
     trap::Trap,
 };
 
@@ -185,8 +185,10 @@ impl Command {
             preopens: &command_preopens(options),
             arguments: options.arguments.clone(),
             variables: options.variables.clone(),
+            config: Arc::default(),
             stdio: Stdio::Inherit,
             limits: &limits,
+            trust: &[Trust::Web],
             port: None,
         };
         let store = State::store(engine, setup).await?;

@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr};
 
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::{InstancePre, types::ComponentItem};
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use crate::{
     cache::{Cache, Code},
@@ -24,6 +25,9 @@ const STATE: &str = "airssys:actor/state@0.1.0";
 
 /// The export that makes a component a command, in any version of WASI 0.2.
 const COMMAND: &str = "wasi:cli/run@0.2.";
+
+/// The export that makes a component a service, in any version of WASI 0.2.
+const SERVICE: &str = "wasi:http/incoming-handler@0.2.";
 
 /// SHA-256 of a component's bytes. Its text form is `sha256:` and 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -122,6 +126,11 @@ impl Component {
         self.run_export().is_some()
     }
 
+    /// Whether it exports `wasi:http/incoming-handler`.
+    pub fn is_service(&self) -> bool {
+        self.exports.iter().any(|name| name.starts_with(SERVICE))
+    }
+
     pub(crate) fn run_export(&self) -> Option<&str> {
         self.exports.iter().map(String::as_str).find(|name| name.starts_with(COMMAND))
     }
@@ -136,12 +145,23 @@ impl Component {
     ///
     /// [`InvalidComponent`](ErrorKind::InvalidComponent): it does not export the actor interface.
     pub(crate) fn actor(&self) -> Result<EverythingIndices, Error> {
-        EverythingIndices::new(&self.pre).map_err(|error| {
-            let exports =
-                if self.exports.is_empty() { "nothing".to_owned() } else { self.exports.join(", ") };
-            let what = format!("use the component as an actor: it exports {exports}, not {ACTOR}");
-            Error::new(ErrorKind::InvalidComponent, what).caused_by(error)
-        })
+        EverythingIndices::new(&self.pre).map_err(|error| self.lacks("an actor", ACTOR, error))
+    }
+
+    /// The component as what answers requests over HTTP.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidComponent`](ErrorKind::InvalidComponent): it does not export the handler of `wasi:http`.
+    pub(crate) fn service(&self) -> Result<ProxyPre<State>, Error> {
+        let handler = "wasi:http/incoming-handler@0.2";
+        ProxyPre::new(self.pre.clone()).map_err(|error| self.lacks("a service", handler, error))
+    }
+
+    fn lacks(&self, what: &str, export: &str, error: wasmtime::Error) -> Error {
+        let exports = if self.exports.is_empty() { "nothing".to_owned() } else { self.exports.join(", ") };
+        let what = format!("use the component as {what}: it exports {exports}, not {export}");
+        Error::new(ErrorKind::InvalidComponent, what).caused_by(error)
     }
 }
 

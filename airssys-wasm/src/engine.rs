@@ -1,6 +1,10 @@
 //! The engine: how guests are compiled, where they live, and the clock that interrupts them.
 
-use std::{thread, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
 
 use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, component::Linker};
 
@@ -8,6 +12,7 @@ use crate::{
     error::{Error, ErrorKind},
     host,
     instance::State,
+    manifest::Limits,
 };
 
 /// How often a running guest is interrupted, and the unit in which its deadline is counted.
@@ -41,6 +46,8 @@ pub struct Engine {
     linker: Linker<State>,
     /// What core modules import: WASI 0.1.
     module_linker: wasmtime::Linker<State>,
+    /// Its twin, whose code counts fuel: made for the first component that wants it.
+    metered: Arc<Mutex<Option<Engine>>>,
 }
 
 impl Engine {
@@ -50,9 +57,30 @@ impl Engine {
     ///
     /// [`Unsupported`](ErrorKind::Unsupported): this machine cannot run compiled WebAssembly.
     pub fn new() -> Result<Self, Error> {
-        let inner = wasmtime::Engine::new(&config(pool())).or_else(|error| {
+        Self::make(false)
+    }
+
+    /// The engine for components with these limits.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub(crate) fn within(&self, limits: &Limits) -> Result<Self, Error> {
+        if limits.fuel.is_none() {
+            return Ok(self.clone());
+        }
+        let mut metered = self.metered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = &*metered {
+            return Ok(engine.clone());
+        }
+        Ok(metered.insert(Self::make(true)?).clone())
+    }
+
+    fn make(metered: bool) -> Result<Self, Error> {
+        let inner = wasmtime::Engine::new(config(pool()).consume_fuel(metered)).or_else(|error| {
             tracing::warn!(cause = %error, "cannot reserve the instance pool; instances are allocated on demand");
-            wasmtime::Engine::new(config(InstanceAllocationStrategy::OnDemand).memory_reservation(0).memory_guard_size(0))
+            let mut config = config(InstanceAllocationStrategy::OnDemand);
+            wasmtime::Engine::new(config.consume_fuel(metered).memory_reservation(0).memory_guard_size(0))
         });
         let inner =
             inner.map_err(|error| Error::new(ErrorKind::Unsupported, "start the engine").caused_by(error))?;
@@ -64,7 +92,7 @@ impl Engine {
         host::preview1::link(&mut module_linker)
             .map_err(|error| Error::new(ErrorKind::Bug, "link the imports").caused_by(error))?;
         start_clock(&inner)?;
-        Ok(Self { inner, linker, module_linker })
+        Ok(Self { inner, linker, module_linker, metered: Arc::default() })
     }
 
     pub(crate) fn inner(&self) -> &wasmtime::Engine {

@@ -84,7 +84,7 @@ const ALL_ADDRESSES: [&str; 8] = [
 ];
 
 fn whole_network() -> Vec<Grant> {
-    let mut grants = vec![Grant::resolve("*").rule("run.network")];
+    let mut grants = vec![Grant::resolve("*").rule("run.network"), Grant::trust_web().rule("run.network")];
     for addresses in ALL_ADDRESSES {
         for protocol in [Protocol::Tcp, Protocol::Udp] {
             grants.push(Grant::connect(protocol, addresses, Ports::ALL).rule("run.network"));

@@ -3,19 +3,16 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use airssys_osl::{ErrorKind, Principal};
-use wasmtime::{ResourceLimiter, Store, UpdateDeadline, component::ResourceTable};
+use wasmtime::{CallHook, ResourceLimiter, Store, UpdateDeadline, component::ResourceTable};
 
 use crate::{
     actor::Port,
     engine::{Engine, TICK},
     error::Error,
     grant::Preopen,
-    host::{Host, Stdio},
-    manifest::Limits,
+    host::{Config, Host, Stdio, http::Http},
+    manifest::{Limits, Trust},
 };
-
-/// The most handles (files, streams, pollables …) that an instance may hold open.
-const HANDLES: usize = 4096;
 
 /// The most elements of all tables of an instance together.
 const TABLE_ELEMENTS: usize = 20_000;
@@ -25,6 +22,9 @@ pub(crate) struct State {
     pub(crate) host: Host,
     ceiling: Ceiling,
     budget: Budget,
+    calls: Calls,
+    /// What it may compute for one message; its engine counts that.
+    fuel: Option<u32>,
 }
 
 /// What an instance starts with.
@@ -34,8 +34,10 @@ pub(crate) struct Setup<'a> {
     pub(crate) preopens: &'a [Preopen],
     pub(crate) arguments: Vec<String>,
     pub(crate) variables: Vec<(String, String)>,
+    pub(crate) config: Config,
     pub(crate) stdio: Stdio,
     pub(crate) limits: &'a Limits,
+    pub(crate) trust: &'a [Trust],
     pub(crate) port: Option<Port>,
 }
 
@@ -60,7 +62,7 @@ impl State {
             }
         }
         let mut table = ResourceTable::new();
-        table.set_max_capacity(HANDLES);
+        table.set_max_capacity(setup.limits.handles);
         let state = Self {
             host: Host {
                 table,
@@ -69,30 +71,51 @@ impl State {
                 arguments: setup.arguments,
                 variables: setup.variables,
                 preopens,
+                config: setup.config,
                 open_files: Arc::default(),
                 stdio: setup.stdio,
                 clock: None,
                 random: None,
+                http: Http::new(setup.principal, &setup.limits.http, setup.trust),
                 port: setup.port,
                 preview1: None,
             },
             ceiling: Ceiling::new(setup.limits.memory_bytes),
             budget: Budget::new(setup.limits.deadline),
+            calls: Calls { made: 0, allowed: setup.limits.host_calls.unwrap_or(u32::MAX) },
+            fuel: setup.limits.fuel,
         };
         let mut store = Store::new(engine.inner(), state);
         store.limiter(|state| &mut state.ceiling);
+        // Nobody counts what nobody bounds: the hook costs each call a little.
+        if setup.limits.host_calls.is_some() {
+            store.call_hook(|mut context, hook| match hook {
+                CallHook::CallingHost => context.data_mut().calls.count(),
+                _ => Ok(()),
+            });
+        }
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut context| match context.data_mut().budget.spend() {
             // Other actors on this thread get their turn.
             true => Ok(UpdateDeadline::Yield(1)),
             false => Err(OutOfTime.into()),
         });
+        Self::refill(&mut store);
         Ok(store)
     }
 
-    /// Refills the time that the guest may run: called before each call into it.
-    pub(crate) fn refill(&mut self) {
-        self.budget.spent = 0;
+    /// Refills the time that the guest may run, the calls that it may make and what it may compute: called before each
+    /// call into it.
+    pub(crate) fn refill(store: &mut Store<Self>) {
+        let state = store.data_mut();
+        state.budget.spent = 0;
+        state.calls.made = 0;
+        if let Some(fuel) = state.fuel
+            && let Err(error) = store.set_fuel(fuel.into())
+        {
+            // INVARIANT: `Engine::within` gave it an engine that counts.
+            tracing::error!(cause = %error, "cannot bound what a guest computes");
+        }
     }
 
     /// What an actor reaches of the runtime.
@@ -112,6 +135,20 @@ impl fmt::Display for OutOfTime {
 }
 
 impl std::error::Error for OutOfTime {}
+
+/// The guest called its host more often than it may.
+#[derive(Debug)]
+pub(crate) struct OutOfCalls {
+    allowed: u32,
+}
+
+impl fmt::Display for OutOfCalls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "more than {} calls to the host", self.allowed)
+    }
+}
+
+impl std::error::Error for OutOfCalls {}
 
 /// The guest wanted more memory than it may have.
 #[derive(Debug)]
@@ -161,6 +198,22 @@ impl Budget {
     fn spend(&mut self) -> bool {
         self.spent += 1;
         self.allowed.is_none_or(|allowed| self.spent <= allowed)
+    }
+}
+
+/// The calls to the host for one message.
+struct Calls {
+    made: u32,
+    allowed: u32,
+}
+
+impl Calls {
+    fn count(&mut self) -> wasmtime::Result<()> {
+        if self.made == self.allowed {
+            return Err(OutOfCalls { allowed: self.allowed }.into());
+        }
+        self.made += 1;
+        Ok(())
     }
 }
 

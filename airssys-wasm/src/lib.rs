@@ -1,7 +1,8 @@
 //! WebAssembly components as supervised actors, every access of theirs to the operating system mediated.
 //!
 //! A component gets a mailbox, a place in a supervision tree and a principal. It is called for one message at a time;
-//! when it traps, its supervisor starts a new instance, which goes on with the same mailbox. Whatever it imports from
+//! when it traps, its supervisor starts a new instance, which goes on with the same mailbox. One that answers requests over
+//! HTTP has no mailbox, and a fresh instance for each of them. Whatever it imports from
 //! WASI is an operation of [`airssys_osl`]: decided by policy, executed safely, left in the audit log.
 //!
 //! # Concepts
@@ -36,6 +37,7 @@ mod process;
 #[cfg(not(target_os = "linux"))]
 #[path = "process_elsewhere.rs"]
 mod process;
+mod service;
 mod system;
 mod trap;
 mod watch;

@@ -109,12 +109,17 @@ async fn load_one(
             return Err(at(&wanted.span)(Error::new(ErrorKind::DigestMismatch, what)));
         }
     }
+    let engine = &engine.within(&spec.limits).map_err(at(&spec.source.span))?;
     let started = Instant::now();
     let compiling = || watch.event(&Event::Compiling { component: &spec.name });
     let (component, origin) =
         Component::load(engine, bytes, cache, compiling).await.map_err(at(&spec.source.span))?;
     watch.event(&Event::Loaded { component: &spec.name, origin, elapsed: started.elapsed() });
-    component.actor().map_err(at(&spec.source.span))?;
+    let fits = match spec.http {
+        Some(_) => component.service().map(drop),
+        None => component.actor().map(drop),
+    };
+    fits.map_err(at(&spec.source.span))?;
     if let Some(snapshots) = spec.snapshots.as_ref().filter(|_| !component.is_stateful()) {
         let what = "keep its state: the component does not export `airssys:actor/state@0.1.0`";
         return Err(at(&snapshots.span)(Error::new(ErrorKind::InvalidComponent, what)));

@@ -28,7 +28,8 @@ use crate::{
     engine::Engine,
     error::{Error, ErrorKind},
     grant::{Preopen, preopens},
-    manifest::{Child, Manifest, SupervisorSpec},
+    manifest::{Child, ComponentSpec, Manifest, SupervisorSpec},
+    service::{Service, ServiceActor},
     watch::{Event, Watch},
 };
 
@@ -44,7 +45,6 @@ pub struct System {
     /// What the program is called as a sender.
     host: Arc<str>,
     members: Vec<Member>,
-    engine: Engine,
 }
 
 struct Member {
@@ -54,7 +54,7 @@ struct Member {
 }
 
 enum Kind {
-    Component(Running),
+    Component(Box<Running>),
     #[cfg(target_os = "linux")]
     Process(ActorRef<PortMsg>),
 }
@@ -65,7 +65,10 @@ struct Running {
     actor: ActorRef<Delivery>,
     /// What its next incarnation finds open.
     preopens: Arc<Mutex<Vec<Preopen>>>,
-    versions: Arc<Versions>,
+    /// What its code is compiled for.
+    engine: Engine,
+    /// What it runs and ran. A service has one version as long as it runs.
+    versions: Option<Arc<Versions>>,
     /// Whether its manifest wants its state to outlive crashes.
     keeps_state: bool,
 }
@@ -88,8 +91,16 @@ pub struct Status {
 
 /// A component on its way into the tree.
 struct Seed {
-    blueprint: Arc<Blueprint>,
+    role: Role,
     mailbox: Mailbox<Delivery>,
+}
+
+/// What a component is in the tree.
+enum Role {
+    /// It handles messages.
+    Actor(Arc<Blueprint>),
+    /// It answers requests over HTTP.
+    Service(Arc<Service>),
 }
 
 /// What the leaves of a tree are made of.
@@ -159,24 +170,9 @@ impl System {
         leaves.routes = routes.clone();
 
         for ((spec, component), mailbox) in manifest.components.iter().zip(components).zip(mailboxes) {
-            let counters = Arc::<Counters>::default();
-            let preopens = Arc::new(Mutex::new(preopens(spec)));
-            let versions = Arc::new(Versions::new(Code::new(component)?));
-            let keeps_state = spec.snapshots.is_some();
-            let blueprint = Blueprint::new(
-                spec.clone(),
-                engine.clone(),
-                versions.clone(),
-                os.clone(),
-                preopens.clone(),
-                routes.clone(),
-                watch.clone(),
-                counters.clone(),
-            );
-            let (name, actor) = (blueprint.name.clone(), mailbox.actor_ref());
-            let running = Running { name: name.clone(), actor, preopens, versions, keeps_state };
-            members.push(Member { name, counters, is: Kind::Component(running) });
-            leaves.seeds.push(Seed { blueprint: Arc::new(blueprint), mailbox });
+            let (seed, member) = sow(spec, component, mailbox, engine, os, &routes, &watch)?;
+            members.push(member);
+            leaves.seeds.push(seed);
         }
 
         let mut states = Vec::new();
@@ -186,7 +182,7 @@ impl System {
         let root = runtime.start(tree).await.map_err(|error| {
             Error::new(ErrorKind::Guest, format!("start the system `{}`", manifest.name)).caused_by(error)
         })?;
-        Ok(Self { root, routes, host: "host".into(), members, engine: engine.clone() })
+        Ok(Self { root, routes, host: "host".into(), members })
     }
 
     /// Takes over which directories components find when they start, from a manifest whose policy is in place already
@@ -299,6 +295,42 @@ impl System {
     }
 }
 
+/// Prepares a component for its place in the tree.
+fn sow(
+    spec: &ComponentSpec,
+    component: &Component,
+    mailbox: Mailbox<Delivery>,
+    engine: &Engine,
+    os: &Os,
+    routes: &Arc<Routes>,
+    watch: &Arc<dyn Watch>,
+) -> Result<(Seed, Member), Error> {
+    let counters = Arc::<Counters>::default();
+    let preopens = Arc::new(Mutex::new(preopens(spec)));
+    let name: Arc<str> = spec.name.as_str().into();
+    let mut running = Running {
+        name: name.clone(),
+        actor: mailbox.actor_ref(),
+        preopens: preopens.clone(),
+        engine: engine.within(&spec.limits)?,
+        versions: None,
+        keeps_state: spec.snapshots.is_some(),
+    };
+    let (spec, engine, os) = (spec.clone(), running.engine.clone(), os.clone());
+    let (routes, watch, shared) = (routes.clone(), watch.clone(), counters.clone());
+    let role = match spec.http.clone() {
+        Some(http) => {
+            Role::Service(Arc::new(Service::new(spec, http, engine, component, os, preopens, watch, shared)?))
+        }
+        None => {
+            let versions = Arc::new(Versions::new(Code::new(component)?));
+            running.versions = Some(versions.clone());
+            Role::Actor(Arc::new(Blueprint::new(spec, engine, versions, os, preopens, routes, watch, shared)))
+        }
+    };
+    Ok((Seed { role, mailbox }, Member { name, counters, is: Kind::Component(Box::new(running)) }))
+}
+
 /// Describes a supervisor and all below it to the runtime.
 fn plant(spec: &SupervisorSpec, leaves: &Leaves) -> Supervisor {
     let supervisor = Supervisor::new(spec.name.as_str(), spec.strategy);
@@ -321,13 +353,20 @@ fn plant(spec: &SupervisorSpec, leaves: &Leaves) -> Supervisor {
 }
 
 fn leaf(seed: &Seed) -> ChildSpec {
-    let blueprint = seed.blueprint.clone();
-    let make = move || ComponentActor::new(blueprint.clone());
-    let spec = &seed.blueprint.spec;
-    ChildSpec::actor_with_mailbox(spec.name.as_str(), seed.mailbox.clone(), make)
-        .restart(spec.restart)
-        .shutdown(spec.shutdown)
-        .drain(true)
+    let mailbox = seed.mailbox.clone();
+    let (spec, child) = match &seed.role {
+        Role::Actor(blueprint) => {
+            let shared = blueprint.clone();
+            let make = move || ComponentActor::new(shared.clone());
+            (&blueprint.spec, ChildSpec::actor_with_mailbox(blueprint.spec.name.as_str(), mailbox, make))
+        }
+        Role::Service(service) => {
+            let shared = service.clone();
+            let make = move || ServiceActor::new(shared.clone());
+            (&service.spec, ChildSpec::actor_with_mailbox(service.spec.name.as_str(), mailbox, make))
+        }
+    };
+    child.restart(spec.restart).shutdown(spec.shutdown).drain(true)
 }
 
 /// Each component's path in the tree, and where its state is kept.
@@ -342,7 +381,7 @@ fn list_states(
         match child {
             Child::Supervisor(below) => list_states(below, &path, seeds, states),
             Child::Component(index) => {
-                let Some(Seed { blueprint, .. }) = seeds.get(*index) else { continue };
+                let Some(Seed { role: Role::Actor(blueprint), .. }) = seeds.get(*index) else { continue };
                 states.push((format!("{path}{}", blueprint.name), blueprint.versions.clone()));
             }
             Child::Process(_) => {}

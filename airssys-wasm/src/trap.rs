@@ -2,9 +2,11 @@
 
 use std::{error, fmt};
 
+use wasmtime::component::ResourceTableError;
+
 use crate::{
     host::Exit,
-    instance::{OutOfMemory, OutOfTables, OutOfTime},
+    instance::{OutOfCalls, OutOfMemory, OutOfTables, OutOfTime},
 };
 
 /// Why a guest ended before its time.
@@ -32,6 +34,12 @@ pub enum TrapKind {
     Memory,
     /// It asked for more elements of tables than an instance may have.
     Table,
+    /// It computed more than its limit for one message.
+    Fuel,
+    /// It called its host more often than its limit for one message.
+    HostCalls,
+    /// It held more handles open than its limit.
+    Handles,
     /// Its call stack grew beyond the limit.
     StackOverflow,
     /// It did something that WebAssembly forbids: an access out of bounds, a division by zero and the like.
@@ -114,6 +122,13 @@ impl fmt::Display for Trap {
             TrapKind::Table => {
                 f.write_str("the guest wanted more elements of tables than an instance may have")?
             }
+            TrapKind::Fuel => f.write_str("the guest computed more than its limit (limits.fuel)")?,
+            TrapKind::HostCalls => {
+                f.write_str("the guest called its host more often than its limit (limits.host_calls)")?
+            }
+            TrapKind::Handles => {
+                f.write_str("the guest held more handles open than its limit (limits.handles)")?
+            }
             TrapKind::StackOverflow => f.write_str("the guest's stack overflowed")?,
             TrapKind::Fault => f.write_str("the guest did what WebAssembly forbids")?,
             TrapKind::Host => f.write_str("a host function ended the guest")?,
@@ -153,10 +168,17 @@ fn kind_of(error: &wasmtime::Error) -> TrapKind {
     if error.is::<OutOfTables>() {
         return TrapKind::Table;
     }
+    if error.is::<OutOfCalls>() {
+        return TrapKind::HostCalls;
+    }
+    if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) {
+        return TrapKind::Handles;
+    }
     match error.downcast_ref::<wasmtime::Trap>() {
         Some(wasmtime::Trap::UnreachableCodeReached) => TrapKind::Unreachable,
         Some(wasmtime::Trap::StackOverflow) => TrapKind::StackOverflow,
         Some(wasmtime::Trap::Interrupt) => TrapKind::Deadline,
+        Some(wasmtime::Trap::OutOfFuel) => TrapKind::Fuel,
         Some(_) => TrapKind::Fault,
         None => TrapKind::Host,
     }

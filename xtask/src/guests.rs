@@ -37,6 +37,7 @@ const COMPONENTS: &[(&str, &str)] = &[
     ("hostile", "airssys-wasm/tests/fixtures"),
     ("ledger", "airssys-wasm/tests/fixtures"),
     ("sockets", "airssys-wasm/tests/fixtures"),
+    ("web", "airssys-wasm/tests/fixtures"),
 ];
 
 /// Builds every component. With `check` it changes nothing, and fails where one is not what is committed.

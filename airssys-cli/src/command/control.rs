@@ -7,7 +7,7 @@ use airssys_osl::{
     fs::Dir,
     net::{UnixListener, UnixStream},
 };
-use airssys_wasm::{Component, Engine, Error, Switched, System};
+use airssys_wasm::{Cache, Component, Error, Handover, Switched, System};
 use serde_json::{Value, json};
 
 use crate::{
@@ -63,10 +63,10 @@ impl Control {
     }
 
     /// Does what it is asked, one request after another, until the system stops.
-    pub(super) async fn serve(&self, system: &System, engine: &Engine, door: &Door) {
+    pub(super) async fn serve(&self, system: &System, door: &Door) {
         loop {
             match self.listener.accept().await {
-                Ok(stream) => attend(stream, system, engine, door).await,
+                Ok(stream) => attend(stream, system, door).await,
                 Err(error) => {
                     tracing::error!(cause = %error, "cannot take a request");
                     tokio::time::sleep(AGAIN).await;
@@ -84,11 +84,11 @@ impl Control {
     }
 }
 
-async fn attend(mut stream: UnixStream, system: &System, engine: &Engine, door: &Door) {
+async fn attend(mut stream: UnixStream, system: &System, door: &Door) {
     let is_known = |user| user == bootstrap::user() || user == ROOT;
     let answer = match stream.peer_user() {
         Ok(user) if is_known(user) => match tokio::time::timeout(ARRIVAL, Request::read(&mut stream)).await {
-            Ok(Ok(request)) => obey(request, system, engine, door).await,
+            Ok(Ok(request)) => obey(request, system, door).await,
             Ok(Err(wrong)) => json!({"error": "cannot read the request", "because": wrong}),
             Err(_) => json!({"error": "the request did not arrive in time"}),
         },
@@ -98,14 +98,11 @@ async fn attend(mut stream: UnixStream, system: &System, engine: &Engine, door: 
     let _ = tokio::time::timeout(ARRIVAL, control::send(&mut stream, &answer)).await;
 }
 
-async fn obey(request: Request, system: &System, engine: &Engine, door: &Door) -> Value {
+async fn obey(request: Request, system: &System, door: &Door) -> Value {
     let (component, switched) = match request {
         Request::Upgrade { component, handover, bytes } => {
             let cache = door.cache().await;
-            let switched = match Component::load(engine, bytes, cache.as_deref(), || ()).await {
-                Ok((version, _)) => system.upgrade(&component, &version, handover, PATIENCE).await,
-                Err(error) => Err(error),
-            };
+            let switched = upgrade(system, &component, bytes, cache.as_deref(), handover).await;
             (component, switched)
         }
         Request::Rollback { component, handover } => {
@@ -117,6 +114,18 @@ async fn obey(request: Request, system: &System, engine: &Engine, door: &Door) -
         Ok(switched) => done(&component, &switched),
         Err(error) => refused(&error),
     }
+}
+
+async fn upgrade(
+    system: &System,
+    component: &str,
+    bytes: Vec<u8>,
+    cache: Option<&Cache>,
+    handover: Handover,
+) -> Result<Switched, Error> {
+    let engine = system.engine(component)?;
+    let (version, _) = Component::load(engine, bytes, cache, || ()).await?;
+    system.upgrade(component, &version, handover, PATIENCE).await
 }
 
 fn done(component: &str, switched: &Switched) -> Value {

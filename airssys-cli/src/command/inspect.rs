@@ -23,10 +23,14 @@ pub(super) fn inspect(inspect: &Inspect, terminal: &Arc<Terminal>) -> Result<Exi
         loaded.map_err(|error| Failure::invalid(format!("`{shown}` does not run here")).caused_by(error))?;
 
     let is_actor = command.component().is_some_and(Component::is_actor);
+    let is_service = command.component().is_some_and(Component::is_service);
     let kind = match (is_actor, command.has_start(), command.component()) {
         (true, _, _) => "an actor: name it as `source` in a manifest",
         (false, true, Some(_)) => "a WASI command: `airssys run` runs it",
         (false, true, None) => "a core module with a start: `airssys run` runs it",
+        (false, false, Some(_)) if is_service => {
+            "a service over HTTP: name it as `source` in a manifest, with `http.listen`"
+        }
         (false, false, Some(_)) => {
             "neither an actor nor a WASI command: `airssys run --invoke` calls its functions"
         }
@@ -49,6 +53,7 @@ pub(super) fn inspect(inspect: &Inspect, terminal: &Arc<Terminal>) -> Result<Exi
             "digest": digest,
             "actor": is_actor,
             "command": command.has_start(),
+            "service": is_service,
             "module": command.component().is_none(),
             "exports": exports,
             "imports": imports,

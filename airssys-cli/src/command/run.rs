@@ -79,7 +79,7 @@ async fn system(run: Run, started: Instant, terminal: &Arc<Terminal>) -> Result<
     let why = tokio::select! {
         why = attend(&system, &run, started, &mut signals, terminal) => why,
         () = reload::follow(&mut hangups, &run, &file, &system, &door, terminal) => Why::Asked,
-        () = serve(&control, &system, &engine, &door, terminal) => Why::Asked,
+        () = serve(&control, &system, &door, terminal) => Why::Asked,
     };
     if let Ok(control) = control {
         control.close().await;
@@ -188,17 +188,11 @@ async fn start(
 }
 
 /// Does what the system is asked while it runs. Without a control socket it runs all the same.
-async fn serve(
-    control: &Result<Control, Failure>,
-    system: &System,
-    engine: &Engine,
-    door: &Door,
-    terminal: &Terminal,
-) {
+async fn serve(control: &Result<Control, Failure>, system: &System, door: &Door, terminal: &Terminal) {
     match control {
         Ok(control) => {
             terminal.event(|| json!({"event": "ready"}));
-            control.serve(system, engine, door).await;
+            control.serve(system, door).await;
         }
         Err(failure) => {
             terminal.failure(failure);

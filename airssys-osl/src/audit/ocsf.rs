@@ -18,7 +18,7 @@
 //! | `net.close` | 4001 | 2 Close |
 //! | `net.send` | 4001 | 6 Traffic |
 //! | `net.listen` | 4001 | 7 Listen |
-//! | `net.tls`, `net.trust` | 4001 | 99 Other |
+//! | `net.tls`, `net.trust`, `net.http` | 4001 | 99 Other |
 //! | `net.resolve` | 4003 DNS Activity | 1 Query |
 //! | `process.spawn` | 1007 Process Activity | 1 Launch |
 //! | `env.read`, `clock.read`, `random.read` | 6003 API Activity | 2 Read |
@@ -239,7 +239,7 @@ impl Kind {
             Action::NetClose => (NETWORK, 2),
             Action::NetSend => (NETWORK, 6),
             Action::NetListen => (NETWORK, 7),
-            Action::NetTls | Action::NetTrust => (NETWORK, OTHER),
+            Action::NetTls | Action::NetTrust | Action::NetHttp => (NETWORK, OTHER),
             Action::NetResolve => (DNS, 1),
             Action::ProcessSpawn => (PROCESS, 1),
             Action::ProcessExit => (PROCESS, 2),

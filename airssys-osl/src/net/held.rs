@@ -169,7 +169,6 @@ impl Held {
         &self.resource
     }
 
-    #[cfg(feature = "tls")]
     pub(super) fn rule(&self) -> &str {
         &self.rule
     }

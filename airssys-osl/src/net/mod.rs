@@ -50,7 +50,7 @@
 //! # What is recorded
 //!
 //! Lookups, connections and listeners before and after, each accepted connection, the first datagram to each
-//! destination, TLS handshakes, and the end of everything that was open: with all bytes that went through it, what ended
+//! destination, TLS handshakes, requests over HTTP ([`Exchange`]), and the end of everything that was open: with all bytes that went through it, what ended
 //! it, and how long it was open. The resource is `tcp://host:port`, `udp://…`, `unix:/path`, `unix:@abstract`,
 //! `tls://…` or the host of a lookup; behind a NUL stands the peer's address, and in the last record the bytes in either
 //! direction. Single reads and writes are not recorded.
@@ -95,6 +95,8 @@ mod connector;
 mod held;
 mod host;
 #[cfg(unix)]
+mod http;
+#[cfg(unix)]
 mod listener;
 mod options;
 #[cfg(unix)]
@@ -125,6 +127,7 @@ pub use self::{
 #[cfg(unix)]
 pub use self::{
     connector::{Checked, TcpConnector},
+    http::{Exchange, Exchanges},
     listener::Listener,
     pool::{Pool, PoolOptions, Pooled},
     stream::TcpStream,

@@ -70,12 +70,10 @@ impl TcpStream {
         self.stream.socket.held.bytes()
     }
 
-    #[cfg(feature = "tls")]
     pub(super) fn principal(&self) -> &crate::Principal {
         self.stream.socket.held.principal()
     }
 
-    #[cfg(feature = "tls")]
     pub(super) fn rule(&self) -> &str {
         self.stream.socket.held.rule()
     }

@@ -278,3 +278,24 @@ async fn a_pool_keeps_few_and_not_for_long() {
     assert!(pooled.is_reused(), "the one that was given back just now");
     assert_eq!(pool.idle(), 0, "the other has waited too long");
 }
+
+#[tokio::test]
+async fn a_request_is_one_record_without_secrets() {
+    let net = Net::new([listen(), loopback()]);
+    let listener = net.principal().listen(local("127.0.0.1:0")).unwrap();
+    let at = listener.local_addr();
+    let client = net.principal().tcp_connector().connect("127.0.0.1", at.port()).await.unwrap();
+    net.story();
+    let exchanges = client.exchanges();
+    exchanges.begin("GET", "http", "127.0.0.1").answered();
+    exchanges.begin("GET", "http", "a\nb").failed(&std::io::ErrorKind::TimedOut.into());
+    drop(exchanges.begin("PUT", "http", &"x".repeat(1000)));
+    assert_eq!(
+        net.story(),
+        [
+            format!("net.http GET http://127.0.0.1|{at} by loopback: done"),
+            format!("net.http GET http://ab|{at} by loopback: failed timed out"),
+            format!("net.http PUT http://{}|{at} by loopback: cancelled", "x".repeat(256)),
+        ]
+    );
+}

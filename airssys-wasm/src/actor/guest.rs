@@ -37,13 +37,13 @@ pub(super) struct Instance {
 
 /// The principal of one incarnation. It ends with it: a handle that got away, into a task that nobody waits for any more,
 /// opens nothing.
-pub(super) struct Life {
+pub(crate) struct Life {
     os: Os,
-    pub(super) principal: Principal,
+    pub(crate) principal: Principal,
 }
 
 impl Life {
-    pub(super) fn begin(os: &Os, component: &str) -> Result<Self, Error> {
+    pub(crate) fn begin(os: &Os, component: &str) -> Result<Self, Error> {
         let principal = os.principal(&principal_name(component));
         let principal = principal.map_err(|error| Error::door(format!("start `{component}`"), error))?;
         Ok(Self { os: os.clone(), principal })
@@ -66,7 +66,7 @@ impl Instance {
 
     /// Refills the guest's time and gives its exports.
     fn enter(&mut self) -> (&Guest, &mut Store<State>) {
-        self.store.data_mut().refill();
+        State::refill(&mut self.store);
         (self.guest.airssys_actor_actor(), &mut self.store)
     }
 
@@ -95,7 +95,7 @@ impl Instance {
 
     /// Asks for the state. None where it has none to give.
     pub(super) async fn snapshot(&mut self, limit: usize) -> Result<Option<Vec<u8>>, Refusal> {
-        self.store.data_mut().refill();
+        State::refill(&mut self.store);
         let Some(state) = &self.state else { return Ok(None) };
         let call = state.airssys_actor_state().call_snapshot(&mut self.store);
         match tokio::time::timeout(HANDOVER, call).await {
@@ -109,7 +109,7 @@ impl Instance {
 
     /// Gives it the state of one before it. After an error it is of no use.
     pub(super) async fn restore(&mut self, snapshot: &Snapshot, own: &Digest) -> Result<(), Trap> {
-        self.store.data_mut().refill();
+        State::refill(&mut self.store);
         let Some(state) = &self.state else {
             return Err(Trap::error("it takes no state: it does not export `state`").during(RESTORE));
         };

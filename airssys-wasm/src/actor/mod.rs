@@ -27,19 +27,17 @@ use airssys_rt::{Actor, Context, ExitReason, Init};
 pub use self::versions::{Change, Handover, Switched, Version};
 pub(crate) use self::{
     envelope::{Delivery, Envelope, SUBJECT_BYTES},
+    guest::Life,
     port::{Port, Route, Routes},
     receiver::Receiver,
     versions::{Code, Order, Snapshot, Versions},
 };
-use self::{
-    guest::{Instance, Life},
-    upgrade::Parked,
-};
+use self::{guest::Instance, upgrade::Parked};
 use crate::{
     engine::Engine,
     error::Error,
     grant::Preopen,
-    host::{Stdio, bindings::exports::airssys::actor::actor::ExitReason as GuestExit},
+    host::{Config, Stdio, bindings::exports::airssys::actor::actor::ExitReason as GuestExit},
     instance::{Setup, State},
     manifest::ComponentSpec,
     trap::Trap,
@@ -55,6 +53,8 @@ pub(crate) struct Blueprint {
     /// Each incarnation is a life of its own of the component's principal.
     pub(crate) os: Os,
     pub(crate) preopens: Arc<Mutex<Vec<Preopen>>>,
+    /// What `wasi:config` gives.
+    config: Config,
     pub(crate) routes: Arc<Routes>,
     pub(crate) watch: Arc<dyn Watch>,
     pub(crate) counters: Arc<Counters>,
@@ -90,6 +90,7 @@ impl Blueprint {
         Self {
             name: spec.name.as_str().into(),
             held: Mutex::default(),
+            config: spec.config.as_slice().into(),
             spec,
             engine,
             versions,
@@ -111,8 +112,10 @@ impl Blueprint {
             preopens: &preopens,
             arguments: Vec::new(),
             variables: Vec::new(),
+            config: self.config.clone(),
             stdio: Stdio::Log,
             limits: &self.spec.limits,
+            trust: &self.spec.trust,
             port: Some(Port::new(self)),
         };
         let store = State::store(&self.engine, setup).await.map_err(Unstarted::Door)?;

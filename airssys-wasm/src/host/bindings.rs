@@ -8,6 +8,8 @@ wasmtime::component::bindgen!({
         /// All that any guest may import, and what an actor exports.
         world everything {
             include wasi:cli/imports@0.2.12;
+            import wasi:config/store@0.2.0-rc.1;
+            import wasi:logging/logging@0.1.0-draft;
             import airssys:process/process@0.1.0;
             import airssys:actor/messaging@0.1.0;
             import airssys:actor/timers@0.1.0;

@@ -1,10 +1,13 @@
-//! `airssys:actor/log` and the log lines that a guest's standard output becomes.
+//! `airssys:actor/log`, `wasi:logging`, and the log lines that a guest's standard output becomes.
 
 use wasmtime::Result;
 
 use super::{
     Host,
-    bindings::airssys::actor::{log, types::Level},
+    bindings::{
+        airssys::actor::{log, types::Level},
+        wasi::logging::logging,
+    },
 };
 
 /// The longest line that a guest may log, in bytes; the rest is cut.
@@ -22,6 +25,21 @@ impl log::Host for Host {
             Level::Error => tracing::error!(target: "guest", component, "{line}"),
         }
         Ok(())
+    }
+}
+
+impl logging::Host for Host {
+    /// The context, where there is one, stands before the message. There is nothing above an error.
+    fn log(&mut self, level: logging::Level, context: String, message: String) -> Result<()> {
+        let level = match level {
+            logging::Level::Trace => Level::Trace,
+            logging::Level::Debug => Level::Debug,
+            logging::Level::Info => Level::Info,
+            logging::Level::Warn => Level::Warn,
+            logging::Level::Error | logging::Level::Critical => Level::Error,
+        };
+        let text = if context.is_empty() { message } else { format!("{context}: {message}") };
+        log::Host::write(self, level, text)
     }
 }
 

@@ -6,8 +6,10 @@
 pub(crate) mod bindings;
 mod cli;
 mod clocks;
+mod config;
 mod errno;
 pub(crate) mod filesystem;
+pub(crate) mod http;
 pub(crate) use log::printable;
 mod log;
 pub(crate) mod messaging;
@@ -19,6 +21,7 @@ mod stream;
 mod timers;
 
 pub(crate) use cli::Exit;
+pub(crate) use config::Config;
 
 use std::sync::{Arc, atomic::AtomicUsize};
 
@@ -46,6 +49,7 @@ pub(crate) struct Host {
     /// Environment variables that it was given, beside those that it may read.
     pub(crate) variables: Vec<(String, String)>,
     pub(crate) preopens: Vec<(Dir, String)>,
+    pub(crate) config: Config,
     /// How many files and directories it holds open, its preopens aside.
     pub(crate) open_files: Arc<AtomicUsize>,
     pub(crate) stdio: Stdio,
@@ -53,6 +57,7 @@ pub(crate) struct Host {
     pub(crate) clock: Option<Clock>,
     /// Opened at first use; the door records that once.
     pub(crate) random: Option<Random>,
+    pub(crate) http: http::Http,
     /// What an actor reaches of the runtime; a command has none.
     pub(crate) port: Option<Port>,
     /// The descriptors of a core module, by number.
@@ -75,6 +80,7 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         }};
     }
     wasmtime_wasi_io::add_to_linker_async(linker)?;
+    http::link(linker)?;
     link!(
         airssys::actor::log,
         airssys::actor::messaging,
@@ -93,8 +99,10 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         wasi::cli::terminal_stdout,
         wasi::clocks::monotonic_clock,
         wasi::clocks::wall_clock,
+        wasi::config::store,
         wasi::filesystem::preopens,
         wasi::filesystem::types,
+        wasi::logging::logging,
         wasi::random::insecure,
         wasi::random::insecure_seed,
         wasi::random::random,

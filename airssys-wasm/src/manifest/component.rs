@@ -7,7 +7,7 @@ use airssys_rt::{Restart, Shutdown};
 use toml::{Spanned, de::DeValue};
 
 use super::{
-    ComponentSpec, Limits, Located, Rules,
+    ComponentSpec, Limits, Located, Rules, http,
     rules::ReadRules,
     section::{Notes, Section, kind},
     terms, units,
@@ -48,8 +48,18 @@ pub(super) fn read(name: String, mut section: Section<'_>, notes: &mut Notes<'_>
         None => (Limits::default(), None),
     };
     let config = section.table("config", notes).map_or_else(Vec::new, |config| read_config(&config, notes));
+    let http = http::read(&mut section, notes);
     let mut read = ReadRules::read(&mut section, true, notes);
     read.rules.permits.extend(net);
+    let http = http.map(|(http, listen)| {
+        read.rules.permits.push(listen);
+        http
+    });
+    if let Some(snapshots) = snapshots.as_ref().filter(|_| http.is_some()) {
+        let message = format!("`{}` has no meaning here", section.place("on_restart"));
+        let help = "what answers requests over HTTP is a fresh instance for each".to_owned();
+        notes.problem(&snapshots.span, message, Some(help));
+    }
     section.finish(notes);
     let spec = source.map(|source| ComponentSpec {
         name: name.clone(),
@@ -64,6 +74,8 @@ pub(super) fn read(name: String, mut section: Section<'_>, notes: &mut Notes<'_>
         config,
         rules: Rules::default(),
         directories: Vec::new(),
+        trust: Vec::new(),
+        http,
     });
     ReadComponent { name, spec, read }
 }
@@ -91,13 +103,21 @@ fn read_limits(mut section: Section<'_>, notes: &mut Notes<'_>) -> (Limits, Opti
     let payload = section.parsed("payload", units::SIZE, notes, units::size);
     let snapshot = section.parsed("snapshot", units::SIZE, notes, units::size);
     let deadline = section.parsed("deadline", units::DURATION, notes, units::duration);
+    let fuel = section.integer("fuel", 1..u32::MAX, notes);
+    let host_calls = section.integer("host_calls", 1..u32::MAX, notes);
+    let handles = section.integer("handles", 16..1_000_001, notes);
     let net = terms::read_net(&mut section, notes);
+    let http = http::read_limits(&mut section, notes);
     section.finish(notes);
     let limits = Limits {
         memory_bytes: memory.map_or(default.memory_bytes, |memory| memory.value),
         payload_bytes: payload.map_or(default.payload_bytes, |payload| payload.value),
         snapshot_bytes: snapshot.map_or(default.snapshot_bytes, |snapshot| snapshot.value),
         deadline: deadline.map_or(default.deadline, |deadline| Some(deadline.value)),
+        fuel,
+        host_calls,
+        handles: handles.map_or(default.handles, |handles| handles as usize),
+        http,
     };
     (limits, net)
 }

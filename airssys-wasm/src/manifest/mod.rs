@@ -6,6 +6,7 @@
 mod audit;
 mod component;
 mod folders;
+mod http;
 mod parse;
 mod peer;
 mod process;
@@ -21,6 +22,7 @@ mod units;
 use std::{
     collections::BTreeMap,
     fmt,
+    net::SocketAddr,
     ops::Range,
     path::{Path, PathBuf},
     time::Duration,
@@ -121,6 +123,10 @@ pub struct ComponentSpec {
     pub rules: Rules,
     /// The directories that it finds when it starts: its own, then those of its roles.
     pub directories: Vec<FsGrant>,
+    /// Whom it trusts over TLS: as its own grants say, then those of its roles.
+    pub trust: Vec<Trust>,
+    /// Where it answers requests over HTTP; an actor does not.
+    pub http: Option<HttpSpec>,
 }
 
 /// `[process.NAME]`: a program of the machine.
@@ -181,6 +187,14 @@ pub struct Limits {
     pub payload_bytes: usize,
     /// The largest state that it hands on, in bytes.
     pub snapshot_bytes: usize,
+    /// What the guest may compute for one message, in units of about one instruction. Unbounded unless it is said.
+    pub fuel: Option<u32>,
+    /// The most calls of the guest to its host for one message. Unbounded unless it is said.
+    pub host_calls: Option<u32>,
+    /// The most handles that an instance holds open: files, streams, requests and the like.
+    pub handles: usize,
+    /// What it may do at a time over HTTP, as client and as server.
+    pub http: HttpLimits,
 }
 
 impl Default for Limits {
@@ -190,8 +204,49 @@ impl Default for Limits {
             deadline: Some(Duration::from_secs(1)),
             payload_bytes: 1 << 20,
             snapshot_bytes: 8 << 20,
+            fuel: None,
+            host_calls: None,
+            handles: 4096,
+            http: HttpLimits::default(),
         }
     }
+}
+
+/// `limits.http`: the bounds of one request over HTTP, whoever asks whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpLimits {
+    /// The longest body of a request or an answer, in bytes.
+    pub body_bytes: u64,
+    /// The most bytes of all headers of one. A server's answer has 8 KiB at least.
+    pub header_bytes: usize,
+    /// The longest time to connect, to the head of the answer, and between two pieces of its body.
+    pub timeout: Duration,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self { body_bytes: 16 << 20, header_bytes: 64 << 10, timeout: Duration::from_secs(30) }
+    }
+}
+
+/// `[component.NAME.http]`: a component that answers requests over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpSpec {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The most requests that are handled at once, each by an instance of its own; more wait.
+    pub requests: usize,
+    /// The longest time from a request's head to its answer's, waiting included.
+    pub timeout: Duration,
+}
+
+/// Whose certificates a component trusts when it connects over TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// The roots of the web.
+    Web,
+    /// Those in a file of the PEM format, by its absolute path.
+    File(PathBuf),
 }
 
 /// What a component, or whoever has a role, may do and may not. What is absent is denied.

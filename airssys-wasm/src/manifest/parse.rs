@@ -13,7 +13,7 @@ use toml::de::{DeTable, DeValue};
 use super::{
     ComponentSpec, Located, Manifest, Overrides, Problem, RoleSpec, audit, component,
     folders::{self, Place},
-    process,
+    http, process,
     rules::{self, ReadRules},
     section::{Notes, Section, kind, nearest},
     tree::{self, Declared},
@@ -151,8 +151,9 @@ fn settle(
     notes: &mut Notes<'_>,
 ) -> Option<ComponentSpec> {
     let directories = folders::of_component(&component.read, roles, notes);
+    let trust = http::trust_of(&component.read, roles);
     let rules = component.read.rules;
-    component.spec.map(|spec| ComponentSpec { rules, directories, ..spec })
+    component.spec.map(|spec| ComponentSpec { rules, directories, trust, ..spec })
 }
 
 /// Checks what one section says of another.

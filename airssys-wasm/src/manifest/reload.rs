@@ -89,6 +89,8 @@ impl ComponentSpec {
             ),
             differs(format!("{:?}", self.limits), format!("{:?}", new.limits), "limits"),
             differs(format!("{:?}", self.config), format!("{:?}", new.config), "config"),
+            differs(format!("{:?}", self.trust), format!("{:?}", new.trust), "trust"),
+            differs(format!("{:?}", self.http), format!("{:?}", new.http), "http"),
         ];
         let keys: Vec<_> = keys.into_iter().flatten().map(|key| format!("`{key}`")).collect();
         (!keys.is_empty()).then(|| format!("{} of the component `{}` changed", keys.join(", "), self.name))

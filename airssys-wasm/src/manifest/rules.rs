@@ -6,7 +6,7 @@ use airssys_osl::policy::{Grant, Policy, Rights};
 use toml::{Spanned, de::DeValue};
 
 use super::{
-    FsGrant, Located, Rules, peer,
+    FsGrant, Located, Rules, Trust, http, peer,
     section::{Notes, Section, kind, nearest, one_of},
     terms::{self, Conditions},
 };
@@ -20,7 +20,7 @@ const RIGHTS: &[(&str, Rights)] = &[
 ];
 
 /// The grants that exist, for the error about those that do not.
-const GRANTS: &str = "this version grants `fs`, `connect`, `listen`, `resolve`, `send`, `env`, `clock` and `random`; \
+const GRANTS: &str = "this version grants `fs`, `connect`, `listen`, `resolve`, `trust`, `send`, `env`, `clock` and `random`; \
                       what is not granted is denied";
 
 const FS_EXAMPLE: &str = "such as `{ path = \"inbox\", guest = \"/inbox\", rights = [\"read\", \"list\"] }`";
@@ -36,6 +36,8 @@ pub(super) struct ReadRules {
     pub(super) rules: Rules,
     /// Which components may be sent to, where that is said, and the place.
     pub(super) receivers: Vec<(Located<String>, String)>,
+    /// Whom it trusts over TLS.
+    pub(super) trust: Vec<Trust>,
     /// Which roles it has.
     pub(super) roles: Vec<Located<String>>,
 }
@@ -54,6 +56,7 @@ impl ReadRules {
                     read.rules.fs.extend(granted);
                 }
                 read.rules.permits.extend(read_objects(&mut grants, ambient, &mut read.receivers, notes));
+                read.trust = read_trust(&mut grants, &mut read.rules.permits, notes);
                 finish(grants, notes);
             }
             None if ambient => read.rules.permits.extend([builtin(CLOCK), builtin(RANDOM)]),
@@ -82,6 +85,7 @@ pub(super) fn read_forbid(section: &mut Section<'_>, notes: &mut Notes<'_>) -> V
         forbids.extend(read_forbidden_fs(rule, element, notes));
     }
     forbids.extend(read_objects(&mut forbid, false, &mut Vec::new(), notes));
+    read_trust(&mut forbid, &mut forbids, notes);
     finish(forbid, notes);
     forbids
 }
@@ -124,6 +128,17 @@ fn read_objects(
         grants.extend(read_switch(section, object, ambient, notes));
     }
     grants
+}
+
+/// Reads `trust`: whom, beside the grants for it.
+fn read_trust(section: &mut Section<'_>, grants: &mut Vec<Grant>, notes: &mut Notes<'_>) -> Vec<Trust> {
+    let mut trust = Vec::new();
+    each(section, "trust", "whom", grants, notes, |text, _, notes| {
+        let (trusted, grant) = http::read_trust(text, notes)?;
+        trust.push(trusted);
+        Some(grant)
+    });
+    trust
 }
 
 fn read_peer<'t>(

@@ -6,8 +6,9 @@ use tokio::sync::oneshot;
 
 use super::{Member, Running, System};
 use crate::{
-    actor::{Change, Code, Delivery, Handover, Order, Switched, Version},
+    actor::{Change, Code, Delivery, Handover, Order, Switched, Version, Versions},
     component::Component,
+    engine::Engine,
     error::{Error, ErrorKind},
 };
 
@@ -25,11 +26,12 @@ impl System {
     /// # Errors
     ///
     /// * [`NotFound`](ErrorKind::NotFound): the system has no such component.
-    /// * [`InvalidComponent`](ErrorKind::InvalidComponent): it is no actor, was loaded by another engine, or has no state
-    ///   to keep where the manifest says `on_restart = "snapshot"`.
+    /// * [`InvalidComponent`](ErrorKind::InvalidComponent): it is no actor, was loaded by another engine than
+    ///   [`engine`](Self::engine), or has no state to keep where the manifest says `on_restart = "snapshot"`.
     /// * [`Guest`](ErrorKind::Guest): the new version did not start, or did not take the state; or the old one gave none.
     /// * [`Unavailable`](ErrorKind::Unavailable): its turn did not come, another change waits already, or the component
     ///   was stopped meanwhile.
+    /// * [`Unsupported`](ErrorKind::Unsupported): it answers requests over HTTP.
     ///
     /// # Cancel safety
     ///
@@ -42,8 +44,9 @@ impl System {
         patience: Duration,
     ) -> Result<Switched, Error> {
         let running = self.running(name)?;
+        running.versions()?;
         let unusable = |what: &str| Err(Error::new(ErrorKind::InvalidComponent, what));
-        if !wasmtime::Engine::same(component.pre().engine(), self.engine.inner()) {
+        if !wasmtime::Engine::same(component.pre().engine(), running.engine.inner()) {
             return unusable("use a component of another engine");
         }
         if running.keeps_state && !component.is_stateful() {
@@ -69,7 +72,7 @@ impl System {
         patience: Duration,
     ) -> Result<Switched, Error> {
         let running = self.running(name)?;
-        let Some(code) = running.versions.previous() else {
+        let Some(code) = running.versions()?.previous() else {
             return Err(Error::new(
                 ErrorKind::NotFound,
                 format!("roll `{name}` back: no version ran before"),
@@ -82,9 +85,19 @@ impl System {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound): the system has no such component.
+    /// * [`NotFound`](ErrorKind::NotFound): the system has no such component.
+    /// * [`Unsupported`](ErrorKind::Unsupported): it answers requests over HTTP.
     pub fn history(&self, name: &str) -> Result<Vec<Version>, Error> {
-        Ok(self.running(name)?.versions.history())
+        Ok(self.running(name)?.versions()?.history())
+    }
+
+    /// The engine that another version of a component has to be loaded with: its limits decide that.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound): the system has no such component.
+    pub fn engine(&self, name: &str) -> Result<&Engine, Error> {
+        Ok(&self.running(name)?.engine)
     }
 
     fn running(&self, name: &str) -> Result<&Running, Error> {
@@ -94,6 +107,13 @@ impl System {
 }
 
 impl Running {
+    fn versions(&self) -> Result<&Versions, Error> {
+        self.versions.as_deref().ok_or_else(|| {
+            let what = format!("change the version of `{}`: it answers requests over HTTP", self.name);
+            Error::new(ErrorKind::Unsupported, what)
+        })
+    }
+
     async fn change(
         &self,
         code: Arc<Code>,
@@ -105,13 +125,14 @@ impl Running {
             Error::new(ErrorKind::Unavailable, format!("change the version of `{}`: {why}", self.name))
         };
         let (answer, mut answered) = oneshot::channel();
-        let number = self.versions.order(Order { code, change, handover, answer })?;
+        let versions = self.versions()?;
+        let number = versions.order(Order { code, change, handover, answer })?;
         // Where the mailbox is too full for this, another message is there to wake the actor.
         let _ = self.actor.try_cast(Delivery::Resume);
         if let Ok(answer) = tokio::time::timeout(patience, &mut answered).await {
             return answer.unwrap_or_else(|_| Err(unavailable("it was stopped meanwhile")));
         }
-        if self.versions.withdraw(number) {
+        if versions.withdraw(number) {
             return Err(unavailable("its turn did not come in time"));
         }
         // It has begun, which is soon over.

@@ -51,6 +51,29 @@ async fn more_timers_than_allowed_are_a_crash() {
     check("timers:65", "a host function ended the guest").await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_to_the_host_are_bounded_for_each_message() {
+    let world = World::start("[component.a]\nSOURCE\nmax_deliver = 1\nlimits = { host_calls = 40 }\n").await;
+    for _ in 0..5 {
+        assert_eq!(world.ask("a", "timers:30", "").await, "set", "the budget is a message's own");
+    }
+    world.crash("a", "timers:60").await;
+    let told = world.told();
+    assert!(told[0].contains("called its host more often than its limit (limits.host_calls)"), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_computed_is_bounded_for_each_message() {
+    let limits = "limits = { fuel = 1000000, deadline = \"1h\" }";
+    let world = World::start(&format!("[component.a]\nSOURCE\nmax_deliver = 1\n{limits}\n")).await;
+    for _ in 0..50 {
+        assert_eq!(world.ask("a", "log:30000", "").await, "logged", "the budget is a message's own");
+    }
+    world.crash("a", "spin").await;
+    let told = world.told();
+    assert!(told[0].contains("computed more than its limit (limits.fuel)"), "{told:?}");
+}
+
 #[tokio::test]
 async fn an_endless_loop_leaves_others_their_turn_on_the_same_thread() {
     let components =

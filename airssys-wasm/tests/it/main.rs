@@ -5,10 +5,13 @@
 
 mod cache;
 mod files;
+mod forged;
 mod hostile;
+mod http;
 mod messages;
 #[cfg(target_os = "linux")]
 mod process;
+mod service;
 mod sockets;
 mod upgrade;
 mod versions;

@@ -60,8 +60,9 @@ impl Watch for Told {
 }
 
 impl World {
-    /// Starts a system. In `components`, `SOURCE` is the hostile component, `SOCKETS` the one that uses the network and `LEDGER` the one with a state;
-    /// `data` is a folder with a file `a`, and `api.test` a host at 127.0.0.1.
+    /// Starts a system. In `components`, `SOURCE` is the hostile component, `SOCKETS` the one that uses the network, `WEB`
+    /// the one that speaks HTTP and `LEDGER` the one with a state; `data` is a folder with a file `a`, `api.test` a host at
+    /// 127.0.0.1, and `private.test` one at 10.0.0.1.
     pub(crate) async fn start(components: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("data")).unwrap();
@@ -77,7 +78,8 @@ impl World {
         let grants: Vec<Grant> = load_grants(&manifest);
         let policy =
             add_principals(&manifest, Policy::builder()).principal("program", grants).build().unwrap();
-        let resolver = ScriptedResolver::new().answer("api.test", &["127.0.0.1"]);
+        let resolver =
+            ScriptedResolver::new().answer("api.test", &["127.0.0.1"]).answer("private.test", &["10.0.0.1"]);
         let os = Os::builder(policy, records.clone()).resolver(resolver).build();
         let told = Arc::new(Told::default());
         let watch: Arc<dyn Watch> = told.clone();
@@ -127,6 +129,17 @@ impl World {
         done.map(|record| format!("{} {}", record.action, record.rule)).collect()
     }
 
+    /// The requests over HTTP since the last look: what was asked, the rule, and what came of it.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        let records = self.records.take().into_iter().filter(|record| record.action.name() == "net.http");
+        let asked = |resource: &[u8]| {
+            String::from_utf8_lossy(resource).split('\0').next().unwrap_or_default().to_owned()
+        };
+        records
+            .map(|record| format!("{} {} {:?}", asked(&record.resource), record.rule, record.outcome))
+            .collect()
+    }
+
     /// What was denied since the last look: principal, action, resource, rule.
     pub(crate) fn denied(&self) -> Vec<String> {
         let denied = |record: &Recorded| {
@@ -146,6 +159,7 @@ fn parse(dir: &TempDir, components: &str) -> Manifest {
     let components = components.replace("SOURCE", &fixture("hostile.wasm"));
     let components = components.replace("SOCKETS", &fixture("sockets.wasm"));
     let components = components.replace("LEDGER", &fixture("ledger.wasm"));
+    let components = components.replace("WEB", &fixture("web.wasm"));
     let text = format!("[system]\nname = \"s\"\nintensity = 20\n{components}");
     let manifest = Manifest::parse(&text, &dir.path().canonicalize().unwrap(), &Overrides::default());
     manifest.unwrap_or_else(|problems| panic!("{problems:#?}"))

@@ -36,8 +36,9 @@ const ALL: &str = r#"
     [supervisor.name]
     [component.name]
     config = {}
-    limits = { net = {} }
+    limits = { net = {}, http = {} }
     roles = [{}]
+    [component.name.http]
     [process.name]
     env = {}
     backoff = {}
@@ -48,6 +49,7 @@ const ALL: &str = r#"
     connect = [{ conditions = {} }]
     listen = [{}]
     resolve = [{}]
+    trust = [{}]
     send = [{}]
     env = [{}]
     clock = { conditions = {} }

@@ -1,0 +1,89 @@
+//! What a manifest says of HTTP: `[component.NAME.http]`, `limits.http`, and whom `grants.trust` lets it trust.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use airssys_osl::policy::{Grant, Ports, Protocol};
+
+use super::{
+    HttpLimits, HttpSpec, Located, Trust,
+    parse::ReadRole,
+    rules::ReadRules,
+    section::{Notes, Section},
+    units,
+};
+
+/// The word of `grants.trust` for the root certificates of the web.
+const WEB: &str = "web";
+
+/// Reads `[component.NAME.http]`, and the grant that it is: to listen where it says.
+pub(super) fn read(section: &mut Section<'_>, notes: &mut Notes<'_>) -> Option<(HttpSpec, Grant)> {
+    let mut section = section.table("http", notes)?;
+    let expected = "an address and a port, such as `127.0.0.1:8080`";
+    let listen = section.parsed("listen", expected, notes, |text| text.parse::<SocketAddr>().ok());
+    if section.take("listen").is_none() {
+        section.missing("listen", "\"127.0.0.1:8080\"", notes);
+    }
+    let requests = section.integer("requests", 1..1001, notes).unwrap_or(64) as usize;
+    let timeout = time(&mut section, "timeout", notes).unwrap_or(Duration::from_secs(30));
+    let rule = section.place("listen");
+    section.finish(notes);
+    let listen = listen?;
+    notes.rules.push((rule.clone(), listen.span));
+    let (ip, port) = (listen.value.ip(), listen.value.port());
+    let grant = Grant::listen(Protocol::Tcp, ip.to_string(), Ports::from(port)).rule(rule);
+    Some((HttpSpec { listen: listen.value, requests, timeout }, grant))
+}
+
+/// Reads `limits.http`.
+pub(super) fn read_limits(limits: &mut Section<'_>, notes: &mut Notes<'_>) -> HttpLimits {
+    let default = HttpLimits::default();
+    let Some(mut section) = limits.table("http", notes) else { return default };
+    let body = section.parsed("body", units::SIZE, notes, units::size);
+    let headers = section.parsed("headers", units::SIZE, notes, units::size);
+    let timeout = time(&mut section, "timeout", notes);
+    section.finish(notes);
+    HttpLimits {
+        body_bytes: body.map_or(default.body_bytes, |body| body.value as u64),
+        header_bytes: headers.map_or(default.header_bytes, |headers| headers.value),
+        timeout: timeout.unwrap_or(default.timeout),
+    }
+}
+
+fn time(section: &mut Section<'_>, key: &'static str, notes: &mut Notes<'_>) -> Option<Duration> {
+    let parse = |text: &str| units::duration(text).filter(|time| !time.is_zero());
+    section.parsed(key, units::DURATION, notes, parse).map(|time| time.value)
+}
+
+/// Reads one element of `grants.trust`: the web, or a file of certificates in a folder that `fs` grants.
+pub(super) fn read_trust(text: &Located<String>, notes: &mut Notes<'_>) -> Option<(Trust, Grant)> {
+    if text.value == WEB {
+        return Some((Trust::Web, Grant::trust_web()));
+    }
+    let path: PathBuf = notes.dir.join(&text.value);
+    let folder = path.parent().filter(|_| path.file_name().is_some()).map(PathBuf::from);
+    let Some(folder) = folder else {
+        let help = "write `web`, or the path of a PEM file".to_owned();
+        notes.problem(&text.span, format!("\"{}\" is nobody to trust", text.value), Some(help));
+        return None;
+    };
+    Some((Trust::File(path), Grant::trust(folder)))
+}
+
+/// Whom a component trusts: as its own grants say, then those of its roles, and of theirs.
+pub(super) fn trust_of(own: &ReadRules, roles: &[ReadRole]) -> Vec<Trust> {
+    let mut trust = own.trust.clone();
+    let mut wanted: Vec<&str> = own.roles.iter().map(|role| role.value.as_str()).collect();
+    let mut next = 0;
+    while let Some(name) = wanted.get(next).copied() {
+        next += 1;
+        let Some(role) = roles.iter().find(|role| role.name.value == name) else { continue };
+        for trusted in &role.read.trust {
+            if !trust.contains(trusted) {
+                trust.push(trusted.clone());
+            }
+        }
+        let more = role.read.roles.iter().map(|role| role.value.as_str());
+        wanted.extend(more.filter(|name| !wanted.contains(name)).collect::<Vec<_>>());
+    }
+    trust
+}

@@ -1,0 +1,234 @@
+//! A component that answers requests over HTTP: a listener below its supervisor, and a fresh instance for each request.
+//!
+//! A trap is the end of one request: the client gets a 500, the record of the request says that it failed, and nobody else
+//! notices. Requests wait where as many are handled as may be; connections wait where as many are open. Told to stop, it
+//! takes no more connections and answers what it has begun.
+
+mod connection;
+mod request;
+mod timer;
+mod whole;
+
+use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
+
+use airssys_osl::{ErrorKind as DoorErrorKind, Os, Principal, net::Listener};
+use airssys_rt::{Actor, ActorRef, Context, ExitReason, Init};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::{Duration, sleep},
+};
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
+
+use crate::{
+    actor::{Counters, Delivery, Life},
+    component::Component,
+    engine::Engine,
+    error::{Error, ErrorKind},
+    grant::Preopen,
+    host::Config,
+    instance::State,
+    manifest::{ComponentSpec, HttpSpec},
+    watch::{DeadLetter, Event, Watch},
+};
+
+/// How long it waits after a connection could not be accepted: what is used up, such as descriptors, comes back.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What all incarnations of one service share.
+pub(crate) struct Service {
+    pub(crate) name: Arc<str>,
+    pub(crate) spec: ComponentSpec,
+    http: HttpSpec,
+    engine: Engine,
+    pre: ProxyPre<State>,
+    os: Os,
+    preopens: Arc<Mutex<Vec<Preopen>>>,
+    config: Config,
+    watch: Arc<dyn Watch>,
+    counters: Arc<Counters>,
+    /// One for each request that may be handled at a time.
+    places: Arc<Semaphore>,
+    working: Mutex<usize>,
+}
+
+impl Service {
+    #[expect(clippy::too_many_arguments, reason = "each is one thing that incarnations share; called once")]
+    pub(crate) fn new(
+        spec: ComponentSpec,
+        http: HttpSpec,
+        engine: Engine,
+        component: &Component,
+        os: Os,
+        preopens: Arc<Mutex<Vec<Preopen>>>,
+        watch: Arc<dyn Watch>,
+        counters: Arc<Counters>,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            name: spec.name.as_str().into(),
+            pre: component.service()?,
+            places: Arc::new(Semaphore::new(http.requests)),
+            working: Mutex::default(),
+            config: spec.config.as_slice().into(),
+            spec,
+            http,
+            engine,
+            os,
+            preopens,
+            watch,
+            counters,
+        })
+    }
+
+    fn preopens(&self) -> Vec<Preopen> {
+        self.preopens.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes that a request was answered.
+    fn answered(&self) {
+        if self.counters.handled.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.watch.event(&Event::FirstMessage { component: &self.name });
+        }
+    }
+
+    /// Counts the requests that are worked on: where there is one, the system is not idle.
+    fn count_working(&self, count: impl FnOnce(usize) -> usize) {
+        let mut working = self.working.lock().unwrap_or_else(PoisonError::into_inner);
+        *working = count(*working);
+        self.counters.busy.store(*working > 0, Ordering::Release);
+    }
+}
+
+/// A request that is worked on, however that ends.
+struct Working(Arc<Service>);
+
+impl Working {
+    fn begin(service: &Arc<Service>) -> Self {
+        service.count_working(|working| working + 1);
+        Self(service.clone())
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.count_working(|working| working.saturating_sub(1));
+    }
+}
+
+/// One incarnation: a listener, and what goes on over its connections.
+pub(crate) struct ServiceActor {
+    service: Arc<Service>,
+    running: Option<Running>,
+}
+
+struct Running {
+    stop: watch::Sender<bool>,
+    /// One task, which holds the connections. Dropped, it takes them with it.
+    accepting: JoinSet<()>,
+    _life: Life,
+}
+
+impl ServiceActor {
+    pub(crate) fn new(service: Arc<Service>) -> Self {
+        Self { service, running: None }
+    }
+
+    fn start(&self, actor: ActorRef<Delivery>) -> Result<Running, Error> {
+        let life = Life::begin(&self.service.os, &self.service.name)?;
+        let listening = life.principal.listen(self.service.http.listen);
+        let listener = listening
+            .map_err(|error| Error::door(format!("listen for requests to `{}`", self.service.name), error))?;
+        tracing::info!(component = &*self.service.name, address = %listener.local_addr(), "listens for requests");
+        let (stop, stopped) = watch::channel(false);
+        let mut accepting = JoinSet::new();
+        let (service, principal) = (self.service.clone(), life.principal.clone());
+        accepting.spawn(async move {
+            let _bell = Bell(actor);
+            accept(service, principal, listener, stopped).await;
+        });
+        Ok(Running { stop, accepting, _life: life })
+    }
+}
+
+impl Actor for ServiceActor {
+    type Msg = Delivery;
+
+    async fn init(&mut self, cx: &mut Context<Self>) -> Result<Init, ExitReason> {
+        self.running = Some(self.start(cx.actor_ref())?);
+        Ok(Init::Ready)
+    }
+
+    async fn handle(&mut self, delivery: Delivery, _: &mut Context<Self>) -> Result<(), ExitReason> {
+        if let Delivery::Message(envelope) = delivery {
+            self.service.counters.dead.fetch_add(1, Ordering::Relaxed);
+            self.service.watch.event(&Event::DeadLetter(&DeadLetter {
+                component: &self.service.name,
+                sender: &envelope.sender,
+                subject: &envelope.subject,
+                payload: &envelope.payload,
+                deliveries: envelope.deliveries,
+                reason: &"it answers requests over HTTP, and takes no messages",
+            }));
+        }
+        match self.running.as_mut().and_then(|running| running.accepting.try_join_next()) {
+            Some(Err(panic)) => Err(Error::new(ErrorKind::Bug, "accept requests").caused_by(panic).into()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn terminate(&mut self, _: &ExitReason, _: &mut Context<Self>) {
+        let Some(running) = &mut self.running else { return };
+        let _ = running.stop.send(true);
+        while running.accepting.join_next().await.is_some() {}
+    }
+}
+
+/// Wakes its actor when it is dropped, be it by a panic: the actor then looks what became of its task.
+struct Bell(ActorRef<Delivery>);
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        // Where the mailbox is too full for this, another message is there to wake it.
+        let _ = self.0.try_cast(Delivery::Resume);
+    }
+}
+
+/// Accepts connections until it is told to stop, or until a new policy does not permit it any more, and then waits for
+/// those that it has.
+async fn accept(
+    service: Arc<Service>,
+    principal: Principal,
+    listener: Listener,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut connections = JoinSet::new();
+    let stop = stopped.clone();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = told(&mut stopped) => break,
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok(stream) => {
+                let (service, principal) = (service.clone(), principal.clone());
+                connections.spawn(connection::serve(service, principal, stream, stop.clone()));
+            }
+            Err(error) if error.kind() == DoorErrorKind::Denied => {
+                tracing::warn!(component = &*service.name, cause = %error, "takes no more requests");
+                break;
+            }
+            Err(error) => {
+                tracing::warn!(component = &*service.name, cause = %error, "cannot accept a connection");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+/// Waits for the order to stop.
+async fn told(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stopped| *stopped).await;
+}

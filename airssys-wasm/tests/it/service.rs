@@ -1,0 +1,214 @@
+//! `[component.NAME.http]`: a fresh instance for each request, whatever the last one did.
+
+use std::{
+    fmt,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    sync::Mutex,
+};
+
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::Field,
+    span::{Attributes, Id, Record},
+};
+
+use crate::world::World;
+
+const RULE: &str = "component.web.http.listen";
+
+/// A port that nobody has at the moment.
+fn unused() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+async fn serve(port: u16, http: &str, more: &str) -> World {
+    let listen = format!("listen = \"127.0.0.1:{port}\"");
+    World::start(&format!("[component.web]\nWEB\n{more}\n[component.web.http]\n{listen}\n{http}\n")).await
+}
+
+/// Says something to a server, and hears it out.
+async fn say(port: u16, text: &str) -> String {
+    let text = text.to_owned();
+    let said = tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.write_all(text.as_bytes()).unwrap();
+        hear(stream)
+    });
+    said.await.unwrap()
+}
+
+fn hear(mut stream: TcpStream) -> String {
+    let mut all = Vec::new();
+    // A server that breaks off has said what it said.
+    let _ = stream.read_to_end(&mut all);
+    String::from_utf8_lossy(&all).into_owned()
+}
+
+/// The status and the body of an answer.
+async fn get(port: u16, path: &str) -> (String, String) {
+    let answer =
+        say(port, &format!("GET {path} HTTP/1.1\r\nhost: api.test\r\nconnection: close\r\n\r\n")).await;
+    parts(&answer)
+}
+
+fn parts(answer: &str) -> (String, String) {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer}"));
+    (head.split(' ').nth(1).unwrap().to_owned(), body.to_owned())
+}
+
+fn status(answer: &(String, String)) -> &str {
+    &answer.0
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_are_answered_and_on_record() {
+    let port = unused();
+    let world = serve(port, "", "").await;
+    let (status, body) = get(port, "/hello").await;
+    assert_eq!((status.as_str(), body.contains("hello")), ("200", true), "{body}");
+    assert_eq!(world.requests(), [format!("GET http://api.test {RULE} Success")]);
+    let two = say(
+        port,
+        "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nfirstPOST /echo HTTP/1.1\r\nhost: b\r\n\
+         content-length: 6\r\nconnection: close\r\n\r\nsecond",
+    );
+    let two = two.await;
+    assert!(two.contains("first") && two.contains("second"), "{two}");
+    assert_eq!(world.requests().len(), 2, "one connection, two requests");
+    assert!(world.told().is_empty(), "nothing crashed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_manifests_config_is_there_by_wasi_config_and_its_log_by_wasi_logging() {
+    tracing::subscriber::set_global_default(Log).unwrap();
+    let port = unused();
+    let _world = serve(port, "", "config = { greeting = \"hello\", loud = true }").await;
+    let (status, body) = get(port, "/config").await;
+    assert_eq!(status, "200");
+    let expected = r#"Some("hello") Some(None) Some([("greeting", "hello"), ("loud", "true")])"#;
+    assert!(body.contains(expected), "{body}");
+    let lines = LINES.lock().unwrap();
+    assert_eq!(*lines, [format!("INFO web config: {expected}")]);
+}
+
+/// What guests logged with the context `config`.
+static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Takes what guests log, of whatever test: there is one log for a program.
+struct Log;
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "guest"
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let (mut component, mut text) = (String::new(), String::new());
+        event.record(&mut |field: &Field, value: &dyn fmt::Debug| match field.name() {
+            "message" => text = format!("{value:?}"),
+            "component" => component = format!("{value:?}").replace('"', ""),
+            _ => {}
+        });
+        if text.starts_with("config: ") {
+            LINES.lock().unwrap().push(format!("{} {component} {text}", event.metadata().level()));
+        }
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_guest_does_costs_its_own_request_alone() {
+    let port = unused();
+    let limits = "limits = { deadline = \"50ms\" }";
+    let world = serve(port, "timeout = \"300ms\"", limits).await;
+    for (path, expected, outcome) in [
+        ("/trap", "500", "Failed(5)"),
+        ("/spin", "500", "Failed(5)"),
+        ("/silent", "500", "Failed(5)"),
+        ("/handles", "500", "Failed(5)"),
+        ("/sleep", "504", "Failed(110)"),
+    ] {
+        world.requests();
+        assert_eq!(status(&get(port, path).await), expected, "{path}");
+        assert_eq!(world.requests(), [format!("GET http://api.test {RULE} {outcome}")], "{path}");
+        assert_eq!(status(&get(port, "/hello").await), "200", "after {path}");
+    }
+    let half = say(port, "GET /half HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    // How much of it had left already is chance; that it is no whole answer is not.
+    assert!(half.is_empty() || half.starts_with("HTTP/1.1 200"), "{half}");
+    assert!(!half.ends_with("0\r\n\r\n"), "it breaks off: {half}");
+    assert_eq!(status(&get(port, "/hello").await), "200");
+    assert!(world.told().is_empty(), "the service itself did not crash");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_requests_are_refused_before_a_guest_sees_them() {
+    let port = unused();
+    let limits = "limits = { http = { body = \"10B\", headers = \"1KiB\", timeout = \"100ms\" } }";
+    let _world = serve(port, "", limits).await;
+    let head = "POST /echo HTTP/1.1\r\nhost: a\r\nconnection: close\r\n";
+    let long = say(port, &format!("{head}content-length: 11\r\n\r\n12345678901")).await;
+    assert_eq!(parts(&long).0, "413");
+    let chunked =
+        say(port, &format!("{head}transfer-encoding: chunked\r\n\r\nb\r\n12345678901\r\n0\r\n\r\n")).await;
+    assert_eq!(parts(&chunked).0, "400", "the guest was told: {chunked}");
+    let headers = say(port, &format!("{head}x: {}\r\n\r\n", "y".repeat(20_000))).await;
+    assert_eq!(parts(&headers).0, "431");
+    let nameless = say(port, "GET /hello HTTP/1.0\r\n\r\n").await;
+    assert_eq!(parts(&nameless).0, "400");
+    let both =
+        say(port, &format!("{head}content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n")).await;
+    assert!(
+        !both.contains("HTTP/1.1 200") || both.matches("HTTP/1.1").count() == 1,
+        "no second request: {both}"
+    );
+    assert_eq!(say(port, "GET /hello HT").await, "", "who does not go on is hung up on");
+    assert_eq!(status(&get(port, "/hello").await), "200");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_requests_at_once_than_the_manifest_says() {
+    let port = unused();
+    let _world = serve(port, "requests = 1\ntimeout = \"2s\"", "limits = { deadline = \"200ms\" }").await;
+    // The second waits for the place of the first, which has it until its time is over.
+    let (first, second) = tokio::join!(get(port, "/spin"), get(port, "/hello"));
+    assert_eq!((status(&first), status(&second)), ("500", "200"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_answers_what_was_begun() {
+    let port = unused();
+    let world = serve(port, "", "").await;
+    let mut begun = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    begun.write_all(b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhe").unwrap();
+    while !world.system.status().iter().any(|status| status.busy) {
+        tokio::task::yield_now().await;
+    }
+    let stop = tokio::spawn(async move { world.system.shutdown().await });
+    while TcpStream::connect(("127.0.0.1", port)).is_ok() {
+        tokio::task::yield_now().await;
+    }
+    begun.write_all(b"llo").unwrap();
+    let answer = tokio::task::spawn_blocking(move || hear(begun)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("hello"), "{answer}");
+    stop.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_to_a_service_is_a_dead_letter() {
+    let port = unused();
+    let world = serve(port, "", "").await;
+    let error =
+        world.system.call("web", "x", Vec::new(), std::time::Duration::from_secs(9)).await.unwrap_err();
+    assert_eq!(error.kind(), airssys_wasm::ErrorKind::Unavailable);
+    assert_eq!(world.told(), ["dead web x after 0: it answers requests over HTTP, and takes no messages"]);
+}
