@@ -58,7 +58,8 @@ impl Program {
             Framing::Packet2 => usize::from(u16::MAX),
             _ => usize::MAX,
         };
-        Route { to: Receiver::Process(self.actor()), payload_bytes: self.spec.frame_bytes.min(most) }
+        let to = Receiver::Process(self.actor(), frames(self.spec.framing));
+        Route { to, payload_bytes: self.spec.frame_bytes.min(most) }
     }
 
     /// Describes it to its supervisor. All of its incarnations are told what is in one mailbox; what one had taken and not
@@ -67,7 +68,7 @@ impl Program {
         let receiver = self.spec.send_to.as_ref().and_then(|to| routes.get(&to.value));
         let owner = receiver.and_then(|route| match &route.to {
             Receiver::Component(actor) => Some((actor.clone(), route.payload_bytes)),
-            Receiver::Process(_) => None,
+            Receiver::Process(..) => None,
         });
         let (spec, principal, exec) = (self.spec.clone(), self.principal.clone(), self.exec.clone());
         let counters = self.counters.clone();

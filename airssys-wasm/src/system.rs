@@ -152,7 +152,9 @@ impl System {
         let mailboxes: Vec<Mailbox<Delivery>> =
             manifest.components.iter().map(|spec| Mailbox::bounded(spec.mailbox)).collect();
         let mut routes = Routes::default();
-        for (spec, mailbox) in manifest.components.iter().zip(&mailboxes) {
+        // A service answers over HTTP, and takes no messages.
+        let actors = manifest.components.iter().zip(&mailboxes).filter(|(spec, _)| spec.http.is_none());
+        for (spec, mailbox) in actors {
             let to = Receiver::Component(mailbox.actor_ref());
             routes.insert(&spec.name, Route { to, payload_bytes: spec.limits.payload_bytes });
         }

@@ -29,6 +29,17 @@ pub enum PrefixBytes {
     Four,
 }
 
+impl Framing {
+    /// Whether `frame` is read as one frame when it is written: not a line with a `\n` in it, nor one of JSON that is none.
+    pub fn takes(self, frame: &[u8]) -> bool {
+        match self {
+            Self::Lines => !frame.contains(&b'\n'),
+            Self::JsonLines => json::is_valid(frame),
+            Self::LengthPrefix(_) | Self::Netstring => true,
+        }
+    }
+}
+
 impl PrefixBytes {
     fn count(self) -> usize {
         match self {
@@ -262,6 +273,14 @@ mod tests {
         check(Framing::Netstring, b"9:", Err("a frame is longer than 8 bytes"));
         check(Framing::Netstring, b"99999999999", Err("a netstring's length is malformed"));
         check(Framing::Netstring, b"5:abc", Err("a frame is cut off"));
+    }
+
+    #[test]
+    fn what_is_read_as_one_frame() {
+        let takes = |framing: Framing| [&b"1"[..], b"1\n2", b"[1,\n2]"].map(|frame| framing.takes(frame));
+        assert_eq!(takes(Framing::Lines), [true, false, false]);
+        assert_eq!(takes(Framing::JsonLines), [true, false, true], "line ends become spaces");
+        assert_eq!(takes(Framing::Netstring), [true; 3]);
     }
 
     #[test]

@@ -54,12 +54,16 @@ impl Outbox {
         self.bytes = 0;
         self.counters.sent.fetch_add(self.waiting.len() as u64, Ordering::Relaxed);
         for Addressed { receiver, to, envelope } in self.waiting.drain(..) {
-            let (undelivered, reason) = match to.try_send(envelope) {
+            let sent = match to.takes(&envelope.payload) {
+                true => to.try_send(envelope).map_err(|failed| (failed, GONE)),
+                false => Err((SendError::NoProc(Some(envelope)), UNREADABLE)),
+            };
+            let (undelivered, reason) = match sent {
                 Ok(()) => (None, GONE),
-                Err(SendError::Full(envelope)) if self.own == Some(to.id()) => (envelope, OWN_FULL),
-                Err(SendError::Full(Some(envelope))) => (to.send(envelope).await.err().flatten(), GONE),
-                Err(SendError::Full(None)) => (None, GONE),
-                Err(SendError::NoProc(envelope)) => (envelope, GONE),
+                Err((SendError::Full(envelope), _)) if self.own == Some(to.id()) => (envelope, OWN_FULL),
+                Err((SendError::Full(Some(envelope)), _)) => (to.send(envelope).await.err().flatten(), GONE),
+                Err((SendError::Full(None), _)) => (None, GONE),
+                Err((SendError::NoProc(envelope), reason)) => (envelope, reason),
             };
             if let Some(envelope) = undelivered {
                 self.counters.dead.fetch_add(1, Ordering::Relaxed);
@@ -77,4 +81,5 @@ impl Outbox {
 }
 
 const OWN_FULL: &str = "its receiver is its sender, whose mailbox is full";
+const UNREADABLE: &str = "its receiver would not read it as one message: a line feed in a line, or no JSON";
 const GONE: &str = "its receiver was stopped";

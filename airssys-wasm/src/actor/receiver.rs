@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 #[cfg(target_os = "linux")]
-use airssys_rt::port::PortMsg;
+use airssys_rt::port::{Framing, PortMsg};
 use airssys_rt::{ActorId, ActorRef, CallError, SendError};
 
 use super::{Delivery, Envelope};
@@ -14,15 +14,24 @@ pub(crate) enum Receiver {
     Component(ActorRef<Delivery>),
     /// It is told the payload alone, as one frame.
     #[cfg(target_os = "linux")]
-    Process(ActorRef<PortMsg>),
+    Process(ActorRef<PortMsg>, Framing),
 }
 
 impl Receiver {
+    /// Whether it would read this as one message.
+    pub(super) fn takes(&self, payload: &[u8]) -> bool {
+        match self {
+            Self::Component(_) => true,
+            #[cfg(target_os = "linux")]
+            Self::Process(_, framing) => framing.takes(payload),
+        }
+    }
+
     pub(super) fn id(&self) -> ActorId {
         match self {
             Self::Component(actor) => actor.id(),
             #[cfg(target_os = "linux")]
-            Self::Process(port) => port.id(),
+            Self::Process(port, _) => port.id(),
         }
     }
 
@@ -33,7 +42,7 @@ impl Receiver {
                 actor.try_cast(Delivery::Message(envelope)).map_err(|error| with(error, undelivered))
             }
             #[cfg(target_os = "linux")]
-            Self::Process(port) => {
+            Self::Process(port, _) => {
                 let (message, envelope) = write(envelope);
                 port.try_cast(message).map_err(|error| with(error, |message| unwritten(message, envelope)))
             }
@@ -48,7 +57,7 @@ impl Receiver {
                 sent.map_err(|error| undelivered(error.into_message()))
             }
             #[cfg(target_os = "linux")]
-            Self::Process(port) => {
+            Self::Process(port, _) => {
                 let (message, envelope) = write(envelope);
                 port.cast(message).await.map_err(|error| unwritten(error.into_message(), envelope))
             }
@@ -61,13 +70,16 @@ impl Receiver {
         envelope: Envelope,
         timeout: Duration,
     ) -> Result<Option<Vec<u8>>, CallError> {
+        if !self.takes(&envelope.payload) {
+            return Err(CallError::NoProc);
+        }
         match self {
             Self::Component(actor) => {
                 let ask = |reply| Delivery::Message(Envelope { reply: Some(reply), ..envelope });
                 actor.call(ask, timeout).await
             }
             #[cfg(target_os = "linux")]
-            Self::Process(port) => {
+            Self::Process(port, _) => {
                 let taken = port.call(|reply| PortMsg::WriteThen(envelope.payload, reply), timeout);
                 taken.await.map(|()| None)
             }

@@ -55,7 +55,7 @@ impl ComponentActor {
             Ok(snapshot) => match self.blueprint.take_over(&code, snapshot.as_deref()).await {
                 Ok(instance) => {
                     let state_bytes = snapshot.as_ref().map(|snapshot| snapshot.bytes.len());
-                    self.put_in_place(instance, code, change, snapshot, cx).await;
+                    self.put_in_place(instance, code, change, snapshot);
                     (Ok(Switched { from, to, state_bytes, held: began.elapsed() }), None)
                 }
                 Err(error) => (Err(error), None),
@@ -68,7 +68,12 @@ impl ComponentActor {
         };
         self.tell(change, from, to, &switched);
         // As above: what was done is done.
+        let is_done = switched.is_ok();
         let _ = answer.send(switched);
+        // What its start has sent leaves now, which may have to wait for room.
+        if let Some(instance) = self.instance.as_mut().filter(|_| is_done) {
+            instance.settle(cx).await;
+        }
         match broke {
             Some(trap) => self.crash(trap, cx).await,
             None => Ok(()),
@@ -94,13 +99,12 @@ impl ComponentActor {
         Ok(bytes.map(|bytes| Arc::new(Snapshot { made_by: self.code.digest, bytes })))
     }
 
-    async fn put_in_place(
+    fn put_in_place(
         &mut self,
         mut instance: Instance,
         code: Arc<Code>,
         change: Change,
         handed: Option<Arc<Snapshot>>,
-        cx: &mut Context<Self>,
     ) {
         let versions = &self.blueprint.versions;
         let previous = versions.switch(code.clone(), change);
@@ -116,7 +120,7 @@ impl ComponentActor {
             self.parked = Some(Parked { instance: old, code: old_code, previous, kept });
         }
         self.since_snapshot = 0;
-        self.instance.insert(instance).settle(cx).await;
+        self.instance = Some(instance);
     }
 
     /// Puts the version before this one back, if this one has not handled anything yet. False where it has.

@@ -42,6 +42,8 @@ pub(crate) enum Stdio {
 
 /// What the host functions of one instance work with.
 pub(crate) struct Host {
+    /// Before the table, where the guest's halves of its bodies are: those hear first that it has gone.
+    pub(crate) http: http::Http,
     pub(crate) table: ResourceTable,
     pub(crate) principal: Principal,
     pub(crate) name: Arc<str>,
@@ -57,7 +59,6 @@ pub(crate) struct Host {
     pub(crate) clock: Option<Clock>,
     /// Opened at first use; the door records that once.
     pub(crate) random: Option<Random>,
-    pub(crate) http: http::Http,
     /// What an actor reaches of the runtime; a command has none.
     pub(crate) port: Option<Port>,
     /// The descriptors of a core module, by number.

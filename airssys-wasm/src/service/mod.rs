@@ -7,7 +7,6 @@
 mod connection;
 mod request;
 mod timer;
-mod whole;
 
 use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 
@@ -29,7 +28,7 @@ use crate::{
     host::Config,
     instance::State,
     manifest::{ComponentSpec, HttpSpec},
-    watch::{DeadLetter, Event, Watch},
+    watch::{Event, Watch},
 };
 
 /// How long it waits after a connection could not be accepted: what is used up, such as descriptors, comes back.
@@ -158,18 +157,8 @@ impl Actor for ServiceActor {
         Ok(Init::Ready)
     }
 
-    async fn handle(&mut self, delivery: Delivery, _: &mut Context<Self>) -> Result<(), ExitReason> {
-        if let Delivery::Message(envelope) = delivery {
-            self.service.counters.dead.fetch_add(1, Ordering::Relaxed);
-            self.service.watch.event(&Event::DeadLetter(&DeadLetter {
-                component: &self.service.name,
-                sender: &envelope.sender,
-                subject: &envelope.subject,
-                payload: &envelope.payload,
-                deliveries: envelope.deliveries,
-                reason: &"it answers requests over HTTP, and takes no messages",
-            }));
-        }
+    // Nobody can send it messages; it is told to look around.
+    async fn handle(&mut self, _: Delivery, _: &mut Context<Self>) -> Result<(), ExitReason> {
         match self.running.as_mut().and_then(|running| running.accepting.try_join_next()) {
             Some(Err(panic)) => Err(Error::new(ErrorKind::Bug, "accept requests").caused_by(panic).into()),
             _ => Ok(()),

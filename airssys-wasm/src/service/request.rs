@@ -22,11 +22,13 @@ use wasmtime_wasi_http::{
 use super::{
     Service, Working,
     connection::{Client, plain},
-    whole::{Alarm, Whole},
 };
 use crate::{
     error::Error,
-    host::{Stdio, http::Bounded},
+    host::{
+        Stdio,
+        http::{Alarm, Bounded, Whole},
+    },
     instance::{Setup, State},
     trap::Trap,
 };
@@ -46,7 +48,9 @@ enum Failure {
 /// Answers one request. Whatever the guest does, there is an answer.
 pub(super) async fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Response<WasiBody> {
     let service = &client.service;
-    let until = Instant::now() + service.http.timeout;
+    let now = Instant::now();
+    // Who has waited for half of its time for a place would hardly be done in the other half.
+    let (waits_until, until) = (now + service.http.timeout / 2, now + service.http.timeout);
     let authority = request.uri().authority().map(|authority| authority.as_str());
     let host = || request.headers().get(http::header::HOST).and_then(|host| host.to_str().ok());
     let authority = authority.or_else(host).unwrap_or_default();
@@ -61,7 +65,7 @@ pub(super) async fn answer(client: &Arc<Client>, request: Request<Incoming>) -> 
     let Ok(body) = body else {
         return refuse(exchange, StatusCode::PAYLOAD_TOO_LARGE, io::ErrorKind::InvalidData);
     };
-    let Ok(Ok(place)) = timeout_at(until, service.places.clone().acquire_owned()).await else {
+    let Ok(Ok(place)) = timeout_at(waits_until, service.places.clone().acquire_owned()).await else {
         return refuse(exchange, StatusCode::SERVICE_UNAVAILABLE, io::ErrorKind::TimedOut);
     };
     match ask(client, Request::from_parts(parts, body), until, place).await {

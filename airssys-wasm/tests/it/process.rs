@@ -80,6 +80,22 @@ async fn a_program_is_sent_to_where_that_is_granted_and_no_more_than_it_takes() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_program_would_not_read_as_one_message_is_not_said_to_it() {
+    let world = start(&CHAIN.replace("limits = { frame = \"1KiB\" }", "framing = \"json_lines\"")).await;
+    for framed in [world, start(CHAIN).await] {
+        assert_eq!(framed.ask("a", "send:one", "x\nquit").await, "ok: sent");
+        let call = framed.system.call("one", "", b"x\ny".to_vec(), Duration::from_secs(30)).await;
+        assert_eq!(call.unwrap_err().kind(), ErrorKind::Unavailable);
+        framed.system.idle(Duration::from_millis(20)).await;
+        let told = framed.told();
+        let dead = told.iter().filter(|line| line.contains("would not read it as one message")).count();
+        assert_eq!(dead, 1, "{told:#?}");
+        assert!(!told.iter().any(|line| line.contains("exited")), "it goes on: {told:#?}");
+        framed.system.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_it_is_told_while_it_is_started_again_waits_for_it() {
     // Each line is another life.
     let manifest = "[component.a]\nSOURCE\ngrants = { send = [\"p\"] }\n[component.b]\nSOURCE\n\

@@ -185,6 +185,21 @@ async fn no_more_requests_at_once_than_the_manifest_says() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_too_long_for_a_place_is_told_to_come_back() {
+    let port = unused();
+    let world = serve(port, "requests = 1\ntimeout = \"1s\"", "").await;
+    let mut slow = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    slow.write_all(b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhe").unwrap();
+    while !world.system.status().iter().any(|status| status.busy) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(status(&get(port, "/hello").await), "503", "after half of its time");
+    let answer = tokio::task::spawn_blocking(move || hear(slow)).await.unwrap();
+    assert!(!answer.contains("hello"), "its body never came: {answer}");
+    assert_eq!(status(&get(port, "/hello").await), "200", "there is a place again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_answers_what_was_begun() {
     let port = unused();
     let world = serve(port, "", "").await;
@@ -204,11 +219,11 @@ async fn a_stop_answers_what_was_begun() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_to_a_service_is_a_dead_letter() {
+async fn nobody_sends_messages_to_a_service() {
     let port = unused();
     let world = serve(port, "", "").await;
     let error =
         world.system.call("web", "x", Vec::new(), std::time::Duration::from_secs(9)).await.unwrap_err();
-    assert_eq!(error.kind(), airssys_wasm::ErrorKind::Unavailable);
-    assert_eq!(world.told(), ["dead web x after 0: it answers requests over HTTP, and takes no messages"]);
+    assert_eq!(error.kind(), airssys_wasm::ErrorKind::NotFound);
+    assert_eq!(world.told(), [""; 0], "it is no dead letter either: those would pile up");
 }

@@ -1,6 +1,11 @@
 //! One request: decided, sent, and its answer as far as its head.
 
-use std::{future::Future, io, time::Duration};
+use std::{
+    future::Future,
+    io,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use airssys_osl::{
     Principal,
@@ -20,7 +25,7 @@ use tokio::{
 };
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, io::TokioIo};
 
-use super::{Bounded, Driver, error, trust};
+use super::{Bounded, Driver, Whole, error, trust};
 use crate::manifest::{HttpLimits, Trust};
 
 /// The most headers of an answer.
@@ -35,13 +40,20 @@ pub(super) struct Client {
     limits: HttpLimits,
     trust: Box<[Trust]>,
     roots: OnceCell<Roots>,
+    /// Whether the instance has gone.
+    gone: Arc<AtomicBool>,
 }
 
 type Answer = Result<(Response<WasiBody>, Driver), Error>;
 
 impl Client {
-    pub(super) fn new(principal: Principal, limits: HttpLimits, trust: &[Trust]) -> Self {
-        Self { principal, limits, trust: trust.into(), roots: OnceCell::new() }
+    pub(super) fn new(
+        principal: Principal,
+        limits: HttpLimits,
+        trust: &[Trust],
+        gone: Arc<AtomicBool>,
+    ) -> Self {
+        Self { principal, limits, trust: trust.into(), roots: OnceCell::new(), gone }
     }
 
     /// Sends a request over a connection of its own. What the answer's body still needs is in the driver.
@@ -114,6 +126,7 @@ impl Client {
     ) -> Answer {
         let limit = self.limits.body_bytes;
         let (parts, body) = request.into_parts();
+        let body = Whole::new(body, self.gone.clone()).boxed_unsync();
         // A guest that is slow to write its body is bounded by the time to the first byte.
         let body = Bounded::new(body, limit, None, Error::HttpRequestBodySize)?;
         let handshake = http1::Builder::new()

@@ -8,8 +8,9 @@ mod body;
 mod client;
 mod error;
 mod trust;
+mod whole;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use airssys_osl::{Principal, trace};
 use http::uri::Scheme;
@@ -21,8 +22,11 @@ use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView, p2,
 };
 
-pub(crate) use self::body::Bounded;
 use self::client::Client;
+pub(crate) use self::{
+    body::Bounded,
+    whole::{Alarm, Whole},
+};
 use crate::{
     instance::State,
     manifest::{HttpLimits, Trust},
@@ -38,6 +42,8 @@ const FIELD_BYTES: usize = 64 << 10;
 pub(crate) struct Http {
     context: WasiHttpCtx,
     hooks: Hooks,
+    /// Tells the bodies that the instance has not ended that they are not whole.
+    _alarm: Alarm,
 }
 
 struct Hooks(Arc<Client>);
@@ -52,7 +58,9 @@ impl Http {
         let mut context = WasiHttpCtx::new();
         // Beyond it the guest ends; a request with more than `header_bytes` of them is refused, and no more.
         context.set_field_size_limit(limits.header_bytes.saturating_mul(2).saturating_add(FIELD_BYTES));
-        Self { context, hooks: Hooks(Arc::new(Client::new(principal.clone(), limits.clone(), trust))) }
+        let gone = Arc::<AtomicBool>::default();
+        let client = Client::new(principal.clone(), limits.clone(), trust, gone.clone());
+        Self { context, hooks: Hooks(Arc::new(client)), _alarm: Alarm::new(gone) }
     }
 }
 

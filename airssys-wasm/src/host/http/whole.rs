@@ -1,4 +1,4 @@
-//! An answer's body that ends only where its guest ended it.
+//! A body that ends only where its guest ended it.
 
 use std::{
     pin::Pin,
@@ -13,15 +13,15 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use wasmtime_wasi_http::{Error, WasiBody};
 
-/// A body that breaks off where the guest that wrote it crashed: what Wasmtime makes of that looks like an end, and the client
-/// would take half an answer for a whole one.
-pub(super) struct Whole {
+/// A body that breaks off where the guest that wrote it crashed: what Wasmtime makes of that looks like an end, and whoever
+/// reads it would take half of it for the whole.
+pub(crate) struct Whole {
     body: WasiBody,
     crashed: Arc<AtomicBool>,
 }
 
 impl Whole {
-    pub(super) fn new(body: WasiBody, crashed: Arc<AtomicBool>) -> Self {
+    pub(crate) fn new(body: WasiBody, crashed: Arc<AtomicBool>) -> Self {
         Self { body, crashed }
     }
 
@@ -32,16 +32,16 @@ impl Whole {
 
 /// Notes that a guest crashed or was stopped, unless it is told that the guest returned. To be dropped before the guest's
 /// store, with which its half of the body goes.
-pub(super) struct Alarm {
+pub(crate) struct Alarm {
     crashed: Option<Arc<AtomicBool>>,
 }
 
 impl Alarm {
-    pub(super) fn new(crashed: Arc<AtomicBool>) -> Self {
+    pub(crate) fn new(crashed: Arc<AtomicBool>) -> Self {
         Self { crashed: Some(crashed) }
     }
 
-    pub(super) fn disarm(mut self) {
+    pub(crate) fn disarm(mut self) {
         self.crashed = None;
     }
 }
