@@ -23,6 +23,9 @@ async fn started(programs: &Programs) -> (Process, BufReader<Output>) {
     let mut stdout = BufReader::new(process.stdout.take().unwrap());
     let mut line = String::new();
     stdout.read_line(&mut line).await.unwrap();
+    if line.is_empty() {
+        panic!("it ended before it was ready: {:?}", process.wait().await);
+    }
     assert_eq!(line, "ready\n");
     (process, stdout)
 }
@@ -267,6 +270,7 @@ async fn the_end_belongs_to_the_request_that_it_was_started_for() {
     let mut process = trace::scope(REQUEST, exec.spawn(Launch::new())).await.unwrap();
     process.wait().await;
     let records = programs.sink.take();
-    assert_eq!(records.last().unwrap().action, Action::ProcessExit);
+    // One so short may have ended before its start is on record.
+    assert!(records.iter().any(|record| record.action == Action::ProcessExit), "{records:?}");
     assert!(records.iter().all(|record| record.trace == REQUEST), "{records:?}");
 }
