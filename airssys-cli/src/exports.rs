@@ -6,7 +6,7 @@ use airssys_osl::{
     Error, ErrorKind,
     audit::export::{Anchors, Exporter, Target},
 };
-use airssys_wasm::manifest::{Anchor, AuditSpec, Export, To};
+use airssys_wasm::manifest::{self, AuditSpec, To};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::report::Failure;
@@ -32,7 +32,7 @@ impl Exports {
     pub(crate) fn start(audit: &AuditSpec) -> Result<Self, Failure> {
         let (closed, _) = watch::channel(false);
         let mut exports = Self { tasks: JoinSet::new(), closed };
-        for Export { name, to } in &audit.exports {
+        for manifest::Export { name, to } in &audit.exports {
             let cursor = audit.dir.join(format!("{name}.cursor"));
             let exporter = Exporter::open(&audit.dir, &cursor, target(to)).map_err(|error| {
                 let failure = Failure::failed(format!("cannot start the export `{name}`")).caused_by(error);
@@ -40,7 +40,7 @@ impl Exports {
             })?;
             exports.tasks.spawn(export(name.clone(), exporter, exports.closed.subscribe()));
         }
-        for Anchor { name, to, every } in &audit.anchors {
+        for manifest::Anchor { name, to, every } in &audit.anchors {
             let anchors = Anchors::new(&audit.dir, target(to));
             exports.tasks.spawn(anchor(name.clone(), anchors, *every, exports.closed.subscribe()));
         }
@@ -65,23 +65,36 @@ pub(crate) fn target(to: &To) -> Target {
     }
 }
 
-async fn export(name: String, mut exporter: Exporter, mut closed: watch::Receiver<bool>) {
-    let mut trouble = Trouble::new("export", &name);
-    let mut told = 0;
-    let follow = async {
-        loop {
-            let sent = exporter.run_once().await.map(drop);
-            tell_lost(&name, &exporter, &mut told);
-            tokio::time::sleep(trouble.pause(sent)).await;
-        }
-    };
-    tokio::select! {
-        () = follow => {}
-        _ = closed.wait_for(|closed| *closed) => {}
+/// Something to do again and again while a system runs.
+trait Attempt: Send {
+    fn attempt(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+struct Export {
+    name: String,
+    exporter: Exporter,
+    /// How many lost records were told.
+    told: u64,
+}
+
+impl Attempt for Export {
+    async fn attempt(&mut self) -> Result<(), Error> {
+        let sent = self.exporter.run_once().await;
+        tell_lost(&self.name, &self.exporter, &mut self.told);
+        sent.map(drop)
     }
-    let last = tokio::time::timeout(LAST, exporter.run_once()).await;
-    tell_lost(&name, &exporter, &mut told);
-    if !matches!(last, Ok(Ok(_))) {
+}
+
+impl Attempt for Anchors {
+    async fn attempt(&mut self) -> Result<(), Error> {
+        self.publish().await.map(drop)
+    }
+}
+
+async fn export(name: String, exporter: Exporter, closed: watch::Receiver<bool>) {
+    let trouble = Trouble::new("export", &name, POLL);
+    let export = Export { name: name.clone(), exporter, told: 0 };
+    if !repeat(export, Duration::ZERO, trouble, closed).await {
         tracing::warn!("the export `{name}` has not sent everything; the next run goes on there");
     }
 }
@@ -98,24 +111,41 @@ pub(crate) fn tell_lost(name: &str, exporter: &Exporter, told: &mut u64) {
     *told = lost;
 }
 
-async fn anchor(name: String, mut anchors: Anchors, every: Duration, mut closed: watch::Receiver<bool>) {
-    let mut trouble = Trouble::new("anchor", &name);
-    let publish = async {
+async fn anchor(name: String, anchors: Anchors, every: Duration, closed: watch::Receiver<bool>) {
+    let trouble = Trouble::new("anchor", &name, every);
+    if !repeat(anchors, every, trouble, closed).await {
+        tracing::warn!("the anchor `{name}` has not got the last checkpoint");
+    }
+}
+
+/// Attempts something after a first pause and again and again until the log is closed, and once more then. Returns
+/// whether that last attempt succeeded. None is broken off, which would send things twice, unless it takes too long
+/// when the log is closed.
+async fn repeat(
+    mut what: impl Attempt,
+    first: Duration,
+    mut trouble: Trouble<'_>,
+    mut closed: watch::Receiver<bool>,
+) -> bool {
+    let mut closing = closed.clone();
+    let attempts = async {
+        let mut pause = first;
         loop {
-            tokio::time::sleep(every).await;
-            while let Err(error) = anchors.publish().await {
-                tokio::time::sleep(trouble.pause(Err(error))).await;
+            let is_last = tokio::time::timeout(pause, closing.wait_for(|closed| *closed)).await.is_ok();
+            let attempted = what.attempt().await;
+            if is_last {
+                return attempted.is_ok();
             }
-            trouble.pause(Ok(()));
+            pause = trouble.pause(attempted);
         }
     };
+    let too_long = async {
+        let _ = closed.wait_for(|closed| *closed).await;
+        tokio::time::sleep(LAST).await;
+    };
     tokio::select! {
-        () = publish => {}
-        _ = closed.wait_for(|closed| *closed) => {}
-    }
-    let last = tokio::time::timeout(LAST, anchors.publish()).await;
-    if !matches!(last, Ok(Ok(_))) {
-        tracing::warn!("the anchor `{name}` has not got the last checkpoint");
+        is_done = attempts => is_done,
+        () = too_long => false,
     }
 }
 
@@ -123,12 +153,14 @@ async fn anchor(name: String, mut anchors: Anchors, every: Duration, mut closed:
 struct Trouble<'a> {
     what: &'static str,
     name: &'a str,
+    /// How long apart attempts are that succeed.
+    every: Duration,
     pause: Option<Duration>,
 }
 
 impl<'a> Trouble<'a> {
-    fn new(what: &'static str, name: &'a str) -> Self {
-        Self { what, name, pause: None }
+    fn new(what: &'static str, name: &'a str, every: Duration) -> Self {
+        Self { what, name, every, pause: None }
     }
 
     /// How long to wait after an attempt.
@@ -137,9 +169,9 @@ impl<'a> Trouble<'a> {
         let error = match attempt {
             Ok(()) if self.pause.take().is_some() => {
                 tracing::warn!("the {what} `{name}` works again");
-                return POLL;
+                return self.every;
             }
-            Ok(()) => return POLL,
+            Ok(()) => return self.every,
             Err(error) => error,
         };
         if self.pause.is_none() {

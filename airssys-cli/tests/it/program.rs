@@ -29,7 +29,11 @@ pub(crate) struct Running {
 }
 
 /// The events that a running program tells, one JSON value a line.
-pub(crate) struct Events(BufReader<ChildStdout>);
+pub(crate) struct Events {
+    stdout: BufReader<ChildStdout>,
+    /// The file that has what it says besides.
+    stderr: PathBuf,
+}
 
 impl World {
     pub(crate) fn new() -> Self {
@@ -80,8 +84,10 @@ impl World {
     /// Starts the program with `--json` and leaves it running.
     pub(crate) fn start(&self, args: &[&str]) -> Running {
         let mut command = self.command(&[&["--json", "--log", "error"], args].concat());
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-        let events = Events(BufReader::new(child.stdout.take().unwrap()));
+        let stderr = self.path("stderr");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(fs::File::create(&stderr).unwrap());
+        let mut child = command.spawn().unwrap();
+        let events = Events { stdout: BufReader::new(child.stdout.take().unwrap()), stderr };
         Running { child, events }
     }
 
@@ -103,7 +109,7 @@ impl Running {
     /// Waits for the end, and gives the exit code and the events that were not read yet.
     pub(crate) fn end(mut self) -> (Option<i32>, Vec<Value>) {
         let mut rest = String::new();
-        self.events.0.read_to_string(&mut rest).unwrap();
+        self.events.stdout.read_to_string(&mut rest).unwrap();
         let events = rest.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         (self.child.wait().unwrap().code(), events)
     }
@@ -114,7 +120,10 @@ impl Events {
     pub(crate) fn wait_for(&mut self, name: &str) -> Value {
         loop {
             let mut line = String::new();
-            assert_ne!(self.0.read_line(&mut line).unwrap(), 0, "the program ended before `{name}`");
+            if self.stdout.read_line(&mut line).unwrap() == 0 {
+                let said = fs::read_to_string(&self.stderr).unwrap_or_default();
+                panic!("the program ended before `{name}`: {said}");
+            }
             let event: Value = serde_json::from_str(&line).unwrap();
             if event["event"] == name {
                 return event;
