@@ -41,7 +41,8 @@ pub(super) struct Control {
 }
 
 impl Control {
-    /// Listens. Nobody else reaches the socket, because its folder is its owner's alone. A socket that is there already was left by a run that was killed: two systems cannot write one log.
+    /// Listens. Nobody else reaches the socket, because its folder is its owner's alone. A socket that is there already was
+    /// left by a run that was killed: two systems cannot write one log.
     pub(super) async fn open(state: &Path, program: &Principal) -> Result<Self, Failure> {
         let failed = |error| Failure::failed("cannot listen on the control socket").caused_by(error);
         let folder = control::folder(state);

@@ -54,16 +54,15 @@ impl Outbox {
         self.bytes = 0;
         self.counters.sent.fetch_add(self.waiting.len() as u64, Ordering::Relaxed);
         for Addressed { receiver, to, envelope } in self.waiting.drain(..) {
-            let sent = match to.takes(&envelope.payload) {
-                true => to.try_send(envelope).map_err(|failed| (failed, GONE)),
-                false => Err((SendError::NoProc(Some(envelope)), UNREADABLE)),
-            };
-            let (undelivered, reason) = match sent {
-                Ok(()) => (None, GONE),
-                Err((SendError::Full(envelope), _)) if self.own == Some(to.id()) => (envelope, OWN_FULL),
-                Err((SendError::Full(Some(envelope)), _)) => (to.send(envelope).await.err().flatten(), GONE),
-                Err((SendError::Full(None), _)) => (None, GONE),
-                Err((SendError::NoProc(envelope), reason)) => (envelope, reason),
+            let (undelivered, reason) = match to.takes(&envelope.payload) {
+                false => (Some(envelope), UNREADABLE),
+                true => match to.try_send(envelope) {
+                    Ok(()) => (None, GONE),
+                    Err(SendError::Full(envelope)) if self.own == Some(to.id()) => (envelope, OWN_FULL),
+                    Err(SendError::Full(Some(envelope))) => (to.send(envelope).await.err().flatten(), GONE),
+                    Err(SendError::Full(None)) => (None, GONE),
+                    Err(SendError::NoProc(envelope)) => (envelope, GONE),
+                },
             };
             if let Some(envelope) = undelivered {
                 self.counters.dead.fetch_add(1, Ordering::Relaxed);

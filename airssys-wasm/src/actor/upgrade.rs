@@ -67,8 +67,8 @@ impl ComponentActor {
             }
         };
         self.tell(change, from, to, &switched);
-        // As above: what was done is done.
         let is_done = switched.is_ok();
+        // As above: what was done is done.
         let _ = answer.send(switched);
         // What its start has sent leaves now, which may have to wait for room.
         if let Some(instance) = self.instance.as_mut().filter(|_| is_done) {

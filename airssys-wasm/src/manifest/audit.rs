@@ -117,7 +117,7 @@ pub(super) fn read(section: Option<Section<'_>>, state: &Path, notes: &mut Notes
     let anchors = section.table("anchor", notes);
     for (name, mut anchor) in parse::named(anchors.as_ref(), notes) {
         let to = read_to(&mut anchor, ANCHORS, notes);
-        let every = read_time(&mut anchor, "every", notes).unwrap_or(EVERY);
+        let every = anchor.time("every", notes).unwrap_or(EVERY);
         anchor.finish(notes);
         spec.anchors.extend(to.map(|to| Anchor { name: name.value, to, every }));
     }
@@ -138,22 +138,22 @@ fn read_options(section: &mut Section<'_>, options: &mut LogOptions, notes: &mut
     if let Some(records) = section.integer("checkpoint_records", 1..COUNTS + 1, notes) {
         options.checkpoint_records = records.into();
     }
-    if let Some(interval) = read_time(section, "checkpoint_interval", notes) {
+    if let Some(interval) = section.time("checkpoint_interval", notes) {
         options.checkpoint_interval = interval;
     }
     if let Some(bytes) = read_size(section, "segment", notes) {
         options.segment_bytes = bytes;
     }
-    if let Some(age) = read_time(section, "segment_age", notes) {
+    if let Some(age) = section.time("segment_age", notes) {
         options.segment_age = age;
     }
-    if let Some(interval) = read_time(section, "key_interval", notes) {
+    if let Some(interval) = section.time("key_interval", notes) {
         options.key_interval = interval;
     }
     if let Some(mut kept) = section.table("retention", notes) {
         options.retention = Retention {
             bytes: read_size(&mut kept, "size", notes),
-            age: read_time(&mut kept, "age", notes),
+            age: kept.time("age", notes),
             segments: kept.integer("segments", 1..COUNTS + 1, notes).map(|count| count as usize),
         };
         kept.finish(notes);
@@ -171,11 +171,6 @@ fn read_options(section: &mut Section<'_>, options: &mut LogOptions, notes: &mut
 fn read_size(section: &mut Section<'_>, key: &'static str, notes: &mut Notes<'_>) -> Option<u64> {
     let size = |text: &str| units::size(text).filter(|size| *size > 0);
     section.parsed(key, units::SIZE, notes, size).map(|size| size.value as u64)
-}
-
-fn read_time(section: &mut Section<'_>, key: &'static str, notes: &mut Notes<'_>) -> Option<Duration> {
-    let time = |text: &str| units::duration(text).filter(|time| !time.is_zero());
-    section.parsed(key, units::DURATION, notes, time).map(|time| time.value)
 }
 
 fn read_redaction(mut section: Section<'_>, notes: &mut Notes<'_>) -> (Redaction, Option<Located<PathBuf>>) {

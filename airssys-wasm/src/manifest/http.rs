@@ -24,7 +24,7 @@ pub(super) fn read(section: &mut Section<'_>, notes: &mut Notes<'_>) -> Option<(
         section.missing("listen", "\"127.0.0.1:8080\"", notes);
     }
     let requests = section.integer("requests", 1..1001, notes).unwrap_or(64) as usize;
-    let timeout = time(&mut section, "timeout", notes).unwrap_or(Duration::from_secs(30));
+    let timeout = section.time("timeout", notes).unwrap_or(Duration::from_secs(30));
     let rule = section.place("listen");
     section.finish(notes);
     let listen = listen?;
@@ -40,18 +40,13 @@ pub(super) fn read_limits(limits: &mut Section<'_>, notes: &mut Notes<'_>) -> Ht
     let Some(mut section) = limits.table("http", notes) else { return default };
     let body = section.parsed("body", units::SIZE, notes, units::size);
     let headers = section.parsed("headers", units::SIZE, notes, units::size);
-    let timeout = time(&mut section, "timeout", notes);
+    let timeout = section.time("timeout", notes);
     section.finish(notes);
     HttpLimits {
         body_bytes: body.map_or(default.body_bytes, |body| body.value as u64),
         header_bytes: headers.map_or(default.header_bytes, |headers| headers.value),
         timeout: timeout.unwrap_or(default.timeout),
     }
-}
-
-fn time(section: &mut Section<'_>, key: &'static str, notes: &mut Notes<'_>) -> Option<Duration> {
-    let parse = |text: &str| units::duration(text).filter(|time| !time.is_zero());
-    section.parsed(key, units::DURATION, notes, parse).map(|time| time.value)
 }
 
 /// Reads one element of `grants.trust`: the web, or a file of certificates in a folder that `fs` grants.

@@ -1,13 +1,13 @@
 //! Reading one table of a manifest: typed values, every problem noted, unknown keys told with their nearest kin.
 
-use std::{collections::BTreeMap, ops::Range, path::PathBuf};
+use std::{collections::BTreeMap, ops::Range, path::PathBuf, time::Duration};
 
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
-use super::{Located, Problem};
+use super::{Located, Problem, units};
 
 /// How alike two names must be for one to be proposed for the other.
 const ALIKE: f64 = 0.7;
@@ -152,6 +152,12 @@ impl<'a> Section<'a> {
                 None
             }
         }
+    }
+
+    /// A time above zero.
+    pub(super) fn time(&mut self, key: &'static str, notes: &mut Notes<'_>) -> Option<Duration> {
+        let parse = |text: &str| units::duration(text).filter(|time| !time.is_zero());
+        self.parsed(key, units::DURATION, notes, parse).map(|time| time.value)
     }
 
     /// One of a few words.

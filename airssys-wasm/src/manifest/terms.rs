@@ -131,20 +131,16 @@ pub(super) fn read_net(limits: &mut Section<'_>, notes: &mut Notes<'_>) -> Optio
     };
     net = net.received_per_second(rate(&mut section, "receive", notes));
     net = net.sent_per_second(rate(&mut section, "send", notes));
-    let time = |section: &mut Section<'_>, key, notes: &mut Notes<'_>| {
-        let parse = |text: &str| units::duration(text).filter(|time| !time.is_zero());
-        section.parsed(key, units::DURATION, notes, parse).map(|time| time.value)
-    };
-    if let Some(timeout) = time(&mut section, "resolve_timeout", notes) {
+    if let Some(timeout) = section.time("resolve_timeout", notes) {
         net = net.resolve_timeout(timeout);
     }
-    if let Some(timeout) = time(&mut section, "connect_timeout", notes) {
+    if let Some(timeout) = section.time("connect_timeout", notes) {
         net = net.connect_timeout(timeout);
     }
-    if let Some(timeout) = time(&mut section, "idle_timeout", notes) {
+    if let Some(timeout) = section.time("idle_timeout", notes) {
         net = net.idle_timeout(timeout);
     }
-    if let Some(timeout) = time(&mut section, "total_timeout", notes) {
+    if let Some(timeout) = section.time("total_timeout", notes) {
         net = net.total_timeout(timeout);
     }
     let rule = section.path.clone();

@@ -17,13 +17,10 @@ use tokio::{sync::watch, task::JoinSet};
 use wasmtime_wasi_http::{WasiBody, io::TokioIo};
 
 use super::{Service, request, timer::TokioTimer, told};
-use crate::actor::trace;
-
-/// The most headers of a request.
-const HEADERS: usize = 128;
-
-/// The smallest buffer that hyper takes, in bytes.
-const BUFFER_BYTES: usize = 8192;
+use crate::{
+    actor::trace,
+    host::http::{BUFFER_BYTES, HEADERS},
+};
 
 /// What a connection's requests share.
 pub(super) struct Client {

@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd as _;
 
 use rustix::io::{Errno, retry_on_intr};
 
-use super::Handle;
+use super::{Handle, read::cached};
 use crate::os::Fault;
 
 /// Appends up to `most` bytes of what is in the page cache at `offset`, where there is room in `bytes`. None are the
@@ -31,14 +31,9 @@ pub(crate) fn append_cached(
         let failed = || Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO);
         usize::try_from(read).map_err(|_| failed())
     });
-    match read {
-        Ok(read) => {
-            // SAFETY: the kernel has written so many bytes behind those that were there, and it says no more than
-            // there was room for.
-            unsafe { bytes.set_len(bytes.len() + read) };
-            Ok(read)
-        }
-        Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS) => Err(Fault::WouldBlock),
-        Err(errno) => Err(errno.into()),
-    }
+    let read = cached(read)?;
+    // SAFETY: the kernel has written so many bytes behind those that were there, and it says no more than there was
+    // room for.
+    unsafe { bytes.set_len(bytes.len() + read) };
+    Ok(read)
 }

@@ -29,6 +29,11 @@ pub(crate) fn read_cached(file: &Handle, buffer: &mut [u8], offset: u64) -> Resu
     }
     let read =
         retry_on_intr(|| io::preadv2(file, &mut [IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT));
+    cached(read)
+}
+
+/// What a question for cached bytes came to. Who has none, or cannot say, would have to wait.
+pub(super) fn cached(read: Result<usize, Errno>) -> Result<usize, Fault> {
     match read {
         Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS) => Err(Fault::WouldBlock),
         result => Ok(result?),

@@ -25,14 +25,8 @@ use tokio::{
 };
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, io::TokioIo};
 
-use super::{Bounded, Driver, Whole, error, trust};
+use super::{BUFFER_BYTES, Bounded, Driver, HEADERS, Whole, error, trust};
 use crate::manifest::{HttpLimits, Trust};
-
-/// The most headers of an answer.
-const HEADERS: usize = 128;
-
-/// The smallest buffer that hyper takes, in bytes.
-const BUFFER_BYTES: usize = 8192;
 
 /// Sends what one instance asks to be sent.
 pub(super) struct Client {

@@ -38,6 +38,12 @@ const TYPES: &str = "wasi:http/types@0.2.12";
 /// The least that the headers of one message may take of this program's memory, in bytes.
 const FIELD_BYTES: usize = 64 << 10;
 
+/// The most headers of a request or an answer.
+pub(crate) const HEADERS: usize = 128;
+
+/// The smallest buffer that hyper takes, in bytes.
+pub(crate) const BUFFER_BYTES: usize = 8192;
+
 /// What one instance needs of HTTP.
 pub(crate) struct Http {
     context: WasiHttpCtx,
