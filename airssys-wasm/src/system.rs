@@ -1,5 +1,6 @@
 //! A running system: the manifest's tree of supervisors, with components as its leaves.
 
+mod resend;
 mod upgrade;
 
 use std::{
@@ -17,6 +18,7 @@ use airssys_rt::{
 use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
+pub use self::resend::Resend;
 #[cfg(target_os = "linux")]
 use crate::process::Program;
 use crate::{
@@ -44,6 +46,7 @@ pub struct System {
     routes: Arc<Routes>,
     /// What the program is called as a sender.
     host: Arc<str>,
+    os: Os,
     members: Vec<Member>,
 }
 
@@ -184,7 +187,7 @@ impl System {
         let root = runtime.start(tree).await.map_err(|error| {
             Error::new(ErrorKind::Guest, format!("start the system `{}`", manifest.name)).caused_by(error)
         })?;
-        Ok(Self { root, routes, host: "host".into(), members })
+        Ok(Self { root, routes, host: "host".into(), os: os.clone(), members })
     }
 
     /// Takes over which directories components find when they start, from a manifest whose policy is in place already

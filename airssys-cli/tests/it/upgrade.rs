@@ -13,7 +13,7 @@ const MANIFEST: &str = "[system]\nname = \"s\"\n\
     [component.a]\nsource = \"ledger.wasm\"\nconfig = { to = \"witness\" }\ngrants = { send = [\"witness\"] }\n";
 
 /// The ledger with another word behind its mark: see the component's source.
-fn ledger(mode: &str) -> Vec<u8> {
+pub(crate) fn ledger(mode: &str) -> Vec<u8> {
     let path = repository().join("airssys-wasm/tests/fixtures/ledger.wasm");
     let mark = b"ledger-mode:";
     let mut bytes = fs::read(path).unwrap();
@@ -108,9 +108,11 @@ fn the_socket_is_its_owners_alone_and_takes_no_nonsense() {
     assert_eq!(folder.permissions().mode() & 0o777, 0o700);
 
     let long = [&b"{\"do\":\""[..], &[b'x'; 40_000], b"\"}\n"].concat();
-    let nonsense: [(&[u8], &str); 6] = [
+    let nonsense: [(&[u8], &str); 8] = [
+        (b"{\"do\":\"drop\",\"letters\":\"some\"}\n", "`letters` is `all`, or"),
+        (b"{\"do\":\"retry\",\"letters\":[-1]}\n", "a letter has a number"),
         (b"hello\n", "cannot read the request"),
-        (b"{}\n", "`component` is missing"),
+        (b"{\"do\":\"upgrade\"}\n", "`component` is missing"),
         (b"{\"component\":\"a\",\"fresh\":false,\"do\":\"dance\"}\n", "can be asked to"),
         (b"{\"component\":\"a\",\"fresh\":false,\"do\":\"upgrade\",\"bytes\":99999999999}\n", "the most is"),
         (b"{\"component\":\"a\",\"fresh\":false,\"do\":\"upgrade\",\"bytes\":5}\nabc", "5 were announced"),

@@ -135,6 +135,7 @@ impl Blueprint {
             subject: &envelope.subject,
             payload: &envelope.payload,
             deliveries: envelope.deliveries,
+            trace: envelope.trace,
             reason,
         }));
     }

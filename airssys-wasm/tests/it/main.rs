@@ -11,6 +11,8 @@ mod http;
 mod messages;
 #[cfg(target_os = "linux")]
 mod process;
+#[cfg(target_os = "linux")]
+mod resend;
 mod service;
 mod sockets;
 mod upgrade;
