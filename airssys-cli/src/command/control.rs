@@ -198,3 +198,19 @@ pub(super) fn refused(error: &Error) -> Value {
     let end = because.floor_char_boundary(REASON_BYTES);
     json!({"error": message, "because": because.get(..end)})
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_is_changed_by_one_at_a_time() {
+        let all = Mutex::default();
+        let first = Changing::begin(&all, "a");
+        assert!(first.is_some());
+        assert!(Changing::begin(&all, "a").is_none());
+        assert!(Changing::begin(&all, "b").is_some());
+        drop(first);
+        assert!(Changing::begin(&all, "a").is_some());
+    }
+}

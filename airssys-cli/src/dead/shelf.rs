@@ -157,7 +157,7 @@ impl Shelf {
                 read => filled += read,
             }
         }
-        Ok(parse(&line))
+        Ok(parse(&line).filter(|letter| letter.number == number))
     }
 
     /// Notes that a letter is gone. What it held stands in the file until that is cleared.
