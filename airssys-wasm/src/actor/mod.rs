@@ -245,6 +245,7 @@ impl ComponentActor {
             Ok(bytes) => {
                 let snapshot = bytes.map(|bytes| Arc::new(Snapshot { made_by: self.code.digest, bytes }));
                 self.blueprint.versions.keep(snapshot);
+                instance.settle(cx).await;
                 Ok(())
             }
             Err(refusal) => self.crash(refusal.into_trap(), cx).await,

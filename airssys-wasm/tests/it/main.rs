@@ -15,6 +15,7 @@ mod process;
 mod resend;
 mod service;
 mod sockets;
+mod text;
 mod upgrade;
 mod versions;
 mod world;
