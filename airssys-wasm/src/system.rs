@@ -107,12 +107,14 @@ enum Role {
 }
 
 /// What the leaves of a tree are made of.
-#[derive(Default)]
 struct Leaves {
     seeds: Vec<Seed>,
     #[cfg(target_os = "linux")]
     programs: Vec<Program>,
+    #[cfg(target_os = "linux")]
     routes: Arc<Routes>,
+    #[cfg(target_os = "linux")]
+    watch: Arc<dyn Watch>,
 }
 
 impl Member {
@@ -161,18 +163,27 @@ impl System {
             let to = Receiver::Component(mailbox.actor_ref());
             routes.insert(&spec.name, Route { to, payload_bytes: spec.limits.payload_bytes });
         }
-        let mut leaves = Leaves::default();
         let mut members = Vec::new();
+        #[cfg(target_os = "linux")]
+        let mut programs = Vec::new();
         #[cfg(target_os = "linux")]
         for spec in &manifest.processes {
             let program = Program::open(spec, os).await?;
             routes.insert(&spec.name, program.route());
             let (name, counters) = (program.name().into(), program.counters.clone());
             members.push(Member { name, counters, is: Kind::Process(program.actor()) });
-            leaves.programs.push(program);
+            programs.push(program);
         }
         let routes = Arc::new(routes);
-        leaves.routes = routes.clone();
+        let mut leaves = Leaves {
+            seeds: Vec::new(),
+            #[cfg(target_os = "linux")]
+            programs,
+            #[cfg(target_os = "linux")]
+            routes: routes.clone(),
+            #[cfg(target_os = "linux")]
+            watch: watch.clone(),
+        };
 
         for ((spec, component), mailbox) in manifest.components.iter().zip(components).zip(mailboxes) {
             let (seed, member) = sow(spec, component, mailbox, engine, os, &routes, &watch)?;
@@ -348,7 +359,7 @@ fn plant(spec: &SupervisorSpec, leaves: &Leaves) -> Supervisor {
         },
         #[cfg(target_os = "linux")]
         Child::Process(index) => match leaves.programs.get(*index) {
-            Some(program) => supervisor.child(program.child(&leaves.routes)),
+            Some(program) => supervisor.child(program.child(&leaves.routes, &leaves.watch)),
             None => supervisor,
         },
         // Loading has told of it.
