@@ -74,6 +74,8 @@ struct Running {
     versions: Option<Arc<Versions>>,
     /// Whether its manifest wants its state to outlive crashes.
     keeps_state: bool,
+    /// Where it answers requests over HTTP.
+    service: Option<Arc<Service>>,
 }
 
 /// What one component or process has done and has before it.
@@ -202,12 +204,15 @@ impl System {
     }
 
     /// Takes over which directories components find when they start, from a manifest whose policy is in place already
-    /// ([`Os::reload`]). An instance that runs keeps those that it has; what it may do with them is the policy's word.
+    /// ([`Os::reload`]). A service whose right to listen was taken away and is given back listens again. An instance that runs keeps those that it has; what it may do with them is the policy's word.
     pub fn reload(&self, manifest: &Manifest) {
         for running in self.members.iter().filter_map(Member::component) {
             let spec = manifest.components.iter().find(|spec| *spec.name == *running.name);
             *running.preopens.lock().unwrap_or_else(PoisonError::into_inner) =
                 spec.map(preopens).unwrap_or_default();
+            if let Some(service) = &running.service {
+                service.reloaded();
+            }
         }
     }
 
@@ -331,12 +336,14 @@ fn sow(
         engine: engine.within(&spec.limits)?,
         versions: None,
         keeps_state: spec.snapshots.is_some(),
+        service: None,
     };
     let (spec, engine, os) = (spec.clone(), running.engine.clone(), os.clone());
     let (routes, watch, shared) = (routes.clone(), watch.clone(), counters.clone());
     let role = match spec.http.clone() {
         Some(http) => {
-            Role::Service(Arc::new(Service::new(spec, http, engine, component, os, preopens, watch, shared)?))
+            let service = Service::new(spec, http, engine, component, os, preopens, watch, shared)?;
+            Role::Service(running.service.insert(Arc::new(service)).clone())
         }
         None => {
             let versions = Arc::new(Versions::new(Code::new(component)?));
