@@ -132,7 +132,9 @@ async fn timers_go_along_and_back() {
     world.ask("a", "arm", "50").await;
     world.upgrade("a", "fine").await.unwrap();
     while world.ask("a", "report", "").await != "0 0 0 1" {}
-    world.ask("a", "arm", "50").await;
+    // It must not run out while the next version is compiled.
+    version("late").await;
+    world.ask("a", "arm", "500").await;
     world.upgrade("a", "late").await.unwrap();
     // The timer is the first that it handles; the one before it does so, too.
     while world.system.history("a").unwrap().len() < 4 {
