@@ -15,7 +15,12 @@ use super::assignment;
 pub(crate) enum Dead {
     List(List),
     Show(Show),
+    /// Send dead letters again to a system that runs, each as its sender, which needs the grant to send now
+    ///
+    /// Where its receiver's mailbox takes it, the letter is gone; all others stay. Nobody waits for the answer any more of what
+    /// was a call.
     Retry(Dispose),
+    /// Throw dead letters away, also of a system that does not run
     Drop(Dispose),
 }
 
@@ -60,7 +65,7 @@ pub(crate) struct DeadSystem {
     pub(crate) set: Vec<(String, String)>,
 }
 
-/// Which dead letters of which system.
+// Which dead letters of which system. What stood here as documentation would be the help of both verbs.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Dispose {
     /// The numbers of letters, as `airssys dead list` shows them, and behind them the system: a folder with an
