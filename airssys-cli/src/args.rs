@@ -2,6 +2,7 @@
 
 mod audit;
 mod control;
+mod dead;
 mod process;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
@@ -11,6 +12,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 pub(crate) use self::{
     audit::{Anchor, Audit, Explain, Export, Learn, LogPath, Query, Tail, Target, TargetKind, Verify},
     control::{Rollback, Running, Upgrade},
+    dead::{Dead, DeadSystem, Dispose, List, Show},
     process::Sandbox,
 };
 use crate::target;
@@ -46,6 +48,7 @@ Examples:
   airssys run examples/logwatch                 run the system that examples/logwatch/airssys.toml describes
   airssys run --dir data tool.wasm --flag       run a WASI program that may use one folder
   airssys upgrade stats new.wasm examples/logwatch  another version for a component that runs
+  airssys dead list examples/logwatch           which messages were given up, and why
   airssys check examples/logwatch               find every problem of a manifest
   airssys audit query examples/logwatch --denied    who was denied what
   airssys explain 17 examples/logwatch          why, and what would permit it
@@ -95,6 +98,8 @@ pub(crate) enum Command {
     Run(Run),
     Upgrade(Upgrade),
     Rollback(Rollback),
+    #[command(subcommand)]
+    Dead(Dead),
     Check(Check),
     Inspect(Inspect),
     #[command(subcommand)]

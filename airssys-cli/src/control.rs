@@ -41,17 +41,34 @@ pub(crate) enum Request {
     Upgrade { component: String, handover: Handover, bytes: Vec<u8> },
     /// To put the version before it in its place.
     Rollback { component: String, handover: Handover },
+    /// To send dead letters again.
+    Retry(Letters),
+    /// To throw dead letters away.
+    Drop(Letters),
+}
+
+/// Which dead letters something is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Letters {
+    All,
+    These(Vec<u64>),
 }
 
 impl Request {
     /// Sends it, and gives the answer.
     pub(crate) async fn ask(&self, stream: &mut UnixStream) -> Result<Value, String> {
-        let (name, component, handover, bytes) = match self {
-            Self::Upgrade { component, handover, bytes } => ("upgrade", component, handover, &**bytes),
-            Self::Rollback { component, handover } => ("rollback", component, handover, &[][..]),
+        let change = |name: &str, component: &str, handover: &Handover, bytes: usize| {
+            let fresh = *handover == Handover::Fresh;
+            json!({"do": name, "component": component, "fresh": fresh, "bytes": bytes})
         };
-        let fresh = *handover == Handover::Fresh;
-        let line = json!({"do": name, "component": component, "fresh": fresh, "bytes": bytes.len()});
+        let (line, bytes) = match self {
+            Self::Upgrade { component, handover, bytes } => {
+                (change("upgrade", component, handover, bytes.len()), &**bytes)
+            }
+            Self::Rollback { component, handover } => (change("rollback", component, handover, 0), &[][..]),
+            Self::Retry(letters) => (json!({"do": "retry", "letters": letters.json()}), &[][..]),
+            Self::Drop(letters) => (json!({"do": "drop", "letters": letters.json()}), &[][..]),
+        };
         let io = |error: std::io::Error| error.to_string();
         send(stream, &line).await?;
         stream.write_all(bytes).await.map_err(io)?;
@@ -61,30 +78,72 @@ impl Request {
 
     /// Reads one. What is wrong with it is a sentence for whoever sent it.
     pub(crate) async fn read(stream: &mut UnixStream) -> Result<Self, String> {
-        let (line, mut bytes) = receive(stream).await?;
-        let component =
-            line.get("component").and_then(Value::as_str).ok_or("`component` is missing")?.to_owned();
-        let fresh = line.get("fresh").and_then(Value::as_bool).ok_or("`fresh` is missing")?;
-        let handover = if fresh { Handover::Fresh } else { Handover::State };
+        let (line, bytes) = receive(stream).await?;
         match line.get("do").and_then(Value::as_str) {
-            Some("rollback") => Ok(Self::Rollback { component, handover }),
+            Some("rollback") => {
+                let (component, handover) = component(&line)?;
+                Ok(Self::Rollback { component, handover })
+            }
             Some("upgrade") => {
-                let expected = line.get("bytes").and_then(Value::as_u64).ok_or("`bytes` is missing")?;
-                if expected > COMPONENT_BYTES {
-                    return Err(format!("a component of {expected} bytes; the most is {COMPONENT_BYTES}"));
-                }
-                let missing = expected.saturating_sub(bytes.len() as u64);
-                // Nothing is reserved for what is only announced.
-                let read = stream.take(missing).read_to_end(&mut bytes).await;
-                read.map_err(|error| error.to_string())?;
-                if bytes.len() as u64 != expected {
-                    return Err(format!("{} bytes of a component, {expected} were announced", bytes.len()));
-                }
+                let (component, handover) = component(&line)?;
+                let bytes = receive_component(stream, &line, bytes).await?;
                 Ok(Self::Upgrade { component, handover, bytes })
             }
-            _ => Err("this system can be asked to `upgrade` and to `rollback`".to_owned()),
+            Some("retry") => Ok(Self::Retry(Letters::of(&line)?)),
+            Some("drop") => Ok(Self::Drop(Letters::of(&line)?)),
+            _ => Err("this system can be asked to `upgrade`, `rollback`, `retry` and `drop`".to_owned()),
         }
     }
+}
+
+impl Letters {
+    /// How many may be named at once: they have to fit on a line.
+    pub(crate) const MOST: usize = 500;
+
+    fn json(&self) -> Value {
+        match self {
+            Self::All => "all".into(),
+            Self::These(numbers) => numbers.as_slice().into(),
+        }
+    }
+
+    fn of(line: &Value) -> Result<Self, String> {
+        match line.get("letters") {
+            Some(Value::String(all)) if all == "all" => Ok(Self::All),
+            Some(Value::Array(numbers)) if numbers.len() <= Self::MOST => {
+                let numbers: Option<Vec<_>> = numbers.iter().map(Value::as_u64).collect();
+                numbers.map(Self::These).ok_or_else(|| "a letter has a number".to_owned())
+            }
+            _ => Err(format!("`letters` is `all`, or at most {} numbers", Self::MOST)),
+        }
+    }
+}
+
+/// Which component is to change, and what becomes of its state.
+fn component(line: &Value) -> Result<(String, Handover), String> {
+    let component = line.get("component").and_then(Value::as_str).ok_or("`component` is missing")?.to_owned();
+    let fresh = line.get("fresh").and_then(Value::as_bool).ok_or("`fresh` is missing")?;
+    Ok((component, if fresh { Handover::Fresh } else { Handover::State }))
+}
+
+/// Receives the component that a line announces. Its first `bytes` came along with the line.
+async fn receive_component(
+    stream: &mut UnixStream,
+    line: &Value,
+    mut bytes: Vec<u8>,
+) -> Result<Vec<u8>, String> {
+    let expected = line.get("bytes").and_then(Value::as_u64).ok_or("`bytes` is missing")?;
+    if expected > COMPONENT_BYTES {
+        return Err(format!("a component of {expected} bytes; the most is {COMPONENT_BYTES}"));
+    }
+    let missing = expected.saturating_sub(bytes.len() as u64);
+    // Nothing is reserved for what is only announced.
+    let read = stream.take(missing).read_to_end(&mut bytes).await;
+    read.map_err(|error| error.to_string())?;
+    if bytes.len() as u64 != expected {
+        return Err(format!("{} bytes of a component, {expected} were announced", bytes.len()));
+    }
+    Ok(bytes)
 }
 
 /// Sends one line.

@@ -6,6 +6,7 @@ mod args;
 mod command;
 mod config;
 mod control;
+mod dead;
 mod door;
 mod exports;
 mod report;

@@ -21,6 +21,8 @@ pub enum Action {
     SystemReload = 5,
     /// Other code was put in the place of a part of the system.
     SystemUpgrade = 6,
+    /// A message that was given up was sent again or thrown away.
+    SystemDeadLetter = 7,
     /// Open a granted directory.
     FsOpenRoot = 16,
     /// Open a file or a directory.
@@ -112,6 +114,7 @@ impl Action {
         Self::AuditSuppressed,
         Self::SystemReload,
         Self::SystemUpgrade,
+        Self::SystemDeadLetter,
         Self::FsOpenRoot,
         Self::FsOpen,
         Self::FsRead,
@@ -163,6 +166,7 @@ impl Action {
             Self::AuditSuppressed => "audit.suppressed",
             Self::SystemReload => "system.reload",
             Self::SystemUpgrade => "system.upgrade",
+            Self::SystemDeadLetter => "system.dead_letter",
             Self::FsOpenRoot => "fs.open_root",
             Self::FsOpen => "fs.open",
             Self::FsRead => "fs.read",
@@ -215,6 +219,7 @@ impl Action {
             Self::AuditSuppressed => "count the denials",
             Self::SystemReload => "change the policy of the system",
             Self::SystemUpgrade => "change the code of the system",
+            Self::SystemDeadLetter => "dispose of the dead letter",
             Self::FsOpenRoot => "open the directory",
             Self::FsOpen => "open",
             Self::FsRead => "read",

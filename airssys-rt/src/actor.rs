@@ -371,6 +371,12 @@ impl<A: Actor> Context<A> {
         self.cell.is_told_to_stop()
     }
 
+    /// As [`is_told_to_stop`](Self::is_told_to_stop), or after what is in its mailbox.
+    #[cfg(feature = "port")]
+    pub(crate) fn is_draining(&self) -> bool {
+        self.cell.is_draining()
+    }
+
     /// Lends everything to an actor inside this one, with the same messages. To be
     /// [taken back](Self::take_back) before this one goes on; dropped instead, it takes timers and monitors with it, as
     /// at the actor's end.

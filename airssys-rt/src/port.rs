@@ -8,7 +8,7 @@
 //! | ends with code 0 | [`Normal`](ExitReason::Normal) |
 //! | ends with another code, by a signal, or at a limit | [`Error`](ExitReason::Error): a [`PortError::Exited`] with its [`Exit`] |
 //! | says what is no frame | another [`PortError`]; the program is asked to end |
-//! | has an owner that ended | [`ShutdownFor`](ExitReason::ShutdownFor); the program is asked to end |
+//! | has an owner that ended, and nobody for what is [`unclaimed`](Port::unclaimed) | [`ShutdownFor`](ExitReason::ShutdownFor); the program is asked to end |
 //!
 //! # Back pressure
 //!
@@ -20,20 +20,22 @@
 //! # The end
 //!
 //! Where the port is stopped, the program sees the end of its input; if it is still there after [`grace`](Port::grace), it
-//! gets `TERM`, and after as long again it is killed, with all its children. A supervisor's
-//! [`Shutdown`](crate::Shutdown) has to last for both, or it kills the port, and the program with it. What the program says
-//! meanwhile still comes.
+//! gets `TERM`, and after as long again it is killed, with all its children. One that does not read is not waited for: what
+//! it has no room for is dropped, at once, or [`grace`](Port::grace) after a supervisor has begun to drain the port. A
+//! supervisor's [`Shutdown`](crate::Shutdown) has to last for all of that, or it kills the port, and the program with it. What
+//! the program says meanwhile still comes.
 
 mod framing;
 mod json;
 mod pump;
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{error::Error, fmt, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use airssys_osl::process::{Exec, Exit, Launch, Process, Signal, Stdio};
 use tokio::{
     sync::oneshot,
     task::{AbortHandle, JoinHandle},
+    time::{Instant, sleep},
 };
 
 use self::{
@@ -62,6 +64,8 @@ pub struct Port<M> {
     frames: Option<Frames<M>>,
     on_error: Option<Box<dyn FnMut(Vec<u8>) + Send>>,
     outgoing: Arc<Outgoing>,
+    /// Since when the port is known to be drained.
+    drained_since: Option<Instant>,
     running: Option<Running>,
 }
 
@@ -125,7 +129,8 @@ impl<M: Send + 'static> Port<M> {
         owner: ActorRef<M>,
         on_frame: impl FnMut(Vec<u8>) -> M + Send + 'static,
     ) -> Self {
-        Self::with(exec, launch, framing, Frames::Owner(owner, Box::new(on_frame)))
+        let frames = Frames::Owner { owner, on_frame: Box::new(on_frame), unclaimed: None };
+        Self::with(exec, launch, framing, frames)
     }
 
     /// As [`new`](Self::new), without an owner: `on_frame` takes each frame, and must not block.
@@ -148,6 +153,7 @@ impl<M: Send + 'static> Port<M> {
             frames: Some(frames),
             on_error: None,
             outgoing: Outgoing::new(),
+            drained_since: None,
             running: None,
         }
     }
@@ -158,6 +164,16 @@ impl<M: Send + 'static> Port<M> {
     pub fn errors(mut self, on_line: impl FnMut(Vec<u8>) + Send + 'static) -> Self {
         self.launch = self.launch.map(|launch| launch.stderr(Stdio::Pipe));
         self.on_error = Some(Box::new(on_line));
+        self
+    }
+
+    /// Has `unclaimed` take each message that the owner does not take any more, because it has ended. The port then goes on;
+    /// without this it ends. It must not block.
+    #[must_use]
+    pub fn unclaimed(mut self, unclaimed: impl FnMut(M) + Send + 'static) -> Self {
+        if let Some(Frames::Owner { unclaimed: takes, .. }) = &mut self.frames {
+            *takes = Some(Box::new(unclaimed));
+        }
         self
     }
 
@@ -175,11 +191,16 @@ impl<M: Send + 'static> Port<M> {
         self
     }
 
-    async fn write(&mut self, frame: &[u8]) -> Result<(), ExitReason> {
-        let (framing, limit) = (self.framing, self.limit);
-        let added = self.outgoing.add(|out| framing::encode(framing, limit, frame, out)).await;
+    /// Writes a frame. False where the port is to stop and the program takes no more.
+    async fn write(&mut self, frame: &[u8], cx: &Context<Self>) -> Result<bool, ExitReason> {
+        let (framing, limit, grace) = (self.framing, self.limit, self.grace);
+        let added = tokio::select! {
+            biased;
+            added = self.outgoing.add(|out| framing::encode(framing, limit, frame, out)) => added,
+            () = give_up(cx, &mut self.drained_since, grace) => return Ok(false),
+        };
         match added {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(true),
             // A program that ends closes its input too; how it ended tells more.
             Err(PortError::InputClosed) => Err(self.end_within(self.grace).await),
             Err(error) => Err(error.into()),
@@ -234,12 +255,13 @@ impl<M: Send + 'static> Actor for Port<M> {
         Ok(Init::Ready)
     }
 
-    async fn handle(&mut self, message: PortMsg, _: &mut Context<Self>) -> Result<(), ExitReason> {
+    async fn handle(&mut self, message: PortMsg, cx: &mut Context<Self>) -> Result<(), ExitReason> {
         match message {
-            PortMsg::Write(frame) => self.write(&frame).await?,
+            PortMsg::Write(frame) => drop(self.write(&frame, cx).await?),
             PortMsg::WriteThen(frame, reply) => {
-                self.write(&frame).await?;
-                reply.send(());
+                if self.write(&frame, cx).await? {
+                    reply.send(());
+                }
             }
             PortMsg::CloseInput => self.outgoing.end(),
             PortMsg::Signal(signal) => {
@@ -266,6 +288,19 @@ impl<M: Send + 'static> Actor for Port<M> {
         }
         // What it said last is on its way to the owner, who may be slow or waiting for us.
         let _ = tokio::time::timeout(self.grace, &mut running.reader).await;
+    }
+}
+
+/// Waits until a port that is to stop has waited for its program for long enough.
+async fn give_up<M: Send + 'static>(cx: &Context<Port<M>>, since: &mut Option<Instant>, grace: Duration) {
+    let when = |is: fn(&Context<Port<M>>) -> bool| {
+        poll_fn(move |_| if is(cx) { Poll::Ready(()) } else { Poll::Pending })
+    };
+    when(Context::is_draining).await;
+    let since = since.get_or_insert_with(Instant::now);
+    tokio::select! {
+        () = when(Context::is_told_to_stop) => {}
+        () = sleep(grace.saturating_sub(since.elapsed())) => {}
     }
 }
 

@@ -18,11 +18,12 @@ use crate::{
     host::printable,
     load::LoadError,
     manifest::{Framing, Manifest, ProcessSpec},
+    watch::{DeadLetter, Event, Watch},
 };
 
-/// In how many parts the time of a stop is divided: the program sees the end of its input, gets `TERM`, is killed, and
-/// its last words are delivered.
-const STOP_STEPS: u32 = 4;
+/// In how many parts the time of a stop is divided: the program reads what waits for it, sees the end of its input, gets
+/// `TERM`, is killed, and its last words are delivered.
+const STOP_STEPS: u32 = 5;
 
 /// A program on its way into the tree.
 pub(crate) struct Program {
@@ -64,16 +65,19 @@ impl Program {
 
     /// Describes it to its supervisor. All of its incarnations are told what is in one mailbox; what one had taken and not
     /// handled when it died is lost with it.
-    pub(crate) fn child(&self, routes: &Routes) -> ChildSpec {
+    pub(crate) fn child(&self, routes: &Routes, watch: &Arc<dyn Watch>) -> ChildSpec {
         let receiver = self.spec.send_to.as_ref().and_then(|to| routes.get(&to.value));
         let owner = receiver.and_then(|route| match &route.to {
             Receiver::Component(actor) => Some((actor.clone(), route.payload_bytes)),
             Receiver::Process(..) => None,
         });
         let (spec, principal, exec) = (self.spec.clone(), self.principal.clone(), self.exec.clone());
-        let counters = self.counters.clone();
+        let (counters, watch) = (self.counters.clone(), watch.clone());
         let make = move || match &owner {
-            Some((owner, most_bytes)) => told(&spec, &principal, &exec, owner, *most_bytes, &counters),
+            Some((owner, most_bytes)) => {
+                let port = told(&spec, &principal, &exec, owner, *most_bytes, &counters);
+                unclaimed(port, &spec, &counters, &watch)
+            }
             None => logged(&spec, &exec, &counters),
         };
         let child = ChildSpec::actor_with_mailbox(self.spec.name.as_str(), self.mailbox.clone(), make)
@@ -110,6 +114,30 @@ fn told(
     };
     let port = Port::new(exec.clone(), Launch::new(), frames(spec.framing), owner.clone(), on_frame);
     with(port.frame_limit(spec.frame_bytes.min(most_bytes)), spec)
+}
+
+/// Has what a port's program says to a component that was stopped for good become dead letters: that it was stopped is not the
+/// program's fault.
+fn unclaimed(
+    port: Port<Delivery>,
+    spec: &Arc<ProcessSpec>,
+    counters: &Arc<Counters>,
+    watch: &Arc<dyn Watch>,
+) -> Port<Delivery> {
+    let (spec, counters, watch) = (spec.clone(), counters.clone(), watch.clone());
+    port.unclaimed(move |delivery| {
+        let (Delivery::Message(envelope), Some(to)) = (delivery, &spec.send_to) else { return };
+        counters.dead.fetch_add(1, Ordering::Relaxed);
+        watch.event(&Event::DeadLetter(&DeadLetter {
+            component: &to.value,
+            sender: &envelope.sender,
+            subject: &envelope.subject,
+            payload: &envelope.payload,
+            deliveries: 0,
+            trace: envelope.trace,
+            reason: &"its receiver was stopped",
+        }));
+    })
 }
 
 /// An incarnation whose output is lines of the log.

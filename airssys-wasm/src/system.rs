@@ -1,5 +1,6 @@
 //! A running system: the manifest's tree of supervisors, with components as its leaves.
 
+mod resend;
 mod upgrade;
 
 use std::{
@@ -17,6 +18,7 @@ use airssys_rt::{
 use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
+pub use self::resend::Resend;
 #[cfg(target_os = "linux")]
 use crate::process::Program;
 use crate::{
@@ -44,6 +46,7 @@ pub struct System {
     routes: Arc<Routes>,
     /// What the program is called as a sender.
     host: Arc<str>,
+    os: Os,
     members: Vec<Member>,
 }
 
@@ -71,6 +74,8 @@ struct Running {
     versions: Option<Arc<Versions>>,
     /// Whether its manifest wants its state to outlive crashes.
     keeps_state: bool,
+    /// Where it answers requests over HTTP.
+    service: Option<Arc<Service>>,
 }
 
 /// What one component or process has done and has before it.
@@ -104,12 +109,14 @@ enum Role {
 }
 
 /// What the leaves of a tree are made of.
-#[derive(Default)]
 struct Leaves {
     seeds: Vec<Seed>,
     #[cfg(target_os = "linux")]
     programs: Vec<Program>,
+    #[cfg(target_os = "linux")]
     routes: Arc<Routes>,
+    #[cfg(target_os = "linux")]
+    watch: Arc<dyn Watch>,
 }
 
 impl Member {
@@ -158,18 +165,27 @@ impl System {
             let to = Receiver::Component(mailbox.actor_ref());
             routes.insert(&spec.name, Route { to, payload_bytes: spec.limits.payload_bytes });
         }
-        let mut leaves = Leaves::default();
         let mut members = Vec::new();
+        #[cfg(target_os = "linux")]
+        let mut programs = Vec::new();
         #[cfg(target_os = "linux")]
         for spec in &manifest.processes {
             let program = Program::open(spec, os).await?;
             routes.insert(&spec.name, program.route());
             let (name, counters) = (program.name().into(), program.counters.clone());
             members.push(Member { name, counters, is: Kind::Process(program.actor()) });
-            leaves.programs.push(program);
+            programs.push(program);
         }
         let routes = Arc::new(routes);
-        leaves.routes = routes.clone();
+        let mut leaves = Leaves {
+            seeds: Vec::new(),
+            #[cfg(target_os = "linux")]
+            programs,
+            #[cfg(target_os = "linux")]
+            routes: routes.clone(),
+            #[cfg(target_os = "linux")]
+            watch: watch.clone(),
+        };
 
         for ((spec, component), mailbox) in manifest.components.iter().zip(components).zip(mailboxes) {
             let (seed, member) = sow(spec, component, mailbox, engine, os, &routes, &watch)?;
@@ -184,16 +200,19 @@ impl System {
         let root = runtime.start(tree).await.map_err(|error| {
             Error::new(ErrorKind::Guest, format!("start the system `{}`", manifest.name)).caused_by(error)
         })?;
-        Ok(Self { root, routes, host: "host".into(), members })
+        Ok(Self { root, routes, host: "host".into(), os: os.clone(), members })
     }
 
     /// Takes over which directories components find when they start, from a manifest whose policy is in place already
-    /// ([`Os::reload`]). An instance that runs keeps those that it has; what it may do with them is the policy's word.
+    /// ([`Os::reload`]). A service whose right to listen was taken away and is given back listens again. An instance that runs keeps those that it has; what it may do with them is the policy's word.
     pub fn reload(&self, manifest: &Manifest) {
         for running in self.members.iter().filter_map(Member::component) {
             let spec = manifest.components.iter().find(|spec| *spec.name == *running.name);
             *running.preopens.lock().unwrap_or_else(PoisonError::into_inner) =
                 spec.map(preopens).unwrap_or_default();
+            if let Some(service) = &running.service {
+                service.reloaded();
+            }
         }
     }
 
@@ -317,12 +336,14 @@ fn sow(
         engine: engine.within(&spec.limits)?,
         versions: None,
         keeps_state: spec.snapshots.is_some(),
+        service: None,
     };
     let (spec, engine, os) = (spec.clone(), running.engine.clone(), os.clone());
     let (routes, watch, shared) = (routes.clone(), watch.clone(), counters.clone());
     let role = match spec.http.clone() {
         Some(http) => {
-            Role::Service(Arc::new(Service::new(spec, http, engine, component, os, preopens, watch, shared)?))
+            let service = Service::new(spec, http, engine, component, os, preopens, watch, shared)?;
+            Role::Service(running.service.insert(Arc::new(service)).clone())
         }
         None => {
             let versions = Arc::new(Versions::new(Code::new(component)?));
@@ -345,7 +366,7 @@ fn plant(spec: &SupervisorSpec, leaves: &Leaves) -> Supervisor {
         },
         #[cfg(target_os = "linux")]
         Child::Process(index) => match leaves.programs.get(*index) {
-            Some(program) => supervisor.child(program.child(&leaves.routes)),
+            Some(program) => supervisor.child(program.child(&leaves.routes, &leaves.watch)),
             None => supervisor,
         },
         // Loading has told of it.

@@ -76,6 +76,8 @@ pub struct DeadLetter<'a> {
     pub payload: &'a [u8],
     /// How often it was delivered.
     pub deliveries: u32,
+    /// The trace that it belongs to.
+    pub trace: [u8; 16],
     /// What it did to its receiver the last time.
     pub reason: &'a dyn fmt::Display,
 }

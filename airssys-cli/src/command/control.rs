@@ -1,6 +1,11 @@
 //! A system that runs does what it is asked through its control socket.
 
-use std::{path::Path, time::Duration};
+use std::{
+    collections::HashSet,
+    path::Path,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use airssys_osl::{
     ErrorKind, Principal, bootstrap,
@@ -10,8 +15,10 @@ use airssys_osl::{
 use airssys_wasm::{Cache, Component, Error, Handover, Switched, System};
 use serde_json::{Value, json};
 
+use super::dead;
 use crate::{
     control::{self, Request, SOCKET},
+    dead::Shared,
     door::Door,
     report::{Failure, chain},
 };
@@ -63,17 +70,21 @@ impl Control {
         Ok(Self { dir, listener })
     }
 
-    /// Does what it is asked, one request after another, until the system stops.
-    pub(super) async fn serve(&self, system: &System, door: &Door) {
-        loop {
-            match self.listener.accept().await {
-                Ok(stream) => attend(stream, system, door).await,
-                Err(error) => {
-                    tracing::error!(cause = %error, "cannot take a request");
-                    tokio::time::sleep(AGAIN).await;
+    /// Does what it is asked until the system stops, up to four requests side by side: what takes long keeps nobody else
+    /// from being answered. Whoever comes then waits for one of them.
+    pub(super) async fn serve(&self, served: &Served<'_>) {
+        let attendant = || async {
+            loop {
+                match self.listener.accept().await {
+                    Ok(stream) => served.attend(stream).await,
+                    Err(error) => {
+                        tracing::error!(cause = %error, "cannot take a request");
+                        tokio::time::sleep(AGAIN).await;
+                    }
                 }
             }
-        }
+        };
+        tokio::join!(attendant(), attendant(), attendant(), attendant());
     }
 
     /// Takes the socket away.
@@ -85,35 +96,77 @@ impl Control {
     }
 }
 
-async fn attend(mut stream: UnixStream, system: &System, door: &Door) {
-    let is_known = |user| user == bootstrap::user() || user == ROOT;
-    let answer = match stream.peer_user() {
-        Ok(user) if is_known(user) => match tokio::time::timeout(ARRIVAL, Request::read(&mut stream)).await {
-            Ok(Ok(request)) => obey(request, system, door).await,
-            Ok(Err(wrong)) => json!({"error": "cannot read the request", "because": wrong}),
-            Err(_) => json!({"error": "the request did not arrive in time"}),
-        },
-        _ => json!({"error": "the system is another user's"}),
-    };
-    // Who went away without the answer knows that there was one.
-    let _ = tokio::time::timeout(ARRIVAL, control::send(&mut stream, &answer)).await;
+/// What requests are about.
+pub(super) struct Served<'a> {
+    pub(super) system: &'a System,
+    pub(super) door: &'a Door,
+    pub(super) shelf: Shared,
+    /// The components whose version is being changed.
+    changing: Mutex<HashSet<String>>,
 }
 
-async fn obey(request: Request, system: &System, door: &Door) -> Value {
-    let (component, switched) = match request {
-        Request::Upgrade { component, handover, bytes } => {
-            let cache = door.cache().await;
-            let switched = upgrade(system, &component, bytes, cache.as_deref(), handover).await;
-            (component, switched)
+impl<'a> Served<'a> {
+    pub(super) fn new(system: &'a System, door: &'a Door, shelf: Shared) -> Self {
+        Self { system, door, shelf, changing: Mutex::default() }
+    }
+
+    async fn attend(&self, mut stream: UnixStream) {
+        let is_known = |user| user == bootstrap::user() || user == ROOT;
+        let answer = match stream.peer_user() {
+            Ok(user) if is_known(user) => {
+                match tokio::time::timeout(ARRIVAL, Request::read(&mut stream)).await {
+                    Ok(Ok(request)) => self.obey(request).await,
+                    Ok(Err(wrong)) => json!({"error": "cannot read the request", "because": wrong}),
+                    Err(_) => json!({"error": "the request did not arrive in time"}),
+                }
+            }
+            _ => json!({"error": "the system is another user's"}),
+        };
+        // Who went away without the answer knows that there was one.
+        let _ = tokio::time::timeout(ARRIVAL, control::send(&mut stream, &answer)).await;
+    }
+
+    async fn obey(&self, request: Request) -> Value {
+        let (component, handover, bytes) = match request {
+            Request::Upgrade { component, handover, bytes } => (component, handover, Some(bytes)),
+            Request::Rollback { component, handover } => (component, handover, None),
+            Request::Retry(letters) => return dead::retry(self, letters).await,
+            Request::Drop(letters) => return dead::drop_from(&self.shelf, self.door, letters).await,
+        };
+        let Some(_changing) = Changing::begin(&self.changing, &component) else {
+            return json!({"error": format!("another change of `{component}` is under way")});
+        };
+        let switched = match bytes {
+            Some(bytes) => {
+                let cache = self.door.cache().await;
+                upgrade(self.system, &component, bytes, cache.as_deref(), handover).await
+            }
+            None => self.system.rollback(&component, handover, PATIENCE).await,
+        };
+        match switched {
+            Ok(switched) => done(&component, &switched),
+            Err(error) => refused(&error),
         }
-        Request::Rollback { component, handover } => {
-            let switched = system.rollback(&component, handover, PATIENCE).await;
-            (component, switched)
-        }
-    };
-    match switched {
-        Ok(switched) => done(&component, &switched),
-        Err(error) => refused(&error),
+    }
+}
+
+/// A change of a component's version, as long as it lasts.
+struct Changing<'a> {
+    all: &'a Mutex<HashSet<String>>,
+    component: &'a str,
+}
+
+impl<'a> Changing<'a> {
+    /// None where it is being changed already.
+    fn begin(all: &'a Mutex<HashSet<String>>, component: &'a str) -> Option<Self> {
+        let is_first = all.lock().unwrap_or_else(PoisonError::into_inner).insert(component.to_owned());
+        is_first.then_some(Self { all, component })
+    }
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(self.component);
     }
 }
 
@@ -139,9 +192,25 @@ fn done(component: &str, switched: &Switched) -> Value {
     })
 }
 
-fn refused(error: &Error) -> Value {
+pub(super) fn refused(error: &Error) -> Value {
     let mut causes = chain(error).into_iter();
     let (message, because) = (causes.next(), causes.collect::<Vec<_>>().join(": "));
     let end = because.floor_char_boundary(REASON_BYTES);
     json!({"error": message, "because": because.get(..end)})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_is_changed_by_one_at_a_time() {
+        let all = Mutex::default();
+        let first = Changing::begin(&all, "a");
+        assert!(first.is_some());
+        assert!(Changing::begin(&all, "a").is_none());
+        assert!(Changing::begin(&all, "b").is_some());
+        drop(first);
+        assert!(Changing::begin(&all, "a").is_some());
+    }
 }

@@ -1,8 +1,10 @@
 //! One file a verb.
 
+mod ask;
 mod audit;
 mod check;
 mod control;
+mod dead;
 mod doctor;
 mod explain;
 mod export;
@@ -30,6 +32,7 @@ pub(crate) fn run(args: Args, terminal: &Arc<Terminal>) -> Result<ExitCode, Fail
         Command::Run(run) => run::run(run, terminal),
         Command::Upgrade(args) => upgrade::upgrade(&args, terminal),
         Command::Rollback(args) => upgrade::rollback(&args, terminal),
+        Command::Dead(args) => dead::dead(&args, terminal),
         Command::Check(check) => check::check(&check, terminal),
         Command::Inspect(inspect) => inspect::inspect(&inspect, terminal),
         Command::Audit(audit) => audit::audit(audit, terminal),

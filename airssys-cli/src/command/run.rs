@@ -1,25 +1,25 @@
 //! `airssys run`: a system from its manifest. `program` is the other thing that it runs.
 
 use std::{
-    path::Path,
     process::ExitCode,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use airssys_osl::{
-    ErrorKind, Principal,
-    fs::{Dir, OpenOptions},
-    policy::{Direction, Grant, Mode, Policy, Rights},
-};
+use airssys_osl::policy::{Direction, Mode, Policy};
 use airssys_wasm::{Engine, System, Watch, add_principals, load, load_grants};
 use serde_json::json;
-use tokio::{signal::unix::SignalKind, sync::mpsc, task::JoinHandle};
+use tokio::signal::unix::SignalKind;
 
-use super::{control::Control, program, reload, runtime};
+use super::{
+    control::{Control, Served},
+    dead::{self, open_shelf},
+    program, reload, runtime,
+};
 use crate::{
     args::Run,
     control,
+    dead::Keeper,
     door::Door,
     exports::Exports,
     report::{Announcer, Failure, ManifestProblems, Summary, Terminal, describe_tree},
@@ -28,9 +28,6 @@ use crate::{
 
 /// How often the live line is renewed.
 const STATUS: Duration = Duration::from_millis(250);
-
-/// The file that dead letters are appended to, in the system's state folder.
-const DEAD_LETTERS: &str = "dead-letters.jsonl";
 
 pub(super) fn run(run: Run, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
     let started = Instant::now();
@@ -58,9 +55,9 @@ async fn system(run: Run, started: Instant, terminal: &Arc<Terminal>) -> Result<
     door.started(&format!("{} {}", file.shown, file.digest))?;
 
     let exports = Exports::start(&file.manifest.audit)?;
-    let (dead, letters) = mpsc::unbounded_channel();
-    let keeper = keep_dead_letters(&file.manifest.state, &door.program, letters).await?;
-    let announcer = Arc::new(Announcer::new(terminal.clone(), started, dead));
+    let shelf = open_shelf(&file.manifest.state, &door.program).await?;
+    let (post, keeper) = Keeper::start(shelf, &door.program, terminal.clone())?;
+    let announcer = Arc::new(Announcer::new(terminal.clone(), started, post));
     greet(&file, &door, terminal);
     let started_system = tokio::select! {
         started = start(&file, &engine, &door, announcer.clone()) => started,
@@ -76,10 +73,11 @@ async fn system(run: Run, started: Instant, terminal: &Arc<Terminal>) -> Result<
     };
 
     let control = Control::open(&file.manifest.state, &door.program).await;
+    let served = Served::new(&system, &door, keeper.shelf.clone());
     let why = tokio::select! {
         why = attend(&system, &run, started, &mut signals, terminal) => why,
         () = reload::follow(&mut hangups, &run, &file, &system, &door, terminal) => Why::Asked,
-        () = serve(&control, &system, &door, terminal) => Why::Asked,
+        () = serve(&control, &served, terminal) => Why::Asked,
     };
     if let Ok(control) = control {
         control.close().await;
@@ -96,7 +94,7 @@ async fn system(run: Run, started: Instant, terminal: &Arc<Terminal>) -> Result<
     }
     let (status, restarts, undelivered) = (system.status(), announcer.restarts(), announcer.undelivered());
     drop((system, announcer));
-    keep_the_last(keeper).await;
+    keeper.finish().await;
     let log = door.log_dir.display().to_string();
     let summary = Summary {
         system: &file.manifest.name,
@@ -150,7 +148,7 @@ pub(super) fn open(file: &ManifestFile, terminal: &Arc<Terminal>) -> Result<Door
     let made = airssys_osl::bootstrap::create_dir(state);
     made.map_err(|error| Failure::failed("cannot make the system's state folder").caused_by(error))?;
     let mut grants = load_grants(manifest);
-    grants.push(Grant::fs(state, Rights::READ | Rights::WRITE | Rights::CREATE).rule("builtin.state"));
+    grants.extend(dead::grants(state));
     grants.extend(control::grants(state, Direction::Listen));
     let policy = add_principals(manifest, Policy::builder());
     Door::open(&manifest.audit, &format!("airssys/{}", manifest.name), policy, grants, terminal)
@@ -188,11 +186,11 @@ async fn start(
 }
 
 /// Does what the system is asked while it runs. Without a control socket it runs all the same.
-async fn serve(control: &Result<Control, Failure>, system: &System, door: &Door, terminal: &Terminal) {
+async fn serve(control: &Result<Control, Failure>, served: &Served<'_>, terminal: &Terminal) {
     match control {
         Ok(control) => {
             terminal.event(|| json!({"event": "ready"}));
-            control.serve(system, door).await;
+            control.serve(served).await;
         }
         Err(failure) => {
             terminal.failure(failure);
@@ -285,37 +283,5 @@ impl Signals {
             _ = self.interrupt.recv() => SignalKind::interrupt(),
             _ = self.terminate.recv() => SignalKind::terminate(),
         }
-    }
-}
-
-/// Appends each dead letter to a file in the state folder, until nobody can send one any more.
-async fn keep_dead_letters(
-    state: &Path,
-    program: &Principal,
-    mut letters: mpsc::UnboundedReceiver<Vec<u8>>,
-) -> Result<JoinHandle<()>, Failure> {
-    let unopened = |error| Failure::failed("cannot open the system's state folder").caused_by(error);
-    let dir: Dir = program.dir(state).await.map_err(unopened)?;
-    Ok(tokio::spawn(async move {
-        let options = OpenOptions::new().write(true).create(true);
-        while let Some(letter) = letters.recv().await {
-            let written = match dir.open(DEAD_LETTERS, &options).await {
-                Ok(file) => file.append(letter).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = written {
-                tracing::error!(cause = %error, "cannot keep a dead letter");
-                if error.kind() == ErrorKind::Denied {
-                    return;
-                }
-            }
-        }
-    }))
-}
-
-async fn keep_the_last(keeper: JoinHandle<()>) {
-    // The system is gone, and with it every sender but those of actors that were killed and never ran again.
-    if tokio::time::timeout(Duration::from_secs(5), keeper).await.is_err() {
-        tracing::warn!("dead letters are still being written; not waiting for them any longer");
     }
 }

@@ -1,20 +1,18 @@
 //! `airssys upgrade` and `airssys rollback`: another version for a component of a system that runs.
 
-use std::{path::Path, process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc};
 
-use airssys_osl::{
-    bootstrap,
-    net::UnixStream,
-    policy::{Direction, Policy},
-};
+use airssys_osl::bootstrap;
 use airssys_wasm::{COMPONENT_BYTES, Handover};
 use serde_json::Value;
 
-use super::runtime;
+use super::{
+    ask::{ask, not_running, refusal},
+    runtime,
+};
 use crate::{
     args::{Rollback, Running, Upgrade},
-    control::{self, Request, SOCKET},
-    door::Door,
+    control::Request,
     report::{Failure, Style, Terminal, printable},
     target::ManifestFile,
 };
@@ -38,14 +36,13 @@ fn handover(running: &Running) -> Handover {
 
 fn change(running: &Running, request: Request, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
     let file = ManifestFile::read(&running.target, &running.set)?;
-    let answer = runtime()?.block_on(ask(&file.manifest.state, &file.shown, &request))?;
-    if let Some(error) = answer.get("error").and_then(Value::as_str) {
-        let because = answer.get("because").and_then(Value::as_str).unwrap_or_default();
-        let failure = Failure::failed(printable(error.as_bytes()));
-        return Err(match because {
-            "" => failure,
-            because => failure.caused_by(printable(because.as_bytes())),
-        });
+    let asked = runtime()?.block_on(ask(&file.manifest.state, &file.shown, &request))?;
+    let answer = asked.map_err(|error| {
+        not_running(&file.shown, error)
+            .help("start it with `airssys run`; what is changed lasts as long as it runs")
+    })?;
+    if let Some(refusal) = refusal(&answer) {
+        return Err(refusal);
     }
     let text = || {
         let said =
@@ -60,26 +57,4 @@ fn change(running: &Running, request: Request, terminal: &Arc<Terminal>) -> Resu
     };
     let _ = terminal.answer(text, || answer.clone())?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Sends a request to the system whose state folder this is. The connection is on the record of the user's own log.
-async fn ask(state: &Path, shown: &str, request: &Request) -> Result<Value, Failure> {
-    let grants = control::grants(state, Direction::Connect).to_vec();
-    let door = Door::open_for_user(Policy::builder(), grants)?;
-    door.started(&format!("control {shown}"))?;
-    let answer = async {
-        let mut stream = connect(&door, state).await.map_err(|error| {
-            let failure = Failure::failed(format!("the system of `{shown}` does not run")).caused_by(error);
-            failure.help("start it with `airssys run`; what is changed lasts as long as it runs")
-        })?;
-        let lost = |cause: String| Failure::failed("the system did not answer").caused_by(cause);
-        request.ask(&mut stream).await.map_err(lost)
-    };
-    let answer = answer.await;
-    door.close("asked")?;
-    answer
-}
-
-async fn connect(door: &Door, state: &Path) -> Result<UnixStream, airssys_osl::Error> {
-    door.program.dir(control::folder(state)).await?.connect_unix(SOCKET).await
 }

@@ -1,6 +1,7 @@
 //! All text and JSON that a user sees. Data goes to stdout; what is said about the work goes to stderr.
 
 mod failure;
+mod letter;
 mod record;
 mod run;
 
@@ -13,7 +14,8 @@ use std::{
 
 pub(crate) use self::{
     failure::{Failure, ManifestProblems, chain},
-    record::{record_json, record_line, report_json, report_text},
+    letter::{letter_line, letter_text},
+    record::{hex, record_json, record_line, report_json, report_text, timestamp},
     run::{Announcer, Summary, describe_tree},
 };
 use crate::{args::Args, config};
@@ -100,6 +102,12 @@ impl Terminal {
     /// A line that looks the same to everybody, on stdout.
     pub(crate) fn line(&self, line: &str) -> Result<ControlFlow<()>, Failure> {
         Self::printed(self.data(&line))
+    }
+
+    /// Bytes on stdout, as they are.
+    pub(crate) fn raw(&self, bytes: &[u8]) -> Result<ControlFlow<()>, Failure> {
+        let mut stdout = io::stdout().lock();
+        Self::printed(stdout.write_all(bytes).and_then(|()| stdout.flush()))
     }
 
     fn printed(printed: io::Result<()>) -> Result<ControlFlow<()>, Failure> {

@@ -144,7 +144,7 @@ pub(crate) fn report_json(dir: &str, report: &Report) -> Value {
 }
 
 /// RFC 3339, in UTC.
-fn timestamp(wall_ns: u64) -> String {
+pub(crate) fn timestamp(wall_ns: u64) -> String {
     let time = OffsetDateTime::from_unix_timestamp_nanos(wall_ns.into()).ok();
     time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| format!("{wall_ns} ns"))
 }
@@ -156,6 +156,6 @@ fn action(record: &Record) -> String {
         .map_or_else(|| format!("action {}", record.action_number()), |action| action.name().to_owned())
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -16,9 +16,9 @@ use airssys_wasm::{
     manifest::{Child, Manifest, SupervisorSpec},
 };
 use serde_json::json;
-use tokio::sync::mpsc;
 
 use super::{Paint, Style, Terminal, failure::chain, printable, record::resource};
+use crate::dead::Post;
 
 /// How much of a dead letter's payload is shown, in bytes.
 const SHOWN_BYTES: usize = 120;
@@ -33,17 +33,12 @@ pub(crate) struct Announcer {
     cached: AtomicU64,
     first: AtomicBool,
     undelivered: Arc<AtomicU64>,
-    dead: mpsc::UnboundedSender<Vec<u8>>,
+    post: Post,
 }
 
 impl Announcer {
-    /// `dead` takes each dead letter as one line of JSON. Its sender is unbounded: each entry has crashed a component
-    /// several times, which takes longer than writing it down.
-    pub(crate) fn new(
-        terminal: Arc<Terminal>,
-        started: Instant,
-        dead: mpsc::UnboundedSender<Vec<u8>>,
-    ) -> Self {
+    /// `post` takes each dead letter.
+    pub(crate) fn new(terminal: Arc<Terminal>, started: Instant, post: Post) -> Self {
         Self {
             terminal,
             started,
@@ -53,7 +48,7 @@ impl Announcer {
             cached: AtomicU64::new(0),
             first: AtomicBool::new(true),
             undelivered: Arc::default(),
-            dead,
+            post,
         }
     }
 
@@ -86,10 +81,11 @@ impl Announcer {
     }
 
     fn dead_letter(&self, letter: &DeadLetter<'_>) {
+        let number = self.post.post(letter);
         let shown = letter.payload.get(..SHOWN_BYTES).unwrap_or(letter.payload);
         let more = if shown.len() < letter.payload.len() { "…" } else { "" };
         let line = format!(
-            "  {}  {}: a message from {} ({}, {} bytes) was given up after {} tries: {}\n               {}{more}",
+            "  {} {number}  {}: a message from {} ({}, {} bytes) was given up after {} tries: {}\n               {}{more}",
             self.terminal.err.text(Style::Warning, "dead letter"),
             letter.component,
             letter.sender,
@@ -101,6 +97,7 @@ impl Announcer {
         );
         let value = json!({
             "event": "dead_letter",
+            "letter": number,
             "component": letter.component,
             "sender": letter.sender,
             "subject": letter.subject,
@@ -108,10 +105,6 @@ impl Announcer {
             "deliveries": letter.deliveries,
             "reason": letter.reason.to_string(),
         });
-        let mut kept = value.to_string().into_bytes();
-        kept.push(b'\n');
-        // The receiver is gone only when the program is, too.
-        let _ = self.dead.send(kept);
         self.terminal.tell(&line, || value);
     }
 

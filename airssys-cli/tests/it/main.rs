@@ -14,6 +14,8 @@
 mod audit;
 mod command;
 mod count;
+#[cfg(target_os = "linux")]
+mod dead;
 mod export;
 mod kill;
 mod limits;

@@ -20,6 +20,13 @@ fn help_of_audit_query() {
 }
 
 #[test]
+fn help_of_dead() {
+    let world = World::new();
+    let help = ["list", "show", "retry"].map(|verb| world.run(&["dead", verb, "--help"]).stdout);
+    assert_snapshot!(format!("{}\n{}", world.run(&["dead", "--help"]).stdout, help.join("\n")));
+}
+
+#[test]
 fn a_wrong_word_is_answered_with_the_right_one() {
     let ended = World::new().run(&["rnu"]);
     assert_eq!(ended.code, Some(2));

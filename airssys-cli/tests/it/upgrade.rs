@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     os::unix::{fs::PermissionsExt as _, net::UnixStream},
+    process::Stdio,
 };
 
 use crate::program::{World, repository};
@@ -13,7 +14,7 @@ const MANIFEST: &str = "[system]\nname = \"s\"\n\
     [component.a]\nsource = \"ledger.wasm\"\nconfig = { to = \"witness\" }\ngrants = { send = [\"witness\"] }\n";
 
 /// The ledger with another word behind its mark: see the component's source.
-fn ledger(mode: &str) -> Vec<u8> {
+pub(crate) fn ledger(mode: &str) -> Vec<u8> {
     let path = repository().join("airssys-wasm/tests/fixtures/ledger.wasm");
     let mark = b"ledger-mode:";
     let mut bytes = fs::read(path).unwrap();
@@ -100,17 +101,48 @@ fn a_system_that_does_not_run_is_told_from_one_that_was_killed() {
 }
 
 #[test]
+fn requests_are_served_side_by_side_and_changes_of_one_component_in_turn() {
+    let world = world();
+    let mut running = world.start(&["run", "."]);
+    running.events.wait_for("ready");
+    let connect = || UnixStream::connect(world.path(".airssys/control/socket")).unwrap();
+    // Three that send nothing yet: there is one more attendant.
+    let slow: Vec<_> = (0..3).map(|_| connect()).collect();
+    assert_eq!(world.run(&["dead", "drop", "--all"]).code, Some(0));
+    drop(slow);
+
+    // Of two upgrades at once, each is done whole or refused.
+    let upgrade = |file: &str| {
+        let mut command = world.command(&["upgrade", "a", file]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let both = ["fine.wasm", "good.wasm"].map(upgrade).map(|child| child.wait_with_output().unwrap());
+    for ended in &both {
+        let said = String::from_utf8_lossy(&ended.stderr);
+        let is_refused = said.contains("another change of `a` is under way");
+        assert!(ended.status.success() || is_refused, "{said}");
+    }
+    assert!(both.iter().any(|ended| ended.status.success()));
+    running.signal("TERM");
+    assert_eq!(running.end().0, Some(0));
+}
+
+#[test]
 fn the_socket_is_its_owners_alone_and_takes_no_nonsense() {
     let world = world();
     let mut running = world.start(&["run", "."]);
     running.events.wait_for("ready");
     let folder = fs::metadata(world.path(".airssys/control")).unwrap();
     assert_eq!(folder.permissions().mode() & 0o777, 0o700);
+    let socket = fs::metadata(world.path(".airssys/control/socket")).unwrap();
+    assert_eq!(socket.permissions().mode() & 0o777, 0o600);
 
     let long = [&b"{\"do\":\""[..], &[b'x'; 40_000], b"\"}\n"].concat();
-    let nonsense: [(&[u8], &str); 6] = [
+    let nonsense: [(&[u8], &str); 8] = [
+        (b"{\"do\":\"drop\",\"letters\":\"some\"}\n", "`letters` is `all`, or"),
+        (b"{\"do\":\"retry\",\"letters\":[-1]}\n", "a letter has a number"),
         (b"hello\n", "cannot read the request"),
-        (b"{}\n", "`component` is missing"),
+        (b"{\"do\":\"upgrade\"}\n", "`component` is missing"),
         (b"{\"component\":\"a\",\"fresh\":false,\"do\":\"dance\"}\n", "can be asked to"),
         (b"{\"component\":\"a\",\"fresh\":false,\"do\":\"upgrade\",\"bytes\":99999999999}\n", "the most is"),
         (b"{\"component\":\"a\",\"fresh\":false,\"do\":\"upgrade\",\"bytes\":5}\nabc", "5 were announced"),

@@ -222,7 +222,7 @@ impl Kind {
         let (class, activity) = match action {
             Action::SystemStart => (APPLICATION, 3),
             Action::SystemStop => (APPLICATION, 4),
-            Action::SystemReload | Action::SystemUpgrade => (APPLICATION, 8),
+            Action::SystemReload | Action::SystemUpgrade | Action::SystemDeadLetter => (APPLICATION, 8),
             Action::AuditRecovered => (EVENT_LOG, 8),
             Action::AuditSuppressed => (EVENT_LOG, OTHER),
             Action::FsOpenRoot | Action::FsOpen => (FILE, 14),

@@ -81,7 +81,8 @@ impl Dir {
         Ok(UnixStream { stream: Stream::new(socket, &limits) })
     }
 
-    /// Makes a UNIX socket beneath this directory and listens on it. Needs the right CREATE and a grant to listen.
+    /// Makes a UNIX socket beneath this directory, which its owner alone may connect to (mode `0600`), and listens on it.
+    /// Needs the right CREATE and a grant to listen.
     ///
     /// # Errors
     ///
@@ -102,8 +103,8 @@ impl Dir {
         Ok(UnixListener { socket: plan.open(&standing, execute).await? })
     }
 
-    /// Makes a UNIX datagram socket beneath this directory, which receives. Needs the right CREATE and a grant to
-    /// listen.
+    /// Makes a UNIX datagram socket beneath this directory, which its owner alone may send to (mode `0600`), and receives.
+    /// Needs the right CREATE and a grant to listen.
     ///
     /// # Errors
     ///

@@ -57,6 +57,8 @@ pub enum Milestone {
     Reload,
     /// Other code is put in the place of a part of the system.
     Upgrade,
+    /// A message that was given up is sent again, or thrown away.
+    DeadLetter,
 }
 
 struct Shared {
@@ -154,6 +156,7 @@ impl Os {
             Milestone::Stop => Action::SystemStop,
             Milestone::Reload => Action::SystemReload,
             Milestone::Upgrade => Action::SystemUpgrade,
+            Milestone::DeadLetter => Action::SystemDeadLetter,
         };
         Operation {
             os: self,

@@ -353,6 +353,12 @@ impl AnyCell {
         self.state.load() & (STOP | KILL) != 0
     }
 
+    /// Whether it is to stop, at the latest when it has handled what is queued.
+    #[cfg(feature = "port")]
+    pub(crate) fn is_draining(&self) -> bool {
+        self.state.load() & (STOP | DRAIN | KILL) != 0
+    }
+
     /// Has it handle nothing from now on, or go on.
     pub(crate) fn suspend(&self, on: bool) {
         if on {

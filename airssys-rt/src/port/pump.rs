@@ -23,7 +23,12 @@ pub const ERROR_LINE_BYTES: usize = 8 * 1024;
 /// Who takes what the program says.
 pub(super) enum Frames<M> {
     /// An actor, as messages; it may keep them waiting.
-    Owner(ActorRef<M>, Box<dyn FnMut(Vec<u8>) -> M + Send>),
+    Owner {
+        owner: ActorRef<M>,
+        on_frame: Box<dyn FnMut(Vec<u8>) -> M + Send>,
+        /// Takes what the owner does not, because it has ended.
+        unclaimed: Option<Box<dyn FnMut(M) + Send>>,
+    },
     /// A function.
     Nobody(Box<dyn FnMut(Vec<u8>) + Send>),
 }
@@ -32,9 +37,11 @@ impl<M: Send + 'static> Frames<M> {
     async fn deliver(&mut self, frame: Vec<u8>) -> Result<(), Ended> {
         const PANICKED: Ended = Ended::Failed(PortError::Panicked);
         match self {
-            Self::Owner(owner, on_frame) => {
+            Self::Owner { owner, on_frame, unclaimed } => {
                 let message = quietly(|| on_frame(frame)).ok_or(PANICKED)?;
-                owner.cast(message).await.map_err(|_| Ended::OwnerGone)
+                let Err(refused) = owner.cast(message).await else { return Ok(()) };
+                let unclaimed = unclaimed.as_mut().ok_or(Ended::OwnerGone)?;
+                quietly(|| unclaimed(refused.into_message())).ok_or(PANICKED)
             }
             Self::Nobody(on_frame) => quietly(|| on_frame(frame)).ok_or(PANICKED),
         }

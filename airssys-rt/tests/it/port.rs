@@ -9,8 +9,8 @@ use airssys_osl::{
     testing::MemorySink,
 };
 use airssys_rt::{
-    Actor, ActorRef, ChildSpec, Context, ExitReason, Mailbox, MailboxOptions, Reply, SpawnOptions, Strategy,
-    Supervisor, System,
+    Actor, ActorRef, ChildSpec, Context, ExitReason, Mailbox, MailboxOptions, Reply, Shutdown, SpawnOptions,
+    Strategy, Supervisor, System,
     port::{ERROR_LINE_BYTES, Framing, Port, PortError, PortMsg, PrefixBytes},
 };
 
@@ -255,6 +255,62 @@ async fn it_ends_with_its_owner() {
     write(&port, "anybody there?").await;
     let ended = reason(&port).await;
     assert!(matches!(&ended, ExitReason::ShutdownFor(why) if &**why == "its owner is gone"), "{ended}");
+}
+
+#[tokio::test]
+async fn what_nobody_takes_any_more_is_handed_on_and_it_lives() {
+    let (system, exec) = (System::new(), shell("exec cat").await);
+    let owner = system.spawn(Owner::default());
+    let (unclaimed, mut taken) = tokio::sync::mpsc::unbounded_channel();
+    let port = system.spawn(port(&exec, Framing::Lines, &owner).unclaimed(move |message| {
+        if let Msg::Frame(frame) = message {
+            unclaimed.send(frame).unwrap();
+        }
+    }));
+    write(&port, "one").await;
+    assert_eq!(frames(&owner, 1).await, ["one"]);
+    owner.stop(ExitReason::Normal);
+    owner.exited().await;
+    for word in ["two", "three"] {
+        write(&port, word).await;
+        assert_eq!(taken.recv().await.unwrap(), word.as_bytes());
+    }
+    port.stop(ExitReason::Shutdown);
+    reason(&port).await;
+}
+
+/// A program that reads nothing and says `term` when it is asked to end.
+const READS_NOTHING: &str = "trap 'echo term; exit 0' TERM; echo up; while :; do sleep 0.01; done";
+
+/// Writes to a port until one that waits for the program is in hand, and more waits behind it.
+async fn stall(port: &ActorRef<PortMsg>) {
+    let frame = vec![b'x'; 100_000];
+    let taken =
+        |_| tokio::time::timeout(Duration::from_millis(200), port.cast(PortMsg::Write(frame.clone())));
+    let mut count = 0;
+    while taken(count).await.is_ok() {
+        count += 1;
+        assert!(count < 1000, "it takes everything");
+    }
+}
+
+#[tokio::test]
+async fn one_that_does_not_read_is_asked_to_end_when_it_is_stopped() {
+    for drains in [false, true] {
+        let (system, exec) = (System::new(), shell(READS_NOTHING).await);
+        let owner = system.spawn(Owner::default());
+        let (mailbox, to) = (Mailbox::bounded(4), owner.clone());
+        let sender = mailbox.actor_ref();
+        let make = move || port(&exec, Framing::Lines, &to).grace(Duration::from_millis(200));
+        let spec = ChildSpec::actor_with_mailbox("port", mailbox, make)
+            .shutdown(Shutdown::Timeout(LONG))
+            .drain(drains);
+        let tree = system.start(Supervisor::new("tree", Strategy::OneForOne).child(spec)).await.unwrap();
+        assert_eq!(frames(&owner, 1).await, ["up"]);
+        stall(&sender).await;
+        tokio::time::timeout(LONG / 2, tree.shutdown()).await.expect("it waits for the program");
+        assert_eq!(frames(&owner, 1).await, ["term"], "drained: {drains}");
+    }
 }
 
 #[tokio::test]

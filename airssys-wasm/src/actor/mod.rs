@@ -135,6 +135,7 @@ impl Blueprint {
             subject: &envelope.subject,
             payload: &envelope.payload,
             deliveries: envelope.deliveries,
+            trace: envelope.trace,
             reason,
         }));
     }
@@ -244,6 +245,7 @@ impl ComponentActor {
             Ok(bytes) => {
                 let snapshot = bytes.map(|bytes| Arc::new(Snapshot { made_by: self.code.digest, bytes }));
                 self.blueprint.versions.keep(snapshot);
+                instance.settle(cx).await;
                 Ok(())
             }
             Err(refusal) => self.crash(refusal.into_trap(), cx).await,

@@ -72,6 +72,7 @@ impl Outbox {
                     subject: &envelope.subject,
                     payload: &envelope.payload,
                     deliveries: 0,
+                    trace: envelope.trace,
                     reason: &reason,
                 }));
             }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use airssys_rt::{CallError, Context, TimerRef};
+use tokio::time::Instant;
 use wasmtime::{Result, bail};
 
 use super::{Blueprint, ComponentActor, Counters, Delivery, Envelope, Receiver, outbox::Outbox};
@@ -50,7 +51,7 @@ impl Routes {
         self.stopping.store(true, Ordering::Release);
     }
 
-    pub(super) fn is_stopping(&self) -> bool {
+    pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
 }
@@ -65,6 +66,9 @@ pub(crate) struct Port {
     /// What the handler asked for, to be done when it has returned.
     requested: Vec<(Arc<str>, Duration)>,
     cancelled: Vec<TimerRef>,
+    /// The timers that the version after this one replaced, and when they are due: they are its own again where that is
+    /// taken back.
+    replaced: Vec<(Arc<str>, Instant)>,
 }
 
 impl Port {
@@ -77,6 +81,7 @@ impl Port {
             timers: HashMap::new(),
             requested: Vec::new(),
             cancelled: Vec::new(),
+            replaced: Vec::new(),
         }
     }
 
@@ -135,21 +140,28 @@ impl Port {
     }
 
     /// Goes on with the timers of the version before this one. Those that its `init` set anew replace them.
-    pub(super) fn inherit_timers(&mut self, old: &Self) {
-        for (name, timer) in &old.timers {
-            if self.timers.contains_key(name) {
-                self.cancelled.extend(*timer);
-            } else {
-                self.timers.insert(name.clone(), *timer);
-            }
+    pub(super) fn inherit_timers(&mut self, old: &mut Self, cx: &Context<ComponentActor>) {
+        let now = Instant::now();
+        for (name, timer) in old.timers.extract_if(|name, _| self.timers.contains_key(name)) {
+            let Some(timer) = timer else { continue };
+            let due = cx.read_timer(timer).and_then(|left| now.checked_add(left));
+            old.replaced.extend(due.map(|due| (name, due)));
+            self.cancelled.push(timer);
         }
+        self.timers.extend(old.timers.iter().map(|(name, timer)| (name.clone(), *timer)));
     }
 
-    /// Takes back those timers that are still armed as `new` inherited them; all others of it are disarmed.
+    /// Goes on with its timers as they were when `new` took over, which has handled nothing to its end since: what that has
+    /// set is disarmed, and what that replaced is armed again.
     pub(super) fn reclaim_timers(&mut self, new: &mut Self) {
-        self.timers.retain(|name, timer| new.timers.get(name) == Some(timer));
-        let strange = new.timers.drain().filter(|(name, _)| !self.timers.contains_key(name));
-        self.cancelled.extend(strange.filter_map(|(_, timer)| timer));
+        let set = new.timers.drain().filter_map(|(_, timer)| timer).chain(new.cancelled.drain(..));
+        let is_own = |timer: &TimerRef| self.timers.values().any(|own| own.as_ref() == Some(timer));
+        self.cancelled.extend(set.filter(|timer| !is_own(timer)));
+        let now = Instant::now();
+        for (name, due) in self.replaced.drain(..) {
+            self.timers.insert(name.clone(), None);
+            self.requested.push((name, due.saturating_duration_since(now)));
+        }
     }
 
     pub(super) fn has_timer(&self, name: &str) -> bool {

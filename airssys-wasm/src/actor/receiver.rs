@@ -19,7 +19,7 @@ pub(crate) enum Receiver {
 
 impl Receiver {
     /// Whether it would read this as one message.
-    pub(super) fn takes(&self, payload: &[u8]) -> bool {
+    pub(crate) fn takes(&self, payload: &[u8]) -> bool {
         match self {
             Self::Component(_) => true,
             #[cfg(target_os = "linux")]
@@ -36,7 +36,7 @@ impl Receiver {
     }
 
     /// Sends without waiting for room. What was not sent comes back.
-    pub(super) fn try_send(&self, envelope: Envelope) -> Result<(), SendError<Option<Envelope>>> {
+    pub(crate) fn try_send(&self, envelope: Envelope) -> Result<(), SendError<Option<Envelope>>> {
         match self {
             Self::Component(actor) => {
                 actor.try_cast(Delivery::Message(envelope)).map_err(|error| with(error, undelivered))

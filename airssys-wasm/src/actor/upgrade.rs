@@ -51,11 +51,11 @@ impl ComponentActor {
             return Ok(());
         }
         let began = Instant::now();
-        let (switched, broke) = match self.give_state(handover).await {
+        let (switched, broke) = match self.give_state(handover, cx).await {
             Ok(snapshot) => match self.blueprint.take_over(&code, snapshot.as_deref()).await {
                 Ok(instance) => {
                     let state_bytes = snapshot.as_ref().map(|snapshot| snapshot.bytes.len());
-                    self.put_in_place(instance, code, change, snapshot);
+                    self.put_in_place(instance, code, change, snapshot, cx);
                     (Ok(Switched { from, to, state_bytes, held: began.elapsed() }), None)
                 }
                 Err(error) => (Err(error), None),
@@ -91,12 +91,21 @@ impl ComponentActor {
         }
     }
 
-    async fn give_state(&mut self, handover: Handover) -> Result<Option<Arc<Snapshot>>, Refusal> {
+    /// Asks for the state. What the instance sends and arms meanwhile is done when it has returned, as in a handler: it may
+    /// be the last that it does.
+    async fn give_state(
+        &mut self,
+        handover: Handover,
+        cx: &mut Context<Self>,
+    ) -> Result<Option<Arc<Snapshot>>, Refusal> {
         let Some(instance) = self.instance.as_mut().filter(|_| handover == Handover::State) else {
             return Ok(None);
         };
-        let bytes = instance.snapshot(self.blueprint.spec.limits.snapshot_bytes).await?;
-        Ok(bytes.map(|bytes| Arc::new(Snapshot { made_by: self.code.digest, bytes })))
+        let given = instance.snapshot(self.blueprint.spec.limits.snapshot_bytes).await;
+        if !matches!(given, Err(Refusal::Broke(_))) {
+            instance.settle(cx).await;
+        }
+        Ok(given?.map(|bytes| Arc::new(Snapshot { made_by: self.code.digest, bytes })))
     }
 
     fn put_in_place(
@@ -105,6 +114,7 @@ impl ComponentActor {
         code: Arc<Code>,
         change: Change,
         handed: Option<Arc<Snapshot>>,
+        cx: &Context<Self>,
     ) {
         let versions = &self.blueprint.versions;
         let previous = versions.switch(code.clone(), change);
@@ -115,7 +125,7 @@ impl ComponentActor {
         let old_code = std::mem::replace(&mut self.code, code);
         if let Some(mut old) = self.instance.take() {
             if let (Some(port), Some(old)) = (instance.store.data_mut().port(), old.store.data_mut().port()) {
-                port.inherit_timers(old);
+                port.inherit_timers(old, cx);
             }
             self.parked = Some(Parked { instance: old, code: old_code, previous, kept });
         }

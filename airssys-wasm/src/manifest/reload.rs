@@ -144,6 +144,7 @@ mod tests {
             &["`restart`, `mailbox` of the component `a` changed"],
         );
         check(|text| format!("{text}[audit]\ndir = \"z\""), &["`audit` changed"]);
+        check(|text| format!("{text}trust = [\"web\"]\n"), &["`trust` of the component `b` changed"]);
         check(
             |text| text.replace("[component.a]", "[component.c]"),
             &[

@@ -16,7 +16,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use tokio::{sync::watch, task::JoinSet};
 use wasmtime_wasi_http::{WasiBody, io::TokioIo};
 
-use super::{Service, request, timer::TokioTimer, told};
+use super::{Service, progress::Progress, request, timer::TokioTimer, told};
 use crate::{
     actor::trace,
     host::http::{BUFFER_BYTES, HEADERS},
@@ -59,6 +59,7 @@ pub(super) async fn serve(
             osl_trace::scope(trace::new(), answering)
         }
     });
+    let stream = Progress::new(stream, client.service.http.timeout);
     let mut connection = pin!(server.serve_connection(TokioIo::new(stream), answer));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -5,12 +5,16 @@
 //! takes no more connections and answers what it has begun.
 
 mod connection;
+mod progress;
 mod request;
 mod timer;
 
 use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 
-use airssys_osl::{ErrorKind as DoorErrorKind, Os, Principal, net::Listener};
+use airssys_osl::{
+    Error as DoorError, ErrorKind as DoorErrorKind, Os, Principal,
+    net::{Listener, TcpStream},
+};
 use airssys_rt::{Actor, ActorRef, Context, ExitReason, Init};
 use tokio::{
     sync::{Semaphore, watch},
@@ -49,6 +53,8 @@ pub(crate) struct Service {
     /// One for each request that may be handled at a time.
     places: Arc<Semaphore>,
     working: Mutex<usize>,
+    /// Counts the policies that were put in place: another one may let it listen again.
+    policies: watch::Sender<u64>,
 }
 
 impl Service {
@@ -68,6 +74,7 @@ impl Service {
             pre: component.service()?,
             places: Arc::new(Semaphore::new(http.requests)),
             working: Mutex::default(),
+            policies: watch::Sender::default(),
             config: spec.config.as_slice().into(),
             spec,
             http,
@@ -77,6 +84,17 @@ impl Service {
             watch,
             counters,
         })
+    }
+
+    /// Notes that another policy is in place.
+    pub(crate) fn reloaded(&self) {
+        self.policies.send_modify(|count| *count += 1);
+    }
+
+    fn listen(&self, principal: &Principal) -> Result<Listener, DoorError> {
+        let listener = principal.listen(self.http.listen)?;
+        tracing::info!(component = &*self.name, address = %listener.local_addr(), "listens for requests");
+        Ok(listener)
     }
 
     fn preopens(&self) -> Vec<Preopen> {
@@ -134,10 +152,9 @@ impl ServiceActor {
 
     fn start(&self, actor: ActorRef<Delivery>) -> Result<Running, Error> {
         let life = Life::begin(&self.service.os, &self.service.name)?;
-        let listening = life.principal.listen(self.service.http.listen);
+        let listening = self.service.listen(&life.principal);
         let listener = listening
             .map_err(|error| Error::door(format!("listen for requests to `{}`", self.service.name), error))?;
-        tracing::info!(component = &*self.service.name, address = %listener.local_addr(), "listens for requests");
         let (stop, stopped) = watch::channel(false);
         let mut accepting = JoinSet::new();
         let (service, principal) = (self.service.clone(), life.principal.clone());
@@ -182,8 +199,8 @@ impl Drop for Bell {
     }
 }
 
-/// Accepts connections until it is told to stop, or until a new policy does not permit it any more, and then waits for
-/// those that it has.
+/// Accepts connections until it is told to stop, and then waits for those that it has. Where a new policy does not permit it
+/// any more, nobody listens until another one does.
 async fn accept(
     service: Arc<Service>,
     principal: Principal,
@@ -191,11 +208,16 @@ async fn accept(
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
-    let stop = stopped.clone();
+    let (stop, mut policies) = (stopped.clone(), service.policies.subscribe());
+    let mut listener = Some(listener);
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = accept_at(listener.as_ref()) => accepted,
             () = told(&mut stopped) => break,
+            Ok(()) = policies.changed(), if listener.is_none() => {
+                listener = again(&service, &principal);
+                continue;
+            }
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
@@ -205,7 +227,10 @@ async fn accept(
             }
             Err(error) if error.kind() == DoorErrorKind::Denied => {
                 tracing::warn!(component = &*service.name, cause = %error, "takes no more requests");
-                break;
+                drop(listener.take());
+                // The policy that denied it may be the last but one. One that is put in place from here on is seen.
+                policies.mark_unchanged();
+                listener = again(&service, &principal);
             }
             Err(error) => {
                 tracing::warn!(component = &*service.name, cause = %error, "cannot accept a connection");
@@ -215,6 +240,25 @@ async fn accept(
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
+}
+
+async fn accept_at(listener: Option<&Listener>) -> Result<TcpStream, DoorError> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Listens again, where that is permitted now.
+fn again(service: &Service, principal: &Principal) -> Option<Listener> {
+    match service.listen(principal) {
+        Ok(listener) => Some(listener),
+        Err(error) if error.kind() == DoorErrorKind::Denied => None,
+        Err(error) => {
+            tracing::error!(component = &*service.name, cause = %error, "cannot listen again before the next reload");
+            None
+        }
+    }
 }
 
 /// Waits for the order to stop.

@@ -11,8 +11,11 @@ mod http;
 mod messages;
 #[cfg(target_os = "linux")]
 mod process;
+#[cfg(target_os = "linux")]
+mod resend;
 mod service;
 mod sockets;
+mod text;
 mod upgrade;
 mod versions;
 mod world;

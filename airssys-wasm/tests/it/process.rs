@@ -1,6 +1,9 @@
 //! Programs of the machine among components.
 
-use std::{os::unix::fs::PermissionsExt as _, time::Duration};
+use std::{
+    os::unix::fs::PermissionsExt as _,
+    time::{Duration, Instant},
+};
 
 use airssys_wasm::ErrorKind;
 
@@ -124,5 +127,32 @@ async fn a_new_policy_may_take_its_receiver_away() {
     // Who asks now comes after what the program said.
     assert_eq!(world.ask("b", "handled", "").await, "1", "only this question arrived");
     assert_eq!(world.denied(), ["process.p actor.send default-deny"]);
+    world.system.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_it_says_to_one_that_was_stopped_for_good_is_a_dead_letter() {
+    let manifest = "[component.b]\nSOURCE\nrestart = \"temporary\"\nmax_deliver = 1\n\
+                    [process.p]\nprogram = \"/bin/cat\"\nsend_to = \"b\"\nsubject = \"trap\"\n";
+    let world = start(manifest).await;
+    let mut told = Vec::new();
+    // The first crashes it, and nothing starts it again.
+    for (word, expected) in
+        [("one", "exited s/b"), ("two", "dead b trap after 0"), ("three", "dead b trap after 0")]
+    {
+        world.system.call("p", "", word.into(), Duration::from_secs(30)).await.unwrap();
+        let began = Instant::now();
+        loop {
+            let more = world.told();
+            let is_there = more.iter().any(|line| line.starts_with(expected));
+            told.extend(more);
+            if is_there {
+                break;
+            }
+            assert!(began.elapsed() < Duration::from_secs(30), "{word}: {told:#?}");
+            tokio::task::yield_now().await;
+        }
+    }
+    assert!(told.iter().all(|line| !line.starts_with("exited s/p")), "{told:#?}");
     world.system.shutdown().await;
 }

@@ -227,3 +227,24 @@ async fn nobody_sends_messages_to_a_service() {
     assert_eq!(error.kind(), airssys_wasm::ErrorKind::NotFound);
     assert_eq!(world.told(), [""; 0], "it is no dead letter either: those would pile up");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_may_listen_again_does() {
+    let port = unused();
+    let world = serve(port, "", "").await;
+    assert_eq!(status(&get(port, "/hello").await), "200");
+    let with = format!("[component.web]\nWEB\n[component.web.http]\nlisten = \"127.0.0.1:{port}\"\n");
+    let listens = || TcpStream::connect(("127.0.0.1", port)).is_ok();
+    for _ in 0..3 {
+        world.reload("[component.web]\nWEB\n");
+        while listens() {
+            tokio::task::yield_now().await;
+        }
+        world.reload(&with);
+        while !listens() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(status(&get(port, "/hello").await), "200");
+    }
+    assert!(world.told().iter().all(|line| !line.starts_with("exited")), "it is the same incarnation");
+}

@@ -2,12 +2,13 @@
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use airssys_wasm::{Change, ErrorKind, Handover};
 
 use crate::{
+    text,
     versions::{told, version},
     world::World,
 };
@@ -131,13 +132,40 @@ async fn timers_go_along_and_back() {
     world.ask("a", "arm", "50").await;
     world.upgrade("a", "fine").await.unwrap();
     while world.ask("a", "report", "").await != "0 0 0 1" {}
-    world.ask("a", "arm", "50").await;
+    // It must not run out while the next version is compiled.
+    version("late").await;
+    world.ask("a", "arm", "500").await;
     world.upgrade("a", "late").await.unwrap();
     // The timer is the first that it handles; the one before it does so, too.
     while world.system.history("a").unwrap().len() < 4 {
         tokio::task::yield_now().await;
     }
     while world.ask("a", "report", "").await != "0 0 0 2" {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_timer_that_a_version_replaced_is_there_again_when_that_is_taken_back() {
+    let world = World::start(ALONE).await;
+    let replaces = text::component(text::actor(text::ARM, text::TRAP, "")).await;
+    world.ask("a", "arm", "2000").await;
+    world.system.upgrade("a", &replaces, Handover::Fresh, PATIENCE).await.unwrap();
+    assert_eq!(world.ask("a", "report", "").await, "0 0 0 0", "the old one answers it");
+    let began = Instant::now();
+    while world.ask("a", "report", "").await != "0 0 0 1" {
+        assert!(began.elapsed() < PATIENCE, "its timer is gone");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_version_sends_when_it_gives_its_state_leaves() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("teller.wasm"), text::actor("", "", text::TELL)).unwrap();
+    let manifest = "[component.witness]\nLEDGER\n[component.a]\nsource = \"teller.wasm\"\n\
+                    grants = { send = [\"witness\"] }\n";
+    let world = World::start_in(dir, manifest).await;
+    let next = text::component(text::actor("(nop)", "", text::TELL)).await;
+    world.system.upgrade("a", &next, Handover::State, PATIENCE).await.unwrap();
+    assert_eq!(world.ask("witness", "report", "").await, "1 0 0 0");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

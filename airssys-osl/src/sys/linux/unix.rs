@@ -11,13 +11,14 @@ use std::{
         fd::OwnedFd,
         unix::net::{UnixDatagram, UnixListener},
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use rustix::{
     fd::BorrowedFd,
-    fs::{self, FileType, OFlags},
+    fs::{self, FileType, Mode, OFlags},
     io::Errno,
+    net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
 };
 
 use super::{
@@ -30,6 +31,9 @@ use crate::{
     path::{Beneath, Leaf},
     sys::Wait,
 };
+
+/// How many connections wait to be accepted.
+const BACKLOG: i32 = 128;
 
 /// Finds a socket beneath `dir`: what holds it, and the address that leads to it as long as that is held.
 pub(crate) fn unix_socket(dir: &Directory, path: Beneath<'_>) -> Result<(OwnedFd, PathBuf), Fault> {
@@ -47,19 +51,25 @@ pub(crate) fn unix_socket(dir: &Directory, path: Beneath<'_>) -> Result<(OwnedFd
 /// Makes a socket beneath `dir` that listens.
 pub(crate) fn listen_unix(dir: &Directory, path: Beneath<'_>) -> Result<UnixListener, Fault> {
     in_parent(dir, path, |parent, leaf| {
-        let listener = UnixListener::bind(address(parent, leaf)?).map_err(Fault::Os)?;
-        listener.set_nonblocking(true).map_err(Fault::Os)?;
-        Ok(listener)
+        let socket = bind(SocketType::STREAM, &address(parent, leaf)?)?;
+        net::listen(&socket, BACKLOG)?;
+        Ok(socket.into())
     })
 }
 
 /// Makes a datagram socket beneath `dir`.
 pub(crate) fn bind_unix_datagram(dir: &Directory, path: Beneath<'_>) -> Result<UnixDatagram, Fault> {
-    in_parent(dir, path, |parent, leaf| {
-        let socket = UnixDatagram::bind(address(parent, leaf)?).map_err(Fault::Os)?;
-        socket.set_nonblocking(true).map_err(Fault::Os)?;
-        Ok(socket)
-    })
+    in_parent(dir, path, |parent, leaf| Ok(bind(SocketType::DGRAM, &address(parent, leaf)?)?.into()))
+}
+
+/// Makes a socket and its name. The name is its owner's alone from the first moment: it gets the mode of the socket, which
+/// is set before there is a name (`unix_bind` in the kernel).
+fn bind(kind: SocketType, address: &Path) -> Result<OwnedFd, Fault> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = net::socket_with(AddressFamily::UNIX, kind, flags, None)?;
+    fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    net::bind(&socket, &SocketAddrUnix::new(address)?)?;
+    Ok(socket)
 }
 
 /// The address of a new name: binding makes it and follows nothing.

@@ -1,0 +1,94 @@
+//! Sending a message again that was given up.
+
+use airssys_rt::SendError;
+
+use super::{Kind, System};
+#[cfg(target_os = "linux")]
+use crate::grant::process_principal_name;
+use crate::{
+    actor::{Envelope, SUBJECT_BYTES},
+    error::{Error, ErrorKind},
+    grant::principal_name,
+};
+
+/// A message that was given up ([`DeadLetter`](crate::DeadLetter)), to be sent again.
+#[derive(Clone, Debug)]
+pub struct Resend<'a> {
+    /// Who sent it.
+    pub sender: &'a str,
+    /// Whom it is for.
+    pub receiver: &'a str,
+    /// What it is about.
+    pub subject: &'a str,
+    /// Its content.
+    pub payload: Vec<u8>,
+    /// The trace that it belongs to.
+    pub trace: [u8; 16],
+}
+
+impl System {
+    /// Sends a message again, as its sender: to its receiver it looks as it did the first time, and has all of its tries
+    /// before it. Its sender needs the grant now as it did then; a denial is on record. Where the message was a call,
+    /// nobody waits for its answer any more.
+    ///
+    /// # Errors
+    ///
+    /// The message went nowhere.
+    ///
+    /// * [`NotFound`](ErrorKind::NotFound): the system has no such receiver, or no such sender.
+    /// * [`Denied`](ErrorKind::Denied): policy does not let the sender send to the receiver any more.
+    /// * [`Unsupported`](ErrorKind::Unsupported): the receiver answers requests over HTTP, or would not read the payload
+    ///   as one message.
+    /// * [`LimitExceeded`](ErrorKind::LimitExceeded): the payload is larger than the receiver takes, or the subject longer
+    ///   than 256 bytes.
+    /// * [`Unavailable`](ErrorKind::Unavailable): its mailbox is full, it was stopped for good, or the system stops.
+    pub fn resend(&self, message: Resend<'_>) -> Result<(), Error> {
+        let Resend { sender, receiver, subject, payload, trace } = message;
+        let failed = |kind, why: &str| Err(Error::new(kind, format!("send it to `{receiver}` again: {why}")));
+        let is_member = |name: &str| self.members.iter().any(|member| &*member.name == name);
+        let Some(route) = self.routes.get(receiver) else {
+            return match is_member(receiver) {
+                true => failed(ErrorKind::Unsupported, "it answers requests over HTTP and takes no messages"),
+                false => failed(ErrorKind::NotFound, "the system has nobody of that name"),
+            };
+        };
+        if self.routes.is_stopping() {
+            return failed(ErrorKind::Unavailable, "the system stops");
+        }
+        if subject.len() > SUBJECT_BYTES || payload.len() > route.payload_bytes {
+            return failed(ErrorKind::LimitExceeded, "it is larger than that takes");
+        }
+        if !route.to.takes(&payload) {
+            return failed(ErrorKind::Unsupported, "it would not read it as one message");
+        }
+        self.check_sender(sender, receiver)?;
+        let (sender, subject) = (sender.into(), subject.to_owned());
+        let envelope = Envelope { sender, subject, payload, reply: None, deliveries: 0, trace };
+        match route.to.try_send(envelope) {
+            Ok(()) => Ok(()),
+            Err(SendError::Full(_)) => failed(ErrorKind::Unavailable, "its mailbox is full"),
+            Err(SendError::NoProc(_)) => failed(ErrorKind::Unavailable, "it was stopped for good"),
+        }
+    }
+
+    /// Whether policy lets `sender` send to `receiver` now. The program itself needs no grant.
+    fn check_sender(&self, sender: &str, receiver: &str) -> Result<(), Error> {
+        let principal = match self.members.iter().find(|member| &*member.name == sender) {
+            Some(member) => match &member.is {
+                Kind::Component(_) => principal_name(sender),
+                #[cfg(target_os = "linux")]
+                Kind::Process(_) => process_principal_name(sender),
+            },
+            None if *sender == *self.host => return Ok(()),
+            None => {
+                let what = format!("send as `{sender}`: the system has nobody of that name");
+                return Err(Error::new(ErrorKind::NotFound, what));
+            }
+        };
+        let denied = |error| Error::door(format!("send to `{receiver}` as `{sender}`"), error);
+        let principal = self.os.principal(&principal).map_err(denied)?;
+        let sent = principal.may_send(receiver).map_err(denied);
+        self.os.revoke(&principal);
+        sent
+    }
+}
