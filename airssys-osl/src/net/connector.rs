@@ -180,15 +180,10 @@ impl TcpConnector {
         }
     }
 
-    /// Connects to what a program asks its proxy for, in the words of [`recheck`](Self::recheck). Where the host may not be
-    /// looked up, it is the connection that is on record as denied: that names the port too, which whoever would grant it
-    /// needs.
+    /// As [`recheck`](Self::recheck), for what a program asks its proxy for. Where the host may not be looked up, it is the
+    /// connection that is on record as denied: that names the port too, which whoever would grant it needs.
     #[cfg(target_os = "linux")]
-    pub(crate) async fn connect_authority(
-        &self,
-        authority: &str,
-        default_port: u16,
-    ) -> Result<TcpStream, Error> {
+    pub(crate) async fn check_wanted(&self, authority: &str, default_port: u16) -> Result<Checked, Error> {
         let Some((host, port)) = split_authority(authority, default_port) else {
             return Err(malformed(&self.principal, authority));
         };
@@ -201,7 +196,7 @@ impl TcpConnector {
                 return Err(operation.deny(decision.rule, standing.epoch));
             }
         }
-        self.connect(host, port).await
+        self.check(host, port).await
     }
 
     /// Connects to one of the addresses of a host that was checked.

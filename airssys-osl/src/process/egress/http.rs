@@ -11,14 +11,14 @@ use tokio::{
 };
 
 use super::{
-    Refusal,
+    Refusal, Way,
     chunks::Chunks,
     head::{self, Body, Forward, Request},
     part, tunnel,
 };
 use crate::{
     limits::{EGRESS_HEAD_BYTES, EGRESS_HEAD_TIMEOUT},
-    net::{Exchange, TcpConnector, TcpStream},
+    net::{Exchange, TcpStream},
 };
 
 /// How a head ends.
@@ -34,7 +34,7 @@ const PIECE_BYTES: usize = 16 * 1024;
 pub(super) async fn attend(
     mut client: impl AsyncRead + AsyncWrite + Unpin,
     mut asked: Vec<u8>,
-    connector: &TcpConnector,
+    way: &Way,
 ) -> io::Result<()> {
     let Ok(read) = timeout(EGRESS_HEAD_TIMEOUT, read_head(&mut client, &mut asked)).await else {
         return part(client, &answer("408 Request Timeout", "its head did not come")).await;
@@ -50,9 +50,9 @@ pub(super) async fn attend(
     let authority = match &request {
         Request::Tunnel { authority } | Request::Forward(Forward { authority, .. }) => *authority,
     };
-    let server = match connector.connect_authority(authority, HTTP_PORT).await {
+    let server = match way.connect(authority, HTTP_PORT).await {
         Ok(server) => server,
-        Err(error) => return part(client, &refuse(Refusal::from(&error), authority)).await,
+        Err(refusal) => return part(client, &refuse(refusal, authority)).await,
     };
     match request {
         Request::Tunnel { .. } => {

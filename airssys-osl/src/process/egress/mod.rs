@@ -16,12 +16,12 @@ mod head;
 mod http;
 mod socks;
 
-use std::{future::poll_fn, io, os::fd::OwnedFd, pin::pin, task::Poll, time::Duration};
+use std::{future::poll_fn, io, os::fd::OwnedFd, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy_bidirectional},
     net::TcpListener,
-    sync::watch,
+    sync::{Semaphore, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -29,7 +29,7 @@ use tokio::{
 use super::Exit;
 use crate::{
     Error, ErrorKind, Principal,
-    limits::{EGRESS_CONNECTIONS, EGRESS_HEAD_TIMEOUT},
+    limits::{EGRESS_CONNECTIONS, EGRESS_HEAD_TIMEOUT, LOOKUPS_AT_A_TIME},
     net::{TcpConnector, TcpStream},
 };
 
@@ -47,13 +47,40 @@ const SOCKS: u8 = 5;
 /// What a program's connections are accepted from.
 pub(super) struct Egress {
     listener: TcpListener,
+    way: Way,
+}
+
+/// The way to the hosts of a program.
+#[derive(Clone)]
+struct Way {
     connector: TcpConnector,
+    /// A program that opens many connections at once does not know that its principal looks up a few hosts at a time.
+    lookups: Arc<Semaphore>,
+}
+
+impl Way {
+    fn new(principal: &Principal) -> Self {
+        let lookups = Arc::new(Semaphore::new(LOOKUPS_AT_A_TIME));
+        Self { connector: principal.tcp_connector().nodelay(true), lookups }
+    }
+
+    /// Connects to what stands in a URL between `//` and the path.
+    async fn connect(&self, authority: &str, default_port: u16) -> Result<TcpStream, Refusal> {
+        let lookup = self.lookups.acquire().await;
+        let checked = self.connector.check_wanted(authority, default_port).await;
+        drop(lookup);
+        let connected = match checked {
+            Ok(checked) => self.connector.connect_checked(&checked).await,
+            Err(error) => Err(error),
+        };
+        connected.map_err(|error| Refusal::from(&error))
+    }
 }
 
 impl Egress {
     pub(super) fn new(listener: OwnedFd, principal: &Principal) -> io::Result<Self> {
         let listener = TcpListener::from_std(listener.into())?;
-        Ok(Self { listener, connector: principal.tcp_connector().nodelay(true) })
+        Ok(Self { listener, way: Way::new(principal) })
     }
 
     /// Serves the program until it has ended. What is returned is closed when that is over, in whichever way.
@@ -93,9 +120,9 @@ impl Egress {
                 Ok((client, _)) => {
                     // Small pieces go at once: who has asked for that cannot say so here.
                     let _ = client.set_nodelay(true);
-                    let connector = self.connector.clone();
+                    let way = self.way.clone();
                     // What went wrong has been told to the program, as far as it listened.
-                    connections.spawn(async move { drop(attend(client, &connector).await) });
+                    connections.spawn(async move { drop(attend(client, &way).await) });
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(_) => sleep(ACCEPT_RETRY).await,
@@ -105,15 +132,15 @@ impl Egress {
 }
 
 /// Serves one connection of the program.
-async fn attend(mut client: impl AsyncRead + AsyncWrite + Unpin, connector: &TcpConnector) -> io::Result<()> {
+async fn attend(mut client: impl AsyncRead + AsyncWrite + Unpin, way: &Way) -> io::Result<()> {
     let mut asked = Vec::new();
     let greeting = client.read_buf(&mut asked);
     if timeout(EGRESS_HEAD_TIMEOUT, greeting).await?? == 0 {
         return Ok(());
     }
     match asked.first() {
-        Some(&SOCKS) => socks::attend(client, asked, connector).await,
-        _ => http::attend(client, asked, connector).await,
+        Some(&SOCKS) => socks::attend(client, asked, way).await,
+        _ => http::attend(client, asked, way).await,
     }
 }
 

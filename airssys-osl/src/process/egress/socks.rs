@@ -10,8 +10,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Refusal, part, tunnel};
-use crate::{limits::EGRESS_HEAD_TIMEOUT, net::TcpConnector};
+use super::{Refusal, Way, part, tunnel};
+use crate::limits::EGRESS_HEAD_TIMEOUT;
 
 const VERSION: u8 = super::SOCKS;
 const NO_USER: u8 = 0;
@@ -34,18 +34,18 @@ type Asked = Result<String, Vec<u8>>;
 pub(super) async fn attend(
     mut client: impl AsyncRead + AsyncWrite + Unpin,
     mut asked: Vec<u8>,
-    connector: &TcpConnector,
+    way: &Way,
 ) -> io::Result<()> {
     let authority = match timeout(EGRESS_HEAD_TIMEOUT, read(&mut client, &mut asked)).await?? {
         Ok(authority) => authority,
         Err(word) => return part(client, &word).await,
     };
-    match connector.connect_authority(&authority, 0).await {
+    match way.connect(&authority, 0).await {
         Ok(server) => {
             client.write_all(&reply(DONE)).await?;
             tunnel(client, server, &asked).await
         }
-        Err(error) => part(client, &reply(code(Refusal::from(&error)))).await,
+        Err(refusal) => part(client, &reply(code(refusal))).await,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
 struct World {
     server: TcpListener,
     port: u16,
-    os: Os,
+    way: Way,
     sink: MemorySink,
 }
 
@@ -28,24 +28,27 @@ async fn world() -> World {
         .answer("granted.test", &["127.0.0.1"])
         .answer("inner.test", &["10.0.0.1"])
         .answer("other.test", &["127.0.0.1"]);
+    let resolver =
+        (0..LOOKUPS_AT_A_TIME).fold(resolver, |resolver, n| resolver.hang(&format!("{n}.slow.test")));
     let grants = [
         Grant::connect(Protocol::Tcp, "granted.test", port),
         Grant::connect(Protocol::Tcp, "127.0.0.1", port),
         Grant::connect(Protocol::Tcp, "inner.test", 80),
         Grant::connect(Protocol::Tcp, "nowhere.test", 80),
+        Grant::connect(Protocol::Tcp, "*.slow.test", 80),
     ];
     let sink = MemorySink::new();
     let policy = Policy::builder().principal("p", grants).build().unwrap();
     let os = Os::builder(policy, sink.clone()).resolver(resolver).build();
-    World { server, port, os, sink }
+    World { server, port, way: Way::new(&os.principal("p").unwrap()), sink }
 }
 
 impl World {
     /// A connection of the program.
     fn connection(&self) -> DuplexStream {
         let (theirs, ours) = duplex(1 << 20);
-        let connector = self.os.principal("p").unwrap().tcp_connector();
-        tokio::spawn(async move { attend(ours, &connector).await });
+        let way = self.way.clone();
+        tokio::spawn(async move { attend(ours, &way).await });
         theirs
     }
 
@@ -206,6 +209,29 @@ async fn a_body_that_is_no_body_ends_the_connection() {
     let (got, answer) = tokio::join!(serve, world.ask(post));
     assert!(got.ends_with("\r\n\r\n"), "no byte of it: {got}");
     assert_eq!(answer, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_many_hosts_at_once_waits() {
+    let world = world().await;
+    let mut slow = Vec::new();
+    for number in 0..LOOKUPS_AT_A_TIME {
+        let mut connection = world.connection();
+        let connect = format!("CONNECT {number}.slow.test:80 HTTP/1.1\r\n\r\n");
+        connection.write_all(connect.as_bytes()).await.unwrap();
+        slow.push(connection);
+    }
+    // Each has begun before the next one asks.
+    tokio::task::yield_now().await;
+    let mut connection = world.connection();
+    let connect = format!("CONNECT granted.test:{} HTTP/1.1\r\n\r\n", world.port);
+    connection.write_all(connect.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    connection.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    for mut connection in slow {
+        check(&read(&mut connection).await, "504", "did not answer in time\n");
+    }
 }
 
 #[tokio::test]
