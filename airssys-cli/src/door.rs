@@ -54,7 +54,13 @@ impl Door {
         let log =
             Log::open(&log_dir, origin, log_options(audit)?).map_err(|error| log_failure(&log_dir, error))?;
         let would_deny = Arc::<AtomicU64>::default();
-        let sink = Heard { log: log.clone(), terminal: terminal.clone(), would_deny: would_deny.clone() };
+        let (terminal, counter) = (terminal.clone(), would_deny.clone());
+        let hear = move |event: &audit::Event<'_>| match (event.verdict, event.phase) {
+            (Verdict::Deny, _) => terminal.denied(event),
+            (Verdict::WouldDeny, Phase::Done) => drop(counter.fetch_add(1, Ordering::Relaxed)),
+            _ => {}
+        };
+        let sink = Heard { log: log.clone(), hear };
         let door = Self::with_log(log, sink, log_dir, policy, grants)?;
         Ok(Self { would_deny, ..door })
     }
@@ -62,6 +68,15 @@ impl Door {
     /// Opens the first log of this user that no other program writes: for what has no manifest that names one.
     /// Denials are on the record only; the streams belong to the command that runs.
     pub(crate) fn open_for_user(policy: PolicyBuilder, grants: Vec<Grant>) -> Result<Self, Failure> {
+        Self::open_for_user_heard(policy, grants, |_| {})
+    }
+
+    /// As [`open_for_user`](Self::open_for_user); `hear` is told of every record.
+    pub(crate) fn open_for_user_heard(
+        policy: PolicyBuilder,
+        grants: Vec<Grant>,
+        hear: impl Fn(&audit::Event<'_>) + Send + Sync + 'static,
+    ) -> Result<Self, Failure> {
         let Some(state) = config::state_dir() else {
             let failure = Failure::failed("cannot tell where to keep the audit log");
             return Err(failure.help("set HOME or XDG_STATE_HOME to an absolute path"));
@@ -70,7 +85,10 @@ impl Door {
         for number in 0..config::LOGS {
             let log_dir = state.join(format!("audit-{number}"));
             match Log::open(&log_dir, &format!("airssys/user-{number}"), LogOptions::default()) {
-                Ok(log) => return Self::with_log(log.clone(), log, log_dir, policy, grants),
+                Ok(log) => {
+                    let sink = Heard { log: log.clone(), hear };
+                    return Self::with_log(log, sink, log_dir, policy, grants);
+                }
                 Err(error) if error.kind() == ErrorKind::Busy => last = Some(error),
                 Err(error) => return Err(log_failure(&log_dir, error)),
             }
@@ -155,20 +173,15 @@ impl Door {
     }
 }
 
-/// The log, with somebody who hears what was denied.
-struct Heard {
+/// The log, with somebody who hears what goes into it.
+struct Heard<F> {
     log: Log,
-    terminal: Arc<Terminal>,
-    would_deny: Arc<AtomicU64>,
+    hear: F,
 }
 
-impl Sink for Heard {
+impl<F: Fn(&audit::Event<'_>) + Send + Sync + 'static> Sink for Heard<F> {
     fn record(&self, event: &audit::Event<'_>) -> Result<u64, Error> {
-        match (event.verdict, event.phase) {
-            (Verdict::Deny, _) => self.terminal.denied(event),
-            (Verdict::WouldDeny, Phase::Done) => drop(self.would_deny.fetch_add(1, Ordering::Relaxed)),
-            _ => {}
-        }
+        (self.hear)(event);
         self.log.record(event)
     }
 }

@@ -184,3 +184,16 @@ pub const PROGRAM_FILES: usize = 16;
 
 /// The most directories and files that a program sees, and the most variables that it is given.
 pub const PROGRAM_PLACES: usize = 64;
+
+/// The port on the loopback of a program with a way out ([`ExecTerms::egress`](crate::policy::ExecTerms::egress)) where
+/// the proxy is: the one of proxies since the first ones. The network is the program's own, so nobody else has it.
+pub const EGRESS_PORT: u16 = 3128;
+
+/// How many connections a program has through its proxy at a time; the next ones wait. A browser has some tens.
+pub const EGRESS_CONNECTIONS: usize = 64;
+
+/// The longest head of a request to the proxy, in bytes: what servers commonly take.
+pub const EGRESS_HEAD_BYTES: usize = 32 * 1024;
+
+/// How long a program may take to say to its proxy whom it wants to reach.
+pub const EGRESS_HEAD_TIMEOUT: Duration = Duration::from_secs(10);

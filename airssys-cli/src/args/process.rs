@@ -2,7 +2,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use airssys_osl::process::{Layers, Profile};
+use airssys_osl::{
+    policy::{Ports, Protocol},
+    process::{Layers, Profile},
+};
+use airssys_wasm::manifest::parse_peer;
 use clap::Args as ClapArgs;
 
 use super::duration;
@@ -10,8 +14,9 @@ use super::duration;
 /// Run a program of this machine in a sandbox.
 ///
 /// The program sees the system's programs and libraries, and what --ro and --rw name, each under its own path; it has a
-/// `/tmp` of its own, no network, no variable but PATH, HOME and those of --env, and no privileges. What holds it, what it
-/// was started with and how it ended are in the audit log.
+/// `/tmp` of its own, no network but what --net names, no variable but PATH, HOME and those of --env, and no privileges. What
+/// holds it, what it was started with, whom it connected to and how it ended are in the audit log. What it was denied is told
+/// at its end, with the flag that would permit it.
 ///
 /// Exit status: the program's own; 128 and the signal's number where a signal ended it.
 #[derive(Debug, ClapArgs)]
@@ -24,6 +29,11 @@ pub(crate) struct Sandbox {
     /// Let it change what is in a directory, or one file
     #[arg(long, value_name = "PATH")]
     pub(crate) rw: Vec<PathBuf>,
+
+    /// Let it connect to a host, through a proxy that the usual variables name: `example.com:443`, `*.example.com:443`,
+    /// `10.0.0.0/8:*`, `[::1]:80`; an address that is not global must be named itself, also where a name leads to it
+    #[arg(long, value_name = "HOST:PORT", value_parser = peer)]
+    pub(crate) net: Vec<Peer>,
 
     /// What holds it: strict, network (it is on the machine's network), build (it executes what it writes), none
     #[arg(long, default_value = "strict", value_parser = profile)]
@@ -90,12 +100,21 @@ pub(crate) struct Sandbox {
     pub(crate) program: Vec<String>,
 }
 
+/// Whom a program may connect to: a host, an address or a block, and ports.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    pub(crate) host: String,
+    pub(crate) ports: Ports,
+    /// As it was written.
+    pub(crate) text: String,
+}
+
 const EXAMPLES: &str = "\
 Examples:
   airssys sandbox -- ls /usr                              no other file, no network
   airssys sandbox --ro . --time 10s -- grep -r word .     read the current folder
   airssys sandbox --rw out --mem 256M -- convert a.png out/b.png
-  airssys sandbox --profile network -- curl https://example.com";
+  airssys sandbox --net example.com:443 -- curl https://example.com";
 
 fn profile(text: &str) -> Result<Profile, String> {
     let names = || Profile::NAMES.map(|(name, _)| name).join(", ");
@@ -105,6 +124,16 @@ fn profile(text: &str) -> Result<Profile, String> {
 fn layer(text: &str) -> Result<Layers, String> {
     let names = || Layers::NAMES.map(|(name, _)| name).join(", ");
     Layers::named(text).ok_or_else(|| format!("the layers are {}", names()))
+}
+
+fn peer(text: &str) -> Result<Peer, String> {
+    let url = format!("tcp://{text}");
+    match parse_peer(&url) {
+        Some((Protocol::Tcp, host, ports)) if ports != Ports::PICKED => {
+            Ok(Peer { host: host.to_owned(), ports, text: text.to_owned() })
+        }
+        _ => Err("give a host, an address or a block, and ports, such as example.com:443".to_owned()),
+    }
 }
 
 fn size(text: &str) -> Result<u64, String> {
@@ -129,6 +158,23 @@ fn user(text: &str) -> Result<(u32, u32), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn peers() {
+        let check = |text: &str, expected: Option<(&str, Ports)>| {
+            let peer = peer(text).ok();
+            assert_eq!(peer.as_ref().map(|peer| (&*peer.host, peer.ports)), expected, "{text}");
+        };
+        check("example.com:443", Some(("example.com", 443.into())));
+        check("*.example.com:8000-8100", Some(("*.example.com", (8000..=8100).into())));
+        check("[::1]:80", Some(("::1", 80.into())));
+        check("10.0.0.0/8:*", Some(("10.0.0.0/8", Ports::ALL)));
+        for wrong in
+            ["", "example.com", "example.com:", ":80", "::1:80", "example.com:0", "http://example.com:80"]
+        {
+            check(wrong, None);
+        }
+    }
 
     #[test]
     fn sizes() {

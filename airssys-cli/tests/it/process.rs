@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt as _,
     process::Command,
     time::{Duration, Instant},
 };
@@ -128,4 +129,52 @@ fn check_opens_the_program_and_shows_it() {
     for told in ["airssys.toml:4", "cannot start the process `p`", "tools/missing"] {
         assert!(missing.stderr.contains(told), "{told}: {}", missing.stderr);
     }
+}
+
+#[test]
+fn one_is_held_as_its_keys_say() {
+    // Only root may make somebody else of it.
+    let (user, uid) = match fs::metadata("/proc/self").unwrap().uid() {
+        0 => ("user = \"1234:1235\"\n", 1234),
+        own => ("", own),
+    };
+    let process = format!(
+        "program = \"/bin/sh\"\nargs = [\"-c\", \"echo user $(id -u); echo proxy $https_proxy\"]\n\
+         env = {{ PATH = \"/usr/bin:/bin\" }}\nrestart = \"temporary\"\nlimits = {{ io_weight = 10 }}\n\
+         connect = \"tcp://example.com:443\"\nrequire = \"mounts\"\nwithout = [\"ipc\"]\n{user}"
+    );
+    let world = world(&process);
+    let ended = world.run(&["run", "system", "--until-idle=300ms"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    for told in [&format!("user {uid}"), "proxy http://127.0.0.1:3128"] {
+        assert!(ended.stderr.contains(told), "{told}: {}", ended.stderr);
+    }
+    let starts = world.run(&["audit", "query", "system", "--action", "process.spawn"]).stdout;
+    assert!(starts.contains("mounts+processes+network") && starts.contains("not ipc"), "{starts}");
+}
+
+#[test]
+fn one_with_a_loopback_has_it_to_itself() {
+    let script = "exec 3<>/dev/tcp/127.0.0.1/9";
+    let process =
+        format!("program = \"/bin/bash\"\nargs = [\"-c\", \"{script}\"]\nrestart = \"temporary\"\n");
+    let run =
+        |keys: &str| world(&format!("{process}{keys}")).run(&["run", "system", "--until-idle=300ms"]).stderr;
+    assert!(run("loopback = true\n").contains("refused"));
+    assert!(!run("").contains("refused"));
+}
+
+#[test]
+fn one_of_another_digest_or_without_its_layers_is_not_started() {
+    let with = |keys: &str| world(&format!("program = \"/bin/true\"\nrestart = \"temporary\"\n{keys}\n"));
+    let digest = |digits: &str| with(&format!("digest = \"sha256:{digits}\""));
+    let wrong = digest(&"0".repeat(64)).run(&["check", "system"]);
+    assert_eq!(wrong.code, Some(3), "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("cannot start the process `p`"), "{}", wrong.stderr);
+    let output = Command::new("sha256sum").arg("/bin/true").output().unwrap();
+    let right = String::from_utf8(output.stdout).unwrap();
+    let right = digest(right.split(' ').next().unwrap()).run(&["run", "system", "--until-idle=300ms"]);
+    assert_eq!(right.code, Some(0), "{}", right.stderr);
+    let refused = with("without = \"ipc\"\nrequire = \"ipc\"").run(&["run", "system", "--until-idle=300ms"]);
+    assert!(refused.stderr.contains("the grant leaves it out"), "{}", refused.stderr);
 }

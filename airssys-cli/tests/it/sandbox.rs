@@ -1,6 +1,11 @@
 //! `airssys sandbox` and `airssys doctor`: programs of the machine, and what holds them.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    os::unix::fs::PermissionsExt as _,
+};
 
 use serde_json::json;
 
@@ -88,7 +93,23 @@ fn limits_are_told() {
         &["--file-size", "1K", "--", "sh", "-c", "exec head -c 9999 /dev/zero > /tmp/x"],
         "longer file than --file-size",
     );
+    // Nothing of ours did: a shell would be told no more.
+    check(&["--", "sh", "-c", "kill -KILL $$"], "it was killed");
+    check(&["--", "sh", "-c", "kill -SYS $$"], "a system call of another architecture");
     check(&["--cpu-time", "1s", "--", "sh", "-c", "while :; do :; done"], "longer than --cpu-time allows");
+}
+
+#[test]
+fn processes_that_it_could_not_start_are_told() {
+    let world = world();
+    let (_, values) = world.run_json(&["doctor"]);
+    let has = |layer: &serde_json::Value| layer["layer"] == "cgroup" && layer["available"] == json!(true);
+    if !values[0]["layers"].as_array().unwrap().iter().any(has) {
+        eprintln!("SKIPPED: there are no control groups to count processes by");
+        return;
+    }
+    let ended = sandbox(&world, &["--pids", "2", "--", "sh", "-c", "sleep 100 & sleep 100 & sleep 100"]);
+    assert!(ended.stderr.contains("denied: to start a process, "), "{}", ended.stderr);
 }
 
 #[test]
@@ -115,6 +136,85 @@ fn a_loopback_is_its_own() {
     };
     assert!(connect(&["--loopback"]).contains("refused"));
     assert!(!connect(&[]).contains("refused"));
+}
+
+/// A server on this machine that answers with `hello`; its port.
+fn server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let (mut asked, mut piece) = (Vec::new(), [0; 512]);
+            while !asked.ends_with(b"\r\n\r\n") {
+                match connection.read(&mut piece).unwrap() {
+                    0 => break,
+                    read => asked.extend(&piece[..read]),
+                }
+            }
+            connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n").unwrap();
+        }
+    });
+    port.to_string()
+}
+
+/// Asks the proxy for a URL, and prints the first and the last line of the answer.
+fn asks(url: &str) -> String {
+    format!(
+        "exec 3<>/dev/tcp/127.0.0.1/3128; printf 'GET {url} HTTP/1.1\\r\\n\\r\\n' >&3; cat <&3 | sed -n '1p;$p'"
+    )
+}
+
+#[test]
+fn it_reaches_the_hosts_that_are_named_and_is_told_of_the_others() {
+    let (world, port) = (world(), server());
+    let granted = format!("127.0.0.1:{port}");
+    let reach = |net: &[&str], url: &str| {
+        let flags: Vec<&str> = net.iter().flat_map(|peer| ["--net", peer]).collect();
+        sandbox(&world, &[&flags[..], &["--", "bash", "-c", &asks(url)]].concat())
+    };
+    check(&reach(&[&granted], &format!("http://{granted}/")), 0, "HTTP/1.1 200 OK\r\nhello\n");
+
+    let denied = reach(&[&granted], "http://evil.example/");
+    check(&denied, 0, "HTTP/1.1 403 Forbidden\r\nairssys: evil.example is not granted to this program\n");
+    let told = "denied: to connect to evil.example:80: no flag permits it; --net evil.example:80 would\n";
+    assert_eq!(denied.stderr, told);
+
+    // A name does not speak for an address that is not global.
+    let named = format!("localhost:{port}");
+    let url = format!("http://{named}/");
+    let denied = reach(&[&named], &url);
+    assert!(denied.stdout.starts_with("HTTP/1.1 403"), "{}", denied.stdout);
+    let least = format!("its address is not global (loopback); --net {granted} would\n");
+    assert!(denied.stderr.ends_with(&least), "{}", denied.stderr);
+    check(&reach(&[&named, &granted], &url), 0, "HTTP/1.1 200 OK\r\nhello\n");
+}
+
+#[test]
+fn what_was_denied_is_told_to_programs_too() {
+    let world = world();
+    let script = format!("({0}); ({0})", asks("http://evil.example:8080/"));
+    let args = ["--json", "sandbox", "--net", "good.example:80", "--", "bash", "-c", &script];
+    let ended = world.run(&args);
+    let event: serde_json::Value = serde_json::from_str(ended.stdout.lines().last().unwrap()).unwrap();
+    let denied = json!([{
+        "action": "net.connect",
+        "resource": "evil.example:8080",
+        "rule": "default-deny",
+        "count": 2,
+        "flag": "--net evil.example:8080",
+    }]);
+    assert_eq!(event["denied"], denied, "{event}");
+    let log = world.path("home/.local/state/airssys/audit-0").display().to_string();
+    let records = world.run(&["audit", "query", &log, "--denied"]);
+    assert_eq!(records.stdout.matches("tcp://evil.example:8080").count(), 2, "{}", records.stdout);
+}
+
+#[test]
+fn a_network_that_is_the_machines_is_not_held_to_hosts() {
+    let ended = sandbox(&world(), &["--net", "example.com:443", "--profile", "network", "--", "true"]);
+    assert_eq!(ended.code, Some(3));
+    assert!(ended.stderr.contains("--net would hold the program to nothing"), "{}", ended.stderr);
 }
 
 #[test]

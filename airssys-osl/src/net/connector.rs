@@ -28,7 +28,7 @@ use crate::{
     Action, Error, ErrorKind, Principal,
     limits::{CHECKED_AGE, NET_ATTEMPT_DELAY, NET_ATTEMPT_TIMEOUT},
     os::{Done, Fault, Name, Operation},
-    policy::{Protocol, rule},
+    policy::{Protocol, Resource, rule},
     sys,
 };
 
@@ -178,6 +178,25 @@ impl TcpConnector {
             Some((host, port)) => self.check(host, port).await,
             None => Err(malformed(&self.principal, authority)),
         }
+    }
+
+    /// As [`recheck`](Self::recheck), for what a program asks its proxy for. Where the host may not be looked up, it is the
+    /// connection that is on record as denied: that names the port too, which whoever would grant it needs.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn check_wanted(&self, authority: &str, default_port: u16) -> Result<Checked, Error> {
+        let Some((host, port)) = split_authority(authority, default_port) else {
+            return Err(malformed(&self.principal, authority));
+        };
+        if let Ok(Host::Name(name)) = Host::parse(host) {
+            let standing = self.principal.standing();
+            let decision = standing.decide(Action::NetResolve, Resource::Host(name.as_str()));
+            if !decision.permits() {
+                let resource = url(Protocol::Tcp, name, port);
+                let operation = self.principal.operation(Action::NetConnect, resource.as_bytes());
+                return Err(operation.deny(decision.rule, standing.epoch));
+            }
+        }
+        self.check(host, port).await
     }
 
     /// Connects to one of the addresses of a host that was checked.

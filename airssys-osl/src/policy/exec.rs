@@ -44,6 +44,7 @@ pub struct ExecTerms {
     pub(crate) limits: Limits,
     pub(crate) run_as: Option<(u32, u32)>,
     pub(crate) loopback: bool,
+    pub(crate) egress: bool,
     pub(crate) calls: Calls,
 }
 
@@ -165,6 +166,7 @@ impl ExecTerms {
             limits: Limits::new(),
             run_as: None,
             loopback: false,
+            egress: false,
             calls: Calls::default(),
         }
     }
@@ -287,6 +289,15 @@ impl ExecTerms {
     pub fn loopback(mut self) -> Self {
         self.loopback = true;
         self.require(Layers::NETWORK)
+    }
+
+    /// Lets the program reach the hosts that its principal may connect to ([`Grant::connect`]), each by its name: its network
+    /// is one as with [`loopback`](Self::loopback), and on that, at [`EGRESS_PORT`](crate::limits::EGRESS_PORT) of
+    /// `127.0.0.1`, is a proxy. The variables by which programs find theirs name it (`http_proxy` and its like), where the
+    /// grant does not set them. See [`process`](crate::process#the-way-out).
+    pub fn egress(mut self) -> Self {
+        self.egress = true;
+        self.loopback()
     }
 
     pub(super) fn check(&self) -> Result<(), &'static str> {

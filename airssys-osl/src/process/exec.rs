@@ -8,23 +8,27 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
-use tokio::net::unix::pipe::{Receiver, Sender};
+use tokio::{
+    net::unix::pipe::{Receiver, Sender},
+    sync::watch,
+};
 
 use super::{
     Enforcement, Exit, Input, Launch, Layers, Output, Process, Profile, Stdio,
+    egress::Egress,
     launch::Fitted,
     running::{Held, record_exit},
 };
 use crate::{
     Action, Error, Principal,
-    limits::PROGRAM_BYTES,
+    limits::{EGRESS_PORT, PROGRAM_BYTES},
     os::{Done, Fault, Name, Opened, Operation, Slot, pool},
     policy::{Decision, ExecGrant, Resource, Rights, rule},
     sys::{self, Lent, Place, Plan, Sockets},
 };
 
 /// How many descriptors a program that runs takes of its principal's: two for itself, one for what tells of its end,
-/// three for its pipes.
+/// three for its pipes. Its proxy takes another.
 const DESCRIPTORS: usize = 6;
 
 /// What the system's programs need of the file system. What is not there is not shown.
@@ -107,7 +111,8 @@ impl Exec {
     /// session of its own, without any descriptor but its input, output, errors and the files of its arguments, with
     /// no capability, and can gain none. When it ends, by itself or not, another record says how, and what it used.
     ///
-    /// Needs a runtime with I/O where a stream is a pipe.
+    /// Needs a runtime with I/O where a stream is a pipe, and one with time too where it has a way out
+    /// ([`ExecTerms::egress`](crate::policy::ExecTerms::egress)).
     ///
     /// # Errors
     ///
@@ -168,7 +173,8 @@ impl Exec {
         };
         let execute = async {
             let enforcement = enforcement.map_err(|(layer, why)| Fault::Lacks(layer.to_string(), why))?;
-            let slot = Slot::take(&self.principal, DESCRIPTORS, self.principal.descriptors())?;
+            let descriptors = DESCRIPTORS + usize::from(terms.egress);
+            let slot = Slot::take(&self.principal, descriptors, self.principal.descriptors())?;
             let mut streams = Streams::default();
             let stdio = [
                 streams.input(&self.principal, &launch.stdin)?,
@@ -177,12 +183,16 @@ impl Exec {
             ];
             let draft = Draft::new(self, &grant, &fitted, &enforcement, stdio)?;
             let on_end = self.on_end(&grant, &resource, &held_by, standing.epoch);
-            let child = sys::spawn(move || draft.plan(), on_end).await?;
-            Ok(Done::new((child, streams, slot, enforcement)))
+            let (child, listener) = sys::spawn(move || draft.plan(), on_end).await?;
+            let egress = listener.map(|listener| Egress::new(listener, &self.principal));
+            let egress = egress.transpose().map_err(Fault::Os)?;
+            Ok(Done::new((child, egress, streams, slot, enforcement)))
         };
-        let (child, streams, slot, enforcement) = operation.run(decision, standing.epoch, execute).await?;
+        let (child, egress, streams, slot, enforcement) =
+            operation.run(decision, standing.epoch, execute).await?;
+        let egress = egress.map(|egress| egress.start(child.watch()));
         let held = Held::new(child, self.principal.clone(), Arc::clone(&grant), slot);
-        Ok(streams.attach(held, enforcement, grant.terms.limits.output_bytes))
+        Ok(streams.attach(held, egress, enforcement, grant.terms.limits.output_bytes))
     }
 
     /// What records the end of the program.
@@ -263,6 +273,7 @@ impl Draft {
             landlock: self.enforcement.landlock_version(),
             sockets: if on_network || terms.loopback { Sockets::Internet } else { Sockets::Unix },
             loopback: terms.loopback,
+            listen: terms.egress.then_some(EGRESS_PORT),
             calls: terms.calls,
             builds: terms.profile == Profile::Build,
             limits: terms.limits.clone(),
@@ -309,12 +320,18 @@ impl Streams {
         }
     }
 
-    fn attach(self, held: Arc<Held>, enforcement: Enforcement, output_bytes: u64) -> Process {
+    fn attach(
+        self,
+        held: Arc<Held>,
+        egress: Option<watch::Receiver<()>>,
+        enforcement: Enforcement,
+        output_bytes: u64,
+    ) -> Process {
         let left = Arc::new(AtomicU64::new(output_bytes));
         let output = |pipe| Output { pipe, left: Arc::clone(&left), killer: held.killer() };
         let (stdout, stderr) = (self.stdout.map(output), self.stderr.map(output));
         let stdin = self.stdin.map(|pipe| Input(Some(pipe)));
-        Process::new(held, enforcement, stdin, stdout, stderr)
+        Process::new(held, egress, enforcement, stdin, stdout, stderr)
     }
 }
 

@@ -2,9 +2,13 @@
 
 use crate::{
     fs::File,
-    limits::ARGUMENT_BYTES,
+    limits::{ARGUMENT_BYTES, EGRESS_PORT},
     policy::{Argument, ExecTerms},
 };
+
+/// By which programs find their proxy: some look for one spelling, some for the other.
+const PROXY_VARIABLES: [&str; 6] =
+    ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
 
 /// What a program is started with, beyond what its grant says.
 #[derive(Clone, Debug, Default)]
@@ -115,6 +119,12 @@ impl Launch {
             }
             fitted.env.push(format!("{name}={value}"));
         }
+        if terms.egress {
+            let set = |name: &str| fitted.env.iter().any(|known| known.split('=').next() == Some(name));
+            let unset = PROXY_VARIABLES.iter().filter(|name| !set(name));
+            let proxy: Vec<_> = unset.map(|name| format!("{name}=http://127.0.0.1:{EGRESS_PORT}")).collect();
+            fitted.env.extend(proxy);
+        }
         Some(fitted)
     }
 }
@@ -160,6 +170,18 @@ mod tests {
         let launch = Launch::new().text("t").env("C", "d");
         check(launch, terms, Some((&["/bin/x", "-a", "t", "z"], &["A=b", "C=d"])));
         check(Launch::new().text(""), ExecTerms::new().text(), Some((&["/bin/x", ""], &[])));
+    }
+
+    #[test]
+    fn a_program_with_a_way_out_is_told_of_it() {
+        let terms = ExecTerms::new().env("http_proxy", "mine").caller_env("ALL_PROXY").egress();
+        let launch = Launch::new().env("ALL_PROXY", "theirs");
+        let proxy = "http://127.0.0.1:3128";
+        let told =
+            ["https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY"].map(|name| format!("{name}={proxy}"));
+        let mut env = vec!["http_proxy=mine", "ALL_PROXY=theirs"];
+        env.extend(told.iter().map(String::as_str));
+        check(launch, terms, Some((&["/bin/x"], &env)));
     }
 
     #[test]

@@ -59,6 +59,15 @@
 //! Opening it (`process.open`), starting it (`process.spawn`, before and after, with its arguments and what holds it), each
 //! signal (`process.signal`), and its end (`process.exit`): how, by whom, what it used.
 //!
+//! # The way out
+//!
+//! A program whose grant says so ([`ExecTerms::egress`](crate::policy::ExecTerms::egress)) has a network with nothing on it
+//! but its own processes, and a proxy of ours: HTTP (`CONNECT`, and URLs) and SOCKS 5 on one port. Each connection through
+//! it is one of the principal's ([`net`](crate::net)): the host is looked up here, once, by its name; what no grant permits
+//! is answered with 403. That the program uses it is up to the program: it is told by the usual variables, and there is no
+//! other way. What a head could mean in two ways is refused, one request is taken of a connection, and nothing of the
+//! proxy outlives the program. It does not look into tunnels.
+//!
 //! # What it does not do
 //!
 //! It does not protect a program from what it is given: who grants a directory grants what is in it. Where neither
@@ -68,6 +77,8 @@
 //! are killed, a program that has its own process namespace is killed as well; without one its
 //! children may live on. It is for Linux, 5.14 and later at its best; elsewhere nothing is started.
 
+#[cfg(target_os = "linux")]
+mod egress;
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
 pub(crate) mod environment;

@@ -24,6 +24,8 @@ use crate::{
 /// A program that was started. It is killed with all its children when this is dropped.
 pub struct Process {
     held: Arc<Held>,
+    /// Closed when its proxy has ended too.
+    egress: Option<watch::Receiver<()>>,
     enforcement: Enforcement,
     exit: watch::Receiver<Option<Exit>>,
     /// Its input, where that is a pipe.
@@ -49,13 +51,14 @@ pub struct Collected {
 impl Process {
     pub(super) fn new(
         held: Arc<Held>,
+        egress: Option<watch::Receiver<()>>,
         enforcement: Enforcement,
         stdin: Option<Input>,
         stdout: Option<Output>,
         stderr: Option<Output>,
     ) -> Self {
         let exit = held.child.watch();
-        Self { held, enforcement, exit, stdin, stdout, stderr }
+        Self { held, egress, enforcement, exit, stdin, stdout, stderr }
     }
 
     /// What holds it.
@@ -70,14 +73,17 @@ impl Process {
         self.held.child.id()
     }
 
-    /// Waits until it has ended, with all its children where these are its own to see. Whatever it left is gone then.
+    /// Waits until it has ended, with all its children where these are its own to see. Whatever it left is gone then, and
+    /// what went through its proxy is on record.
     ///
     /// # Cancel safety
     ///
     /// Nothing is lost: the next call waits on.
     pub async fn wait(&mut self) -> Exit {
         loop {
-            if let Some(exit) = self.exit.borrow_and_update().clone() {
+            let ended = self.exit.borrow_and_update().clone();
+            if let Some(exit) = ended {
+                closed(self.egress.clone()).await;
                 return exit;
             }
             // What sends lives as long as the handle.
@@ -94,9 +100,10 @@ impl Process {
     ///
     /// Nothing is lost, and the program goes on.
     pub fn exited(&self) -> impl Future<Output = Exit> + Send + use<> {
-        let mut exit = self.held.child.watch();
+        let (mut exit, egress) = (self.held.child.watch(), self.egress.clone());
         async move {
             let ended = exit.wait_for(Option::is_some).await.map(|exit| exit.clone());
+            closed(egress).await;
             match ended.ok().flatten() {
                 Some(exit) => exit,
                 // What sends tells of the end before it ends.
@@ -179,6 +186,13 @@ impl Process {
         }
         let exit = self.wait().await;
         Ok(Collected { exit, stdout, stderr })
+    }
+}
+
+/// Waits until a proxy has ended, which sees the end of its program too.
+async fn closed(egress: Option<watch::Receiver<()>>) {
+    if let Some(mut egress) = egress {
+        while egress.changed().await.is_ok() {}
     }
 }
 

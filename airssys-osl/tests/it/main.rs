@@ -57,6 +57,9 @@ mod process;
 mod process_attacks;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
+mod process_egress;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod process_end;
 #[cfg(test)]
 #[cfg(target_os = "linux")]

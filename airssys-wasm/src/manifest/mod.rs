@@ -5,6 +5,7 @@
 
 mod audit;
 mod component;
+mod confine;
 mod folders;
 mod http;
 mod parse;
@@ -31,8 +32,11 @@ use std::{
 use airssys_osl::policy::{Grant, Mode, Rights};
 use airssys_rt::{Restart, Shutdown, Strategy};
 
-pub use self::audit::{Anchor, AuditSpec, Export, To};
 pub(crate) use self::rules::role_name;
+pub use self::{
+    audit::{Anchor, AuditSpec, Export, To},
+    peer::parse as parse_peer,
+};
 use crate::component::Digest;
 
 /// A value, and where in the manifest's text it stands (in bytes).

@@ -6,8 +6,9 @@ use airssys_osl::policy::{Ports, Protocol};
 pub(super) const PEER: &str = "a protocol, a host, an address or a block, and ports, such as \
                                `tcp://*.example.com:443`, `udp://10.0.0.0/8:8000-8100` or `tcp://[::1]:*`";
 
-/// Reads a peer: `tcp` or `udp`, what is named, and its ports. Whether that is a host or an address is for the policy.
-pub(super) fn parse(text: &str) -> Option<(Protocol, &str, Ports)> {
+/// Reads a peer, such as `tcp://*.example.com:443`: `tcp` or `udp`, what is named, and its ports. Whether that is a host or
+/// an address is for the policy.
+pub fn parse(text: &str) -> Option<(Protocol, &str, Ports)> {
     let (scheme, rest) = text.split_once("://")?;
     let protocol = match scheme {
         "tcp" => Protocol::Tcp,

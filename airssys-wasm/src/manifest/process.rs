@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use airssys_osl::{
     policy::{ExecTerms, Grant},
-    process::{Limits, Profile},
+    process::Limits,
 };
 use airssys_rt::Restart;
 use toml::de::DeValue;
@@ -12,6 +12,7 @@ use toml::de::DeValue;
 use super::{
     Framing, Located, ProcessSpec,
     component::RESTARTS,
+    confine,
     folders::Place,
     rules::{check_receiver, checked},
     section::{Notes, Section},
@@ -53,6 +54,7 @@ pub(super) fn read(name: Located<String>, mut section: Section<'_>, notes: &mut 
     }
     let arguments = read_arguments(&mut section, notes);
     let terms = read_terms(&mut section, &arguments, &mut places, notes);
+    let (terms, peers) = confine::read(&mut section, terms, notes);
     let restart = section.word("restart", RESTARTS, notes).unwrap_or(Restart::Permanent);
     let shutdown = section.parsed("shutdown", units::DURATION, notes, units::duration);
     let backoff = read_backoff(&mut section, notes);
@@ -70,6 +72,7 @@ pub(super) fn read(name: Located<String>, mut section: Section<'_>, notes: &mut 
     let spec = program.and_then(|program| {
         let grant = Grant::exec(&program.value, terms.limits(limits)).rule(rule.as_str());
         let mut grants = vec![checked(grant, &rule, false, &span, notes)?];
+        grants.extend(peers);
         if let Some(receiver) = &send_to {
             let rule = format!("{rule}.send_to");
             let grant = Grant::send(receiver.value.as_str()).rule(rule.as_str());
@@ -112,10 +115,7 @@ fn read_terms(
     if let Some(directory) = section.path("directory", notes) {
         terms = terms.directory(plain(directory).value);
     }
-    match section.word("profile", &Profile::NAMES, notes) {
-        Some(profile) => terms.profile(profile),
-        None => terms,
-    }
+    terms
 }
 
 fn read_arguments(section: &mut Section<'_>, notes: &mut Notes<'_>) -> Vec<String> {
@@ -189,6 +189,9 @@ fn read_limits(mut section: Section<'_>, notes: &mut Notes<'_>) -> (Limits, usiz
     }
     if let Some(percent) = section.integer("cpu_percent", 1..1_000_001, notes) {
         limits = limits.cpu_percent(percent);
+    }
+    if let Some(weight) = section.integer("io_weight", 1..10_001, notes) {
+        limits = limits.io_weight(weight as u16);
     }
     if let Some(lasts) = time(&mut section, "wall_time", notes) {
         limits = limits.wall_time(lasts);

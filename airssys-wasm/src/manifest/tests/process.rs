@@ -15,6 +15,12 @@ fn every_key_is_read() {
         rw = ["out", "tmp"]
         directory = "out"
         profile = "build"
+        require = ["mounts", "cgroup"]
+        without = "host-name"
+        digest = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+        user = "1000:100"
+        loopback = true
+        connect = ["tcp://api.example.com:443", "tcp://10.0.0.0/8:*"]
         restart = "transient"
         shutdown = "4s"
         backoff = { min = "100ms", max = "10s" }
@@ -27,6 +33,7 @@ fn every_key_is_read() {
         processes = 8
         cpu_time = "1m"
         cpu_percent = 50
+        io_weight = 10000
         wall_time = "1h"
         file = "1GiB"
         output = "2GiB"
@@ -57,6 +64,14 @@ fn every_key_is_read() {
     assert_eq!(ask(Action::ProcessSpawn, Resource::Program(Path::new("/bin/sh"))), "default-deny");
     assert_eq!(ask(Action::ActorSend, Resource::Name("c")), "process.p.send_to");
     assert_eq!(ask(Action::ActorSend, Resource::Name("p")), "default-deny");
+    let endpoint = |host: &'static str, address: [u8; 4], port| {
+        let (protocol, address) = (airssys_osl::policy::Protocol::Tcp, address.into());
+        Resource::Endpoint(airssys_osl::policy::Endpoint { protocol, host: Some(host), address, port })
+    };
+    let connect = Action::NetConnect;
+    assert_eq!(ask(connect, endpoint("api.example.com", [1, 1, 1, 1], 443)), "process.p.connect[0]");
+    assert_eq!(ask(connect, endpoint("other.example.com", [10, 0, 0, 1], 1)), "process.p.connect[1]");
+    assert_eq!(ask(connect, endpoint("api.example.com", [1, 1, 1, 1], 80)), "default-deny");
     assert!(manifest.place("process.p.send_to").is_some());
 }
 
@@ -75,6 +90,15 @@ fn what_is_wrong_is_told_in_its_place() {
     refused("send_to = \"x\"", "\"x\"", "`process.p.send_to`: no component is called `x`", "");
     refused("send_to = \"p\"", "\"p\"", "`process.p.send_to`: no component is called `p`", "");
     refused("framing = \"line\"", "\"line\"", "must be \"lines\" or", "did you mean `lines`?");
+    refused("require = \"mount\"", "\"mount\"", "`process.p.require` must be", "did you mean `mounts`?");
+    refused("without = [1]", "1", "must be a string", "");
+    refused("digest = \"0\"", "\"0\"", "must be `sha256:` and 64 hexadecimal digits", "");
+    refused("user = \"root\"", "\"root\"", "must be two numbers", "");
+    refused("loopback = 1", "1", "must be true or false", "");
+    refused("connect = \"udp://a:1\"", "\"udp://a:1\"", "is no peer of a process", "such as `tcp://");
+    refused("connect = \"tcp://10.1.0.0/8:1\"", "\"tcp", "`process.p.connect[0]`", "");
+    let both = "profile = \"network\"\nconnect = \"tcp://a:1\"";
+    refused(both, "\"tcp", "would hold it to nothing", "");
     refused("env = { LD_PRELOAD = \"x\" }", "p", "code gets into other programs", "");
     refused("rw = \".\"", "\".\"", "`process.p.rw` reaches the system's own folder", "grant a folder beside");
     refused("ro = \"/srv\"", "\"/srv\"", "`process.p.ro` reaches the system's own folder", "");

@@ -42,15 +42,15 @@ pub(crate) use self::{
 use crate::{os::Fault, process::Layers, sys::errno};
 
 /// Starts what `plan` makes, on a thread that may wait. `on_end` is called when the program has ended, if it was
-/// started.
+/// started. With it comes the socket that listens on its loopback, where the plan has one.
 pub(crate) async fn spawn(
     plan: impl FnOnce() -> Result<Plan, Fault> + Send + 'static,
     on_end: OnEnd,
-) -> Result<Child, Fault> {
+) -> Result<(Child, Option<OwnedFd>), Fault> {
     keeper::on_spawner(move || start(plan()?, on_end)).await
 }
 
-fn start(plan: Plan, on_end: OnEnd) -> Result<Child, Fault> {
+fn start(plan: Plan, on_end: OnEnd) -> Result<(Child, Option<OwnedFd>), Fault> {
     let limits = plan.limits.clone();
     let inside = plan.layers.contains(Layers::PROCESSES);
     let group = match plan.layers.contains(Layers::CGROUP) {
@@ -73,10 +73,15 @@ fn start(plan: Plan, on_end: OnEnd) -> Result<Child, Fault> {
         return Err(Fault::errno(errno::TOO_MANY_OPEN));
     }
     let started = Started { pidfd: born.pidfd, pid: born.pid, program, socket: prepared.socket, group };
-    Child::keep(started, &limits, on_end)
+    let child = Child::keep(started, &limits, on_end)?;
+    match prepared.listener.map(received) {
+        // It ends with its handle. Why no descriptor came is as above.
+        Some(None) => Err(Fault::errno(errno::TOO_MANY_OPEN)),
+        listener => Ok((child, listener.flatten())),
+    }
 }
 
-/// Takes the descriptor of the program that its `init` sent before it became that.
+/// Takes a descriptor that the child sent before it became another program.
 fn received(socket: impl AsFd) -> Option<OwnedFd> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);

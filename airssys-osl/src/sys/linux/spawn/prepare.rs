@@ -70,6 +70,8 @@ pub(crate) struct Plan {
     pub(crate) sockets: Sockets,
     /// Whether its own network has a loopback.
     pub(crate) loopback: bool,
+    /// The port of the loopback that is listened on for it, and handed to us.
+    pub(crate) listen: Option<u16>,
     pub(crate) calls: Calls,
     /// Whether what it can write it can execute, and whether `/proc` has more than processes.
     pub(crate) builds: bool,
@@ -135,6 +137,8 @@ pub(super) struct Prepared {
     pub(super) namespaces: i32,
     /// Our end of the socket to the program's `init`, where there is one.
     pub(super) socket: Option<OwnedFd>,
+    /// Where the socket comes from that listens on its loopback, where there is to be one.
+    pub(super) listener: Option<OwnedFd>,
 }
 
 /// What this process may do itself.
@@ -191,6 +195,10 @@ pub(super) fn prepare(mut plan: Plan, own: Own, groups: Vec<OwnedFd>) -> Result<
     if plan.loopback && plan.layers.contains(Layers::NETWORK) {
         script.raise_loopback();
     }
+    let listener = match plan.listen.filter(|_| plan.loopback && plan.layers.contains(Layers::NETWORK)) {
+        Some(port) => Some(listen(&mut script, port)?),
+        None => None,
+    };
     // Ours may keep the directories of its root from everybody but root.
     script.set_umask(0);
     let rules =
@@ -210,7 +218,27 @@ pub(super) fn prepare(mut plan: Plan, own: Own, groups: Vec<OwnedFd>) -> Result<
         script,
         namespaces,
         socket,
+        listener,
     })
+}
+
+/// Listens where only the program can connect to, and returns our end of what brings the socket to us.
+fn listen(script: &mut Script, port: u16) -> Result<OwnedFd, Fault> {
+    let (ours, theirs) = messages()?;
+    let theirs = script.hold(high(theirs.as_fd())?);
+    let socket = script.listen(port);
+    script.send("hand over the proxy's socket", theirs, socket);
+    Ok(ours)
+}
+
+/// Two ends of what carries messages.
+fn messages() -> Result<(OwnedFd, OwnedFd), Errno> {
+    rustix::net::socketpair(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::SEQPACKET,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )
 }
 
 /// The end of the script, where the program begins; below an `init` where it is in a namespace of processes.
@@ -249,18 +277,13 @@ fn finish(
         script.append(last);
         return checked(script).map(|script| (script, None));
     }
-    let (ours, theirs) = rustix::net::socketpair(
-        rustix::net::AddressFamily::UNIX,
-        rustix::net::SocketType::SEQPACKET,
-        rustix::net::SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let (ours, theirs) = messages()?;
     let socket = script.hold(high(theirs.as_fd())?);
     let first = script.hold(high(init::file().map_err(Fault::Os)?)?);
     script.new_session();
     script.die_with_parent();
     let child = script.start_child(checked(last)?);
-    script.send(socket, child);
+    script.send("hand over the program", socket, child);
     script.close_below(init::SOCKET);
     script.give(socket, init::SOCKET);
     script.close_later(init::SOCKET + 1);

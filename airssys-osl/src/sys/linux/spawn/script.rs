@@ -465,27 +465,57 @@ impl Script {
 
     /// Starts a child that runs `script`, waits until it has become its program, and returns where its descriptor is.
     pub(super) fn start_child(&mut self, script: Self) -> Lent {
-        // The control message that hands the descriptor over: `struct cmsghdr`, and the descriptor.
+        let lent = self.lend();
+        let call = Call::Child(Box::new(script), lent.fd());
+        self.steps.push(Step { what: "start the program", call, into: None, unless: 0 });
+        lent
+    }
+
+    /// Listens on a port of the loopback, and returns where the socket's descriptor is.
+    pub(super) fn listen(&mut self, port: u16) -> Lent {
+        let lent = self.lend();
+        let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        let args = [number(libc::AF_INET), number(kind), NONE];
+        self.step("open a socket", libc::SYS_socket, args).into = Some(lent.fd());
+        // `struct sockaddr_in`: the family, the port and the address with the highest byte first, eight that are unused.
+        let mut address = (libc::AF_INET as u16).to_ne_bytes().to_vec();
+        address.extend(port.to_be_bytes());
+        address.extend([127, 0, 0, 1]);
+        address.resize(16, 0);
+        let address = self.data(&address);
+        let socket = Arg::Kept(lent.fd());
+        self.step("take the port of the proxy", libc::SYS_bind, [socket, address, Arg::Number(16)]);
+        self.step("listen for the proxy", libc::SYS_listen, [socket, number(libc::SOMAXCONN)]);
+        lent
+    }
+
+    /// Makes the control message that hands a descriptor over: `struct cmsghdr`, and the descriptor.
+    fn lend(&mut self) -> Lent {
         let cell = self.take(6);
         self.set(cell, 0, 20);
         self.set(cell, 2, libc::SOL_SOCKET);
         self.set(cell, 3, libc::SCM_RIGHTS);
-        let call = Call::Child(Box::new(script), Cell(cell.0 + 4));
-        self.steps.push(Step { what: "start the program", call, into: None, unless: 0 });
         Lent(cell)
     }
 
-    /// Sends the descriptor of a child through `socket`.
-    pub(super) fn send(&mut self, socket: Fd, Lent(cell): Lent) {
+    /// Sends the descriptor in `lent` through `socket`, and closes it.
+    pub(super) fn send(&mut self, what: &'static str, socket: Fd, lent: Lent) {
         let byte = self.data(b"!");
-        let (Arg::Number(byte), Arg::Number(control)) = (byte, self.address(cell)) else { return };
+        let (Arg::Number(byte), Arg::Number(control)) = (byte, self.address(lent.0)) else { return };
         let Arg::Number(vector) = self.record(vec![byte, 1]) else { return };
         let message = self.record(vec![0, 0, vector, 1, control, 24, 0]);
         let args = [socket.into(), message, number(libc::MSG_NOSIGNAL)];
-        self.step("hand over the program", libc::SYS_sendmsg, args);
+        self.step(what, libc::SYS_sendmsg, args);
+        self.close(Fd::Kept(lent.fd()));
     }
 }
 
-/// The control message with the descriptor of a child.
+/// The control message with a descriptor that is handed over.
 #[derive(Debug)]
 pub(super) struct Lent(Cell);
+
+impl Lent {
+    fn fd(&self) -> Cell {
+        Cell(self.0.0 + 4)
+    }
+}

@@ -1,5 +1,8 @@
 //! `airssys sandbox`: a program of this machine, held by what the kernel has.
 
+mod denied;
+mod told;
+
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -9,18 +12,21 @@ use std::{
 
 use airssys_osl::{
     Error, ErrorKind, Principal, bootstrap,
-    policy::{ExecTerms, Grant, Policy, rule},
-    process::{Calls, Cause, Exec, Exit, Launch, Limits, Process, Signal, Status, Stdio},
+    policy::{ExecTerms, Grant, Policy, Protocol, rule},
+    process::{Calls, Exec, Exit, Launch, Limits, Process, Profile, Signal, Stdio},
 };
-use serde_json::json;
 use tokio::signal::unix::SignalKind;
 
+use self::{
+    denied::Denied,
+    told::{Told, status},
+};
 use super::{run::Signals, runtime};
 use crate::{
     args::Sandbox,
     config,
     door::Door,
-    report::{Failure, Style, Terminal, printable},
+    report::{Failure, Terminal, printable},
 };
 
 /// Where programs are, and what the program finds in its `PATH`.
@@ -46,8 +52,14 @@ async fn run(sandbox: &Sandbox, terminal: &Arc<Terminal>) -> Result<ExitCode, Fa
     };
     let terms = terms(sandbox, arguments)?;
     let candidates = candidates(name)?;
-    let grants = candidates.iter().map(|path| Grant::exec(path, terms.clone()).rule("sandbox"));
-    let door = Door::open_for_user(Policy::builder().principal(PRINCIPAL, grants), Vec::new())?;
+    let programs = candidates.iter().map(|path| Grant::exec(path, terms.clone()).rule("sandbox"));
+    let peers = sandbox.net.iter().map(|peer| {
+        Grant::connect(Protocol::Tcp, peer.host.as_str(), peer.ports).rule(format!("--net {}", peer.text))
+    });
+    let policy = Policy::builder().principal(PRINCIPAL, programs.chain(peers));
+    let denied = Arc::<Denied>::default();
+    let hears = Arc::clone(&denied);
+    let door = Door::open_for_user_heard(policy, Vec::new(), move |event| hears.hear(event))?;
     door.started(&sandbox.program.join(" "))?;
     let mut signals = Signals::new()?;
     let ended = match start(&door, name, &candidates).await {
@@ -60,7 +72,7 @@ async fn run(sandbox: &Sandbox, terminal: &Arc<Terminal>) -> Result<ExitCode, Fa
     };
     door.close(&why)?;
     let (path, (exit, held_by)) = ended?;
-    tell(sandbox, &path, &exit, &held_by, terminal);
+    Told { sandbox, path: &path, exit: &exit, held_by: &held_by, denied: &denied.take() }.tell(terminal);
     Ok(ExitCode::from(status(&exit)))
 }
 
@@ -94,6 +106,13 @@ fn terms(sandbox: &Sandbox, arguments: &[String]) -> Result<ExecTerms, Failure> 
     }
     if sandbox.loopback {
         terms = terms.loopback();
+    }
+    if !sandbox.net.is_empty() {
+        if matches!(sandbox.profile, Profile::Network | Profile::None) {
+            let why = format!("with --profile {} --net would hold the program to nothing", sandbox.profile);
+            return Err(Failure::invalid(why));
+        }
+        terms = terms.egress();
     }
     if let Some((user, group)) = sandbox.user {
         terms = terms.run_as(user, group);
@@ -226,60 +245,4 @@ async fn attend(mut process: Process, signals: &mut Signals) -> (Exit, String) {
     }
     process.kill();
     (process.wait().await, held_by)
-}
-
-/// The exit status, as a shell has it.
-fn status(exit: &Exit) -> u8 {
-    match exit.status {
-        Status::Code(code) => u8::try_from(code).unwrap_or(u8::MAX),
-        Status::Signal(signal) => u8::try_from(signal).map_or(u8::MAX, |signal| signal.saturating_add(128)),
-    }
-}
-
-/// Says why it ended where a limit ended it, and the rest where it was asked for.
-fn tell(sandbox: &Sandbox, path: &Path, exit: &Exit, held_by: &str, terminal: &Terminal) {
-    let limit = match exit.cause {
-        Cause::OutOfMemory => Some("it needed more memory than --mem allows"),
-        Cause::WallTime => Some("it took longer than --time allows"),
-        Cause::CpuTime => Some("it computed for longer than --cpu-time allows"),
-        Cause::FileSize => Some("it wrote a longer file than --file-size allows"),
-        _ => None,
-    };
-    let value = || {
-        json!({
-            "event": "ended",
-            "program": path.to_string_lossy(),
-            "status": status(exit),
-            "cause": exit.cause.to_string(),
-            "limit": limit,
-            "held_by": held_by,
-            "user_us": exit.usage.user_time.as_micros() as u64,
-            "system_us": exit.usage.system_time.as_micros() as u64,
-            "wall_us": exit.usage.wall_time.as_micros() as u64,
-            "peak_memory_bytes": exit.usage.peak_memory_bytes,
-        })
-    };
-    if let Some(limit) = limit {
-        terminal.say(&format!("{} {limit}", terminal.err.text(Style::Bad, "ended:")));
-    }
-    if sandbox.explain {
-        explain(sandbox, path, exit, held_by, terminal);
-    }
-    terminal.event(value);
-}
-
-fn explain(sandbox: &Sandbox, path: &Path, exit: &Exit, held_by: &str, terminal: &Terminal) {
-    let line = |name: &str, text: String| {
-        let name = terminal.err.text(Style::Dim, format!("{name:>8}:"));
-        terminal.say(&format!("{name} {}", printable(text.as_bytes())));
-    };
-    line("program", path.display().to_string());
-    line("held by", held_by.to_owned());
-    let paths = |paths: &[PathBuf]| {
-        let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
-        if paths.is_empty() { "nothing else".to_owned() } else { paths.join(", ") }
-    };
-    line("read", format!("the system's programs and libraries, {}", paths(&sandbox.ro)));
-    line("changed", format!("its own /tmp, {}", paths(&sandbox.rw)));
-    line("ended", exit.to_string());
 }
