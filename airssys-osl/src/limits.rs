@@ -184,3 +184,9 @@ pub const PROGRAM_FILES: usize = 16;
 
 /// The most directories and files that a program sees, and the most variables that it is given.
 pub const PROGRAM_PLACES: usize = 64;
+
+/// The longest key of a bucket, in bytes.
+pub const BUCKET_KEY_BYTES: usize = 1024;
+
+/// How many keys of a bucket are told at once: with the longest keys a megabyte.
+pub const BUCKET_PAGE_KEYS: usize = 1000;

@@ -41,6 +41,7 @@ const LOOKS: u32 = 10;
 /// Dropping it stops nothing: [`shutdown`](Self::shutdown) does, in order.
 pub struct System {
     root: SupervisorRef,
+    os: Os,
     routes: Arc<Routes>,
     /// What the program is called as a sender.
     host: Arc<str>,
@@ -149,6 +150,7 @@ impl System {
         os: &Os,
         watch: Arc<dyn Watch>,
     ) -> Result<Self, Error> {
+        provide_buckets(os, manifest);
         let mailboxes: Vec<Mailbox<Delivery>> =
             manifest.components.iter().map(|spec| Mailbox::bounded(spec.mailbox)).collect();
         let mut routes = Routes::default();
@@ -184,12 +186,14 @@ impl System {
         let root = runtime.start(tree).await.map_err(|error| {
             Error::new(ErrorKind::Guest, format!("start the system `{}`", manifest.name)).caused_by(error)
         })?;
-        Ok(Self { root, routes, host: "host".into(), members })
+        Ok(Self { root, os: os.clone(), routes, host: "host".into(), members })
     }
 
-    /// Takes over which directories components find when they start, from a manifest whose policy is in place already
-    /// ([`Os::reload`]). An instance that runs keeps those that it has; what it may do with them is the policy's word.
+    /// Takes over which directories components find when they start, and which buckets there are, from a manifest whose
+    /// policy is in place already ([`Os::reload`]). A bucket that the manifest does not have any more is gone with what it
+    /// held. An instance that runs keeps those that it has; what it may do with them is the policy's word.
     pub fn reload(&self, manifest: &Manifest) {
+        provide_buckets(&self.os, manifest);
         for running in self.members.iter().filter_map(Member::component) {
             let spec = manifest.components.iter().find(|spec| *spec.name == *running.name);
             *running.preopens.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -295,6 +299,10 @@ impl System {
     fn sent(&self) -> u64 {
         self.members.iter().map(|member| member.counters.sent.load(Ordering::Relaxed)).sum()
     }
+}
+
+fn provide_buckets(os: &Os, manifest: &Manifest) {
+    os.provide_buckets(manifest.buckets.iter().map(|bucket| (bucket.name.as_str(), bucket.limits)));
 }
 
 /// Prepares a component for its place in the tree.

@@ -7,6 +7,7 @@ mod audit;
 mod component;
 mod folders;
 mod http;
+mod keyvalue;
 mod parse;
 mod peer;
 mod process;
@@ -28,7 +29,10 @@ use std::{
     time::Duration,
 };
 
-use airssys_osl::policy::{Grant, Mode, Rights};
+use airssys_osl::{
+    keyvalue::BucketLimits,
+    policy::{Grant, Mode, Rights},
+};
 use airssys_rt::{Restart, Shutdown, Strategy};
 
 pub use self::audit::{Anchor, AuditSpec, Export, To};
@@ -55,6 +59,8 @@ pub struct Manifest {
     pub components: Vec<ComponentSpec>,
     /// Every program of the machine, in the order of the file.
     pub processes: Vec<ProcessSpec>,
+    /// Every bucket of keys and values, in the order of the file.
+    pub buckets: Vec<BucketSpec>,
     /// Every role, in the order of the file.
     pub roles: Vec<RoleSpec>,
     /// What is forbidden to every component.
@@ -260,6 +266,15 @@ pub struct Rules {
     pub permits: Vec<Grant>,
     /// What is forbidden, whatever permits it.
     pub forbids: Vec<Grant>,
+}
+
+/// `[keyvalue.NAME]`: a bucket of keys and values, in memory as long as the system runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketSpec {
+    /// Its name: what it is opened by.
+    pub name: String,
+    /// What it may hold.
+    pub limits: BucketLimits,
 }
 
 /// `[role.NAME]`: rules that components and other roles get by its name.
