@@ -2,6 +2,7 @@
 
 mod audit;
 mod control;
+mod new;
 mod process;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
@@ -11,6 +12,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 pub(crate) use self::{
     audit::{Anchor, Audit, Explain, Export, Learn, LogPath, Query, Tail, Target, TargetKind, Verify},
     control::{Rollback, Running, Upgrade},
+    new::{Language, New},
     process::Sandbox,
 };
 use crate::target;
@@ -43,6 +45,7 @@ pub(crate) struct Args {
 
 const AFTER_HELP: &str = "\
 Examples:
+  airssys new word-count --lang c               begin a component
   airssys run examples/logwatch                 run the system that examples/logwatch/airssys.toml describes
   airssys run --dir data tool.wasm --flag       run a WASI program that may use one folder
   airssys upgrade stats new.wasm examples/logwatch  another version for a component that runs
@@ -92,6 +95,7 @@ fn options_first(mut given: Vec<OsString>, count: usize) -> Vec<OsString> {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    New(New),
     Run(Run),
     Upgrade(Upgrade),
     Rollback(Rollback),
