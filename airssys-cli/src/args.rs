@@ -3,6 +3,7 @@
 mod audit;
 mod control;
 mod dead;
+mod new;
 mod process;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
@@ -13,6 +14,7 @@ pub(crate) use self::{
     audit::{Anchor, Audit, Explain, Export, Learn, LogPath, Query, Tail, Target, TargetKind, Verify},
     control::{Rollback, Running, Upgrade},
     dead::{Dead, DeadSystem, Dispose, List, Show},
+    new::{Language, New},
     process::Sandbox,
 };
 use crate::target;
@@ -45,6 +47,7 @@ pub(crate) struct Args {
 
 const AFTER_HELP: &str = "\
 Examples:
+  airssys new word-count --lang c               begin a component
   airssys run examples/logwatch                 run the system that examples/logwatch/airssys.toml describes
   airssys run --dir data tool.wasm --flag       run a WASI program that may use one folder
   airssys upgrade stats new.wasm examples/logwatch  another version for a component that runs
@@ -95,6 +98,7 @@ fn options_first(mut given: Vec<OsString>, count: usize) -> Vec<OsString> {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    New(New),
     Run(Run),
     Upgrade(Upgrade),
     Rollback(Rollback),

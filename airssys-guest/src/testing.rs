@@ -22,14 +22,47 @@
 //! echo.handle(Host::message("alice", "say", b"hi")).unwrap();
 //! assert_eq!(host.take_sent(), [("alice".to_owned(), "echo".to_owned(), b"hi".to_vec())]);
 //! ```
+//!
+//! Time passes when the test says so:
+//!
+//! ```
+//! use std::time::Duration;
+//! use airssys_guest::{Actor, Config, Error, Message, clock, log, testing::Host, timers};
+//!
+//! struct Ticker;
+//!
+//! impl Actor for Ticker {
+//!     fn init(_: &Config) -> Result<Self, Error> {
+//!         timers::set("tick", Duration::from_secs(1));
+//!         Ok(Ticker)
+//!     }
+//!     fn handle(&mut self, _: Message) -> Result<Option<Vec<u8>>, Error> {
+//!         Ok(None)
+//!     }
+//!     fn timer(&mut self, name: &str) -> Result<(), Error> {
+//!         log::info!("{name} at {:?}", clock::monotonic());
+//!         timers::set(name, Duration::from_secs(1));
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let host = Host::new();
+//! let mut ticker = Ticker::init(&Config::default()).unwrap();
+//! host.advance(&mut ticker, Duration::from_millis(2500)).unwrap();
+//! let logged: Vec<_> = host.take_logged().into_iter().map(|(_, line)| line).collect();
+//! assert_eq!(logged, ["tick at 1s", "tick at 2s"]);
+//! ```
 
-use std::{marker::PhantomData, rc::Rc};
+use std::{marker::PhantomData, rc::Rc, time::Duration};
 
 use crate::{
-    Message,
+    Actor, Error, Message,
     host::memory::{World, world},
     log::Level,
 };
+
+/// How many timers come due at most while time passes once: an actor that arms one anew each time would go on for ever.
+const TIMERS_AT_ONCE: usize = 100_000;
 
 /// The host of this thread, as the test sees it. It grants nothing until told to.
 #[derive(Debug)]
@@ -63,7 +96,46 @@ impl Host {
 
     /// Disarms a timer and says what its delay was, in milliseconds.
     pub fn take_timer(&self, name: &str) -> Option<u64> {
-        world(|world| world.timers.remove(name))
+        world(|world| world.timers.remove(name)).map(|timer| timer.delay_ms)
+    }
+
+    /// Lets `time` pass: the clocks go on, and the actor handles each timer that comes due, the earliest first, those
+    /// among them that it arms on the way.
+    ///
+    /// # Errors
+    ///
+    /// The actor's own, which leaves the time where it was then; or [`Failed`](crate::ErrorKind::Failed): it arms timers
+    /// without end.
+    pub fn advance<A: Actor>(&self, actor: &mut A, time: Duration) -> Result<(), Error> {
+        let end = world(|world| world.age.saturating_add(time));
+        for _ in 0..TIMERS_AT_ONCE {
+            let next = world(|world| {
+                let due = world.timers.iter().filter(|(_, timer)| timer.due.0 <= end);
+                let (name, timer) =
+                    due.min_by_key(|(_, timer)| timer.due).map(|(name, timer)| (name.clone(), *timer))?;
+                world.timers.remove(&name);
+                world.age = world.age.max(timer.due.0);
+                Some(name)
+            });
+            match next {
+                Some(name) => actor.timer(&name)?,
+                None => {
+                    world(|world| world.age = end);
+                    return Ok(());
+                }
+            }
+        }
+        Err(format!("more than {TIMERS_AT_ONCE} timers came due within {time:?}").into())
+    }
+
+    /// Sets the wall clock, as the time since 1970. Without it the host began in 1970.
+    pub fn set_wall(&self, since_1970: Duration) {
+        world(|world| world.began = since_1970.saturating_sub(world.age));
+    }
+
+    /// Grants a variable of the environment.
+    pub fn set_env(&self, name: &str, value: &str) {
+        world(|world| world.environment.insert(name.to_owned(), value.to_owned()));
     }
 
     /// Lets `answer` answer the calls to an actor: subject and payload in, the answer out.

@@ -34,6 +34,7 @@
 //!   principal acquires. Each use is decided again, and narrower is the only other thing that a handle can become.
 //! * [`TcpConnector`](net::TcpConnector), [`Listener`](net::Listener), [`UdpSocket`](net::UdpSocket) and the UNIX
 //!   sockets of [`net`]: the network, decided address by address.
+//! * [`Bucket`](keyvalue::Bucket): keys and values in memory, which principals share.
 //! * [`system`]: what the machine is and how it fares, a grant for each aspect.
 //! * [`Exec`](process::Exec), [`Process`](process::Process): programs, each held by layers of the kernel's making.
 //! * [`Sink`](audit::Sink), [`Log`](audit::Log): where records go. What changes something is recorded before it is
@@ -61,6 +62,7 @@ pub mod clock;
 mod env;
 mod error;
 pub mod fs;
+pub mod keyvalue;
 pub mod limits;
 pub mod net;
 mod os;

@@ -197,3 +197,9 @@ pub const EGRESS_HEAD_BYTES: usize = 32 * 1024;
 
 /// How long a program may take to say to its proxy whom it wants to reach.
 pub const EGRESS_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest key of a bucket, in bytes.
+pub const BUCKET_KEY_BYTES: usize = 1024;
+
+/// How many keys of a bucket are told at once: with the longest keys a megabyte.
+pub const BUCKET_PAGE_KEYS: usize = 1000;

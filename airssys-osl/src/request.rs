@@ -103,6 +103,12 @@ pub enum Action {
     SystemRead = 83,
     /// Send a message to another actor.
     ActorSend = 96,
+    /// Open a bucket of keys and values.
+    KeyvalueOpen = 112,
+    /// Read from a bucket.
+    KeyvalueRead = 113,
+    /// Change what is in a bucket.
+    KeyvalueWrite = 114,
 }
 
 impl Action {
@@ -155,6 +161,9 @@ impl Action {
         Self::RandomRead,
         Self::SystemRead,
         Self::ActorSend,
+        Self::KeyvalueOpen,
+        Self::KeyvalueRead,
+        Self::KeyvalueWrite,
     ];
 
     /// The name in records, rules and queries: `fs.read`.
@@ -207,6 +216,9 @@ impl Action {
             Self::RandomRead => "random.read",
             Self::SystemRead => "system.read",
             Self::ActorSend => "actor.send",
+            Self::KeyvalueOpen => "keyvalue.open",
+            Self::KeyvalueRead => "keyvalue.read",
+            Self::KeyvalueWrite => "keyvalue.write",
         }
     }
 
@@ -260,6 +272,9 @@ impl Action {
             Self::RandomRead => "use random bytes",
             Self::SystemRead => "ask the machine about",
             Self::ActorSend => "send a message to",
+            Self::KeyvalueOpen => "open the bucket",
+            Self::KeyvalueRead => "read the bucket",
+            Self::KeyvalueWrite => "change the bucket",
         }
     }
 
@@ -271,7 +286,9 @@ impl Action {
             | Self::NetSend
             | Self::NetClose
             | Self::NetTls
-            | Self::NetHttp => Some("at"),
+            | Self::NetHttp
+            | Self::KeyvalueRead
+            | Self::KeyvalueWrite => Some("at"),
             Self::NetAccept => Some("from"),
             Self::ProcessSpawn | Self::ProcessExit => Some("held by"),
             Self::ProcessSignal => Some("with"),

@@ -156,6 +156,7 @@ impl System {
         os: &Os,
         watch: Arc<dyn Watch>,
     ) -> Result<Self, Error> {
+        provide_buckets(os, manifest);
         let mailboxes: Vec<Mailbox<Delivery>> =
             manifest.components.iter().map(|spec| Mailbox::bounded(spec.mailbox)).collect();
         let mut routes = Routes::default();
@@ -203,9 +204,12 @@ impl System {
         Ok(Self { root, routes, host: "host".into(), os: os.clone(), members })
     }
 
-    /// Takes over which directories components find when they start, from a manifest whose policy is in place already
-    /// ([`Os::reload`]). A service whose right to listen was taken away and is given back listens again. An instance that runs keeps those that it has; what it may do with them is the policy's word.
+    /// Takes over which directories components find when they start, and which buckets there are, from a manifest whose
+    /// policy is in place already ([`Os::reload`]). A bucket that the manifest does not have any more is gone with what it
+    /// held. A service whose right to listen was taken away and is given back listens again. An instance that runs keeps
+    /// those directories that it has; what it may do with them is the policy's word.
     pub fn reload(&self, manifest: &Manifest) {
+        provide_buckets(&self.os, manifest);
         for running in self.members.iter().filter_map(Member::component) {
             let spec = manifest.components.iter().find(|spec| *spec.name == *running.name);
             *running.preopens.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -314,6 +318,10 @@ impl System {
     fn sent(&self) -> u64 {
         self.members.iter().map(|member| member.counters.sent.load(Ordering::Relaxed)).sum()
     }
+}
+
+fn provide_buckets(os: &Os, manifest: &Manifest) {
+    os.provide_buckets(manifest.buckets.iter().map(|bucket| (bucket.name.as_str(), bucket.limits)));
 }
 
 /// Prepares a component for its place in the tree.

@@ -35,6 +35,7 @@ const COMPONENTS: &[(&str, &str)] = &[
     ("rogue", "examples/logwatch/components"),
     ("hello", "airssys-cli/tests/fixtures"),
     ("hostile", "airssys-wasm/tests/fixtures"),
+    ("keyvalue", "airssys-wasm/tests/fixtures"),
     ("ledger", "airssys-wasm/tests/fixtures"),
     ("sockets", "airssys-wasm/tests/fixtures"),
     ("web", "airssys-wasm/tests/fixtures"),

@@ -9,6 +9,7 @@ mod doctor;
 mod explain;
 mod export;
 mod inspect;
+mod new;
 mod program;
 mod reload;
 mod run;
@@ -29,6 +30,7 @@ use crate::{
 pub(crate) fn run(args: Args, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
     log_to(terminal, &args.log)?;
     match args.command {
+        Command::New(args) => new::new(&args, terminal),
         Command::Run(run) => run::run(run, terminal),
         Command::Upgrade(args) => upgrade::upgrade(&args, terminal),
         Command::Rollback(args) => upgrade::rollback(&args, terminal),

@@ -21,6 +21,7 @@ mod kill;
 mod limits;
 mod logwatch;
 mod manifest;
+mod new;
 mod policy;
 mod preview1;
 #[cfg(target_os = "linux")]

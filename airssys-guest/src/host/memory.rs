@@ -6,6 +6,7 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
+    time::Duration,
 };
 
 use crate::log::Level;
@@ -22,11 +23,26 @@ pub(crate) type Answerer = Rc<dyn Fn(&str, &[u8]) -> Option<Vec<u8>>>;
 pub(crate) struct World {
     pub(crate) sent: Vec<(String, String, Vec<u8>)>,
     pub(crate) logged: Vec<(Level, String)>,
-    pub(crate) timers: BTreeMap<String, u64>,
+    pub(crate) timers: BTreeMap<String, Timer>,
+    /// How many timers were armed so far.
+    pub(crate) armed: u64,
+    /// How long it has been there, as its clocks tell.
+    pub(crate) age: Duration,
+    /// What the wall clock said when it began.
+    pub(crate) began: Duration,
+    pub(crate) environment: BTreeMap<String, String>,
     pub(crate) answerers: BTreeMap<String, Answerer>,
     pub(crate) directories: BTreeSet<String>,
     pub(crate) files: BTreeMap<String, Node>,
     nodes: u64,
+}
+
+/// A timer that is armed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timer {
+    pub(crate) delay_ms: u64,
+    /// When it is due, by the age of the host; of two at once, the one that was armed first.
+    pub(crate) due: (Duration, u64),
 }
 
 /// A file: what it holds, and which one it is.
@@ -54,7 +70,7 @@ pub(crate) mod imports {
 
     use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
 
-    use super::world;
+    use super::{Timer, world};
     use crate::{
         ErrorKind,
         fs::{Identity, Kind},
@@ -83,7 +99,11 @@ pub(crate) mod imports {
     }
 
     pub(crate) fn timer_set(name: &str, delay_ms: u64) {
-        world(|world| world.timers.insert(name.to_owned(), delay_ms));
+        world(|world| {
+            world.armed += 1;
+            let due = (world.age.saturating_add(Duration::from_millis(delay_ms)), world.armed);
+            world.timers.insert(name.to_owned(), Timer { delay_ms, due });
+        });
     }
 
     pub(crate) fn timer_cancel(name: &str) -> bool {
@@ -95,15 +115,15 @@ pub(crate) mod imports {
     }
 
     pub(crate) fn monotonic_ns() -> u64 {
-        0
+        u64::try_from(world(|world| world.age).as_nanos()).unwrap_or(u64::MAX)
     }
 
     pub(crate) fn wall() -> Duration {
-        Duration::ZERO
+        world(|world| world.began.saturating_add(world.age))
     }
 
     pub(crate) fn environment() -> Vec<(String, String)> {
-        Vec::new()
+        world(|world| world.environment.clone()).into_iter().collect()
     }
 
     pub(crate) fn connect(_: SocketAddr) -> Result<(), Failure> {

@@ -149,7 +149,12 @@ fn resource(record: &Record, kind: Kind, object: &mut Object<'_>) {
         PROCESS => object.object("process", |process| process.text("cmd_line", &first)),
         API => {
             object.object("api", |api| api.text("operation", &action_name(record)));
-            object.one("resources", |resource| resource.text("name", &first));
+            object.one("resources", |resource| {
+                resource.text("name", &first);
+                if let Some(key) = &second {
+                    resource.text("uid", key);
+                }
+            });
         }
         _ => object.text("message", &first),
     }
@@ -246,6 +251,8 @@ impl Kind {
             Action::ProcessOpen => (PROCESS, 3),
             Action::ProcessSignal => (PROCESS, OTHER),
             Action::EnvRead | Action::ClockRead | Action::RandomRead | Action::SystemRead => (API, 2),
+            Action::KeyvalueOpen | Action::KeyvalueRead => (API, 2),
+            Action::KeyvalueWrite => (API, 3),
             Action::ActorSend => (API, OTHER),
         };
         Self { class, activity }

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::{Current, Os, Rooms, Shared};
 use crate::{
     audit::Sink,
+    keyvalue::Buckets,
     net::{Accounts, Resolve, SystemResolver},
     policy::Policy,
     process::Programs,
@@ -78,6 +79,7 @@ impl OsBuilder {
             resolver,
             accounts: Accounts::default(),
             programs: Programs::default(),
+            buckets: Buckets::default(),
             latest: AtomicI64::new(i64::MIN),
             started_ns: sys::monotonic_ns(),
             generator,

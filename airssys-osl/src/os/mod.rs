@@ -32,6 +32,7 @@ pub(crate) use self::{
 use crate::{
     Action, Error, ErrorKind,
     audit::Sink,
+    keyvalue::Buckets,
     net::{Accounts, Resolve},
     policy::{Decision, Moment, Policy, rule},
     process::Programs,
@@ -75,6 +76,8 @@ struct Shared {
     accounts: Accounts,
     /// What programs run.
     programs: Programs,
+    /// The keys and values that principals share.
+    buckets: Buckets,
     /// The latest second of the wall clock that was looked at.
     latest: AtomicI64,
     /// The zero of [`Clock::monotonic_now`](crate::clock::Clock::monotonic_now).
@@ -214,6 +217,10 @@ impl Os {
 
     pub(crate) fn generator(&self) -> &Generator {
         &self.0.generator
+    }
+
+    pub(crate) fn buckets(&self) -> &Buckets {
+        &self.0.buckets
     }
 
     pub(crate) fn started_ns(&self) -> u64 {

@@ -167,7 +167,8 @@ impl<'a> Operation<'a> {
         }
     }
 
-    fn describe(&self) -> String {
+    /// What it is, which completes the sentence "cannot …".
+    pub(crate) fn describe(&self) -> String {
         let verb = self.action.verb();
         let resource = self.resource.escaped();
         match self.other {

@@ -196,6 +196,11 @@ impl Printer<'_> {
         let (action, (resource, like)) = match &grant.form {
             Form::Env(variable) => ("env.read", name("Variable", variable)),
             Form::Send(to) => ("actor.send", name("Actor", to)),
+            Form::Keyvalue { bucket, rights } => {
+                let (resource, like) = name("Bucket", bucket);
+                let actions = bucket_actions(*rights, clause.effect == "permit");
+                return self.policy(clause, &actions, &resource, &[&like, when]);
+            }
             Form::Clock => ("clock.read", machine("clock")),
             Form::Random => ("random.read", machine("random")),
             Form::System(aspect) => ("system.read", machine(aspect.name())),
@@ -284,6 +289,13 @@ fn actions(rights: Rights, using: bool) -> String {
     let names: Vec<_> =
         names.chain(using.then_some("use")).map(|name| format!("Action::\"fs.{name}\"")).collect();
     format!("action in [{}]", names.join(", "))
+}
+
+/// Whoever may read or write a bucket may open it; who is forbidden either may open it all the same.
+fn bucket_actions(rights: Rights, opens: bool) -> String {
+    let names = Rights::NAMES.iter().filter(|(_, right)| rights.contains(*right)).map(|(name, _)| *name);
+    let names = names.chain(opens.then_some("open")).map(|name| format!("Action::\"keyvalue.{name}\""));
+    format!("action in [{}]", names.collect::<Vec<_>>().join(", "))
 }
 
 /// By which permission a host is looked up.
@@ -385,10 +397,11 @@ fn schema(offsets: &BTreeSet<i16>) -> String {
     [
         "entity Role in [Role];\nentity Held in [Held];\nentity Principal in [Role, Held];\n".to_owned(),
         "entity Directory in [Directory];\n".to_owned(),
-        "entity Variable, Actor, Machine, Network, Socket, Certificates, Program;\n".to_owned(),
+        "entity Variable, Actor, Bucket, Machine, Network, Socket, Certificates, Program;\n".to_owned(),
         action(&rights, "Directory", ""),
         action("\"env.read\"", "Variable", ", name: String"),
         action("\"actor.send\"", "Actor", ", name: String"),
+        action("\"keyvalue.open\", \"keyvalue.read\", \"keyvalue.write\"", "Bucket", ", name: String"),
         action("\"clock.read\", \"random.read\", \"system.read\"", "Machine", ""),
         action("\"net.connect\", \"net.listen\"", "Network, Socket", peer),
         action("\"net.resolve\"", "Network", ", by: String, host?: String"),

@@ -279,8 +279,31 @@ fn add_object(objects: &mut Objects, form: Form, clause: Clause) -> Result<bool,
         Form::Random => Ok(objects.random.add(clause)),
         Form::System(aspect) => objects.system.add(aspect.name(), clause),
         Form::Net(form) => objects.net.insert(form, clause),
+        Form::Keyvalue { bucket, rights } => add_bucket(objects, &bucket, rights, clause),
         Form::Fs { .. } | Form::Exec { .. } | Form::Descriptors(_) | Form::Role(_) => Err("it is no object"),
     }
+}
+
+/// Adds a rule about a bucket to each list that it is for: both share its rate.
+fn add_bucket(
+    objects: &mut Objects,
+    bucket: &str,
+    rights: Rights,
+    clause: Clause,
+) -> Result<bool, &'static str> {
+    check_name(bucket, PRINCIPAL_BYTES)?;
+    if rights.is_empty() || !(Rights::READ | Rights::WRITE).contains(rights) {
+        return Err("a bucket has the rights `read` and `write`");
+    }
+    let mut twice = false;
+    for (right, names) in
+        [(Rights::READ, &mut objects.bucket_reads), (Rights::WRITE, &mut objects.bucket_writes)]
+    {
+        if rights.contains(right) {
+            twice |= names.add(bucket, clause.clone())?;
+        }
+    }
+    Ok(twice)
 }
 
 impl FsTerms {

@@ -167,6 +167,7 @@ fn is_about(action: Action, form: &Form) -> bool {
         Form::Clock => action == Action::ClockRead,
         Form::Random => action == Action::RandomRead,
         Form::System(_) => action == Action::SystemRead,
+        Form::Keyvalue { .. } => action.name().starts_with("keyvalue."),
         Form::Exec { .. } => action.name().starts_with("process."),
         Form::Fs { .. } => action.name().starts_with("fs."),
         Form::Net(net::Form::TrustWeb | net::Form::Trust(_)) => action == Action::NetTrust,

@@ -44,6 +44,7 @@ pub(super) enum Form {
     Net(net::Form),
     Role(Box<str>),
     Exec { program: PathBuf, terms: Box<ExecTerms> },
+    Keyvalue { bucket: Box<str>, rights: Rights },
 }
 
 impl Grant {
@@ -78,6 +79,14 @@ impl Grant {
     /// Permits to send messages to the actor `to`, or to all whose names begin so: `worker-*`.
     pub fn send(to: impl Into<Box<str>>) -> Self {
         Self::of(Form::Send(to.into()))
+    }
+
+    /// Permits to read the bucket `bucket`, to write it, or both, as `rights` says; other rights a bucket has none. A name
+    /// that ends in `*` means all buckets whose names begin so.
+    ///
+    /// Forbidden, a bucket may still be opened by whoever is granted it, and is then of no use.
+    pub fn keyvalue(bucket: impl Into<Box<str>>, rights: Rights) -> Self {
+        Self::of(Form::Keyvalue { bucket: bucket.into(), rights })
     }
 
     /// Permits to read the clocks.
@@ -155,6 +164,7 @@ impl Form {
             Self::System(_) => "system",
             Self::Descriptors(_) => "descriptors",
             Self::Role(_) => "role",
+            Self::Keyvalue { .. } => "keyvalue",
         }
     }
 }

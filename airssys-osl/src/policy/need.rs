@@ -24,6 +24,7 @@ pub(super) struct Needs {
     see: BTreeSet<PathBuf>,
     pub(super) env: BTreeSet<String>,
     pub(super) send: BTreeSet<String>,
+    buckets: BTreeMap<String, Rights>,
     clock: bool,
     random: bool,
     aspects: BTreeSet<Aspect>,
@@ -53,6 +54,13 @@ impl Needs {
                 );
             }
             Action::ActorSend => drop(self.send.insert(text.into_owned())),
+            Action::KeyvalueOpen => drop(self.buckets.entry(text.into_owned()).or_insert(Rights::empty())),
+            Action::KeyvalueRead => {
+                *self.buckets.entry(text.into_owned()).or_insert(Rights::empty()) |= Rights::READ
+            }
+            Action::KeyvalueWrite => {
+                *self.buckets.entry(text.into_owned()).or_insert(Rights::empty()) |= Rights::WRITE
+            }
             Action::ClockRead => self.clock = true,
             Action::RandomRead => self.random = true,
             Action::SystemRead => {
@@ -181,6 +189,9 @@ impl Needs {
         for rights in self.fs.values_mut().filter(|rights| rights.is_empty()) {
             *rights = Rights::LIST;
         }
+        for rights in self.buckets.values_mut().filter(|rights| rights.is_empty()) {
+            *rights = Rights::READ;
+        }
     }
 
     /// The grants that permit it.
@@ -190,6 +201,7 @@ impl Needs {
         grants.extend(self.fs.iter().map(|(root, rights)| Grant::fs(root, *rights)));
         grants.extend(self.env.iter().map(|name| Grant::env(name.as_str())));
         grants.extend(self.send.iter().map(|name| Grant::send(name.as_str())));
+        grants.extend(self.buckets.iter().map(|(name, rights)| Grant::keyvalue(name.as_str(), *rights)));
         grants.extend(self.clock.then(Grant::clock));
         grants.extend(self.aspects.iter().copied().map(Grant::system));
         grants.extend(self.random.then(Grant::random));
@@ -221,13 +233,17 @@ impl Needs {
             peers.map(|(_, is_udp, peer, port)| quoted(&peer_url(*is_udp, peer, *port))).collect()
         };
         let names = |names: &BTreeSet<String>| names.iter().map(|name| quoted(name)).collect();
-        let lists: [(&str, Vec<String>); 6] = [
+        let buckets = self.buckets.iter().map(|(name, rights)| {
+            format!("{{ bucket = {}, rights = [{}] }}", quoted(name), right_names(*rights))
+        });
+        let lists: [(&str, Vec<String>); 7] = [
             ("fs", fs.collect()),
             ("connect", peers(false)),
             ("listen", peers(true)),
             ("resolve", names(&self.resolve)),
             ("send", names(&self.send)),
             ("env", names(&self.env)),
+            ("keyvalue", buckets.collect()),
         ];
         let mut lines = String::new();
         for (key, items) in lists.into_iter().filter(|(_, items)| !items.is_empty()) {
@@ -283,9 +299,12 @@ fn peer_url(is_udp: bool, peer: &str, port: u16) -> String {
 fn fs_line(root: &Path, rights: Rights, guest: Option<String>) -> String {
     let root = quoted(&root.to_string_lossy());
     let guest = guest.map_or_else(|| root.clone(), |guest| quoted(&guest));
+    format!("{{ path = {root}, guest = {guest}, rights = [{}] }}", right_names(rights))
+}
+
+fn right_names(rights: Rights) -> String {
     let names = Rights::NAMES.iter().filter(|(_, right)| rights.contains(*right));
-    let names: Vec<_> = names.map(|(name, _)| format!("\"{name}\"")).collect();
-    format!("{{ path = {root}, guest = {guest}, rights = [{}] }}", names.join(", "))
+    names.map(|(name, _)| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
 }
 
 /// A basic string of TOML.

@@ -33,6 +33,8 @@ pub(crate) struct Grants {
 pub(super) struct Objects {
     pub(super) env: Names,
     pub(super) send: Names,
+    pub(super) bucket_reads: Names,
+    pub(super) bucket_writes: Names,
     pub(super) clock: Option<Clauses>,
     pub(super) random: Option<Clauses>,
     /// By the names of aspects.
@@ -130,6 +132,8 @@ impl Objects {
     pub(super) fn fix(&mut self) -> Result<(), Box<str>> {
         self.env.fix();
         self.send.fix();
+        self.bucket_reads.fix();
+        self.bucket_writes.fix();
         self.system.fix();
         self.exec.fix();
         self.net.fix()
@@ -140,6 +144,11 @@ impl Objects {
             (Action::EnvRead, Resource::Name(name)) => return self.env.permit(name, now),
             (Action::ActorSend, Resource::Name(name)) => return self.send.permit(name, now),
             (Action::SystemRead, Resource::Name(aspect)) => return self.system.permit(aspect, now),
+            (Action::KeyvalueOpen, Resource::Name(bucket)) => {
+                return self.bucket_reads.permit(bucket, now).or(|| self.bucket_writes.permit(bucket, now));
+            }
+            (Action::KeyvalueRead, Resource::Name(bucket)) => return self.bucket_reads.permit(bucket, now),
+            (Action::KeyvalueWrite, Resource::Name(bucket)) => return self.bucket_writes.permit(bucket, now),
             (
                 Action::ProcessOpen | Action::ProcessSpawn | Action::ProcessSignal,
                 Resource::Program(program),
@@ -157,6 +166,12 @@ impl Objects {
             (Action::ActorSend, Resource::Name(name)) => self.send.find(name, |clauses| clauses.forbids(now)),
             (Action::SystemRead, Resource::Name(aspect)) => {
                 self.system.find(aspect, |clauses| clauses.forbids(now))
+            }
+            (Action::KeyvalueRead, Resource::Name(bucket)) => {
+                self.bucket_reads.find(bucket, |clauses| clauses.forbids(now))
+            }
+            (Action::KeyvalueWrite, Resource::Name(bucket)) => {
+                self.bucket_writes.find(bucket, |clauses| clauses.forbids(now))
             }
             (
                 Action::ProcessOpen | Action::ProcessSpawn | Action::ProcessSignal,

@@ -93,6 +93,12 @@ fn naive(principals: &[(String, Vec<Given>)], principal: &str, asked: &Asked) ->
             (Given::Fs(root, _), Asked::Root(path)) => root == path,
             (Given::Env(name), Asked::Name(Action::EnvRead, asked)) => name == asked,
             (Given::Send(name), Asked::Name(Action::ActorSend, asked)) => name == asked,
+            (Given::Bucket(name, rights), Asked::Name(action, asked)) if name == asked => match action {
+                Action::KeyvalueOpen => true,
+                Action::KeyvalueRead => rights.contains(Rights::READ),
+                Action::KeyvalueWrite => rights.contains(Rights::WRITE),
+                _ => false,
+            },
             (Given::Clock, Asked::Name(Action::ClockRead, _)) => true,
             (Given::Random, Asked::Name(Action::RandomRead, _)) => true,
             _ => false,
@@ -105,6 +111,7 @@ enum Given {
     Fs(PathBuf, Rights),
     Env(String),
     Send(String),
+    Bucket(String, Rights),
     Clock,
     Random,
 }
@@ -134,6 +141,13 @@ fn given() -> impl Strategy<Value = Given> {
             .prop_map(|(root, rights)| Given::Fs(root, rights)),
         name().prop_map(Given::Env),
         name().prop_map(Given::Send),
+        (
+            name(),
+            (1_u8..4).prop_map(
+                |bits| [Rights::READ, Rights::WRITE, Rights::READ | Rights::WRITE][usize::from(bits) - 1]
+            )
+        )
+            .prop_map(|(name, rights)| Given::Bucket(name, rights)),
         Just(Given::Clock),
         Just(Given::Random),
     ]
@@ -153,6 +167,7 @@ impl Given {
             Self::Fs(root, rights) => Grant::fs(root, *rights),
             Self::Env(name) => Grant::env(&**name),
             Self::Send(name) => Grant::send(&**name),
+            Self::Bucket(name, rights) => Grant::keyvalue(&**name, *rights),
             Self::Clock => Grant::clock(),
             Self::Random => Grant::random(),
         }

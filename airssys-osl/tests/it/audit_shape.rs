@@ -116,6 +116,9 @@ fn each_action_has_a_class_that_fits_its_resource() {
     assert_eq!(connected.pointer("/traffic/bytes"), Some(&11.into()));
     assert_eq!(of(Action::NetResolve, "example.org").pointer("/query/hostname"), Some(&"example.org".into()));
     assert_eq!(of(Action::EnvRead, "PATH").pointer("/resources/0/name"), Some(&"PATH".into()));
+    let written = of(Action::KeyvalueWrite, "bucket\0key");
+    assert_eq!(written.pointer("/resources/0/name"), Some(&"bucket".into()));
+    assert_eq!(written.pointer("/resources/0/uid"), Some(&"key".into()));
     assert_eq!(of(Action::SystemStart, "why").pointer("/message"), Some(&"why".into()));
     for action in Action::ALL {
         let value = of(*action, "x");

@@ -33,6 +33,8 @@ mod fs_tree;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod keyvalue;
+#[cfg(test)]
 mod lifetime;
 #[cfg(test)]
 mod net_connect;

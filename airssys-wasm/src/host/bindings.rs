@@ -9,6 +9,12 @@ wasmtime::component::bindgen!({
         world everything {
             include wasi:cli/imports@0.2.12;
             import wasi:config/store@0.2.0-rc.1;
+            import wasi:keyvalue/store@0.2.0-draft;
+            import wasi:keyvalue/atomics@0.2.0-draft;
+            import wasi:keyvalue/batch@0.2.0-draft;
+            import wasi:keyvalue/store@0.2.0-draft2;
+            import wasi:keyvalue/atomics@0.2.0-draft2;
+            import wasi:keyvalue/batch@0.2.0-draft2;
             import wasi:logging/logging@0.1.0-draft;
             import airssys:process/process@0.1.0;
             import airssys:actor/messaging@0.1.0;
@@ -57,6 +63,9 @@ wasmtime::component::bindgen!({
         "wasi:io": wasmtime_wasi_io::bindings::wasi::io,
         "wasi:filesystem/types.descriptor": super::filesystem::Descriptor,
         "wasi:filesystem/types.directory-entry-stream": super::filesystem::Listing,
+        "wasi:keyvalue/store@0.2.0-draft.bucket": airssys_osl::keyvalue::Bucket,
+        "wasi:keyvalue/store@0.2.0-draft2.bucket": airssys_osl::keyvalue::Bucket,
+        "wasi:keyvalue/atomics@0.2.0-draft2.cas": super::keyvalue::Cas,
         "wasi:sockets/network.network": super::sockets::Network,
         "wasi:sockets/tcp.tcp-socket": super::sockets::Tcp,
         "wasi:sockets/udp.udp-socket": super::sockets::Udp,

@@ -10,6 +10,7 @@ mod config;
 mod errno;
 pub(crate) mod filesystem;
 pub(crate) mod http;
+mod keyvalue;
 pub(crate) use log::printable;
 mod log;
 pub(crate) mod messaging;
@@ -103,6 +104,12 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         wasi::config::store,
         wasi::filesystem::preopens,
         wasi::filesystem::types,
+        wasi::keyvalue0_2_0_draft::atomics,
+        wasi::keyvalue0_2_0_draft::batch,
+        wasi::keyvalue0_2_0_draft::store,
+        wasi::keyvalue0_2_0_draft2::atomics,
+        wasi::keyvalue0_2_0_draft2::batch,
+        wasi::keyvalue0_2_0_draft2::store,
         wasi::logging::logging,
         wasi::random::insecure,
         wasi::random::insecure_seed,

@@ -8,6 +8,7 @@ mod component;
 mod confine;
 mod folders;
 mod http;
+mod keyvalue;
 mod parse;
 mod peer;
 mod process;
@@ -29,7 +30,10 @@ use std::{
     time::Duration,
 };
 
-use airssys_osl::policy::{Grant, Mode, Rights};
+use airssys_osl::{
+    keyvalue::BucketLimits,
+    policy::{Grant, Mode, Rights},
+};
 use airssys_rt::{Restart, Shutdown, Strategy};
 
 pub(crate) use self::rules::role_name;
@@ -59,6 +63,8 @@ pub struct Manifest {
     pub components: Vec<ComponentSpec>,
     /// Every program of the machine, in the order of the file.
     pub processes: Vec<ProcessSpec>,
+    /// Every bucket of keys and values, in the order of the file.
+    pub buckets: Vec<BucketSpec>,
     /// Every role, in the order of the file.
     pub roles: Vec<RoleSpec>,
     /// What is forbidden to every component.
@@ -264,6 +270,15 @@ pub struct Rules {
     pub permits: Vec<Grant>,
     /// What is forbidden, whatever permits it.
     pub forbids: Vec<Grant>,
+}
+
+/// `[keyvalue.NAME]`: a bucket of keys and values, in memory as long as the system runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketSpec {
+    /// Its name: what it is opened by.
+    pub name: String,
+    /// What it may hold.
+    pub limits: BucketLimits,
 }
 
 /// `[role.NAME]`: rules that components and other roles get by its name.

@@ -11,9 +11,9 @@ use airssys_rt::Strategy;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    ComponentSpec, Located, Manifest, Overrides, Problem, RoleSpec, audit, component,
+    BucketSpec, ComponentSpec, Located, Manifest, Overrides, Problem, RoleSpec, audit, component,
     folders::{self, Place},
-    http, process,
+    http, keyvalue, process,
     rules::{self, ReadRules},
     section::{Notes, Section, kind, nearest},
     tree::{self, Declared},
@@ -77,6 +77,7 @@ fn read(mut root: Section<'_>, overrides: &Overrides, notes: &mut Notes<'_>) -> 
     let supervisors = root.table("supervisor", notes);
     let components = root.table("component", notes);
     let processes = root.table("process", notes);
+    let buckets = root.table("keyvalue", notes);
     if system.is_none() {
         root.missing("system", "{ name = \"my-system\" }", notes);
     }
@@ -104,6 +105,7 @@ fn read(mut root: Section<'_>, overrides: &Overrides, notes: &mut Notes<'_>) -> 
         let process = process::read(name, section, notes);
         declared.processes.push(process);
     }
+    let buckets = read_buckets(buckets.as_ref(), &declared, notes);
     check(&declared, [&state, &audit.dir], notes);
     if declared.components.is_empty() && declared.processes.is_empty() {
         let help = "add `[component.NAME]` with a `source`".to_owned();
@@ -120,6 +122,7 @@ fn read(mut root: Section<'_>, overrides: &Overrides, notes: &mut Notes<'_>) -> 
         root: tree,
         components,
         processes,
+        buckets,
         roles: roles.collect(),
         forbid,
         mode,
@@ -170,6 +173,20 @@ fn check(declared: &Declared, own: [&PathBuf; 2], notes: &mut Notes<'_>) {
     places.extend(processes.iter().flat_map(|process| process.places.iter().cloned()));
     folders::check_own(&places, own, notes);
     folders::check_nested(&places, notes);
+}
+
+/// Reads all buckets, and checks that each that is granted is one of them.
+fn read_buckets(
+    section: Option<&Section<'_>>,
+    declared: &Declared,
+    notes: &mut Notes<'_>,
+) -> Vec<BucketSpec> {
+    let buckets = named(section, notes).into_iter();
+    let buckets: Vec<_> = buckets.map(|(name, section)| keyvalue::read(name, section, notes)).collect();
+    let components = declared.components.iter().map(|component| &component.read);
+    let all = components.chain(declared.roles.iter().map(|role| &role.read));
+    keyvalue::check(&buckets, all.flat_map(|read| &read.buckets), notes);
+    buckets.into_iter().map(|bucket| bucket.value).collect()
 }
 
 /// The most roles of a system.

@@ -6,7 +6,7 @@ use airssys_osl::policy::{Grant, Policy, Rights};
 use toml::{Spanned, de::DeValue};
 
 use super::{
-    FsGrant, Located, Rules, Trust, http, peer,
+    FsGrant, Located, Rules, Trust, http, keyvalue, peer,
     section::{Notes, Section, kind, nearest, one_of},
     terms::{self, Conditions},
 };
@@ -20,7 +20,7 @@ const RIGHTS: &[(&str, Rights)] = &[
 ];
 
 /// The grants that exist, for the error about those that do not.
-const GRANTS: &str = "this version grants `fs`, `connect`, `listen`, `resolve`, `trust`, `send`, `env`, `clock` and `random`; \
+const GRANTS: &str = "this version grants `fs`, `connect`, `listen`, `resolve`, `trust`, `send`, `env`, `keyvalue`, `clock` and `random`; \
                       what is not granted is denied";
 
 const FS_EXAMPLE: &str = "such as `{ path = \"inbox\", guest = \"/inbox\", rights = [\"read\", \"list\"] }`";
@@ -36,6 +36,8 @@ pub(super) struct ReadRules {
     pub(super) rules: Rules,
     /// Which components may be sent to, where that is said, and the place.
     pub(super) receivers: Vec<(Located<String>, String)>,
+    /// Which buckets it may use, and the place that says so.
+    pub(super) buckets: Vec<(Located<String>, String)>,
     /// Whom it trusts over TLS.
     pub(super) trust: Vec<Trust>,
     /// Which roles it has.
@@ -56,6 +58,9 @@ impl ReadRules {
                     read.rules.fs.extend(granted);
                 }
                 read.rules.permits.extend(read_objects(&mut grants, ambient, &mut read.receivers, notes));
+                let buckets = keyvalue::read_grants(&mut grants, notes);
+                read.rules.permits.extend(buckets.grants);
+                read.buckets = buckets.names;
                 read.trust = read_trust(&mut grants, &mut read.rules.permits, notes);
                 finish(grants, notes);
             }
@@ -85,6 +90,7 @@ pub(super) fn read_forbid(section: &mut Section<'_>, notes: &mut Notes<'_>) -> V
         forbids.extend(read_forbidden_fs(rule, element, notes));
     }
     forbids.extend(read_objects(&mut forbid, false, &mut Vec::new(), notes));
+    forbids.extend(keyvalue::read_grants(&mut forbid, notes).grants);
     read_trust(&mut forbid, &mut forbids, notes);
     finish(forbid, notes);
     forbids

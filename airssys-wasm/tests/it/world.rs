@@ -61,7 +61,8 @@ impl Watch for Told {
 
 impl World {
     /// Starts a system. In `components`, `SOURCE` is the hostile component, `SOCKETS` the one that uses the network, `WEB`
-    /// the one that speaks HTTP and `LEDGER` the one with a state; `data` is a folder with a file `a`, `api.test` a host at
+    /// the one that speaks HTTP and `LEDGER` the one with a state, `KEYVALUE` the one that uses
+    /// buckets; `data` is a folder with a file `a`, `api.test` a host at
     /// 127.0.0.1, and `private.test` one at 10.0.0.1.
     pub(crate) async fn start(components: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -159,6 +160,7 @@ fn parse(dir: &TempDir, components: &str) -> Manifest {
     let components = components.replace("SOURCE", &fixture("hostile.wasm"));
     let components = components.replace("SOCKETS", &fixture("sockets.wasm"));
     let components = components.replace("LEDGER", &fixture("ledger.wasm"));
+    let components = components.replace("KEYVALUE", &fixture("keyvalue.wasm"));
     let components = components.replace("WEB", &fixture("web.wasm"));
     let text = format!("[system]\nname = \"s\"\nintensity = 20\n{components}");
     let manifest = Manifest::parse(&text, &dir.path().canonicalize().unwrap(), &Overrides::default());

@@ -206,6 +206,25 @@ mod tests {
     }
 
     #[test]
+    fn time_passes_when_the_test_says_so() {
+        let host = Host::new();
+        host.set_wall(Duration::from_secs(1_000_000));
+        host.set_env("LANG", "C");
+        let mut hostile = Hostile { handled: 0 };
+        for (name, delay) in [("late", 30), ("tick", 20)] {
+            timers::set(name, Duration::from_millis(delay));
+        }
+        host.advance(&mut hostile, Duration::from_millis(19)).unwrap();
+        assert!(host.take_logged().is_empty(), "neither is due");
+        host.advance(&mut hostile, Duration::from_millis(11)).unwrap();
+        let logged: Vec<_> = host.take_logged().into_iter().map(|(_, line)| line).collect();
+        assert_eq!(logged, ["timer tick", "timer late"]);
+        assert_eq!(clock::wall(), std::time::UNIX_EPOCH + Duration::from_millis(1_000_000_030));
+        assert_eq!(clock::monotonic(), Duration::from_millis(30));
+        assert_eq!((&*answer("env:LANG", b""), &*answer("env:HOME", b"")), ("C", "absent"));
+    }
+
+    #[test]
     fn an_unknown_attack_is_an_error() {
         let mut hostile = Hostile { handled: 0 };
         assert!(hostile.handle(Host::message("test", "tickle", b"")).is_err());

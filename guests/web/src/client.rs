@@ -61,7 +61,9 @@ fn ask(method: &str, url: &str, body: &[u8]) -> Result<String, ErrorCode> {
         other => Method::Other(other.to_owned()),
     };
     request.set_method(&method).map_err(invalid)?;
-    request.set_scheme(Some(if scheme == "https" { &Scheme::Https } else { &Scheme::Http })).map_err(invalid)?;
+    request
+        .set_scheme(Some(if scheme == "https" { &Scheme::Https } else { &Scheme::Http }))
+        .map_err(invalid)?;
     request.set_authority(Some(authority)).map_err(invalid)?;
     request.set_path_with_query(Some(path)).map_err(invalid)?;
     let response = send(request, body)?;

@@ -6,9 +6,7 @@ use crate::{
         wasi::{
             clocks::monotonic_clock,
             config::store,
-            http::types::{
-                Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam,
-            },
+            http::types::{Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam},
             logging::logging::{Level, log},
         },
     },
@@ -50,7 +48,8 @@ fn config() -> String {
 }
 
 fn echo(request: &IncomingRequest, out: ResponseOutparam) {
-    let Some((stream, body)) = request.consume().ok().and_then(|body| Some((body.stream().ok()?, body))) else {
+    let Some((stream, body)) = request.consume().ok().and_then(|body| Some((body.stream().ok()?, body)))
+    else {
         return answer(out, 500, b"no body");
     };
     let (bytes, end) = client::drain(&stream);

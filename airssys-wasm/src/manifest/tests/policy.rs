@@ -188,3 +188,40 @@ fn a_long_chain_of_roles_is_answered_at_once() {
     check(&text, &[("", "deeper than 32", "")]);
     check(&with(&format!("{}[role.r1500]", chain(1500))), &[("r1000", "more than 1000 roles", "")]);
 }
+
+#[test]
+fn buckets_are_granted_by_name() {
+    let manifest = parse(&with(
+        "[component.a.grants]\nkeyvalue = [{ bucket = \"counts\", rights = [\"read\"] }, { bucket = \"cache-*\", rights = [\"read\", \"write\"] }]\n\
+         [component.a.forbid]\nkeyvalue = [{ bucket = \"cache-x\" }]\n\
+         [keyvalue.counts]\nkeys = 5\nvalue = \"1KiB\"\nmemory = \"2KiB\"\n[keyvalue.cache-x]\n",
+    ));
+    let manifest = manifest.unwrap();
+    let limits = &manifest.buckets[0].limits;
+    assert_eq!((limits.keys, limits.value_bytes, limits.bytes), (5, 1024, 2048));
+    assert_eq!(manifest.buckets[1].limits, Default::default());
+    let policy = policy(&manifest);
+    let rule = |action, bucket| ask(&policy, "a", action, Resource::Name(bucket));
+    assert_eq!(rule(Action::KeyvalueRead, "counts"), "component.a.grants.keyvalue[0]");
+    assert_eq!(rule(Action::KeyvalueWrite, "counts"), "default-deny");
+    assert_eq!(rule(Action::KeyvalueWrite, "cache-y"), "component.a.grants.keyvalue[1]");
+    assert_eq!(rule(Action::KeyvalueWrite, "cache-x"), "component.a.forbid.keyvalue[0]");
+}
+
+#[test]
+fn what_is_no_grant_of_a_bucket_is_told() {
+    let grants =
+        |text: &str| with(&format!("[component.a.grants]\nkeyvalue = [{text}]\n[keyvalue.counts]\n"));
+    check(&grants("\"counts\""), &[("\"counts\"", "must be a table", "such as")]);
+    check(
+        &grants("{ rights = [\"read\"] }"),
+        &[("{", "`component.a.grants.keyvalue[0].bucket` is missing", "add")],
+    );
+    check(&grants("{ bucket = \"counts\" }"), &[("{", "rights` is missing", "add")]);
+    check(
+        &grants("{ bucket = \"counts\", rights = [\"list\"] }"),
+        &[("\"list\"", "must be \"read\" or \"write\"", "")],
+    );
+    let unknown = grants("{ bucket = \"count\", rights = [\"read\"] }");
+    check(&unknown, &[("\"count\"", "no bucket is called `count`", "did you mean `counts`?")]);
+}

@@ -39,6 +39,7 @@ const ALL: &str = r#"
     limits = { net = {}, http = {} }
     roles = [{}]
     [component.name.http]
+    [keyvalue.name]
     [process.name]
     env = {}
     backoff = {}
@@ -52,6 +53,7 @@ const ALL: &str = r#"
     trust = [{}]
     send = [{}]
     env = [{}]
+    keyvalue = [{ conditions = {} }]
     clock = { conditions = {} }
     random = {}
 "#;
@@ -62,7 +64,7 @@ fn settle(key: &str) -> String {
     let mut parts: Vec<String> =
         key.split('.').map(|part| part.split('[').next().unwrap_or(part).to_owned()).collect();
     let depth = match parts[0].as_str() {
-        "component" | "process" | "role" | "supervisor" | "vars" => 1,
+        "component" | "keyvalue" | "process" | "role" | "supervisor" | "vars" => 1,
         "audit" if parts.get(1).is_some_and(|part| part == "export" || part == "anchor") => 2,
         _ => usize::MAX,
     };

@@ -1,0 +1,102 @@
+//! `airssys new`: a folder with the source of a component, and how to build and run it.
+
+use std::{path::Path, process::ExitCode, sync::Arc};
+
+use airssys_osl::{
+    ErrorKind,
+    fs::{Dir, OpenOptions},
+    policy::{Grant, Policy, Rights},
+};
+use serde_json::json;
+
+use super::runtime;
+use crate::{
+    args::{Language, New},
+    config,
+    door::Door,
+    report::{Failure, Terminal},
+};
+
+/// A file of a project: its path, and its text, in which `NAME`, `FILE` and `SDK` are replaced.
+type Template = (&'static str, &'static str);
+
+/// What every project counts.
+const TEXT: Template = ("in/text.txt", "Ten green bottles\nhanging on the wall\n");
+
+const RUST: &[Template] = &[
+    ("Cargo.toml", include_str!("../../templates/rust/Cargo.toml.in")),
+    ("src/lib.rs", include_str!("../../templates/rust/src/lib.rs.in")),
+    ("airssys.toml", include_str!("../../templates/rust/airssys.toml.in")),
+    ("README.md", include_str!("../../templates/rust/README.md.in")),
+    (".gitignore", include_str!("../../templates/rust/gitignore.in")),
+    TEXT,
+];
+
+const C: &[Template] = &[
+    ("main.c", include_str!("../../templates/c/main.c.in")),
+    ("README.md", include_str!("../../templates/c/README.md.in")),
+    (".gitignore", include_str!("../../templates/c/gitignore.in")),
+    TEXT,
+];
+
+pub(super) fn new(new: &New, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
+    let name = &new.name;
+    let (templates, sdk) = match new.lang {
+        Language::Rust => (RUST, Some(find_sdk(new.sdk.as_deref())?)),
+        Language::C => (C, None),
+    };
+    let here = config::absolute(Path::new("."))
+        .map_err(|error| Failure::failed("cannot tell the current folder").caused_by(error))?;
+    let rights = Rights::WRITE | Rights::CREATE;
+    let door = Door::open_for_user(Policy::builder(), vec![Grant::fs(&here, rights).rule("new.folder")])?;
+    door.started(&format!("new {name}"))?;
+    let fill = |text: &str| {
+        let file = name.replace('-', "_");
+        let text = text.replace("NAME", name).replace("FILE", &file);
+        sdk.as_ref().map_or(text.clone(), |sdk| text.replace("SDK", sdk))
+    };
+    let written = runtime()?.block_on(async {
+        let dir = door.program.dir(&here).await?;
+        dir.create_dir(name).await?;
+        for (path, text) in templates {
+            write(&dir, &format!("{name}/{path}"), fill(text)).await?;
+        }
+        Ok::<_, airssys_osl::Error>(())
+    });
+    door.close("made")?;
+    written.map_err(|error| {
+        let taken = error.kind() == ErrorKind::AlreadyExists;
+        let failure = Failure::failed(format!("cannot make `{name}`")).caused_by(error);
+        if taken { failure.help("nothing is overwritten: choose another name") } else { failure }
+    })?;
+    let files: Vec<_> = templates.iter().map(|(path, _)| format!("{name}/{path}")).collect();
+    let text = format!("{}\n`{name}/README.md` says how to build it and how to run it", files.join("\n"));
+    let _ = terminal.answer(|| text, || json!({"folder": name, "files": files}))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a file that is not there yet, and makes the folders that lead to it.
+async fn write(dir: &Dir, path: &str, text: String) -> Result<(), airssys_osl::Error> {
+    if let Some((folder, _)) = path.rsplit_once('/') {
+        dir.create_dir_all(folder).await?;
+    }
+    let file = dir.open(path, &OpenOptions::new().write(true).create_new(true)).await?;
+    file.write_at(text.into_bytes(), 0).await
+}
+
+/// Where the SDK is, as a string of TOML has it.
+fn find_sdk(sdk: Option<&Path>) -> Result<String, Failure> {
+    let Some(sdk) = sdk else {
+        let failure = Failure::invalid("the SDK for Rust is in no registry yet");
+        return Err(failure.help("name the folder `airssys-guest` of a checkout of AirsSys: --sdk PATH"));
+    };
+    let manifest = sdk.join("Cargo.toml");
+    let read = airssys_osl::bootstrap::read(&manifest, config::MANIFEST_BYTES);
+    let read =
+        read.map_err(|error| Failure::invalid(format!("`{}` is no SDK", sdk.display())).caused_by(error))?;
+    if !String::from_utf8_lossy(&read.bytes).contains("name = \"airssys-guest\"") {
+        return Err(Failure::invalid(format!("`{}` is another crate than `airssys-guest`", sdk.display())));
+    }
+    let folder = read.path.parent().and_then(Path::to_str).filter(|path| !path.contains(['"', '\\', '\n']));
+    folder.map(str::to_owned).ok_or_else(|| Failure::invalid("the path of the SDK cannot be written in TOML"))
+}
