@@ -8,6 +8,7 @@ mod files;
 mod forged;
 mod hostile;
 mod http;
+mod load;
 mod messages;
 #[cfg(target_os = "linux")]
 mod process;
