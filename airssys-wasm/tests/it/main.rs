@@ -12,6 +12,7 @@ mod load;
 mod messages;
 #[cfg(target_os = "linux")]
 mod process;
+mod remains;
 mod service;
 mod sockets;
 mod upgrade;
