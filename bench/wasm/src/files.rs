@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path, time::Instant};
 
-use airssys_bench::{osl::Failure, turns::Turns};
+use airssys_bench::{
+    osl::{Failure, figures::figure},
+    turns::Turns,
+};
 use wasmtime::{
     Store,
     component::{Component, Linker, ResourceTable, TypedFunc},
@@ -39,6 +42,9 @@ const IMPORTER: &str = r#"(component
   (core instance $main (instantiate $main (with "host" (instance
     (export "read" (func $lowered)) (export "memory" (memory $memory "memory"))))))
   (func (export "run") (param "times" u32) (result u32) (canon lift (core func $main "run"))))"#;
+
+/// Its export: reads so often, and answers how many bytes that were.
+type Reads = TypedFunc<(u32,), (u32,)>;
 
 struct Wasi {
     context: WasiCtx,
@@ -86,13 +92,13 @@ pub(crate) async fn run(rounds: usize) -> Result<(), Failure> {
         turns.add("raw", each(start));
     }
     for (measure, peer) in [("read-4k", "raw"), ("read-4k-wasi", "wasmtime-wasi")] {
-        airssys_bench::osl::figures::figure(measure, "airssys", turns.median("airssys"));
-        airssys_bench::osl::figures::figure(measure, peer, turns.median(peer));
+        figure(measure, "airssys", turns.median("airssys"));
+        figure(measure, peer, turns.median(peer));
     }
     plan.end(system).await
 }
 
-fn importer(path: &Path) -> Result<(Store<()>, TypedFunc<(u32,), (u32,)>), Failure> {
+fn importer(path: &Path) -> Result<(Store<()>, Reads), Failure> {
     let engine = raw::engine()?;
     let component = Component::new(&engine, wat::parse_str(IMPORTER)?)?;
     let mut linker = Linker::new(&engine);

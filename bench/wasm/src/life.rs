@@ -1,6 +1,7 @@
 //! Actors begin, end, crash, run away, and do nothing at all.
 
 use std::{
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -29,7 +30,7 @@ pub(crate) fn run(rounds: usize) -> Result<(), Failure> {
     let one = alone()?;
     let two = workers(2)?;
     let plans = [one.block_on(Plan::actors(ACTORS as usize))?, one.block_on(Plan::actors(ACTORS as usize))?];
-    let [first, second] = plans.map(std::sync::Arc::new);
+    let [first, second] = plans.map(Arc::new);
     let code = raw::Code::new()?;
     let (mut alone_turns, mut pair_turns) = (Turns::new(), Turns::new());
     for _ in 0..rounds {

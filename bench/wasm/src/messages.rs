@@ -1,6 +1,7 @@
 //! A message and its reply: one thread, and two.
 
 use std::{
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -112,7 +113,7 @@ pub(crate) fn threads(rounds: usize) -> Result<(), Failure> {
 
 /// Callers and actors, a pair for each thread.
 async fn side_by_side(plan: &Plan, pairs: u32) -> Result<f64, Failure> {
-    let system = std::sync::Arc::new(plan.start().await?);
+    let system = Arc::new(plan.start().await?);
     for number in 0..pairs {
         ours(&system, &format!("a{number}"), 64, 100).await?;
     }

@@ -46,11 +46,11 @@ const TICKS: (&str, f64) = ("ticks", 1.0);
 
 const LINES: &[Line] = &[
     ("message and reply, 64 B", "message-64", NS, &["raw+rt", "raw", "rt"], Some(Goal::RatioAtMost(1.3))),
-    ("… beside Extism", "message-64", NS, &["extism"], Some(Goal::RatioAtMost(0.1))),
+    ("message and reply, 64 B, beside Extism", "message-64", NS, &["extism"], Some(Goal::RatioAtMost(0.1))),
     ("message and reply, 4 KiB", "message-4k", NS, &["raw+rt", "raw", "rt"], Some(Goal::RatioAtMost(1.3))),
-    ("… beside Extism", "message-4k", NS, &["extism"], Some(Goal::RatioAtMost(0.1))),
+    ("message and reply, 4 KiB, beside Extism", "message-4k", NS, &["extism"], Some(Goal::RatioAtMost(0.1))),
     ("message and reply, 1 MiB", "message-1m", US, &["raw", "rt"], Some(Goal::RatioAtMost(1.1))),
-    ("… beside Extism", "message-1m", US, &["extism"], Some(Goal::RatioAtMost(0.1))),
+    ("message and reply, 1 MiB, beside Extism", "message-1m", US, &["extism"], Some(Goal::RatioAtMost(0.1))),
     (
         "message and reply, 64 B, two at a time on two threads",
         "message-64-two-threads",
@@ -70,7 +70,7 @@ const LINES: &[Line] = &[
     ("crash to answer", "crash-to-answer", US, &["raw", "process"], Some(Goal::RatioAtMost(1.3))),
     ("idle actor, of 990", "idle-actor", KIB, &["raw"], Some(Goal::AtMost(25.0))),
     ("read 4 KiB", "read-4k", US, &["raw"], Some(Goal::RatioAtMost(1.3))),
-    ("… beside Wasmtime's WASI", "read-4k", US, &["wasmtime-wasi"], Some(Goal::RatioAtMost(0.6))),
+    ("read 4 KiB, beside Wasmtime's WASI", "read-4k", US, &["wasmtime-wasi"], Some(Goal::RatioAtMost(0.6))),
     ("cold start, 12 MB", "cold-start-12m", MS, &["deserialize_file"], Some(Goal::RatioAtMost(1.5))),
     ("runaway, beyond its deadline", "runaway", TICKS, &[], Some(Goal::AtMost(2.0))),
     ("hello over HTTP", "http-hello", US, &["wasmtime-serve"], Some(Goal::RatioAtMost(1.0))),
