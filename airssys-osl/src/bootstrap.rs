@@ -47,6 +47,20 @@ pub fn variable(name: &str) -> Option<OsString> {
     sys::variable(name)
 }
 
+/// Whether memory of this machine may be written to swap. Where the system does not tell, it may.
+///
+/// No policy decides it and no record tells of it: it says nothing about anybody's data.
+pub fn may_swap() -> bool {
+    /// Linux has at most 32 areas.
+    const LIMIT_BYTES: u64 = 64 * 1024;
+    sys::read_ambient(Path::new("/proc/swaps"), LIMIT_BYTES).map_or(true, |(swaps, _)| has_area(&swaps))
+}
+
+/// Whether there is a line below that of the columns.
+fn has_area(swaps: &[u8]) -> bool {
+    swaps.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count() > 1
+}
+
 /// The names of the environment variables that are set, as far as they are text.
 pub fn variable_names() -> Vec<String> {
     sys::variables()
@@ -81,4 +95,16 @@ pub fn raise_file_limit() -> Result<(), Error> {
 /// The user that the program runs as: the owner of what it makes.
 pub fn user() -> u32 {
     sys::user()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn swap_is_on_where_an_area_is_listed() {
+        let columns = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
+        assert!(!has_area(columns.as_bytes()));
+        assert!(has_area(format!("{columns}/dev/zram0  partition\t8388604\t\t0\t\t100\n").as_bytes()));
+    }
 }

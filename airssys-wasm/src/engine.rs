@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, component::Linker};
+use airssys_osl::bootstrap;
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, component::Linker};
 
 use crate::{
     error::{Error, ErrorKind},
@@ -35,6 +36,12 @@ const GUEST_STACK_BYTES: usize = 512 * 1024;
 
 /// The stack of a fiber, in bytes: the guest's, and what host functions need on top of it.
 const FIBER_STACK_BYTES: usize = GUEST_STACK_BYTES + 512 * 1024;
+
+/// How much memory of an instance is cleared in place when it ends, written or not.
+const SWEPT_BYTES: usize = 64 * 1024;
+
+/// How much of it where the kernel tells what was written.
+const SCANNED_BYTES: usize = 1 << 20;
 
 /// Compiles and runs components. Cheap to clone; one is enough for a program.
 ///
@@ -136,8 +143,15 @@ fn pool() -> InstanceAllocationStrategy {
     pool.max_tables_per_module(TABLES);
     pool.max_memories_per_component(MEMORIES);
     pool.max_core_instances_per_component(64);
-    // What a guest touched stays resident up to this size: cheaper to clear than to give back and fault in again.
-    pool.linear_memory_keep_resident(64 * 1024);
+    // What a guest touched stays resident up to some size: cheaper to clear than to give back and fault in again.
+    if PoolingAllocationConfig::is_pagemap_scan_available() && !bootstrap::may_swap() {
+        // Only what was written is cleared. The kernel would not tell of a page that was written and is in swap;
+        // docs/adr/0015-clearing-instances.md.
+        pool.pagemap_scan(Enabled::Yes);
+        pool.linear_memory_keep_resident(SCANNED_BYTES);
+    } else {
+        pool.linear_memory_keep_resident(SWEPT_BYTES);
+    }
     InstanceAllocationStrategy::Pooling(pool)
 }
 

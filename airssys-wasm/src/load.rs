@@ -1,6 +1,6 @@
 //! From the files that a manifest names to code that runs.
 
-use std::{ops::Range, path::Path, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, path::Path, sync::Arc};
 
 use airssys_osl::{
     Os, Principal,
@@ -10,7 +10,7 @@ use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
     cache::Cache,
-    component::{COMPONENT_BYTES, Component, Digest},
+    component::{COMPONENT_BYTES, Component, Digest, Origin},
     engine::Engine,
     error::{Error, ErrorKind},
     grant::principal_name,
@@ -39,7 +39,7 @@ pub fn load_grants(manifest: &Manifest) -> Vec<Grant> {
     grants.into_iter().map(|dir| Grant::fs(dir, Rights::READ).rule("builtin.components")).collect()
 }
 
-/// Loads every component of a manifest, several at a time, and opens the directories and programs that it grants; the
+/// Loads every component of a manifest, several files at a time and each file once, and opens the directories and programs that it grants; the
 /// result is in the manifest's order.
 ///
 /// # Errors
@@ -64,18 +64,22 @@ pub async fn load(
     let programs = process::check(manifest, os).await;
     errors.extend(programs.into_iter().map(|error| (manifest.components.len(), error)));
     let mut loading = JoinSet::new();
-    for (index, spec) in manifest.components.iter().enumerate() {
-        let (spec, engine, cache) = (spec.clone(), engine.clone(), cache.clone());
+    for specs in by_file(manifest) {
+        let (engine, cache) = (engine.clone(), cache.clone());
         let (program, watch) = (program.clone(), watch.clone());
-        loading.spawn(
-            async move { (index, load_one(&spec, &engine, cache.as_deref(), &program, &*watch).await) },
-        );
+        loading.spawn(async move { load_file(specs, &engine, cache.as_deref(), &program, &*watch).await });
     }
     let mut loaded = Vec::new();
     while let Some(joined) = loading.join_next().await {
         match joined {
-            Ok((index, Ok(component))) => loaded.push((index, component)),
-            Ok((index, Err(error))) => errors.push((index, error)),
+            Ok(results) => {
+                for (index, result) in results {
+                    match result {
+                        Ok(component) => loaded.push((index, component)),
+                        Err(error) => errors.push((index, error)),
+                    }
+                }
+            }
             Err(panic) => {
                 let error = Error::new(ErrorKind::Bug, "load a component").caused_by(panic);
                 errors.push((usize::MAX, LoadError { component: String::new(), span: 0..0, error }));
@@ -90,41 +94,97 @@ pub async fn load(
     Err(errors.into_iter().map(|(_, error)| error).collect())
 }
 
-async fn load_one(
+/// A component and its place in the manifest.
+type Placed<T> = (usize, T);
+
+/// The components of each file, by the engine that they need: what they have in common is read and compiled once.
+fn by_file(manifest: &Manifest) -> Vec<Vec<Placed<ComponentSpec>>> {
+    let mut files = BTreeMap::<_, Vec<_>>::new();
+    for (index, spec) in manifest.components.iter().enumerate() {
+        let file = (&spec.source.value, spec.limits.fuel.is_some());
+        files.entry(file).or_default().push((index, spec.clone()));
+    }
+    files.into_values().collect()
+}
+
+/// Loads components of one file, one after the other: each is what the first that could be loaded is.
+async fn load_file(
+    specs: Vec<Placed<ComponentSpec>>,
+    engine: &Engine,
+    cache: Option<&Cache>,
+    program: &Principal,
+    watch: &dyn Watch,
+) -> Vec<Placed<Result<Component, LoadError>>> {
+    let mut results = Vec::with_capacity(specs.len());
+    let mut known: Option<(Component, Origin)> = None;
+    for (index, spec) in specs {
+        let started = Instant::now();
+        let loaded = match &known {
+            Some((component, origin)) => {
+                check_digest(&spec, component.digest()).map(|()| (component.clone(), *origin))
+            }
+            None => compile(&spec, engine, cache, program, watch).await,
+        };
+        let result = match loaded {
+            Ok((component, origin)) => {
+                let elapsed = started.elapsed();
+                watch.event(&Event::Loaded { component: &spec.name, origin, elapsed });
+                known = Some((component.clone(), origin));
+                check_exports(&spec, &component).map(|()| component)
+            }
+            Err(error) => Err(error),
+        };
+        results.push((index, result));
+    }
+    results
+}
+
+async fn compile(
     spec: &ComponentSpec,
     engine: &Engine,
     cache: Option<&Cache>,
     program: &Principal,
     watch: &dyn Watch,
-) -> Result<Component, LoadError> {
-    let at = |span: &Range<usize>| {
-        let (component, span) = (spec.name.clone(), span.clone());
-        |error| LoadError { component, span, error }
-    };
-    let bytes = read(&spec.source.value, program).await.map_err(at(&spec.source.span))?;
-    if let Some(wanted) = &spec.digest {
-        let actual = Digest::of(&bytes);
-        if actual != wanted.value {
-            let what = format!("use `{}`: its digest is {actual}", spec.source.value.display());
-            return Err(at(&wanted.span)(Error::new(ErrorKind::DigestMismatch, what)));
-        }
+) -> Result<(Component, Origin), LoadError> {
+    let at_source = |error| at(spec, &spec.source.span, error);
+    let bytes = read(&spec.source.value, program).await.map_err(at_source)?;
+    if spec.digest.is_some() {
+        check_digest(spec, Digest::of(&bytes))?;
     }
-    let engine = &engine.within(&spec.limits).map_err(at(&spec.source.span))?;
-    let started = Instant::now();
+    let engine = &engine.within(&spec.limits).map_err(at_source)?;
     let compiling = || watch.event(&Event::Compiling { component: &spec.name });
-    let (component, origin) =
-        Component::load(engine, bytes, cache, compiling).await.map_err(at(&spec.source.span))?;
-    watch.event(&Event::Loaded { component: &spec.name, origin, elapsed: started.elapsed() });
+    Component::load(engine, bytes, cache, compiling).await.map_err(at_source)
+}
+
+/// Whether these are the bytes that the manifest wants.
+fn check_digest(spec: &ComponentSpec, actual: Digest) -> Result<(), LoadError> {
+    match &spec.digest {
+        Some(wanted) if actual != wanted.value => {
+            let what = format!("use `{}`: its digest is {actual}", spec.source.value.display());
+            Err(at(spec, &wanted.span, Error::new(ErrorKind::DigestMismatch, what)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether it is what the manifest uses it as.
+fn check_exports(spec: &ComponentSpec, component: &Component) -> Result<(), LoadError> {
     let fits = match spec.http {
         Some(_) => component.service().map(drop),
         None => component.actor().map(drop),
     };
-    fits.map_err(at(&spec.source.span))?;
-    if let Some(snapshots) = spec.snapshots.as_ref().filter(|_| !component.is_stateful()) {
-        let what = "keep its state: the component does not export `airssys:actor/state@0.1.0`";
-        return Err(at(&snapshots.span)(Error::new(ErrorKind::InvalidComponent, what)));
+    fits.map_err(|error| at(spec, &spec.source.span, error))?;
+    match &spec.snapshots {
+        Some(snapshots) if !component.is_stateful() => {
+            let what = "keep its state: the component does not export `airssys:actor/state@0.1.0`";
+            Err(at(spec, &snapshots.span, Error::new(ErrorKind::InvalidComponent, what)))
+        }
+        _ => Ok(()),
     }
-    Ok(component)
+}
+
+fn at(spec: &ComponentSpec, span: &Range<usize>, error: Error) -> LoadError {
+    LoadError { component: spec.name.clone(), span: span.clone(), error }
 }
 
 /// Opens each granted directory, as the component will: one that is missing is a problem of the manifest, one that is

@@ -17,6 +17,8 @@
 //!
 //! * [`osl`] is what is measured of the door, and asked of other engines of policy.
 //!
+//! * [`turns`] is how things are measured beside each other; `bench/wasm`, what `cargo xtask bench wasm` runs, does so too.
+//!
 //! The commands build and run them; see `docs/benchmarks.md`.
 
 #![expect(
@@ -29,3 +31,4 @@ pub mod osl;
 pub mod rt;
 pub mod stamp;
 pub mod tally;
+pub mod turns;

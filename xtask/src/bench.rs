@@ -19,6 +19,7 @@ mod rt;
 mod selection;
 mod spawn;
 mod table;
+mod wasm;
 
 use std::{
     env, error, fs,
@@ -60,16 +61,24 @@ const BENCHMARKS: &[Benchmark] = &[
         versions: spawn::versions,
         run: spawn::run,
     },
+    Benchmark {
+        name: "wasm",
+        method: wasm::METHOD,
+        has_parts: true,
+        versions: wasm::versions,
+        run: wasm::run,
+    },
 ];
 
 const USAGE: &str = "usage: cargo xtask bench NAME [FLAG]…
   --check          fails where a goal is missed
   --write-docs     writes the benchmark's section of docs/benchmarks.md
   --rounds N       so many rounds rather than 5
-  --program PATH   measures this build of `airssys` (rt: of `rt-ours`) rather than the workspace's own
+  --program PATH   measures this build of `airssys` (rt: of `rt-ours`, wasm: of `wasm-ours`) rather than the workspace's own
+of rt and wasm:
+  --only A,…       runs and builds no more than these workloads, or parts, need
 of rt:
-  --only A,…       runs and builds no more than these workloads need
-  --systems A,…    … and these systems";
+  --systems A,…    … and than these systems";
 
 /// Where a benchmark finds and puts its things.
 struct Workshop {

@@ -39,6 +39,8 @@ const COMPONENTS: &[(&str, &str)] = &[
     ("ledger", "airssys-wasm/tests/fixtures"),
     ("sockets", "airssys-wasm/tests/fixtures"),
     ("web", "airssys-wasm/tests/fixtures"),
+    ("pace", "bench/wasm/fixtures"),
+    ("greet", "bench/wasm/fixtures"),
 ];
 
 /// Builds every component. With `check` it changes nothing, and fails where one is not what is committed.

@@ -9,9 +9,11 @@ mod forged;
 mod hostile;
 mod http;
 mod keyvalue;
+mod load;
 mod messages;
 #[cfg(target_os = "linux")]
 mod process;
+mod remains;
 #[cfg(target_os = "linux")]
 mod resend;
 mod service;

@@ -9,10 +9,8 @@ use airssys_osl::{
     policy::{Grant, Policy, Rights},
 };
 
-use super::{
-    figures::{Failure, figure},
-    turns::{Turns, timed},
-};
+use super::figures::{Failure, figure};
+use crate::turns::{Turns, timed};
 
 const LEN: usize = 4 * 1024;
 const LARGE: usize = 1024 * 1024;

@@ -15,6 +15,5 @@ pub mod figures;
 pub mod files;
 #[cfg(unix)]
 pub mod net;
-mod turns;
 
 pub use figures::Failure;

@@ -17,10 +17,8 @@ use tokio::{
     runtime::Builder,
 };
 
-use super::{
-    figures::Failure,
-    turns::{Turns, timed},
-};
+use super::figures::Failure;
+use crate::turns::{Turns, timed};
 
 const LEN: usize = 1024;
 /// Few enough that the closed ones do not use up the ports of the machine.

@@ -16,7 +16,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 ];
 
 /// What sees everything, and what nothing sees.
-const OUTSIDE: &[&str] = &["airssys-bench", "xtask"];
+const OUTSIDE: &[&str] = &["airssys-bench", "airssys-bench-wasm", "xtask"];
 
 pub(super) fn check(root: &Path) -> Result<Vec<Finding>, Failure> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

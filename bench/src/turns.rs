@@ -2,18 +2,20 @@
 
 use std::time::Instant;
 
-use super::figures::{Failure, figure};
+use crate::osl::figures::{Failure, figure};
 
 /// What everybody took, in nanoseconds for each call.
 #[derive(Debug, Default)]
-pub(super) struct Turns(Vec<(&'static str, Vec<f64>)>);
+pub struct Turns(Vec<(&'static str, Vec<f64>)>);
 
 impl Turns {
-    pub(super) fn new() -> Self {
+    /// Nobody has had a turn.
+    pub fn new() -> Self {
         Self::default()
     }
 
-    pub(super) fn add(&mut self, system: &'static str, time: f64) {
+    /// Notes what one turn of `system` took.
+    pub fn add(&mut self, system: &'static str, time: f64) {
         match self.0.iter_mut().find(|(name, _)| *name == system) {
             Some((_, times)) => times.push(time),
             None => self.0.push((system, vec![time])),
@@ -21,7 +23,7 @@ impl Turns {
     }
 
     /// The middle one of what `system` took.
-    pub(super) fn median(&self, system: &str) -> f64 {
+    pub fn median(&self, system: &str) -> f64 {
         let times = self.0.iter().find(|(name, _)| *name == system);
         let mut times = times.map_or_else(Vec::new, |(_, times)| times.clone());
         times.sort_by(f64::total_cmp);
@@ -29,7 +31,7 @@ impl Turns {
     }
 
     /// Prints what everybody took.
-    pub(super) fn tell(&self, measure: &str) {
+    pub fn tell(&self, measure: &str) {
         for (system, _) in &self.0 {
             figure(measure, system, self.median(system));
         }
@@ -37,10 +39,15 @@ impl Turns {
 }
 
 /// Nanoseconds that one of `calls` calls of `f` takes.
-pub(super) async fn timed(
-    calls: u32,
-    mut f: impl AsyncFnMut() -> Result<(), Failure>,
-) -> Result<f64, Failure> {
+///
+/// # Errors
+///
+/// Those of `f`.
+///
+/// # Cancel safety
+///
+/// As `f`'s.
+pub async fn timed(calls: u32, mut f: impl AsyncFnMut() -> Result<(), Failure>) -> Result<f64, Failure> {
     let start = Instant::now();
     for _ in 0..calls {
         f().await?;

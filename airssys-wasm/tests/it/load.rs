@@ -1,0 +1,74 @@
+//! From a manifest's files to code: each file once, each component as its manifest wants it.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use airssys_osl::{Os, policy::Policy, testing::MemorySink};
+use airssys_wasm::{
+    Component, ErrorKind, Event, LoadError, Watch, add_principals, load, load_grants,
+    manifest::{Manifest, Overrides},
+};
+
+use crate::world::ENGINE;
+
+/// Who was told of what, while loading.
+#[derive(Default)]
+struct Told(Mutex<Vec<String>>);
+
+impl Watch for Told {
+    fn event(&self, event: &Event<'_>) {
+        self.0.lock().unwrap().push(match event {
+            Event::Compiling { component } => format!("compiling {component}"),
+            Event::Loaded { component, .. } => format!("loaded {component}"),
+            _ => return,
+        });
+    }
+}
+
+/// Loads components, of which `SOURCE` is one file.
+async fn loaded(components: &str) -> (Result<Vec<Component>, Vec<LoadError>>, Vec<String>) {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/ledger.wasm");
+    let components = components.replace("SOURCE", &format!("source = \"{}\"", fixture.display()));
+    let manifest = Manifest::parse(
+        &format!("[system]\nname = \"s\"\n{components}"),
+        Path::new("/"),
+        &Overrides::default(),
+    );
+    let manifest = manifest.unwrap();
+    let policy = add_principals(&manifest, Policy::builder()).principal("program", load_grants(&manifest));
+    let os = Os::new(policy.build().unwrap(), MemorySink::new());
+    let told = Arc::new(Told::default());
+    let watch: Arc<dyn Watch> = told.clone();
+    let result = load(&manifest, &ENGINE, None, &os, &os.principal("program").unwrap(), &watch).await;
+    let told = std::mem::take(&mut *told.0.lock().unwrap());
+    (result, told)
+}
+
+#[tokio::test]
+async fn components_of_one_file_are_compiled_once() {
+    let (components, told) =
+        loaded("[component.a]\nSOURCE\n[component.b]\nSOURCE\n[component.c]\nSOURCE\n").await;
+    assert_eq!(components.unwrap().len(), 3);
+    assert_eq!(told, ["compiling a", "loaded a", "loaded b", "loaded c"]);
+    let (_, metered) =
+        loaded("[component.a]\nSOURCE\n[component.b]\nSOURCE\nlimits = { fuel = 1000000 }\n").await;
+    assert!(metered.contains(&"compiling b".to_owned()), "its code counts: {metered:?}");
+}
+
+#[tokio::test]
+async fn one_that_is_not_as_wanted_spoils_no_other_of_its_file() {
+    let wrong = format!("digest = \"sha256:{}\"", "0".repeat(64));
+    for order in [["a", "b"], ["b", "a"]] {
+        let component = |name| match name {
+            "a" => format!("[component.a]\nSOURCE\n{wrong}\n"),
+            _ => "[component.b]\nSOURCE\n".to_owned(),
+        };
+        let (result, told) = loaded(&order.map(component).concat()).await;
+        let errors = result.err().unwrap();
+        let found: Vec<_> = errors.iter().map(|error| (&*error.component, error.error.kind())).collect();
+        assert_eq!(found, [("a", ErrorKind::DigestMismatch)]);
+        assert_eq!(told, ["compiling b", "loaded b"]);
+    }
+}
