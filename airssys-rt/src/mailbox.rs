@@ -17,6 +17,10 @@ use room::Room;
 ///
 /// Timers, monitors and exits of the actor itself, and urgent messages, are never refused; they may exceed the
 /// capacity.
+///
+/// Senders take room in shares of up to an eighth of the capacity, 128 at most, for themselves and those who come next. So
+/// one who comes while another takes the last of it may find the mailbox full with as much left; and those who wait are
+/// woken when that much is free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MailboxOptions {
     capacity: Option<usize>,
@@ -115,9 +119,6 @@ struct Rare {
     ttl: Option<Duration>,
 }
 
-/// At most so much room is given out at a time.
-const LARGEST_BATCH: u8 = 128;
-
 impl Bounds {
     fn new(capacity: u32, options: MailboxOptions) -> Self {
         let reader = (options.overflow == Overflow::DropOldest).then(Mutex::default);
@@ -142,14 +143,20 @@ impl Bounds {
     }
 
     /// The number of messages that wait, or are about to be queued.
-    pub(crate) fn depth(&self, made: &Made) -> usize {
-        let free = self.room.left() + usize::from(made.room.load(Ordering::Relaxed));
+    pub(crate) fn depth(&self, made: &Made, credit: u32) -> usize {
+        let free = self.room.left() + usize::from(made.room.load(Ordering::Relaxed)) + credit as usize;
         (self.capacity as usize).saturating_sub(free)
     }
 
-    /// Takes room for one message, if there is some and nobody waits for it.
-    pub(crate) fn enter(&self) -> bool {
-        self.room.enter()
+    /// Takes room for one message, and for some that others may send, as far as there is any and nobody waits for it.
+    /// Returns for how many.
+    pub(crate) fn take(&self) -> u32 {
+        self.room.take()
+    }
+
+    /// Whether there is room.
+    pub(crate) fn has_room(&self) -> bool {
+        self.room.left() > 0
     }
 
     /// Whether senders wait for room already.
@@ -157,22 +164,23 @@ impl Bounds {
         self.room.has_line()
     }
 
-    /// Waits for room for one message; false where there will not be any.
-    pub(crate) async fn wait(&self) -> bool {
-        self.room.wait().await
+    /// Waits for room for one message; false where there will not be any. What was taken for messages to come is given
+    /// back first.
+    pub(crate) async fn wait(&self, back: impl FnOnce() -> u32) -> bool {
+        self.room.wait(back).await
     }
 
-    /// Gives the room back that was taken for a message which is not queued.
-    pub(crate) fn leave(&self) {
-        self.room.make(1);
+    /// Gives back room that was taken for so many messages which are not queued.
+    pub(crate) fn give(&self, back: u32) {
+        self.room.make(back);
     }
 
-    /// Gives out the room that the reader has made.
-    pub(crate) fn settle(&self, made: &Made) {
+    /// Gives out the room that the reader has made; `back` as in [`wait`](Self::wait).
+    pub(crate) fn settle(&self, made: &Made, back: impl FnOnce() -> u32) {
         let room = made.room.load(Ordering::Relaxed);
         if room > 0 {
             made.room.store(0, Ordering::Relaxed);
-            self.room.make(room.into());
+            self.room.settle(room.into(), back);
         }
     }
 
@@ -190,7 +198,7 @@ impl Bounds {
 
 impl Made {
     pub(crate) fn of(bounds: Option<&Bounds>) -> Self {
-        let batch = bounds.map_or(0, |bounds| (bounds.capacity / 8).clamp(1, LARGEST_BATCH.into()) as u8);
+        let batch = bounds.map_or(0, |bounds| bounds.room.share() as u8);
         let is_shared = bounds.is_some_and(|bounds| bounds.overflow == Overflow::DropOldest);
         Self { room: AtomicU8::new(0), batch, is_shared }
     }

@@ -239,11 +239,18 @@ impl<M: Send + 'static> CellRef<M> {
         self.cell.queue_newborn();
     }
 
-    /// Adds an entry at the end of the queue.
+    /// Adds an entry at the end of the queue, which needs no room or has it already.
     pub(super) fn push(&self, entry: Entry<M>) -> Pushed {
-        self.count_push();
         // SAFETY: all values in the queue of a cell for `M` are `Entry<M>`s.
-        unsafe { self.queue.push(entry) }
+        unsafe { push(self, entry) }
+    }
+
+    /// Adds an entry at the end of the queue, if there is room for it and nobody waits for some; gives it back else.
+    pub(super) fn push_within(&self, bounds: &Bounds, entry: Entry<M>) -> Result<Pushed, Entry<M>> {
+        // SAFETY: as in `push`.
+        let pushed = unsafe { self.queue.push_within(entry, bounds) }?;
+        self.count_push();
+        Ok(pushed)
     }
 
     /// Whether there is something to take, as far as the senders have come.
@@ -279,9 +286,8 @@ impl VTable {
             drop_body: drop_body::<F>,
             free: free::<M, F>,
             push_own: |core, own| {
-                core.count_push();
                 // SAFETY: this table belongs to cells whose queues hold `Entry<M>`s.
-                unsafe { core.queue.push(Entry::<M>::from(own)) == Pushed::Asleep }
+                unsafe { push(core, Entry::<M>::from(own)) == Pushed::Asleep }
             },
             discard: discard::<M>,
             bytes: size_of::<Whole<F>>(),
@@ -289,6 +295,16 @@ impl VTable {
             message: std::any::type_name::<M>,
         }
     }
+}
+
+/// # Safety
+///
+/// The cell was built for `M`.
+#[inline]
+unsafe fn push<M>(core: &Core, entry: Entry<M>) -> Pushed {
+    core.count_push();
+    // SAFETY: all values in the queue of a cell for `M` are `Entry<M>`s.
+    unsafe { if core.bounds.is_some() { core.queue.push_beside(entry) } else { core.queue.push(entry) } }
 }
 
 /// # Safety
@@ -425,7 +441,7 @@ impl Core {
     /// The number of entries that wait. Without a bound, and while several send at once, perhaps a few less.
     pub(crate) fn depth(&self) -> usize {
         if let Some(bounds) = &self.bounds {
-            return bounds.depth(&self.made);
+            return bounds.depth(&self.made, self.queue.credit());
         }
         let pushed = self.pushed.load(Ordering::Relaxed);
         let waiting = pushed.wrapping_sub(self.taken() as u32).cast_signed();
@@ -435,6 +451,16 @@ impl Core {
     /// The number of entries that were taken out of the queue.
     pub(crate) fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Whether there may be room for one more message.
+    pub(super) fn may_have_room(&self, bounds: &Bounds) -> bool {
+        self.queue.credit() > 0 || bounds.has_room()
+    }
+
+    /// Takes away the room that senders have fetched and not used.
+    pub(super) fn take_credit(&self) -> u32 {
+        self.queue.take_credit()
     }
 
     /// Whether the actor has found its queue empty, and nothing has come since.

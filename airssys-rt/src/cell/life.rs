@@ -330,7 +330,7 @@ impl<M: Send + 'static> CellRef<M> {
             Pop::Empty | Pop::Busy => true,
         };
         if settles && let Some(bounds) = &self.bounds {
-            bounds.settle(&self.made);
+            bounds.settle(&self.made, || self.take_credit());
         }
     }
 }

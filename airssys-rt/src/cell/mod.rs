@@ -100,6 +100,15 @@ impl<M> Entry<M> {
         }
     }
 
+    /// What was sent; none where it is the runtime's own.
+    fn into_message(self) -> Option<M> {
+        match self {
+            Self::Message(message, _) => Some(message),
+            Self::Perishable(perishable) => Some(perishable.message),
+            Self::Timer(_) | Self::Info(_) => None,
+        }
+    }
+
     /// Whether somebody sent it, and not the runtime.
     fn is_message(&self) -> bool {
         matches!(self, Self::Message(..) | Self::Perishable(_))

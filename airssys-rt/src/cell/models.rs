@@ -88,6 +88,39 @@ fn models_push_and_pop() {
     });
 }
 
+#[test]
+fn models_credit_is_room_and_no_more() {
+    explore(3, || {
+        let bounds = MailboxOptions::bounded(16).bounds().unwrap();
+        // Of sixteen, so that there is credit, three are left.
+        for _ in 0..7 {
+            assert_eq!(bounds.take(), 2);
+        }
+        bounds.give(1);
+        let (pair, bounds) = (Pair::new(), Arc::new(bounds));
+        let push = |number| {
+            let (pair, bounds) = (Arc::clone(&pair), Arc::clone(&bounds));
+            // SAFETY: all values are boxes.
+            move || u32::from(unsafe { pair.queue.push_within(Box::new(number), &bounds) }.is_ok())
+        };
+        let senders = [10, 20].map(push).map(thread::spawn);
+        let mut pushed = push(30)();
+        bounds.give(pair.queue.take_credit());
+        pushed += senders.into_iter().map(|sender| sender.join().unwrap()).sum::<u32>();
+        // Who comes while another one fetches may be told that there is none.
+        assert!((1..=3).contains(&pushed));
+        let mut left = pair.queue.take_credit();
+        while let taken @ 1.. = bounds.take() {
+            left += taken;
+        }
+        assert_eq!(pushed + left, 3);
+        for _ in 0..pushed {
+            assert!(matches!(pair.pop(), Pop::Item(_)));
+        }
+        assert!(matches!(pair.pop(), Pop::Empty));
+    });
+}
+
 /// A waker that counts how often it was woken.
 #[derive(Default)]
 struct Bell(AtomicUsize);

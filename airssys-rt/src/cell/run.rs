@@ -250,7 +250,7 @@ impl AnyCell {
             && let Some(bounds) = &self.bounds
         {
             let _reader = bounds.reader();
-            bounds.settle(&self.made);
+            bounds.settle(&self.made, || self.take_credit());
         }
     }
 

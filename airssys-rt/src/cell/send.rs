@@ -63,10 +63,22 @@ impl<M: Send + 'static> CellRef<M> {
         let Some(bounds) = &self.bounds else {
             return Ok(self.push(Entry::message(message, until, expires)));
         };
-        if !bounds.enter() {
-            return self.at_the_bound(bounds, message, until, expires);
-        }
-        Ok(self.push(Entry::message(message, until, bounds.expiry(expires))))
+        self.queue_within(bounds, message, until, expires)
+            .or_else(|message| self.at_the_bound(bounds, message, until, expires))
+    }
+
+    /// Queues a message if there is room for it and nobody waits for some; gives it back else.
+    #[inline]
+    fn queue_within(
+        &self,
+        bounds: &Bounds,
+        message: M,
+        until: Option<Deadline>,
+        expires: Option<Deadline>,
+    ) -> Result<Pushed, M> {
+        let entry = Entry::message(message, until, bounds.expiry(expires));
+        // What comes back is the message.
+        self.push_within(bounds, entry).or_else(|entry| entry.into_message().map_or(Ok(Pushed::Queued), Err))
     }
 
     /// There is no room: does what the mailbox does then.
@@ -74,7 +86,7 @@ impl<M: Send + 'static> CellRef<M> {
     fn at_the_bound(
         &self,
         bounds: &Bounds,
-        message: M,
+        mut message: M,
         until: Option<Deadline>,
         expires: Option<Deadline>,
     ) -> Result<Pushed, Refused<M>> {
@@ -86,10 +98,11 @@ impl<M: Send + 'static> CellRef<M> {
         }
         if super::current() == Some(self.id()) {
             // It runs here, so there may be room that it has made in this turn.
-            bounds.settle(&self.made);
-            if bounds.enter() {
-                return Ok(self.push(Entry::message(message, until, bounds.expiry(expires))));
-            }
+            bounds.settle(&self.made, || self.take_credit());
+            message = match self.queue_within(bounds, message, until, expires) {
+                Ok(pushed) => return Ok(pushed),
+                Err(message) => message,
+            };
         }
         if bounds.overflow() == Overflow::DropNewest {
             drop(message);
@@ -112,10 +125,11 @@ impl<M: Send + 'static> CellRef<M> {
         if self.door() == Door::Closed {
             return Err(Refused::Closed(message));
         }
-        bounds.settle(&self.made);
-        if bounds.enter() {
-            return Ok(self.push(Entry::message(message, until, bounds.expiry(expires))));
-        }
+        bounds.settle(&self.made, || self.take_credit());
+        let message = match self.queue_within(bounds, message, until, expires) {
+            Ok(pushed) => return Ok(pushed),
+            Err(message) => message,
+        };
         let oldest = loop {
             // SAFETY: a mailbox that drops its oldest has a lock for those who take, and we have it.
             let own = match unsafe { self.pop() } {
@@ -154,9 +168,7 @@ impl<M: Send + 'static> CellRef<M> {
     ) -> Result<(), Refused<M>> {
         match self.admit(message, None, expires) {
             Ok(pushed) => {
-                if pushed == Pushed::Asleep {
-                    self.signal(0);
-                }
+                self.wake_if(pushed);
                 Ok(())
             }
             Err(Refused::Full(message)) => self.wait_for_room(message, None, expires).await,
@@ -193,7 +205,7 @@ impl<M: Send + 'static> CellRef<M> {
 
     async fn wait(
         &self,
-        message: M,
+        mut message: M,
         until: Option<Deadline>,
         expires: Option<Deadline>,
     ) -> Result<(), Refused<M>> {
@@ -202,22 +214,35 @@ impl<M: Send + 'static> CellRef<M> {
         };
         // Who keeps finding room without ever sleeping would keep its thread from all others.
         coop::consume_budget().await;
+        if self.sees_room(bounds) {
+            message = match self.queue_within(bounds, message, until, expires) {
+                Ok(pushed) => {
+                    self.wake_if(pushed);
+                    return Ok(());
+                }
+                Err(message) => message,
+            };
+        }
         // Room is given out in order; the door may have closed meanwhile.
-        if !self.finds_room(bounds) && !bounds.wait().await {
+        if !bounds.wait(|| self.take_credit()).await {
             return Err(Refused::Closed(message));
         }
         if self.door() != Door::Open {
-            bounds.leave();
+            bounds.give(1);
             return Err(Refused::Closed(message));
         }
-        if self.push(Entry::message(message, until, bounds.expiry(expires))) == Pushed::Asleep {
-            self.signal(0);
-        }
+        self.wake_if(self.push(Entry::message(message, until, bounds.expiry(expires))));
         Ok(())
     }
 
-    /// Takes room that the actor, which is at work on another thread, makes before it would pay to sleep.
-    fn finds_room(&self, bounds: &Bounds) -> bool {
+    fn wake_if(&self, pushed: Pushed) {
+        if pushed == Pushed::Asleep {
+            self.signal(0);
+        }
+    }
+
+    /// Whether the actor, which is at work on another thread, makes room before it would pay to sleep.
+    fn sees_room(&self, bounds: &Bounds) -> bool {
         let elsewhere = |scheduler: &Scheduler| scheduler.threads() > 1 && scheduler.runs(self.id());
         if super::current() == Some(self.id())
             || !self.system().is_some_and(|system| elsewhere(system.scheduler()))
@@ -226,7 +251,7 @@ impl<M: Send + 'static> CellRef<M> {
         }
         for _ in 0..LOOKS_FOR_ROOM {
             spin(BETWEEN_LOOKS, || false);
-            if bounds.enter() {
+            if self.may_have_room(bounds) {
                 return true;
             }
             if bounds.has_line() {

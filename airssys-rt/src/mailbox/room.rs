@@ -13,9 +13,16 @@ use crate::cell::{AtomicU32, Mutex, MutexGuard, Ordering, fence};
 /// In `waiting`: there will be no more room, for ever.
 const CLOSED: u32 = 1 << 31;
 
+/// The largest share of the room that is given out at a time. One, where addresses leave no place for more in the word that
+/// senders change.
+const LARGEST_SHARE: u32 = if usize::BITS == 64 { 128 } else { 1 };
+
 pub(super) struct Room {
     /// What is there for whoever comes.
     free: AtomicU32,
+    /// So much a sender fetches at a time, for those who come after it; and so much has to be left before the reader wakes
+    /// those who wait. Neither is worth it for one.
+    share: u32,
     /// How many stand in line; only changed under its lock.
     waiting: AtomicU32,
     /// Those who wait. Most mailboxes never have one.
@@ -37,7 +44,17 @@ struct Waiter<'a> {
 
 impl Room {
     pub(super) fn new(free: u32) -> Self {
-        Self { free: AtomicU32::new(free), waiting: AtomicU32::new(0), line: Mutex::new(None) }
+        Self {
+            free: AtomicU32::new(free),
+            share: (free / 8).clamp(1, LARGEST_SHARE),
+            waiting: AtomicU32::new(0),
+            line: Mutex::new(None),
+        }
+    }
+
+    /// How much of it is given out at a time.
+    pub(super) fn share(&self) -> u32 {
+        self.share
     }
 
     /// How much is left.
@@ -45,24 +62,26 @@ impl Room {
         self.free.load(Ordering::Relaxed) as usize
     }
 
-    /// Takes some for one, if there is some and nobody waits for it.
-    #[inline]
-    pub(super) fn enter(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) == 0 && self.take()
+    /// Takes a share, or what there is of one, unless somebody waits for it.
+    pub(super) fn take(&self) -> u32 {
+        if self.has_line() { 0 } else { self.take_up_to(self.share) }
     }
 
-    fn take(&self) -> bool {
-        let less = |free: u32| free.checked_sub(1);
-        self.free.fetch_update(Ordering::AcqRel, Ordering::Relaxed, less).is_ok()
+    fn take_up_to(&self, most: u32) -> u32 {
+        let less = |free: u32| (free > 0).then(|| free.saturating_sub(most));
+        let taken = self.free.fetch_update(Ordering::AcqRel, Ordering::Relaxed, less);
+        taken.map_or(0, |free| free.min(most))
     }
 
-    /// Waits for room for one, in line; false where there will not be any.
+    /// Waits for room for one, in line; false where there will not be any. Others may have taken some for messages to
+    /// come: `back` gives it back, as far as it is not used, when they can see that there is a line.
     ///
     /// # Cancel safety
     ///
     /// Who gives up leaves to the others what it was given. Its place in line goes when that would grow.
-    pub(super) async fn wait(&self) -> bool {
+    pub(super) async fn wait(&self, back: impl FnOnce() -> u32) -> bool {
         let Some(mut waiter) = self.stand_in_line() else { return false };
+        self.free.fetch_add(back(), Ordering::AcqRel);
         // Some may have been made before anybody could see that there is a line.
         self.serve();
         (&mut waiter.given).await.is_ok()
@@ -87,7 +106,26 @@ impl Room {
         Some(Waiter { room: self, given })
     }
 
-    /// Gives out room for so many.
+    /// Gives out room for so many that the reader has taken out of the queue; `back` as in [`wait`](Self::wait).
+    ///
+    /// Those who wait have to wait on until there is enough. There will be: what is missing then is in the queue, or with
+    /// somebody who is about to queue it or to give it back.
+    pub(super) fn settle(&self, more: u32, back: impl FnOnce() -> u32) {
+        let mut left = self.free.fetch_add(more, Ordering::AcqRel) + more;
+        fence(Ordering::SeqCst);
+        if self.waiting.load(Ordering::Relaxed) & !CLOSED == 0 {
+            return;
+        }
+        if left < self.share {
+            let back = back();
+            left = self.free.fetch_add(back, Ordering::AcqRel) + back;
+        }
+        if left >= self.share {
+            self.serve();
+        }
+    }
+
+    /// Gives back room for so many.
     pub(super) fn make(&self, more: u32) {
         self.free.fetch_add(more, Ordering::AcqRel);
         fence(Ordering::SeqCst);
@@ -116,7 +154,7 @@ impl Room {
     fn next(&self) -> Option<Place> {
         let mut line = self.line();
         let line = line.as_mut().filter(|line| !line.0.is_empty())?;
-        if !self.take() {
+        if self.take_up_to(1) == 0 {
             return None;
         }
         self.waiting.fetch_sub(1, Ordering::AcqRel);
@@ -171,21 +209,21 @@ mod tests {
     #[tokio::test]
     async fn who_waits_comes_before_who_comes_later() {
         let room = Arc::new(Room::new(1));
-        assert!(room.enter());
-        assert!(!room.enter());
+        assert!(room.take() == 1);
+        assert!(room.take() == 0);
         let order = Arc::new(std::sync::Mutex::new(Vec::new()));
         let waiters: Vec<_> = (0..3)
             .map(|number| {
                 let (room, order) = (Arc::clone(&room), Arc::clone(&order));
                 tokio::spawn(async move {
-                    assert!(room.wait().await);
+                    assert!(room.wait(|| 0).await);
                     order.lock().unwrap().push(number);
                 })
             })
             .collect();
         tokio::task::yield_now().await;
         room.make(2);
-        assert!(!room.enter(), "it is for those who wait");
+        assert!(room.take() == 0, "it is for those who wait");
         tokio::task::yield_now().await;
         assert_eq!(*order.lock().unwrap(), [0, 1]);
         room.make(2);
@@ -194,14 +232,14 @@ mod tests {
         }
         assert_eq!(*order.lock().unwrap(), [0, 1, 2]);
         assert_eq!(room.left(), 1);
-        assert!(room.enter(), "nobody waits any more");
-        assert!(!room.enter());
+        assert!(room.take() == 1, "nobody waits any more");
+        assert!(room.take() == 0);
     }
 
     #[tokio::test]
     async fn who_gives_up_leaves_its_room_to_the_others() {
         let room = Arc::new(Room::new(0));
-        let wait = |room: Arc<Room>| tokio::spawn(async move { room.wait().await });
+        let wait = |room: Arc<Room>| tokio::spawn(async move { room.wait(|| 0).await });
         let (first, second) = (wait(Arc::clone(&room)), wait(Arc::clone(&room)));
         tokio::task::yield_now().await;
         // What it was given, it has not taken yet.
@@ -215,17 +253,17 @@ mod tests {
         room.make(1);
         third.abort();
         assert!(third.await.unwrap_err().is_cancelled());
-        assert!(room.enter());
+        assert!(room.take() == 1);
     }
 
     #[tokio::test]
     async fn those_who_give_up_take_no_memory() {
         let room = Room::new(0);
         let cx = &mut std::task::Context::from_waker(std::task::Waker::noop());
-        let mut stays = std::pin::pin!(room.wait());
+        let mut stays = std::pin::pin!(room.wait(|| 0));
         assert!(stays.as_mut().poll(cx).is_pending());
         for _ in 0..10_000 {
-            assert!(std::pin::pin!(room.wait()).poll(cx).is_pending());
+            assert!(std::pin::pin!(room.wait(|| 0)).poll(cx).is_pending());
         }
         let places = room.line().as_ref().map_or(0, |line| line.0.len());
         assert!(places < 100, "{places} places for one who waits");
@@ -239,14 +277,14 @@ mod tests {
         let room = Arc::new(Room::new(0));
         let waiter = tokio::spawn({
             let room = Arc::clone(&room);
-            async move { room.wait().await }
+            async move { room.wait(|| 0).await }
         });
         tokio::task::yield_now().await;
         room.close();
         assert!(!waiter.await.unwrap());
-        assert!(!room.wait().await);
+        assert!(!room.wait(|| 0).await);
         room.make(1);
-        assert!(!room.enter());
+        assert!(room.take() == 0);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -258,10 +296,11 @@ mod tests {
                 let (room, inside) = (Arc::clone(&room), Arc::clone(&inside));
                 tokio::spawn(async move {
                     for round in 0..ROUNDS {
-                        if !room.enter() {
-                            let waited = tokio::time::timeout(std::time::Duration::ZERO, room.wait());
+                        if room.take() == 0 {
+                            let waited = tokio::time::timeout(std::time::Duration::ZERO, room.wait(|| 0));
                             // Some give up at once, in the middle of being given some.
-                            let entered = if round % 3 == 0 { waited.await } else { Ok(room.wait().await) };
+                            let entered =
+                                if round % 3 == 0 { waited.await } else { Ok(room.wait(|| 0).await) };
                             if entered != Ok(true) {
                                 continue;
                             }

@@ -26,8 +26,8 @@ fn models_who_waits_hears_of_room() {
     explore(3, || {
         let room = Arc::new(Room::new(0));
         let maker = maker(&room);
-        let has_entered = room.enter();
-        let mut waiter = Box::pin(room.wait());
+        let has_entered = room.take() == 1;
+        let mut waiter = Box::pin(room.wait(|| 0));
         let early = if has_entered { Poll::Ready(true) } else { look(&mut waiter) };
         maker.join().unwrap();
         if early.is_pending() {
@@ -43,7 +43,7 @@ fn models_each_of_two_who_wait_has_room_of_its_own() {
     explore(3, || {
         let room = Arc::new(Room::new(0));
         let makers = [maker(&room), maker(&room)];
-        let mut waiters = [Box::pin(room.wait()), Box::pin(room.wait())];
+        let mut waiters = [(); 2].map(|()| Box::pin(room.wait(|| 0)));
         let early: Vec<_> = waiters.iter_mut().map(look).collect();
         makers.into_iter().for_each(|maker| maker.join().unwrap());
         for (waiter, early) in waiters.iter_mut().zip(early) {
@@ -51,7 +51,7 @@ fn models_each_of_two_who_wait_has_room_of_its_own() {
         }
         drop(waiters);
         assert_eq!(room.left(), 0);
-        assert!(!room.enter());
+        assert!(room.take() == 0);
     });
 }
 
@@ -60,12 +60,12 @@ fn models_who_gives_up_takes_no_room_along() {
     explore(3, || {
         let room = Arc::new(Room::new(0));
         let maker = maker(&room);
-        let mut waiter = Box::pin(room.wait());
+        let mut waiter = Box::pin(room.wait(|| 0));
         let has_room = look(&mut waiter).is_ready();
         drop(waiter);
         maker.join().unwrap();
         assert_eq!(room.left(), usize::from(!has_room));
-        assert_eq!(room.enter(), !has_room, "no line is left behind");
+        assert_eq!(room.take() == 1, !has_room, "no line is left behind");
     });
 }
 
@@ -77,7 +77,7 @@ fn models_nobody_waits_for_a_mailbox_that_closes() {
             let room = Arc::clone(&room);
             move || room.close()
         });
-        let mut waiter = Box::pin(room.wait());
+        let mut waiter = Box::pin(room.wait(|| 0));
         let early = look(&mut waiter);
         closer.join().unwrap();
         assert!(early == Poll::Ready(false) || look(&mut waiter) == Poll::Ready(false));
