@@ -39,8 +39,8 @@ pub fn load_grants(manifest: &Manifest) -> Vec<Grant> {
     grants.into_iter().map(|dir| Grant::fs(dir, Rights::READ).rule("builtin.components")).collect()
 }
 
-/// Loads every component of a manifest, several files at a time and each file once, and opens the directories and programs that it grants; the
-/// result is in the manifest's order.
+/// Loads every component of a manifest, several files at a time and each file once, and opens the directories and programs
+/// that it grants; the result is in the manifest's order.
 ///
 /// # Errors
 ///
