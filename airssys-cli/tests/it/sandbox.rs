@@ -50,6 +50,8 @@ fn it_sees_what_it_is_given_and_changes_what_it_is_given_so() {
     let given = world.path("given").display().to_string();
     check(&sandbox(&world, &["--", "cat", &format!("{given}/text")]), 1, "");
     check(&sandbox(&world, &["--ro", "given", "--", "cat", &format!("{given}/text")]), 0, "here\n");
+    // A folder of which some files are every program's.
+    check(&sandbox(&world, &["--ro", "/etc", "--", "test", "-s", "/etc/passwd"]), 0, "");
     check(
         &sandbox(&world, &["--ro", "given", "--chdir", "given", "--", "sh", "-c", "pwd; echo x > new"]),
         2,

@@ -357,8 +357,7 @@ fn build_root(script: &mut Script, plan: &mut Plan) -> Result<Vec<(Fd, u64)>, Fa
     let size = text(format!("mode=1777,nr_inodes=64k,size={}", plan.limits.temporary_bytes))?;
     script.mount("mount /tmp", c"tmpfs", c"tmp", flags | no_exec, &size);
     for (tree, target) in devices {
-        let file = script.open("make a device", Fd::Here, target, libc::O_CREAT | libc::O_WRONLY);
-        script.close(file);
+        script.make_file(target);
         script.attach_tree(tree, target);
     }
     for (target, path) in LINKS {
@@ -399,8 +398,7 @@ fn attach(script: &mut Script, place: &Place, tree: Option<Fd>) -> Result<(), Fa
             script.attach_tree(tree, &path);
         }
         (Kind::File(_), Some(tree)) => {
-            let file = script.open("make a file", Fd::Here, &path, libc::O_CREAT | libc::O_WRONLY);
-            script.close(file);
+            script.make_file(&path);
             script.attach_tree(tree, &path);
         }
         (_, None) => return Err(Fault::Bug),

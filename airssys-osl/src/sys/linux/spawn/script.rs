@@ -205,6 +205,14 @@ impl Script {
         self.step("make a directory", libc::SYS_mkdirat, args).unless = libc::EEXIST;
     }
 
+    /// Not by opening it: that is refused on what cannot be written, be the file there or not.
+    pub(super) fn make_file(&mut self, path: &CStr) {
+        let path = self.text(path);
+        let mode = (libc::S_IFREG | 0o644) as c_int;
+        let args = [number(libc::AT_FDCWD), path, number(mode), number(0)];
+        self.step("make a file", libc::SYS_mknodat, args).unless = libc::EEXIST;
+    }
+
     pub(super) fn make_link(&mut self, target: &CStr, path: &CStr) {
         let (target, path) = (self.text(target), self.text(path));
         let args = [target, number(libc::AT_FDCWD), path];
