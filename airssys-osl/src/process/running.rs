@@ -74,7 +74,7 @@ impl Process {
     }
 
     /// Waits until it has ended, with all its children where these are its own to see. Whatever it left is gone then, and
-    /// what went through its proxy is on record.
+    /// what went through its proxy is on record: for that, the runtime that started it has to run.
     ///
     /// # Cancel safety
     ///

@@ -10,12 +10,19 @@ use serde_json::{Value, json};
 
 use crate::report::printable;
 
-/// How many different denials are told; the audit log has all.
+/// How many different denials are told, and the rest as a number. Floods of them the audit log counts, too.
 const TOLD: usize = 32;
 
 /// The denials of a run, in the order of their first times.
 #[derive(Debug, Default)]
-pub(super) struct Denied(Mutex<Vec<Denial>>);
+pub(super) struct Denied(Mutex<Denials>);
+
+#[derive(Debug, Default)]
+pub(super) struct Denials {
+    pub(super) told: Vec<Denial>,
+    /// How often something was denied that is not among those.
+    pub(super) untold: u64,
+}
 
 /// Something that the door denied, once or more often.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,17 +46,20 @@ impl Denied {
         let denial = Denial::new(event);
         let mut denied = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = denied
+            .told
             .iter_mut()
             .find(|known| (&known.resource, &known.rule) == (&denial.resource, &denial.rule));
         if let Some(known) = known {
             known.count += 1;
-        } else if denied.len() < TOLD {
-            denied.push(denial);
+        } else if denied.told.len() < TOLD {
+            denied.told.push(denial);
+        } else {
+            denied.untold += 1;
         }
     }
 
     /// All that were heard.
-    pub(super) fn take(&self) -> Vec<Denial> {
+    pub(super) fn take(&self) -> Denials {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -183,6 +193,6 @@ mod tests {
         }
         denied.hear(&event(Action::ProcessOpen, "/bin/x", rule::DEFAULT_DENY));
         let told = denied.take();
-        assert_eq!((told.len(), told[0].count), (TOLD, 101));
+        assert_eq!((told.told.len(), told.told[0].count, told.untold), (TOLD, 101, 68));
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use airssys_osl::process::{Cause, Exit, Status};
 use serde_json::{Value, json};
 
-use super::denied::Denial;
+use super::denied::{Denial, Denials};
 use crate::{
     args::Sandbox,
     report::{Style, Terminal, printable},
@@ -23,7 +23,7 @@ pub(super) struct Told<'a> {
     pub(super) path: &'a Path,
     pub(super) exit: &'a Exit,
     pub(super) held_by: &'a str,
-    pub(super) denied: &'a [Denial],
+    pub(super) denied: &'a Denials,
 }
 
 /// The exit status, as a shell has it.
@@ -38,8 +38,12 @@ impl Told<'_> {
     /// Says what it was denied, why it ended where something ended it, and the rest where that was asked for.
     pub(super) fn tell(&self, terminal: &Terminal) {
         let (ended, short) = (ended_by(self.exit), short_of(self.exit));
-        for denial in self.denied {
+        for denial in &self.denied.told {
             terminal.say(&format!("{} {denial}", terminal.err.text(Style::Bad, "denied:")));
+        }
+        if self.denied.untold > 0 {
+            let more = format!("{} more times, other hosts", self.denied.untold);
+            terminal.say(&format!("{} {more}", terminal.err.text(Style::Bad, "denied:")));
         }
         if let Some(short) = &short {
             terminal.say(&format!("{} {short}", terminal.err.text(Style::Bad, "denied:")));
@@ -61,7 +65,8 @@ impl Told<'_> {
             "status": status(self.exit),
             "cause": self.exit.cause.to_string(),
             "limit": ended,
-            "denied": self.denied.iter().map(Denial::value).collect::<Vec<_>>(),
+            "denied": self.denied.told.iter().map(Denial::value).collect::<Vec<_>>(),
+            "denied_untold": self.denied.untold,
             "refused_processes": usage.refused_processes,
             "held_by": self.held_by,
             "user_us": usage.user_time.as_micros() as u64,

@@ -45,6 +45,9 @@ const OURS: [&str; 8] = [
 /// Fields that are never ours, even where `Connection` says so: without them a body would be the next request.
 const KEPT: [&str; 3] = ["content-length", "transfer-encoding", "host"];
 
+/// The most fields of a request, and the most that its `Connection` names: each of the ones is looked for among the others.
+const FIELDS: usize = 128;
+
 /// How a URL begins that a proxy is asked for.
 const HTTP: &str = "http://";
 
@@ -54,10 +57,13 @@ pub(super) fn parse(head: &[u8]) -> Result<Request<'_>, &'static str> {
     let text = text.strip_suffix("\r\n\r\n").ok_or("its head has no end")?;
     let mut lines = text.split("\r\n");
     let (method, target, version) = first_line(lines.next().unwrap_or_default())?;
-    let fields = lines.map(field).collect::<Result<Vec<_>, _>>()?;
+    let fields = lines.take(FIELDS + 1).map(field).collect::<Result<Vec<_>, _>>()?;
+    if fields.len() > FIELDS {
+        return Err(TOO_MANY);
+    }
     let host = only(&fields, "host", "it has two Host fields")?;
     if method == "CONNECT" {
-        let well = target.rsplit_once(':').is_some_and(|(_, port)| !port.is_empty());
+        let well = target.rsplit_once(':').is_some_and(|(_, port)| is_number(port));
         return match () {
             () if !well => Err("the target of CONNECT is a host and a port"),
             () if !host.is_none_or(|host| is_same(host, target)) => Err(OTHER_HOST),
@@ -76,6 +82,8 @@ pub(super) fn parse(head: &[u8]) -> Result<Request<'_>, &'static str> {
     let head = onward(method, authority, path, version, &fields)?;
     Ok(Request::Forward(Forward { method, authority, head, body }))
 }
+
+const TOO_MANY: &str = "it has too many fields";
 
 const OTHER_HOST: &str = "its Host is another one than its target";
 
@@ -119,7 +127,7 @@ fn body(fields: &[(&str, &str)], version: &str) -> Result<Body, &'static str> {
     let length = only(fields, "content-length", "it has two lengths")?;
     match (only(fields, "transfer-encoding", "it has two encodings")?, length) {
         (None, None) => Ok(Body::Bytes(0)),
-        (None, Some(length)) if !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit()) => {
+        (None, Some(length)) if is_number(length) => {
             length.parse().map(Body::Bytes).map_err(|_| "its length is no number")
         }
         (None, Some(_)) => Err("its length is no number"),
@@ -143,7 +151,11 @@ fn onward(
         return Err("its target has a fragment");
     }
     let named = fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case("connection"));
-    let named: Vec<&str> = named.flat_map(|(_, names)| names.split(',')).map(str::trim).collect();
+    let named: Vec<&str> =
+        named.flat_map(|(_, names)| names.split(',')).map(str::trim).take(FIELDS + 1).collect();
+    if named.len() > FIELDS {
+        return Err(TOO_MANY);
+    }
     let is_in = |names: &[&str], name: &str| names.iter().any(|known| known.eq_ignore_ascii_case(name));
     if named.iter().any(|name| is_in(&KEPT, name)) {
         return Err("its Connection takes a field away by which it is read");
@@ -165,6 +177,10 @@ fn onward(
 fn is_same(host: &str, authority: &str) -> bool {
     let name = authority.rsplit_once(':').map_or(authority, |(name, _)| name);
     host.eq_ignore_ascii_case(authority) || host.eq_ignore_ascii_case(name)
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_token(text: &str) -> bool {
@@ -199,7 +215,17 @@ mod tests {
         check("CONNECT [::1]:443 HTTP/1.1\nHost: [::1]", Ok("tunnel to [::1]:443"));
         check("CONNECT a.b HTTP/1.1", Err("the target of CONNECT is a host and a port"));
         check("CONNECT a.b: HTTP/1.1", Err("the target of CONNECT is a host and a port"));
+        check("CONNECT [::1] HTTP/1.1", Err("the target of CONNECT is a host and a port"));
         check("CONNECT a.b:443 HTTP/1.1\nHost: c.d:443", Err(OTHER_HOST));
+    }
+
+    #[test]
+    fn fields_are_bounded() {
+        let with = |fields: &str| format!("GET http://a.b/ HTTP/1.1{fields}");
+        assert!(read(&with(&"\na: b".repeat(128))).is_ok());
+        check(&with(&"\na: b".repeat(129)), Err(TOO_MANY));
+        assert!(read(&with(&format!("\nConnection: x{}", ",x".repeat(127)))).is_ok());
+        check(&with(&format!("\nConnection: x{}", ",x".repeat(128))), Err(TOO_MANY));
     }
 
     #[test]

@@ -19,17 +19,17 @@ mod socks;
 use std::{future::poll_fn, io, os::fd::OwnedFd, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy_bidirectional},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy, split},
     net::TcpListener,
     sync::{Semaphore, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
 
-use super::Exit;
+use super::{Cause, Exit};
 use crate::{
     Error, ErrorKind, Principal,
-    limits::{EGRESS_CONNECTIONS, EGRESS_HEAD_TIMEOUT, LOOKUPS_AT_A_TIME},
+    limits::{EGRESS_CONNECTIONS, EGRESS_HEAD_TIMEOUT, LOOKUPS_AT_A_TIME, NET_IDLE_TIMEOUT},
     net::{TcpConnector, TcpStream},
 };
 
@@ -105,6 +105,11 @@ impl Egress {
             })
             .await;
         }
+        let by_itself = exit.borrow().as_ref().is_some_and(|exit| exit.cause == Cause::Itself);
+        if by_itself {
+            // What it sent last may be on its way still. More does not come: its ends of all connections are closed.
+            drop(timeout(LINGER, async { while connections.join_next().await.is_some() {} }).await);
+        }
         connections.shutdown().await;
     }
 
@@ -146,12 +151,32 @@ async fn attend(mut client: impl AsyncRead + AsyncWrite + Unpin, way: &Way) -> i
 
 /// Carries bytes both ways until both have ended; `asked` is what the program has sent already.
 async fn tunnel(
-    mut client: impl AsyncRead + AsyncWrite + Unpin,
+    client: impl AsyncRead + AsyncWrite + Unpin,
     mut server: TcpStream,
     asked: &[u8],
 ) -> io::Result<()> {
     server.write_all(asked).await?;
-    copy_bidirectional(&mut client, &mut server).await.map(drop)
+    let (mut from_client, mut to_client) = split(client);
+    let (mut from_server, mut to_server) = split(server);
+    let mut there = pin!(async {
+        copy(&mut from_client, &mut to_server).await?;
+        to_server.shutdown().await
+    });
+    let mut back = pin!(async {
+        copy(&mut from_server, &mut to_client).await?;
+        to_client.shutdown().await
+    });
+    let mut is_sent = false;
+    poll_fn(|cx| {
+        if !is_sent && let Poll::Ready(sent) = there.as_mut().poll(cx) {
+            sent?;
+            is_sent = true;
+        }
+        back.as_mut().poll(cx)
+    })
+    .await?;
+    // The server has said its last, so its idle timeout runs no more: that of the program's side is here.
+    if is_sent { Ok(()) } else { timeout(NET_IDLE_TIMEOUT, there).await? }
 }
 
 /// Says the last word to a program, so that it arrives.
@@ -160,7 +185,7 @@ async fn part(mut client: impl AsyncRead + AsyncWrite + Unpin, word: &[u8]) -> i
     client.shutdown().await?;
     let mut rest = (&mut client).take(LINGER_BYTES);
     // It has what it was told, or will not take it.
-    drop(timeout(LINGER, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await);
+    drop(timeout(LINGER, copy(&mut rest, &mut tokio::io::sink())).await);
     Ok(())
 }
 
