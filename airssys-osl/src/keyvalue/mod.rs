@@ -104,6 +104,8 @@ impl Os {
             };
             known.insert(name.into(), table);
         }
+        // Who has one of these open finds it gone, too.
+        before.into_values().for_each(|table| lock(&table).retire());
     }
 }
 
@@ -259,7 +261,13 @@ impl Bucket {
         operation.other = shown(key).map(|key| Name::plain(key.as_bytes()));
         operation.mutates = action == Action::KeyvalueWrite;
         let running = operation.begin(decision, standing.epoch)?;
-        let done = act(&mut lock(&self.table));
+        let mut table = lock(&self.table);
+        if table.is_retired() {
+            drop(table);
+            return running.finish(Err(Fault::errno(errno::NOT_FOUND)));
+        }
+        let done = act(&mut table);
+        drop(table);
         match done {
             Ok(done) => running.finish(Ok(done)),
             Err(refusal) => {

@@ -21,6 +21,7 @@ pub(super) struct Table {
     last: u64,
     /// All keys and values together.
     bytes: usize,
+    is_retired: bool,
 }
 
 #[derive(Debug)]
@@ -50,7 +51,23 @@ pub(super) enum Refusal {
 
 impl Table {
     pub(super) fn new(limits: BucketLimits) -> Self {
-        Self { limits, entries: HashMap::new(), places: BTreeMap::new(), last: 0, bytes: 0 }
+        Self {
+            limits,
+            entries: HashMap::new(),
+            places: BTreeMap::new(),
+            last: 0,
+            bytes: 0,
+            is_retired: false,
+        }
+    }
+
+    /// Empties it, for ever.
+    pub(super) fn retire(&mut self) {
+        *self = Self { is_retired: true, ..Self::new(self.limits) };
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.is_retired
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&Arc<[u8]>> {
