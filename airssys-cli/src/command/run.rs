@@ -66,6 +66,8 @@ async fn system(run: Run, started: Instant, terminal: &Arc<Terminal>) -> Result<
     let system = match started_system {
         Ok(system) => system,
         Err(failure) => {
+            drop(announcer);
+            keeper.finish().await;
             door.close("did not start")?;
             exports.finish().await;
             return Err(failure);

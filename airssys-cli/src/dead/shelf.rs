@@ -105,6 +105,8 @@ pub(crate) struct Shelf {
     dir: Dir,
     file: File,
     contents: Contents,
+    /// Whether `file` is not the one of its name any more: that could not be opened when it had been written.
+    is_behind: bool,
 }
 
 impl Shelf {
@@ -122,7 +124,7 @@ impl Shelf {
             file.set_len(contents.end).await?;
         }
         let broken = contents.broken;
-        Ok((Self { dir, file, contents }, broken))
+        Ok((Self { dir, file, contents, is_behind: false }, broken))
     }
 
     /// The number of the next letter.
@@ -138,6 +140,8 @@ impl Shelf {
         if self.contents.is_full(length) {
             let newest = self.contents.newest(length);
             self.rewrite(newest).await?;
+        } else if self.is_behind {
+            self.rewrite(self.contents.places.clone()).await?;
         }
         let given_up = before - self.contents.places.len();
         let place = self.write(line).await?;
@@ -162,6 +166,9 @@ impl Shelf {
 
     /// Notes that a letter is gone. What it held stands in the file until that is cleared.
     async fn gone(&mut self, number: u64) -> Result<(), Error> {
+        if self.is_behind {
+            return self.clear(&[number]).await;
+        }
         self.write(line(&json!({ "gone": number }))).await?;
         self.contents.places.remove(&number);
         Ok(())
@@ -189,7 +196,7 @@ impl Shelf {
 
     /// Puts a file with these letters in the place of this one: whole, or not at all.
     async fn rewrite(&mut self, places: BTreeMap<u64, Range<u64>>) -> Result<(), Error> {
-        let bytes = self.dir.read(FILE, READ_BYTES).await?;
+        let bytes = self.file.read_to_limit(READ_BYTES).await?;
         let mut written = line(&json!({"next": self.contents.next}));
         let mut contents = Contents { next: self.contents.next, ..Contents::default() };
         for (number, place) in places {
@@ -199,8 +206,9 @@ impl Shelf {
         }
         contents.end = written.len() as u64;
         self.dir.replace(FILE, written, Flush::Later).await?;
+        self.is_behind = true;
         self.file = self.dir.open(FILE, &OpenOptions::new().read(true).write(true)).await?;
-        self.contents = contents;
+        (self.contents, self.is_behind) = (contents, false);
         Ok(())
     }
 }

@@ -44,7 +44,7 @@ impl Tally {
 /// stay.
 pub(in super::super) async fn retry(served: &Served<'_>, letters: Letters) -> Value {
     let mut tally = Tally::default();
-    for number in numbers(&served.shelf, &letters).await {
+    for number in wanted(&served.shelf.numbers().await, &letters) {
         match served.shelf.take(number, |letter| send(served, letter)).await {
             Ok(Some(Ok(()))) => tally.done += 1,
             Ok(Some(Err(why))) => tally.refuse(number, why),
@@ -97,7 +97,7 @@ fn send(served: &Served<'_>, letter: Letter) -> Result<(), Value> {
 pub(in super::super) async fn drop_from(shelf: &Shared, door: &Door, letters: Letters) -> Value {
     let mut tally = Tally::default();
     let (there, mut gone) = (shelf.numbers().await, Vec::new());
-    for number in numbers(shelf, &letters).await {
+    for number in wanted(&there, &letters) {
         if !there.contains(&number) {
             tally.refuse(number, absent(number));
             continue;
@@ -128,9 +128,9 @@ pub(super) fn nothing(letters: Letters) -> Value {
 }
 
 /// The letters that are meant, each once, the oldest first.
-async fn numbers(shelf: &Shared, letters: &Letters) -> BTreeSet<u64> {
+fn wanted(there: &BTreeSet<u64>, letters: &Letters) -> BTreeSet<u64> {
     match letters {
-        Letters::All => shelf.numbers().await,
+        Letters::All => there.clone(),
         Letters::These(numbers) => numbers.iter().copied().collect(),
     }
 }
