@@ -38,6 +38,10 @@ use crate::{
 /// How many times in its quiet time an idle system is looked at.
 const LOOKS: u32 = 10;
 
+/// How long a system that is to stop waits for components that are about to be started again, and how often it looks.
+const COME_BACK: Duration = Duration::from_secs(1);
+const LOOK_BACK: Duration = Duration::from_millis(2);
+
 /// A running system.
 ///
 /// Dropping it stops nothing: [`shutdown`](Self::shutdown) does, in order.
@@ -282,6 +286,14 @@ impl System {
     /// Dropping the future does not take the order back.
     pub async fn shutdown(&self) {
         self.routes.stop();
+        // A tree that stops starts nobody again. Who crashed before it could know comes back first, for what is in its
+        // mailbox; who crashes from now on goes on by itself.
+        let all_are_back = async {
+            while self.members.iter().any(|member| member.counters.down.load(Ordering::SeqCst)) {
+                tokio::time::sleep(LOOK_BACK).await;
+            }
+        };
+        let _ = tokio::time::timeout(COME_BACK, all_are_back).await;
         self.root.shutdown().await;
     }
 

@@ -22,7 +22,7 @@ use std::{
 };
 
 use airssys_osl::{Os, trace as osl_trace};
-use airssys_rt::{Actor, Context, ExitReason, Init};
+use airssys_rt::{Actor, Context, ExitReason, Init, Restart};
 
 pub use self::versions::{Change, Handover, Switched, Version};
 pub(crate) use self::{
@@ -73,6 +73,8 @@ pub(crate) struct Counters {
     pub(crate) dead: AtomicU64,
     /// Whether a call into it is under way.
     pub(crate) busy: AtomicBool,
+    /// Whether it has crashed and its supervisor is about to start it again.
+    pub(crate) down: AtomicBool,
 }
 
 impl Blueprint {
@@ -279,6 +281,11 @@ impl ComponentActor {
     /// itself goes on with a new instance, so that what is in its mailbox is still handled.
     async fn crash(&mut self, trap: impl Into<Arc<Trap>>, cx: &mut Context<Self>) -> Result<(), ExitReason> {
         let trap = trap.into();
+        // Told before the question: either this hears that the tree stops, or who stops it hears of this and waits.
+        self.blueprint
+            .counters
+            .down
+            .store(self.blueprint.spec.restart != Restart::Temporary, Ordering::SeqCst);
         if !self.blueprint.routes.is_stopping() {
             return Err(ExitReason::Error(trap));
         }
@@ -302,6 +309,7 @@ impl ComponentActor {
         let mut instance = prepared?;
         instance.settle(cx).await;
         (self.instance, self.code, self.since_snapshot) = (Some(instance), code, 0);
+        self.blueprint.counters.down.store(false, Ordering::SeqCst);
         Ok(())
     }
 }
