@@ -10,8 +10,8 @@ use super::assignment;
 ///
 /// A message becomes a dead letter when it crashed its receiver as often as `max_deliver` allows, or when its receiver was
 /// stopped for good while it had it in hand, or before it came. (What was still in the mailbox then is counted, not kept.)
-/// The system keeps up to 10000 of them, and 32 MiB, in `dead-letters.jsonl` in its state folder, for its
-/// owner alone: payloads are in it. Where there is no room for more, the oldest quarter goes.
+/// The system keeps up to 10000 of them, and 32 MiB, in `dead-letters.jsonl` in its state folder, for its owner alone:
+/// payloads are in it. Where there is no room for more, the oldest quarter goes.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Dead {
     List(List),

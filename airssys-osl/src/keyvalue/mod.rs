@@ -44,7 +44,7 @@ pub struct BucketLimits {
     pub keys: usize,
     /// The largest value, in bytes.
     pub value_bytes: usize,
-    /// All keys and values together, in bytes. What the table itself takes, about 150 bytes a key, comes on top.
+    /// All keys and values together, in bytes. What the table itself takes, about 200 bytes a key, comes on top.
     pub bytes: usize,
 }
 
@@ -90,7 +90,8 @@ impl Default for BucketLimits {
 
 impl Os {
     /// Says which buckets there are. A bucket that was there before keeps what it holds, under its new limits: what is
-    /// above them stays, and cannot grow. One that is not named any more is gone, and what it held with it.
+    /// above them stays, and cannot grow. One that is not named any more is gone, and what it held with it, for those who
+    /// have it open, too.
     pub fn provide_buckets<'a>(&self, buckets: impl IntoIterator<Item = (&'a str, BucketLimits)>) {
         let mut known = lock(&self.buckets().0);
         let mut before = std::mem::take(&mut *known);
@@ -104,7 +105,6 @@ impl Os {
             };
             known.insert(name.into(), table);
         }
-        // Who has one of these open finds it gone, too.
         before.into_values().for_each(|table| lock(&table).retire());
     }
 }
@@ -137,7 +137,8 @@ impl Bucket {
     ///
     /// # Errors
     ///
-    /// [`Denied`](ErrorKind::Denied): no grant lets the bucket be read.
+    /// * [`Denied`](ErrorKind::Denied): no grant lets the bucket be read.
+    /// * [`NotFound`](ErrorKind::NotFound): it was taken away since it was opened ([`Os::provide_buckets`]).
     pub fn get(&self, key: &str) -> Result<Option<Arc<[u8]>>, Error> {
         self.read(key, |table| {
             let value = table.get(key).cloned();
@@ -190,6 +191,7 @@ impl Bucket {
     /// Nothing has changed then.
     ///
     /// * [`Denied`](ErrorKind::Denied): no grant lets the bucket be written.
+    /// * [`NotFound`](ErrorKind::NotFound): it was taken away since it was opened ([`Os::provide_buckets`]).
     /// * [`LimitExceeded`](ErrorKind::LimitExceeded): the key, the value or all together would be too large; the source
     ///   names the limit.
     pub fn set(&self, key: &str, value: &[u8]) -> Result<(), Error> {
@@ -200,7 +202,7 @@ impl Bucket {
     ///
     /// # Errors
     ///
-    /// [`Denied`](ErrorKind::Denied): no grant lets the bucket be written.
+    /// [`Denied`](ErrorKind::Denied) and [`NotFound`](ErrorKind::NotFound) as in [`set`](Self::set).
     pub fn delete(&self, key: &str) -> Result<bool, Error> {
         self.write(key, |table| Ok(Done::new(table.delete(key))))
     }
@@ -261,16 +263,15 @@ impl Bucket {
         operation.other = shown(key).map(|key| Name::plain(key.as_bytes()));
         operation.mutates = action == Action::KeyvalueWrite;
         let running = operation.begin(decision, standing.epoch)?;
-        let mut table = lock(&self.table);
-        if table.is_retired() {
-            drop(table);
-            return running.finish(Err(Fault::errno(errno::NOT_FOUND)));
-        }
-        let done = act(&mut table);
-        drop(table);
+        // No record is made under the lock.
+        let done = {
+            let mut table = lock(&self.table);
+            (!table.is_retired()).then(|| act(&mut table))
+        };
         match done {
-            Ok(done) => running.finish(Ok(done)),
-            Err(refusal) => {
+            None => running.finish(Err(Fault::errno(errno::NOT_FOUND))),
+            Some(Ok(done)) => running.finish(Ok(done)),
+            Some(Err(refusal)) => {
                 let (kind, fault) = match refusal.is_limit() {
                     true => (ErrorKind::LimitExceeded, Fault::TooLarge),
                     false => (ErrorKind::Invalid, Fault::errno(errno::INVALID)),

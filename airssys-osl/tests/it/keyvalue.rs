@@ -109,6 +109,19 @@ fn a_bucket_that_is_not_granted_or_is_not_there() {
 }
 
 #[test]
+fn a_bucket_that_is_taken_away_is_gone_for_who_has_it_open() {
+    let (os, _) = os([Grant::keyvalue("b", BOTH)], BucketLimits::default());
+    let bucket = open(&os);
+    bucket.set("k", b"v").unwrap();
+    os.provide_buckets([]);
+    os.provide_buckets([("b", BucketLimits::default())]);
+    for (operation, _) in OPERATIONS {
+        assert_fails(act(&bucket, operation), ErrorKind::NotFound, operation);
+    }
+    assert_eq!(open(&os).get("k").unwrap(), None, "another one, of the same name");
+}
+
+#[test]
 fn a_policy_that_changes_holds_for_open_buckets() {
     let (os, _) = os([Grant::keyvalue("b", BOTH)], BucketLimits::default());
     let bucket = open(&os);
