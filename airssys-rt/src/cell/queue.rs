@@ -246,13 +246,17 @@ impl Queue {
     ///
     /// As [`pop`](Self::pop); `head` is the reader's.
     unsafe fn pause<T>(&self, reader: &Reader, head: *mut Link) -> Pop<T> {
-        let tail = self.tail();
         if head.is_null() {
-            return if tail.node().is_null() { Pop::Empty } else { Pop::Busy };
+            return if self.is_asleep() { Pop::Empty } else { Pop::Busy };
         }
+        // Where there is no credit, as without a bound, that is the only look at what the senders write.
+        let mut tail = Tail(head);
         // Release: the reset of `first` happens before the next sender that finds null.
-        if tail.node() != head || self.change(tail, null_mut(), tail.credit()).is_err() {
-            return Pop::Busy;
+        while let Err(now) = self.change(tail, null_mut(), tail.credit()) {
+            if now.node() != head {
+                return Pop::Busy;
+            }
+            tail = now;
         }
         reader.head.set(null_mut());
         // SAFETY: it was the last node and is not reachable any more.

@@ -224,9 +224,9 @@ impl Drainer {
             let mut late = turn % LOOK == 0 || ran.again.is_some();
             late = late && began.elapsed() >= SLICE;
             again = ran.again;
-            if has_work_here() || !scheduler.injector.is_empty() {
-                // To the end of the queue of all: others have waited.
-                again.take().into_iter().for_each(|again| scheduler.injector.push(again));
+            // To the end of the queue of all, where others have waited.
+            if let Some(again) = again.take_if(|_| has_work_here() || !scheduler.injector.is_empty()) {
+                scheduler.injector.push(again);
             }
             // What belongs to tokio counts against the budget of the task, and is not ready once that is used up.
             if late || handled >= MESSAGES || !coop::has_budget_remaining() {
