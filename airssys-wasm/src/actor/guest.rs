@@ -127,6 +127,14 @@ impl Instance {
             port.arm_timers(cx);
         }
     }
+
+    /// As [`settle`](Self::settle), but waits no longer than an instance has to give its state: false where some of its
+    /// messages have found no room, and have not left.
+    pub(super) async fn settle_soon(&mut self, cx: &mut Context<ComponentActor>) -> bool {
+        let Some(port) = self.store.data_mut().port() else { return true };
+        port.arm_timers(cx);
+        port.outbox.flush_within(HANDOVER).await
+    }
 }
 
 const SNAPSHOT: &str = "when it was asked for its state";

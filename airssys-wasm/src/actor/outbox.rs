@@ -1,8 +1,12 @@
 //! Messages that a handler sent and that have not left yet.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use airssys_rt::{ActorId, SendError};
+use tokio::time::Instant;
 
 use super::{Counters, Envelope, Receiver};
 use crate::watch::{DeadLetter, Event, Watch};
@@ -13,6 +17,9 @@ const MESSAGES: usize = 256;
 /// The most bytes that wait for the handler to return. `wit/actor.wit` promises it.
 const BYTES: usize = 1 << 20;
 
+/// How often a mailbox that is full is looked at again, where that is not waited for to the end.
+const LOOKS_FOR_ROOM: Duration = Duration::from_millis(5);
+
 /// A message on its way.
 struct Addressed {
     receiver: String,
@@ -22,17 +29,22 @@ struct Addressed {
 
 /// Holds what a handler sends until the handler returns: one that traps has sent nothing.
 pub(crate) struct Outbox {
-    /// The sender's own mailbox: it cannot wait for room in that one.
-    own: Option<ActorId>,
-    watch: Arc<dyn Watch>,
-    counters: Arc<Counters>,
+    post: Post,
     waiting: Vec<Addressed>,
     bytes: usize,
 }
 
+/// Hands messages on.
+struct Post {
+    /// The sender's own mailbox: it cannot wait for room in that one.
+    own: Option<ActorId>,
+    watch: Arc<dyn Watch>,
+    counters: Arc<Counters>,
+}
+
 impl Outbox {
     pub(super) fn new(own: Option<ActorId>, watch: Arc<dyn Watch>, counters: Arc<Counters>) -> Self {
-        Self { own, watch, counters, waiting: Vec::new(), bytes: 0 }
+        Self { post: Post { own, watch, counters }, waiting: Vec::new(), bytes: 0 }
     }
 
     pub(crate) fn push(&mut self, receiver: String, to: Receiver, envelope: Envelope) {
@@ -52,31 +64,71 @@ impl Outbox {
             return;
         }
         self.bytes = 0;
-        self.counters.sent.fetch_add(self.waiting.len() as u64, Ordering::Relaxed);
-        for Addressed { receiver, to, envelope } in self.waiting.drain(..) {
-            let (undelivered, reason) = match to.takes(&envelope.payload) {
-                false => (Some(envelope), UNREADABLE),
-                true => match to.try_send(envelope) {
-                    Ok(()) => (None, GONE),
-                    Err(SendError::Full(envelope)) if self.own == Some(to.id()) => (envelope, OWN_FULL),
-                    Err(SendError::Full(Some(envelope))) => (to.send(envelope).await.err().flatten(), GONE),
-                    Err(SendError::Full(None)) => (None, GONE),
-                    Err(SendError::NoProc(envelope)) => (envelope, GONE),
-                },
-            };
-            if let Some(envelope) = undelivered {
-                self.counters.dead.fetch_add(1, Ordering::Relaxed);
-                self.watch.event(&Event::DeadLetter(&DeadLetter {
-                    component: &receiver,
-                    sender: &envelope.sender,
-                    subject: &envelope.subject,
-                    payload: &envelope.payload,
-                    deliveries: 0,
-                    trace: envelope.trace,
-                    reason: &reason,
-                }));
+        self.post.counters.sent.fetch_add(self.waiting.len() as u64, Ordering::Relaxed);
+        for message in self.waiting.drain(..) {
+            if let Err(Addressed { receiver, to, envelope }) = self.post.try_hand_on(message)
+                && let Err(Some(envelope)) = to.send(envelope).await
+            {
+                self.post.bury(&receiver, &envelope, GONE);
             }
         }
+    }
+
+    /// As [`flush`](Self::flush), but waits for `time` at most: false where the rest stays here.
+    pub(super) async fn flush_within(&mut self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        loop {
+            let mut messages = std::mem::take(&mut self.waiting).into_iter();
+            let full = messages.by_ref().find_map(|message| {
+                self.bytes -= message.envelope.payload.len() + message.envelope.subject.len();
+                let full = self.post.try_hand_on(message).err();
+                if full.is_none() {
+                    self.post.counters.sent.fetch_add(1, Ordering::Relaxed);
+                }
+                full
+            });
+            let Some(Addressed { receiver, to, envelope }) = full else { return true };
+            self.push(receiver, to, envelope);
+            self.waiting.extend(messages);
+            if Instant::now() >= until {
+                return false;
+            }
+            tokio::time::sleep(LOOKS_FOR_ROOM).await;
+        }
+    }
+}
+
+impl Post {
+    /// Hands a message on, unless its receiver has no room now. Whoever does not take it at all is no reason to keep it.
+    fn try_hand_on(&self, message: Addressed) -> Result<(), Addressed> {
+        let Addressed { receiver, to, envelope } = message;
+        let (undelivered, reason) = match to.takes(&envelope.payload) {
+            false => (Some(envelope), UNREADABLE),
+            true => match to.try_send(envelope) {
+                Ok(()) => (None, GONE),
+                Err(SendError::Full(envelope)) if self.own == Some(to.id()) => (envelope, OWN_FULL),
+                Err(SendError::Full(Some(envelope))) => return Err(Addressed { receiver, to, envelope }),
+                Err(SendError::Full(None)) => (None, GONE),
+                Err(SendError::NoProc(envelope)) => (envelope, GONE),
+            },
+        };
+        if let Some(envelope) = undelivered {
+            self.bury(&receiver, &envelope, reason);
+        }
+        Ok(())
+    }
+
+    fn bury(&self, receiver: &str, envelope: &Envelope, reason: &str) {
+        self.counters.dead.fetch_add(1, Ordering::Relaxed);
+        self.watch.event(&Event::DeadLetter(&DeadLetter {
+            component: receiver,
+            sender: &envelope.sender,
+            subject: &envelope.subject,
+            payload: &envelope.payload,
+            deliveries: 0,
+            trace: envelope.trace,
+            reason: &reason,
+        }));
     }
 }
 

@@ -67,11 +67,10 @@ impl ComponentActor {
             }
         };
         self.tell(change, from, to, &switched);
-        let is_done = switched.is_ok();
         // As above: what was done is done.
         let _ = answer.send(switched);
-        // What its start has sent leaves now, which may have to wait for room.
-        if let Some(instance) = self.instance.as_mut().filter(|_| is_done) {
+        // What the start of the new one has sent leaves now, or what the old one could not; that may have to wait for room.
+        if let Some(instance) = self.instance.as_mut().filter(|_| broke.is_none()) {
             instance.settle(cx).await;
         }
         match broke {
@@ -92,7 +91,7 @@ impl ComponentActor {
     }
 
     /// Asks for the state. What the instance sends and arms meanwhile is done when it has returned, as in a handler: it may
-    /// be the last that it does.
+    /// be the last that it does. Where its messages find no room, it stays: they are to leave before the next one's.
     async fn give_state(
         &mut self,
         handover: Handover,
@@ -102,8 +101,10 @@ impl ComponentActor {
             return Ok(None);
         };
         let given = instance.snapshot(self.blueprint.spec.limits.snapshot_bytes).await;
-        if !matches!(given, Err(Refusal::Broke(_))) {
-            instance.settle(cx).await;
+        if !matches!(given, Err(Refusal::Broke(_))) && !instance.settle_soon(cx).await {
+            return Err(Refusal::Said(Trap::error(
+                "what it sent found no room: its receiver's mailbox is full",
+            )));
         }
         Ok(given?.map(|bytes| Arc::new(Snapshot { made_by: self.code.digest, bytes })))
     }

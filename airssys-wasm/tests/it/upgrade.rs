@@ -169,6 +169,30 @@ async fn what_a_version_sends_when_it_gives_its_state_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upgrade_does_not_wait_for_ever_for_who_does_not_read_what_the_old_version_sends() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("teller.wasm"), text::actor("", "", text::TELL)).unwrap();
+    let manifest = "[component.witness]\nSOURCE\nmailbox = 1\nlimits = { deadline = \"120s\" }\n\
+                    [component.a]\nsource = \"teller.wasm\"\ngrants = { send = [\"witness\"] }\n";
+    let world = World::start_in(dir, manifest).await;
+    let next = text::component(text::actor("(nop)", "", text::TELL)).await;
+    // One that it has in hand, and what fills its mailbox.
+    let spins = || world.system.call("witness", "spin", Vec::new(), PATIENCE * 4);
+    let busy = async { tokio::join!(spins(), spins(), spins()) };
+    let upgrade = async {
+        while !world.system.status().iter().any(|status| status.busy && status.waiting > 0) {
+            tokio::task::yield_now().await;
+        }
+        world.system.upgrade("a", &next, Handover::State, PATIENCE * 2).await
+    };
+    tokio::select! {
+        _ = busy => panic!("the loop ended"),
+        end = upgrade => assert!(told(&end.unwrap_err()).contains("found no room")),
+    }
+    assert_eq!(world.system.history("a").unwrap().len(), 1, "the old one goes on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_version_of_it_is_refused() {
     let world = World::start(&format!("{ALONE}on_restart = \"snapshot\"\n[component.b]\nSOURCE\n")).await;
     let unknown = world.upgrade("nobody", "fine").await.unwrap_err();
