@@ -59,7 +59,9 @@ mod linux {
 
         let system = System::new();
         let printer = system.spawn(Printer);
-        let port = system.spawn(Port::new(exec, Launch::new(), Framing::Lines, printer.clone(), Msg::Line));
+        let port = system.spawn(Port::new(exec, Launch::new(), Framing::Lines, printer.clone(), |line| {
+            Msg::Line(line.to_vec())
+        }));
         for line in ["one", "two"] {
             port.cast(PortMsg::Write(line.into())).await?;
         }

@@ -102,7 +102,7 @@ fn told(
 ) -> Port<Delivery> {
     let (sender, spec_of, principal, counters) =
         (Arc::<str>::from(spec.name.as_str()), spec.clone(), principal.clone(), counters.clone());
-    let on_frame = move |payload| {
+    let on_frame = move |payload: &[u8]| {
         count(&counters);
         let receiver = spec_of.send_to.as_ref().map(|to| to.value.as_str()).unwrap_or_default();
         if principal.may_send(receiver).is_err() {
@@ -110,7 +110,14 @@ fn told(
             return Delivery::Resume;
         }
         let (sender, subject, trace) = (sender.clone(), spec_of.subject.clone(), trace::new());
-        Delivery::Message(Envelope { sender, subject, payload, reply: None, deliveries: 0, trace })
+        Delivery::Message(Envelope {
+            sender,
+            subject,
+            payload: payload.to_vec(),
+            reply: None,
+            deliveries: 0,
+            trace,
+        })
     };
     let port = Port::new(exec.clone(), Launch::new(), frames(spec.framing), owner.clone(), on_frame);
     with(port.frame_limit(spec.frame_bytes.min(most_bytes)), spec)
@@ -143,9 +150,9 @@ fn unclaimed(
 /// An incarnation whose output is lines of the log.
 fn logged(spec: &ProcessSpec, exec: &Exec, counters: &Arc<Counters>) -> Port<Delivery> {
     let (process, counters) = (spec.name.clone(), counters.clone());
-    let on_frame = move |frame: Vec<u8>| {
+    let on_frame = move |frame: &[u8]| {
         count(&counters);
-        let line = printable(&String::from_utf8_lossy(&frame));
+        let line = printable(&String::from_utf8_lossy(frame));
         tracing::info!(target: "guest", process, "{line}");
     };
     let port = Port::without_owner(exec.clone(), Launch::new(), frames(spec.framing), on_frame);

@@ -17,6 +17,10 @@
 //!
 //! * [`osl`] is what is measured of the door, and asked of other engines of policy.
 //!
+//! For `cargo xtask bench spawn`:
+//!
+//! * [`port`] is a program that answers line by line. What starts cost is measured by an example of airssys-osl.
+//!
 //! * [`turns`] is how things are measured beside each other; `bench/wasm`, what `cargo xtask bench wasm` runs, does so too.
 //!
 //! The commands build and run them; see `docs/benchmarks.md`.
@@ -28,6 +32,8 @@
 
 pub mod access_log;
 pub mod osl;
+#[cfg(target_os = "linux")]
+pub mod port;
 pub mod rt;
 pub mod stamp;
 pub mod tally;

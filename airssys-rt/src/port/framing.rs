@@ -1,5 +1,7 @@
 //! From a stream of bytes to frames and back: no task, no I/O.
 
+use memchr::memchr;
+
 use super::{PortError, json};
 
 /// How a program tells where what it says begins and ends; it is spoken to in the same way.
@@ -81,7 +83,7 @@ impl Decoder {
     }
 
     /// The next frame, as far as it is there.
-    pub(super) fn next(&mut self) -> Result<Option<Vec<u8>>, PortError> {
+    pub(super) fn next(&mut self) -> Result<Option<&[u8]>, PortError> {
         match self.framing {
             Framing::Lines => self.line(),
             Framing::JsonLines => self.line()?.map(checked).transpose(),
@@ -105,9 +107,9 @@ impl Decoder {
         self.buffer.get(self.start..).unwrap_or_default()
     }
 
-    fn line(&mut self) -> Result<Option<Vec<u8>>, PortError> {
+    fn line(&mut self) -> Result<Option<&[u8]>, PortError> {
         let unseen = self.buffer.get(self.searched..).unwrap_or_default();
-        let Some(end) = unseen.iter().position(|byte| *byte == b'\n') else {
+        let Some(end) = memchr(b'\n', unseen) else {
             self.searched = self.buffer.len();
             return if self.rest().len() > self.limit { Err(self.too_long()) } else { Ok(None) };
         };
@@ -116,13 +118,13 @@ impl Decoder {
         self.take(0, length, 1)
     }
 
-    fn prefixed(&mut self, count: usize) -> Result<Option<Vec<u8>>, PortError> {
+    fn prefixed(&mut self, count: usize) -> Result<Option<&[u8]>, PortError> {
         let Some(prefix) = self.rest().get(..count) else { return Ok(None) };
         let length = prefix.iter().fold(0, |length: usize, byte| length << 8 | usize::from(*byte));
         self.take(count, length, 0)
     }
 
-    fn netstring(&mut self) -> Result<Option<Vec<u8>>, PortError> {
+    fn netstring(&mut self) -> Result<Option<&[u8]>, PortError> {
         let rest = self.rest();
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let text = rest.get(..digits).unwrap_or_default();
@@ -144,16 +146,17 @@ impl Decoder {
     }
 
     /// Takes a frame that has `head` bytes before it and `tail` after it.
-    fn take(&mut self, head: usize, length: usize, tail: usize) -> Result<Option<Vec<u8>>, PortError> {
+    fn take(&mut self, head: usize, length: usize, tail: usize) -> Result<Option<&[u8]>, PortError> {
         if length > self.limit {
             return Err(self.too_long());
         }
-        let frame = self.rest().get(head..head + length).map(<[u8]>::to_vec);
-        if frame.is_some() {
-            self.start += head + length + tail;
+        let begin = self.start + head;
+        let frame = begin..begin + length;
+        if frame.end <= self.buffer.len() {
+            self.start = frame.end + tail;
             self.searched = self.searched.max(self.start);
         }
-        Ok(frame)
+        Ok(self.buffer.get(frame))
     }
 
     fn too_long(&self) -> PortError {
@@ -161,8 +164,8 @@ impl Decoder {
     }
 }
 
-fn checked(line: Vec<u8>) -> Result<Vec<u8>, PortError> {
-    if json::is_valid(&line) { Ok(line) } else { Err(PortError::Malformed("a line of JSON")) }
+fn checked<T: AsRef<[u8]>>(line: T) -> Result<T, PortError> {
+    if json::is_valid(line.as_ref()) { Ok(line) } else { Err(PortError::Malformed("a line of JSON")) }
 }
 
 /// Appends a frame as a program reads it.
@@ -228,7 +231,7 @@ mod tests {
         for chunk in bytes.chunks(step) {
             decoder.buffer().extend_from_slice(chunk);
             while let Some(frame) = decoder.next()? {
-                frames.push(frame);
+                frames.push(frame.to_vec());
             }
         }
         frames.extend(decoder.finish()?);

@@ -1,6 +1,9 @@
 //! The two tasks between a program's pipes and the actors: each waits for one side, so neither holds up the other.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    ops::Deref,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use airssys_osl::process::{Exit, Input, Output};
 use tokio::{
@@ -25,16 +28,16 @@ pub(super) enum Frames<M> {
     /// An actor, as messages; it may keep them waiting.
     Owner {
         owner: ActorRef<M>,
-        on_frame: Box<dyn FnMut(Vec<u8>) -> M + Send>,
+        on_frame: Box<dyn FnMut(&[u8]) -> M + Send>,
         /// Takes what the owner does not, because it has ended.
         unclaimed: Option<Box<dyn FnMut(M) + Send>>,
     },
     /// A function.
-    Nobody(Box<dyn FnMut(Vec<u8>) + Send>),
+    Nobody(Box<dyn FnMut(&[u8]) + Send>),
 }
 
 impl<M: Send + 'static> Frames<M> {
-    async fn deliver(&mut self, frame: Vec<u8>) -> Result<(), Ended> {
+    async fn deliver(&mut self, frame: &[u8]) -> Result<(), Ended> {
         const PANICKED: Ended = Ended::Failed(PortError::Panicked);
         match self {
             Self::Owner { owner, on_frame, unclaimed } => {
@@ -65,7 +68,7 @@ struct Waiting {
 }
 
 impl Outgoing {
-    pub(super) fn new() -> Arc<Self> {
+    fn new() -> Arc<Self> {
         Arc::new(Self { state: Mutex::default(), filled: Notify::new(), room: Notify::new() })
     }
 
@@ -73,35 +76,55 @@ impl Outgoing {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for room and adds what `encode` appends. Only the actor calls it, one message after the other.
+    /// Waits for room and adds what `encode` appends.
     pub(super) async fn add(
         &self,
-        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), PortError>,
+        mut encode: impl FnMut(&mut Vec<u8>) -> Result<(), PortError>,
     ) -> Result<(), PortError> {
-        loop {
-            {
-                let mut state = self.state();
-                if state.refused || state.ended {
-                    return Err(PortError::InputClosed);
-                }
-                if state.bytes.len() < WAITING_BYTES {
-                    let before = state.bytes.len();
-                    let encoded = encode(&mut state.bytes);
-                    if encoded.is_err() {
-                        state.bytes.truncate(before);
-                    }
-                    self.filled.notify_one();
-                    return encoded;
-                }
-            }
-            self.room.notified().await;
+        if let Some(added) = self.try_add(&mut encode) {
+            return added;
         }
+        loop {
+            // It hears of room that there is from here on.
+            let room = self.room.notified();
+            if let Some(added) = self.try_add(&mut encode) {
+                return added;
+            }
+            room.await;
+        }
+    }
+
+    /// As [`add`](Self::add); `None` where there is no room.
+    fn try_add(
+        &self,
+        encode: &mut impl FnMut(&mut Vec<u8>) -> Result<(), PortError>,
+    ) -> Option<Result<(), PortError>> {
+        let mut state = self.state();
+        if state.refused || state.ended {
+            return Some(Err(PortError::InputClosed));
+        }
+        let before = state.bytes.len();
+        if before >= WAITING_BYTES {
+            return None;
+        }
+        let encoded = encode(&mut state.bytes);
+        if encoded.is_err() {
+            state.bytes.truncate(before);
+        }
+        let filled = before == 0 && !state.bytes.is_empty();
+        drop(state);
+        if filled {
+            // Where there was something already, the writer is at it.
+            self.filled.notify_one();
+        }
+        Some(encoded)
     }
 
     /// Ends the program's input behind what waits.
     pub(super) fn end(&self) {
         self.state().ended = true;
         self.filled.notify_one();
+        self.room.notify_waiters();
     }
 
     /// Waits for something to write; `None` at the end. `written` is an empty buffer to go on with.
@@ -112,7 +135,7 @@ impl Outgoing {
                 let mut state = self.state();
                 if !state.bytes.is_empty() {
                     let spare = spare.take().unwrap_or_default();
-                    self.room.notify_one();
+                    self.room.notify_waiters();
                     return Some(std::mem::replace(&mut state.bytes, spare));
                 }
                 if state.ended {
@@ -128,7 +151,35 @@ impl Outgoing {
         let mut state = self.state();
         state.refused = true;
         state.bytes = Vec::new();
-        self.room.notify_one();
+        drop(state);
+        self.room.notify_waiters();
+    }
+}
+
+/// The port's own end of what waits: nobody waits for room when it is gone.
+pub(super) struct Feed(Arc<Outgoing>);
+
+impl Feed {
+    pub(super) fn new() -> Self {
+        Self(Outgoing::new())
+    }
+
+    pub(super) fn outgoing(&self) -> Arc<Outgoing> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl Deref for Feed {
+    type Target = Outgoing;
+
+    fn deref(&self) -> &Outgoing {
+        &self.0
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.0.refuse();
     }
 }
 
@@ -176,7 +227,7 @@ pub(super) async fn read<M: Send + 'static>(
             }
         }
         match decoder.finish().map_err(Ended::Failed)? {
-            Some(frame) => frames.deliver(frame).await,
+            Some(frame) => frames.deliver(&frame).await,
             None => Ok(()),
         }
     }

@@ -70,7 +70,7 @@ async fn shell(script: &str) -> Exec {
 }
 
 fn port(exec: &Exec, framing: Framing, owner: &ActorRef<Msg>) -> Port<Msg> {
-    Port::new(exec.clone(), Launch::new(), framing, owner.clone(), Msg::Frame)
+    Port::new(exec.clone(), Launch::new(), framing, owner.clone(), |frame| Msg::Frame(frame.to_vec()))
 }
 
 /// A port to a shell that runs `script`, and its owner.

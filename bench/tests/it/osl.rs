@@ -40,3 +40,11 @@ fn everything_has_the_peers_that_it_is_compared_with() {
     expected.sort();
     assert_eq!(found, expected);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn lines_come_back_from_a_port_and_from_a_plain_child() {
+    let expected =
+        ["airssys", "tokio", "tokio-buffered"].map(|system| ("port-line".to_owned(), system.to_owned()));
+    assert_eq!(printed("port"), expected);
+}

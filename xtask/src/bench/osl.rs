@@ -67,24 +67,28 @@ pub(super) fn versions(workshop: &Workshop) -> Result<Vec<String>, Failure> {
 }
 
 fn build(workshop: &Workshop) -> Result<(PathBuf, PathBuf), Failure> {
-    let executable = |folder: &str, name: &str| {
-        workshop.target.join(folder).join(name).with_extension(env::consts::EXE_EXTENSION)
-    };
     let ours = match &workshop.program {
         Some(program) => program.clone(),
-        None => {
-            let mut cargo = Command::new(test::program());
-            cargo.args(["build", "--locked", "--profile", "rt-bench", "--package", "airssys-bench"]);
-            test::succeed(cargo.args(["--bin", "osl-ours"]).current_dir(&workshop.root))?;
-            executable("rt-bench", "osl-ours")
-        }
+        None => build_ours(workshop)?,
     };
     let mut cargo = Command::new(test::program());
     cargo.args(["build", "--locked", "--release", "--manifest-path"]);
     cargo.arg(workshop.root.join("bench/osl-peers/Cargo.toml"));
     cargo.arg("--target-dir").arg(workshop.target.join("osl-peers"));
     test::succeed(cargo.current_dir(&workshop.root))?;
-    Ok((ours, executable("osl-peers/release", "osl-peers")))
+    Ok((ours, executable(workshop, "osl-peers/release", "osl-peers")))
+}
+
+/// Builds `osl-ours`.
+pub(super) fn build_ours(workshop: &Workshop) -> Result<PathBuf, Failure> {
+    let mut cargo = Command::new(test::program());
+    cargo.args(["build", "--locked", "--profile", "rt-bench", "--package", "airssys-bench"]);
+    test::succeed(cargo.args(["--bin", "osl-ours"]).current_dir(&workshop.root))?;
+    Ok(executable(workshop, "rt-bench", "osl-ours"))
+}
+
+fn executable(workshop: &Workshop, folder: &str, name: &str) -> PathBuf {
+    workshop.target.join(folder).join(name).with_extension(env::consts::EXE_EXTENSION)
 }
 
 /// A row for each measure of ours, in the order in which they were measured.

@@ -5,6 +5,7 @@ use std::process::Command;
 use super::{
     Failure, Workshop,
     figure::{self, Figure, OURS, measure},
+    osl,
     row::{Goal, Peer, Row},
 };
 use crate::test;
@@ -14,12 +15,20 @@ From the start to the end of `/bin/true`, in a process that has touched so much 
 priority of a real-time task where one may have that. `every layer` is the profile `strict` with limits of memory and
 processes: seccomp, Landlock, a root of its own, namespaces of processes, network, IPC, host name and control groups. The
 peers are those that are installed, by the flags that come closest; they have no control group. A figure has its decision
-and three records in it, which are thrown away.";
+and three records in it, which are thrown away. `port line` is one of a million lines that go through `cat` and come back:
+written to a port in the profile `strict` and a message each from there, and by a plain child of tokio, with a write for
+each line or, `tokio-buffered`, with a buffer of 64 KiB that is written when it is full.";
 
-const PEERS: [&str; 3] = ["posix_spawn", "bubblewrap", "firejail"];
+const PEERS: [&str; 5] = ["posix_spawn", "bubblewrap", "firejail", "tokio", "tokio-buffered"];
+/// The only measure that is no start.
+const PORT_LINE: &str = "port-line";
 /// What is to be reached, by how measures begin.
-const GOALS: &[(&str, Goal)] =
-    &[("seccomp-landlock", Goal::RatioAtMost(1.3)), ("every-layer", Goal::RatioAtMost(2.5))];
+const GOALS: &[(&str, Goal)] = &[
+    ("seccomp-landlock", Goal::RatioAtMost(1.3)),
+    ("every-layer", Goal::RatioAtMost(2.5)),
+    // 0.8 of its peer's lines in the same time.
+    (PORT_LINE, Goal::RatioAtMost(1.25)),
+];
 /// How much more a start may cost where the heap is large.
 const GROWTH: f64 = 1.1;
 const SMALL: &str = "-10-mib";
@@ -36,10 +45,15 @@ pub(super) fn run(workshop: &Workshop) -> Result<Vec<Row>, Failure> {
             workshop.target.join("release/examples/spawn")
         }
     };
+    // Another build is one of what starts programs.
+    let port = workshop.program.is_none().then(|| osl::build_ours(workshop)).transpose()?;
     let mut figures = Vec::new();
     for round in 1..=workshop.selection.rounds {
         eprintln!("round {round} of {}", workshop.selection.rounds);
         figures.extend(measure(&program, &[])?);
+        if let Some(port) = &port {
+            figures.extend(measure(port, &["port", "1"])?);
+        }
     }
     Ok(rows(&figures))
 }
@@ -55,17 +69,17 @@ pub(super) fn versions(_workshop: &Workshop) -> Result<Vec<String>, Failure> {
 
 /// A row for each measure of ours, and one for how each grows with the heap.
 fn rows(figures: &[Figure]) -> Vec<Row> {
-    let us = |figure: f64| figure / 1000.0;
-    let of = |measure: &str| us(figure::of(figures, measure, OURS));
+    let of = |measure: &str| figure::of(figures, measure, OURS);
     let measures = figure::measures(figures);
     let row = |name: String, ours: f64, peers: Vec<Peer>, goal: Option<Goal>| {
+        let (unit, scale) = if name.starts_with("port") { ("ns", 1.0) } else { ("us", 1000.0) };
+        let peers = peers.into_iter().map(|peer| Peer { figure: peer.figure / scale, ..peer }).collect();
         // A plain start, the first of all peers, is no sandbox to be ahead of.
-        Row { name, unit: "us", ours, peers, goal, is_race: false }
+        Row { name, unit, ours: ours / scale, peers, goal, is_race: false }
     };
     let mut rows = Vec::new();
     for measure in &measures {
-        let peers = figure::peers(figures, measure, &PEERS).into_iter();
-        let peers = peers.map(|peer| Peer { figure: us(peer.figure), ..peer }).collect();
+        let peers = figure::peers(figures, measure, &PEERS);
         let goal = GOALS.iter().find(|(name, _)| measure.starts_with(name)).map(|(_, goal)| *goal);
         rows.push(row(measure.replace('-', " "), of(measure), peers, goal));
     }
@@ -94,6 +108,8 @@ mod tests {
             figure("every-layer-10-mib", "posix_spawn", 500_000.0),
             figure("every-layer-10-mib", "bubblewrap", 3_000_000.0),
             figure("every-layer-1-gib", "airssys", 2_100_000.0),
+            figure("port-line", "airssys", 300.0),
+            figure("port-line", "tokio", 250.0),
         ]);
         let found: Vec<_> =
             rows.iter().map(|row| (&*row.name, row.ours, row.peers.len(), row.met())).collect();
@@ -102,6 +118,7 @@ mod tests {
             [
                 ("every layer 10 mib", 2000.0, 2, Some(false)),
                 ("every layer 1 gib", 2100.0, 0, Some(false)),
+                ("port line", 300.0, 1, Some(true)),
                 ("every layer with 1 GiB", 2100.0, 1, Some(true)),
             ]
         );
