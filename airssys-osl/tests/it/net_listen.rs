@@ -73,13 +73,17 @@ async fn what_is_not_named_is_not_listened_on() {
 #[tokio::test]
 async fn all_of_ipv6_is_not_all_of_ipv4() {
     let net = Net::new([Grant::listen(TCP, "::", Ports::PICKED)]);
-    let Ok(listener) = net.principal().listen(local("[::]:0")) else {
-        eprintln!("skipped: this machine has no IPv6");
-        return;
-    };
-    let port = listener.local_addr().port();
-    let refused = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap_err();
-    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    for _ in 0..100 {
+        let Ok(listener) = net.principal().listen(local("[::]:0")) else {
+            eprintln!("SKIPPED: this machine has no IPv6");
+            return;
+        };
+        // What it left to others can be had, unless another one has just that already: that is not so each time.
+        if std::net::TcpListener::bind(("127.0.0.1", listener.local_addr().port())).is_ok() {
+            return;
+        }
+    }
+    panic!("it has the port of IPv4, too");
 }
 
 #[tokio::test]
