@@ -147,7 +147,7 @@ fn check_opens_the_program_and_shows_it() {
 
     let missing = world("program = \"tools/missing\"\n").run(&["check", "system"]);
     assert_eq!(missing.code, Some(3), "{}", missing.stderr);
-    for told in ["airssys.toml:4", "cannot start the process `p`", "tools/missing"] {
+    for told in ["airssys.toml:5", "cannot start the process `p`", "tools/missing"] {
         assert!(missing.stderr.contains(told), "{told}: {}", missing.stderr);
     }
 }
