@@ -275,10 +275,12 @@ async fn a_start_that_nobody_waits_for_leaves_nothing() {
         let mut is_under_way = false;
         while !is_under_way {
             let mut spawn = Box::pin(sh.spawn(Launch::new()));
-            let mut look = async || poll_fn(|cx| Poll::Ready(spawn.as_mut().poll(cx).is_pending())).await;
-            is_under_way = look().await;
-            for _ in 1..polls {
-                is_under_way = is_under_way && look().await;
+            for _ in 0..polls {
+                let started = poll_fn(|cx| Poll::Ready(spawn.as_mut().poll(cx))).await;
+                is_under_way = started.map(Result::unwrap).is_pending();
+                if !is_under_way {
+                    break;
+                }
             }
         }
     }
