@@ -1,15 +1,17 @@
 //! How programs end, by themselves and not, and what is left of them.
 
 use std::{
+    fs,
     future::poll_fn,
     path::Path,
+    sync::{Mutex, mpsc},
     task::Poll,
     time::{Duration, Instant},
 };
 
 use airssys_osl::{
-    Action, ErrorKind,
-    audit::Outcome,
+    Action, Error, ErrorKind, Os,
+    audit::{Event, Outcome, Sink},
     policy::{ExecTerms, Grant},
     process::{Cause, Exit, Launch, Layers, Limits, Output, Process, Signal, Status, Stdio, host},
     trace,
@@ -189,6 +191,42 @@ async fn limits_hold() {
     assert_eq!(said(&ended), "1048576", "/tmp of a mebibyte");
     let ended = limited("ulimit -n; ulimit -c", Limits::new().descriptors(17)).await;
     assert_eq!(said(&ended), "17\n0");
+}
+
+/// Records the end of a program when it is told to, and says when it is asked to.
+struct Slow(mpsc::Sender<()>, Mutex<mpsc::Receiver<()>>);
+
+impl Sink for Slow {
+    fn record(&self, event: &Event<'_>) -> Result<u64, Error> {
+        if event.action == Action::ProcessExit {
+            self.0.send(()).unwrap();
+            self.1.lock().unwrap().recv().unwrap();
+        }
+        Ok(1)
+    }
+}
+
+#[tokio::test]
+async fn one_that_ends_in_time_did_so_however_late_that_is_noticed() {
+    let ((ask, asked), (go_on, wait)) = (mpsc::channel(), mpsc::channel());
+    let held_up = Os::new(policy([Grant::exec("/bin/true", ExecTerms::new())]), Slow(ask, Mutex::new(wait)));
+    let held_up = held_up.principal("p").unwrap().exec("/bin/true").await.unwrap();
+    let mut held_up = held_up.spawn(Launch::new()).await.unwrap();
+    // From here on nobody looks after programs.
+    asked.recv().unwrap();
+    let time = Duration::from_millis(100);
+    let terms = ExecTerms::new().limits(Limits::new().wall_time(time));
+    let programs = Programs::new([Grant::exec("/bin/true", terms)]);
+    let mut process = exec(&programs, "/bin/true").await.spawn(Launch::new()).await.unwrap();
+    let stat = format!("/proc/{}/stat", process.id());
+    while !fs::read_to_string(&stat).unwrap().contains(") Z ") {
+        tokio::task::yield_now().await;
+    }
+    // No wait for something else: its time is what has to pass.
+    tokio::time::sleep(time).await;
+    go_on.send(()).unwrap();
+    assert_eq!(process.wait().await.cause, Cause::Itself);
+    held_up.wait().await;
 }
 
 #[tokio::test]

@@ -359,7 +359,7 @@ async fn what_it_says_as_errors_is_told_to_the_last_line() {
     let port = Port::<()>::without_owner(exec, Launch::new(), Framing::Lines, move |frame| {
         heard.send(frame).unwrap();
     });
-    let port = system.spawn(port.errors(move |line| told.send(line).unwrap()));
+    let port = system.spawn(port.errors(move |line| told.send(line).unwrap()).grace(LONG));
     let ended = reason(&port).await;
     let PortError::Exited(exit) = error(&ended) else { panic!("{ended}") };
     assert_eq!(exit.status, Status::Code(4));
