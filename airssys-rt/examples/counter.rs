@@ -38,16 +38,16 @@ impl Actor for Counter {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (system, second) = (System::new(), Duration::from_secs(1));
+    let (system, patience) = (System::new(), Duration::from_secs(30));
 
     let ticket = system.spawn(Ticket(0));
-    println!("ticket {}", ticket.call(|reply| reply, second).await?);
-    println!("ticket {}", ticket.call(|reply| reply, second).await?);
+    println!("ticket {}", ticket.call(|reply| reply, patience).await?);
+    println!("ticket {}", ticket.call(|reply| reply, patience).await?);
 
     let counter = system.spawn(Counter(0));
     for n in 1..=10 {
         counter.cast(Msg::Add(n)).await?;
     }
-    println!("counted {}", counter.call(Msg::Get, second).await?);
+    println!("counted {}", counter.call(Msg::Get, patience).await?);
     Ok(())
 }

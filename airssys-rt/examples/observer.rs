@@ -10,6 +10,7 @@ use airssys_rt::{
     Actor, ActorInfo, ChildInfo, ChildSpec, Context, Event, EventKind, ExitReason, Mailbox, Observer, Reply,
     Strategy, Supervisor, System,
 };
+use tokio::sync::oneshot;
 
 /// Prints what is worth it.
 struct Printer;
@@ -27,10 +28,10 @@ impl Observer for Printer {
     }
 }
 
-/// Works on a job for as long as it is told.
+/// Works on a job until it is told that it is done.
 struct Worker;
 enum Job {
-    Sleep(Duration),
+    Work(oneshot::Receiver<()>),
     Ask(Reply<()>),
     Fail,
 }
@@ -40,7 +41,7 @@ impl Actor for Worker {
 
     async fn handle(&mut self, job: Job, _: &mut Context<Self>) -> Result<(), ExitReason> {
         match job {
-            Job::Sleep(time) => tokio::time::sleep(time).await,
+            Job::Work(until) => until.await?,
             Job::Ask(reply) => reply.send(()),
             Job::Fail => return Err(std::io::Error::other("no luck").into()),
         }
@@ -73,14 +74,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // A long job, with one behind it that is soon of no use; and a failure, after which the other goes on.
     system.trace(two.id(), true);
-    one.cast(Job::Sleep(Duration::from_millis(200))).await?;
+    let (done, until) = oneshot::channel();
+    one.cast(Job::Work(until)).await?;
     one.cast_for(Job::Fail, Duration::from_millis(50)).await?;
     two.cast(Job::Fail).await?;
-    two.call(Job::Ask, Duration::from_secs(5)).await?;
+    two.call(Job::Ask, Duration::from_secs(30)).await?;
 
     println!("top: {}", system.actor(top.id()).as_ref().map_or_else(String::new, describe));
     print_tree(&system, &top.which_children().await, 2);
-    one.call(Job::Ask, Duration::from_secs(5)).await?;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let _ = done.send(());
+    one.call(Job::Ask, Duration::from_secs(30)).await?;
     let metrics = system.metrics();
     println!("{} live, {} restart, {} expired", metrics.live, metrics.restarts, metrics.dead_letters.expired);
     top.shutdown().await;

@@ -80,10 +80,10 @@ impl StateMachine for Connection {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let connection = System::new().spawn(Machine::new(Connection { tries: 0 }));
-    let second = Duration::from_secs(1);
+    let patience = Duration::from_secs(30);
     let (one, two) = tokio::join!(
-        connection.call(|reply| Msg::Request("one", reply), second),
-        connection.call(|reply| Msg::Request("two", reply), second),
+        connection.call(|reply| Msg::Request("one", reply), patience),
+        connection.call(|reply| Msg::Request("two", reply), patience),
     );
     println!("{}, {}", one?, two?);
     println!("ended: {}", connection.exited().await);

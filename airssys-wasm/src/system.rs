@@ -16,7 +16,6 @@ use airssys_rt::{
     System as Runtime,
 };
 use std::sync::atomic::Ordering;
-use tokio::time::Instant;
 
 pub use self::resend::Resend;
 #[cfg(target_os = "linux")]
@@ -38,8 +37,9 @@ use crate::{
 /// How many times in its quiet time an idle system is looked at.
 const LOOKS: u32 = 10;
 
-/// How long a system that is to stop waits for components that are about to be started again, and how often it looks.
-const COME_BACK: Duration = Duration::from_secs(1);
+/// How often a system that is to stop looks for components that are about to be started again, and how long apart. That is
+/// a second, and longer where the machine stands still meanwhile, as then nobody can come back.
+const LOOKS_BACK: u32 = 500;
 const LOOK_BACK: Duration = Duration::from_millis(2);
 
 /// A running system.
@@ -266,15 +266,14 @@ impl System {
     /// Dropping the future changes nothing.
     pub async fn idle(&self, quiet: Duration) {
         let mut sent = self.sent();
-        let mut since = Instant::now();
-        while since.elapsed() < quiet {
+        // Looks are counted and not the time: where the machine stands still, nothing happens for other reasons.
+        let mut looks = 0;
+        while looks < LOOKS {
             tokio::time::sleep(quiet / LOOKS).await;
             let working = self.status().iter().any(|status| status.busy || status.waiting > 0);
             let now = self.sent();
-            if working || now != sent {
-                sent = now;
-                since = Instant::now();
-            }
+            looks = if working || now != sent { 0 } else { looks + 1 };
+            sent = now;
         }
     }
 
@@ -288,12 +287,12 @@ impl System {
         self.routes.stop();
         // A tree that stops starts nobody again. Who crashed before it could know comes back first, for what is in its
         // mailbox; who crashes from now on goes on by itself.
-        let all_are_back = async {
-            while self.members.iter().any(|member| member.counters.down.load(Ordering::SeqCst)) {
-                tokio::time::sleep(LOOK_BACK).await;
+        for _ in 0..LOOKS_BACK {
+            if !self.members.iter().any(|member| member.counters.down.load(Ordering::SeqCst)) {
+                break;
             }
-        };
-        let _ = tokio::time::timeout(COME_BACK, all_are_back).await;
+            tokio::time::sleep(LOOK_BACK).await;
+        }
         self.root.shutdown().await;
     }
 

@@ -12,7 +12,7 @@ fn check(text: &str, options: &[&str], why: &str) {
     let ended = world.run(&[&["run"], options, &["hostile.wat"]].concat());
     assert_eq!(ended.code, Some(134), "{}", ended.stderr);
     assert!(ended.stderr.contains(why), "{why}: {}", ended.stderr);
-    assert!(started.elapsed() < Duration::from_secs(30), "{why}");
+    assert!(started.elapsed() < Duration::from_secs(60), "{why}");
 }
 
 #[test]

@@ -63,8 +63,9 @@ fn it_sees_what_it_is_given_and_changes_what_it_is_given_so() {
         "",
     );
     assert_eq!(fs::read_to_string(world.path("given/new")).unwrap(), "made\n");
-    check(&sandbox(&world, &["--", "sh", "-c", "echo x > /tmp/own && cat /tmp/own"]), 0, "x\n");
-    assert!(!fs::exists("/tmp/own").unwrap());
+    let own = format!("/tmp/airssys-own-{}", std::process::id());
+    check(&sandbox(&world, &["--", "sh", "-c", &format!("echo x > {own} && cat {own}")]), 0, "x\n");
+    assert!(!fs::exists(own).unwrap());
 }
 
 #[test]

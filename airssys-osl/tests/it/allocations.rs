@@ -126,7 +126,7 @@ async fn what_need_not_wait_is_not_carried_about() {
 fn a_record_allocates_nothing_at_its_caller() {
     let tmp = tempfile::tempdir().unwrap();
     let redaction = Redaction::new().below("/home").key([7; 32]);
-    let options = LogOptions { redaction, ..LogOptions::default() };
+    let options = LogOptions { redaction, ..crate::audit_log::fast() };
     let log = Log::open(tmp.path(), "log", options).unwrap();
     let of = |resource: &'static [u8]| Event {
         principal: "p",

@@ -339,7 +339,7 @@ async fn a_host_that_is_not_there() {
     assert_fails(connector.connect("absent.test", 80).await, ErrorKind::NotFound, "absent");
     assert_fails(connector.connect("empty.test", 80).await, ErrorKind::NotFound, "empty");
     assert_fails(connector.connect("broken.test", 80).await, ErrorKind::Io, "broken");
-    let closed = closed_port().await;
+    let (closed, _reserved) = closed_port();
     let error = connector.connect("127.0.0.1", closed.port()).await.unwrap_err();
     assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::CONNREFUSED.raw_os_error()));
     assert!(net.story().last().unwrap().ends_with("failed connection refused"));

@@ -10,7 +10,7 @@ use airssys_osl::{
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
 };
 
 pub(crate) const TCP: Protocol = Protocol::Tcp;
@@ -106,7 +106,9 @@ pub(crate) async fn silent_server() -> (SocketAddr, tokio::task::JoinHandle<Vec<
     (address, accepted)
 }
 
-/// A port of this machine that nobody listens on.
-pub(crate) async fn closed_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+/// A port of this machine that nobody listens on: nobody else is given it as long as the socket lives.
+pub(crate) fn closed_port() -> (SocketAddr, TcpSocket) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    (socket.local_addr().unwrap(), socket)
 }

@@ -283,13 +283,15 @@ async fn it_sees_what_is_granted_and_may_change_what_is_granted_so() {
     }
     let builds = run(shell(&script).profile(Profile::Build).see(seen.path()).change(changed.path())).await;
     assert_eq!(said(&builds), "contenty\nexecuted\n/tmp");
-    let own =
-        run(shell("echo a > /tmp/a && echo b > /dev/shm/b && ls /tmp; ls /proc | grep -c '^[0-9]'")).await;
-    let [a, b, processes] = said(&own).lines().collect::<Vec<_>>()[..] else { panic!("{own:?}") };
-    assert_eq!([a, b], ["a", "b"]);
+    let name = format!("airssys-test-{}", std::process::id());
+    let script =
+        format!("echo a > /tmp/{name} && echo b > /dev/shm/{name} && ls /tmp; ls /proc | grep -c '^[0-9]'");
+    let own = run(shell(&script)).await;
+    let [listed, processes] = said(&own).lines().collect::<Vec<_>>()[..] else { panic!("{own:?}") };
+    assert_eq!(listed, name);
     // Its `init`, the shell, and those of its pipeline that are still there.
     assert!(processes.parse::<u32>().unwrap() <= 4, "{processes} processes");
-    assert!(!Path::new("/tmp/a").exists());
+    assert!(!Path::new("/tmp").join(&name).exists() && !Path::new("/dev/shm").join(&name).exists());
 }
 
 #[tokio::test]
@@ -369,7 +371,7 @@ async fn a_program_is_what_was_opened_and_hashed() {
     let path = tmp.path().join("program");
     let install = |from: &str| {
         let next = tmp.path().join("next");
-        fs::copy(from, &next).unwrap();
+        copy_program(from, &next);
         fs::rename(&next, &path).unwrap();
     };
     install("/bin/true");
@@ -387,7 +389,7 @@ async fn a_program_is_what_was_opened_and_hashed() {
     // Written over in place: only the copy that was hashed stays what it was.
     install("/bin/true");
     let opened = exec(&plain, path_text).await;
-    fs::write(&path, fs::read("/bin/false").unwrap()).unwrap();
+    copy_program("/bin/false", &path);
     assert_eq!(opened.spawn(Launch::new()).await.unwrap().wait().await.status, Status::Code(1));
     assert!(pinned.spawn(Launch::new()).await.unwrap().wait().await.is_success());
 
@@ -401,11 +403,19 @@ async fn a_program_is_what_was_opened_and_hashed() {
     assert_denied(plain.principal().exec(&path).await, "plain-files-only", "a FIFO");
     let broken = Programs::new([Grant::exec(&path, ExecTerms::new())]);
     fs::remove_file(&path).unwrap();
-    fs::write(&path, "\x7fELF, and nothing that makes sense").unwrap();
+    fs::write(tmp.path().join("broken"), "\x7fELF, and nothing that makes sense").unwrap();
+    copy_program(tmp.path().join("broken"), &path);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     let error = exec(&broken, path_text).await.spawn(Launch::new()).await.unwrap_err();
     assert!(error.to_string().contains("(execute the program)"), "{error}");
     assert_eq!(error.raw_os_error(), Some(8), "ENOEXEC");
+}
+
+/// Copies a program, in a process of its own: what this one has open to write to, each child that another test starts
+/// meanwhile has open, too, until it is a program, and what is open to be written to cannot be executed.
+fn copy_program(from: impl AsRef<Path>, to: &Path) {
+    let status = std::process::Command::new("cp").arg(from.as_ref()).arg(to).status().unwrap();
+    assert!(status.success(), "{status}");
 }
 
 fn digest(bytes: &[u8]) -> [u8; 32] {
@@ -449,7 +459,7 @@ async fn what_is_required_is_not_gone_without() {
 async fn setuid_programs_give_nothing() {
     let tmp = open_directory();
     let id = tmp.path().join("id");
-    fs::copy("/usr/bin/id", &id).unwrap();
+    copy_program("/usr/bin/id", &id);
     fs::set_permissions(&id, fs::Permissions::from_mode(0o6755)).unwrap();
     let user = if rustix::process::geteuid().is_root() { 65534 } else { rustix::process::geteuid().as_raw() };
     for (profile, without) in profiles() {

@@ -8,6 +8,7 @@
 
 use std::{
     env, fs,
+    io::{self, Read as _},
     net::{TcpListener, TcpStream, UdpSocket},
     os::{
         fd::{AsRawFd as _, IntoRawFd as _},
@@ -179,13 +180,18 @@ const ATTACKS: &[(&str, Attack)] = &[
     }),
     ("use more memory in many processes", |_| {
         // Half a limit more than there is, in four parts that none is too large by itself.
+        let ((there, here), (until, go_on)) = (io::pipe().unwrap(), io::pipe().unwrap());
         let hold = || {
+            unsafe { libc::close(go_on.as_raw_fd()) };
             let memory = vec![1_u8; 24 << 20];
-            // All are there at the same time.
-            unsafe { libc::usleep(300_000) };
-            memory.last() == Some(&1)
+            unsafe { libc::close(here.as_raw_fd()) };
+            (&until).read(&mut [0]).is_ok() && memory.last() == Some(&1)
         };
         let children = [(); 4].map(|()| fork_and(hold));
+        drop(here);
+        // All are there at the same time: none goes on before each has its part, or was killed.
+        let _ = (&there).read(&mut [0]);
+        drop(go_on);
         children.map(ended_well).into_iter().all(|well| well)
     }),
     ("gain capabilities", |_| {

@@ -9,6 +9,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use airssys_osl::{ErrorKind, fs::Flush, policy::Rights};
@@ -19,6 +20,9 @@ use crate::fixture::{Fixture, step_by_step};
 const READS: usize = 100_000;
 const SWAPS: u64 = 100_000;
 const WRITES: usize = 2_000;
+
+/// How long it may take until both have had their turns.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Exchanges two names as fast as it can, until it is dropped.
 struct Attacker {
@@ -82,7 +86,12 @@ async fn read_while_swapped(reads: usize, swaps: u64) {
     let dir = fixture.dir().await;
     let attacker = Attacker::start(fixture.inside("swap"), fixture.inside("trap"));
     let (mut inside, mut refused, mut round) = (0, 0, 0);
-    while round < reads || attacker.rounds() < swaps {
+    let began = Instant::now();
+    // On a busy machine one of the two may have all its turns before the other has one.
+    while round < reads
+        || attacker.rounds() < swaps
+        || (began.elapsed() < PATIENCE && inside.min(refused) == 0)
+    {
         round += 1;
         let path = if round % 2 == 0 { "swap/secret" } else { "a/../swap/secret" };
         match dir.read(path, 100).await {
@@ -105,8 +114,10 @@ async fn a_swapped_directory_never_takes_a_write_outside() {
     let fixture = battlefield();
     let dir = fixture.dir().await;
     let attacker = Attacker::start(fixture.inside("swap"), fixture.inside("trap"));
-    let mut done = 0;
-    for _ in 0..WRITES {
+    let (mut done, mut round) = (0, 0);
+    let began = Instant::now();
+    while round < WRITES || (began.elapsed() < PATIENCE && done == 0) {
+        round += 1;
         done += usize::from(dir.replace("swap/new", b"x", Flush::Later).await.is_ok());
         done += usize::from(dir.create_dir("swap/dir").await.is_ok());
         done += usize::from(dir.remove_dir("swap/dir").await.is_ok());

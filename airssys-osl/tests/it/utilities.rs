@@ -88,10 +88,14 @@ async fn the_machine() {
     let memory = principal.memory().unwrap();
     assert!(memory.available_bytes > 0 && memory.available_bytes <= memory.total_bytes, "{memory:?}");
     assert!(memory.swap_free_bytes <= memory.swap_total_bytes, "{memory:?}");
-    let load = principal.load().unwrap();
-    let told = fs::read_to_string("/proc/loadavg").unwrap();
-    let told: f64 = told.split(' ').next().unwrap().parse().unwrap();
-    assert!((load.one - told).abs() < 1.0, "{load:?}, {told}");
+    let told = || {
+        let told = fs::read_to_string("/proc/loadavg").unwrap();
+        told.split(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    let (before, load, after) = (told(), principal.load().unwrap(), told());
+    // The kernel counts anew every few seconds: between two looks, or even twice between three.
+    let between = before.min(after) - 0.01..=before.max(after) + 0.01;
+    assert!(between.contains(&load.one) || before != after, "{before}, {load:?}, {after}");
     let disks = principal.disks().await.unwrap();
     let root = disks.iter().find(|disk| disk.mount == Path::new("/")).expect("something holds the root");
     let space = root.space.expect("it is on this machine");

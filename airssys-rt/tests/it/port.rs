@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use airssys_osl::{
-    Os,
+    Action, Os,
     policy::{ExecTerms, Grant, Policy},
     process::{Cause, Exec, Launch, Limits, Signal, Status},
     testing::MemorySink,
@@ -13,8 +13,9 @@ use airssys_rt::{
     Strategy, Supervisor, System,
     port::{ERROR_LINE_BYTES, Framing, Port, PortError, PortMsg, PrefixBytes},
 };
+use tokio::time::Instant;
 
-const LONG: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_secs(60);
 
 /// Collects what a program says; whoever asks waits for so many frames.
 #[derive(Default)]
@@ -55,14 +56,20 @@ async fn frames(owner: &ActorRef<Msg>, count: usize) -> Vec<String> {
     frames.into_iter().map(|frame| String::from_utf8(frame).unwrap()).collect()
 }
 
-fn door(terms: ExecTerms) -> Os {
+fn door(terms: ExecTerms) -> (Os, MemorySink) {
     let policy = Policy::builder().principal("p", [Grant::exec("/bin/sh", terms)]);
-    Os::new(policy.build().unwrap(), MemorySink::new())
+    let sink = MemorySink::new();
+    (Os::new(policy.build().unwrap(), sink.clone()), sink)
 }
 
 async fn shell_with(script: &str, with: impl FnOnce(ExecTerms) -> ExecTerms) -> Exec {
-    let terms = with(ExecTerms::new().arg("-c").arg(script));
-    door(terms).principal("p").unwrap().exec("/bin/sh").await.unwrap()
+    recorded(script, with).await.0
+}
+
+/// A shell that runs `script`, and what is recorded of it.
+async fn recorded(script: &str, with: impl FnOnce(ExecTerms) -> ExecTerms) -> (Exec, MemorySink) {
+    let (os, sink) = door(with(ExecTerms::new().arg("-c").arg(script)));
+    (os.principal("p").unwrap().exec("/bin/sh").await.unwrap(), sink)
 }
 
 async fn shell(script: &str) -> Exec {
@@ -196,27 +203,54 @@ async fn a_program_that_does_not_read_holds_its_senders_back() {
     reason(&port).await;
 }
 
+/// A program that reads nothing and says `term` when it is asked to end.
+const READS_NOTHING: &str = "trap 'echo term; exit 0' TERM; echo up; while :; do sleep 0.01; done";
+
 #[tokio::test]
 async fn it_is_asked_to_end_before_it_is_killed() {
-    let polite = "while read line; do :; done; echo bye";
-    let stubborn = "trap 'echo term; exit 0' TERM; echo up; while :; do sleep 0.01; done";
+    let polite = "echo up; while read line; do :; done; echo bye";
     let deaf = "trap '' TERM; echo up; while :; do sleep 0.01; done";
-    for (script, says) in [(polite, &["bye"][..]), (stubborn, &["up", "term"]), (deaf, &["up"])] {
-        let (system, exec) = (System::new(), shell(script).await);
+    for (script, grace, says) in [
+        (polite, LONG, Some("bye")),
+        (READS_NOTHING, GRACE, Some("term")),
+        (deaf, Duration::from_millis(100), None),
+    ] {
+        let (system, (exec, sink)) = (System::new(), recorded(script, |terms| terms).await);
         let owner = system.spawn(Owner::default());
-        let port = system.spawn(port(&exec, Framing::Lines, &owner).grace(Duration::from_millis(300)));
-        if says.len() > 1 || says == ["up"] {
-            while owner.call(|reply| Msg::Wait(0, reply), LONG).await.unwrap().is_empty() {
-                tokio::task::yield_now().await;
-            }
+        let port = system.spawn(port(&exec, Framing::Lines, &owner).grace(grace));
+        assert_eq!(frames(&owner, 1).await, ["up"]);
+        if grace == GRACE {
+            let _still = until_it_is_signalled(&sink, || port.stop(ExitReason::Shutdown)).await;
+            port.exited().await;
+            tokio::time::resume();
+        } else {
+            port.stop(ExitReason::Shutdown);
+            reason(&port).await;
         }
-        port.stop(ExitReason::Shutdown);
-        reason(&port).await;
-        let last = *says.last().unwrap();
-        if last != "up" {
+        if let Some(last) = says {
             assert_eq!(frames(&owner, 1).await, [last], "{script}");
         }
     }
+}
+
+/// The grace of a port whose program has as long as it wants to answer a signal.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Stops time and a port, and lets time pass until the program was sent a signal. As long as what is returned lives, no
+/// more of it does, so that the answer is in time however slow the machine is.
+async fn until_it_is_signalled(sink: &MemorySink, stop: impl FnOnce()) -> std::sync::mpsc::Sender<()> {
+    let (still, wait) = std::sync::mpsc::channel();
+    tokio::time::pause();
+    // Time that is stopped goes on by itself where there is nothing to do, but not beside a thread that blocks.
+    tokio::task::spawn_blocking(move || wait.recv());
+    stop();
+    for _ in 0..1_000 {
+        if sink.take().iter().any(|record| record.action == Action::ProcessSignal) {
+            return still;
+        }
+        tokio::time::advance(GRACE / 8).await;
+    }
+    panic!("the program was sent no signal");
 }
 
 #[tokio::test]
@@ -279,9 +313,6 @@ async fn what_nobody_takes_any_more_is_handed_on_and_it_lives() {
     reason(&port).await;
 }
 
-/// A program that reads nothing and says `term` when it is asked to end.
-const READS_NOTHING: &str = "trap 'echo term; exit 0' TERM; echo up; while :; do sleep 0.01; done";
-
 /// Writes to a port until one that waits for the program is in hand, and more waits behind it.
 async fn stall(port: &ActorRef<PortMsg>) {
     let frame = vec![b'x'; 100_000];
@@ -297,18 +328,24 @@ async fn stall(port: &ActorRef<PortMsg>) {
 #[tokio::test]
 async fn one_that_does_not_read_is_asked_to_end_when_it_is_stopped() {
     for drains in [false, true] {
-        let (system, exec) = (System::new(), shell(READS_NOTHING).await);
+        let (system, (exec, sink)) = (System::new(), recorded(READS_NOTHING, |terms| terms).await);
         let owner = system.spawn(Owner::default());
         let (mailbox, to) = (Mailbox::bounded(4), owner.clone());
         let sender = mailbox.actor_ref();
-        let make = move || port(&exec, Framing::Lines, &to).grace(Duration::from_millis(200));
+        let make = move || port(&exec, Framing::Lines, &to).grace(GRACE);
         let spec = ChildSpec::actor_with_mailbox("port", mailbox, make)
-            .shutdown(Shutdown::Timeout(LONG))
+            .shutdown(Shutdown::Timeout(2 * LONG))
             .drain(drains);
         let tree = system.start(Supervisor::new("tree", Strategy::OneForOne).child(spec)).await.unwrap();
         assert_eq!(frames(&owner, 1).await, ["up"]);
         stall(&sender).await;
-        tokio::time::timeout(LONG / 2, tree.shutdown()).await.expect("it waits for the program");
+        let began = Instant::now();
+        let mut stopping = None;
+        let stop = || stopping = Some(tokio::spawn(async move { tree.shutdown().await }));
+        let _still = until_it_is_signalled(&sink, stop).await;
+        stopping.unwrap().await.unwrap();
+        assert!(began.elapsed() < LONG, "it waits for the program");
+        tokio::time::resume();
         assert_eq!(frames(&owner, 1).await, ["term"], "drained: {drains}");
     }
 }
@@ -322,7 +359,7 @@ async fn what_it_says_as_errors_is_told_to_the_last_line() {
     let port = Port::<()>::without_owner(exec, Launch::new(), Framing::Lines, move |frame| {
         heard.send(frame).unwrap();
     });
-    let port = system.spawn(port.errors(move |line| told.send(line).unwrap()));
+    let port = system.spawn(port.errors(move |line| told.send(line).unwrap()).grace(LONG));
     let ended = reason(&port).await;
     let PortError::Exited(exit) = error(&ended) else { panic!("{ended}") };
     assert_eq!(exit.status, Status::Code(4));

@@ -92,8 +92,9 @@ async fn an_endless_loop_leaves_others_their_turn_on_the_same_thread() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn crashes_beyond_the_intensity_end_the_system() {
-    let world =
-        World::start("[supervisor.x]\nintensity = 2\nchildren = [\"a\"]\n[component.a]\nSOURCE\n").await;
+    // However slowly it crashes, it is within the period.
+    let tree = "period = \"1h\"\n[supervisor.x]\nintensity = 2\nperiod = \"1h\"\nchildren = [\"a\"]\n";
+    let world = World::start(&format!("{tree}[component.a]\nSOURCE\n")).await;
     // The root starts its supervisor again until its own patience is at its end, too.
     while world.system.call("a", "trap", Vec::new(), Duration::from_secs(30)).await.is_err() {
         if world.told().iter().any(|line| line == "gave up s") {

@@ -6,7 +6,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use crate::world::World;
+use crate::world::{Reserved, World};
 
 /// A component that may use all of the loopback network, TCP and UDP, and `more`.
 fn granted(more: &str) -> String {
@@ -105,8 +105,8 @@ async fn a_guest_serves_where_it_may() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_there_is_told() {
     let world = World::start(&granted("")).await;
-    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    assert_eq!(world.ask("a", &format!("connect:{unused}"), "").await, "connection-refused");
+    let unused = Reserved::new();
+    assert_eq!(world.ask("a", &format!("connect:127.0.0.1:{}", unused.0), "").await, "connection-refused");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let listen = format!("listen = [\"tcp://127.0.0.1:{port}\"]");

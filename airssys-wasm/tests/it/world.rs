@@ -17,6 +17,7 @@ use airssys_wasm::{
     manifest::{Manifest, Overrides},
 };
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 /// One engine for all tests: each reserves address space for a thousand instances.
 pub(crate) static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new().unwrap());
@@ -149,6 +150,19 @@ impl World {
                 .then(|| format!("{} {} {}", record.principal, record.action, record.rule))
         };
         self.records.take().iter().filter_map(denied).collect()
+    }
+}
+
+/// A port of this machine that nobody listens on, and that nobody else is given as long as this lives: only who asks for
+/// it by its number gets it.
+pub(crate) struct Reserved(pub(crate) u16, #[expect(dead_code, reason = "what reserves it")] TcpSocket);
+
+impl Reserved {
+    pub(crate) fn new() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        Self(socket.local_addr().unwrap().port(), socket)
     }
 }
 

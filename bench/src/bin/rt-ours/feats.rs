@@ -47,7 +47,8 @@ pub(crate) async fn crashes<const BOUNDED: bool>(
     let (children, supervisor) = ours.family(CRASHING).await?;
     let mut crashes = 0;
     let meter = Meter::start();
-    while meter.elapsed() < duration {
+    // One round at least, however late this thread gets its turn.
+    while crashes == 0 || meter.elapsed() < duration {
         for child in &children {
             send::<BOUNDED>(child, Count::Crash).await?;
         }

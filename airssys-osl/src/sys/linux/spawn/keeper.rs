@@ -363,26 +363,28 @@ impl Keeper {
 
     fn run(&self) {
         let mut children: Vec<Arc<Kept>> = Vec::new();
+        let mut now = Instant::now();
         loop {
-            self.wait(&children);
+            self.wait(&children, now);
             let _ = rustix::io::read(&self.wake, &mut [0; 8]);
             children.append(&mut self.inbox.lock().unwrap_or_else(PoisonError::into_inner));
-            let now = Instant::now();
+            // Before the time is looked at: one that has ended in time did so, however late this thread hears of it.
+            children.retain(|child| !child.look());
+            now = Instant::now();
             for child in &children {
                 if child.deadline.is_some_and(|deadline| deadline <= now) {
                     child.kill(Cause::WallTime);
                 }
             }
-            children.retain(|child| !child.look());
         }
     }
 
-    /// Waits until one has ended, one has come, or the time of one is over.
-    fn wait(&self, children: &[Arc<Kept>]) {
-        let now = Instant::now();
-        // One whose time is over was killed, and is awaited as the others are.
-        let deadlines = children.iter().filter_map(|child| child.deadline.filter(|deadline| *deadline > now));
-        let wait = deadlines.min().map_or(LONGEST_WAIT, |deadline| deadline - now).min(LONGEST_WAIT);
+    /// Waits until one has ended, one has come, or the time of one is over that was not at `looked`.
+    fn wait(&self, children: &[Arc<Kept>], looked: Instant) {
+        // One whose time was over then was killed, and is awaited as the others are.
+        let deadlines = children.iter().filter_map(|child| child.deadline.filter(|at| *at > looked));
+        let wait = deadlines.min().map(|at| at.saturating_duration_since(Instant::now()));
+        let wait = wait.map_or(LONGEST_WAIT, |wait| wait.min(LONGEST_WAIT));
         let timeout = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };
         let mut fds = vec![PollFd::from_borrowed_fd(self.wake.as_fd(), PollFlags::IN)];
         fds.extend(children.iter().map(|child| PollFd::new(&child.pidfd, PollFlags::IN)));
