@@ -23,17 +23,20 @@ const READ_BYTES: usize = 64 * 1024;
 /// The longest line of errors that comes whole, in bytes.
 pub const ERROR_LINE_BYTES: usize = 8 * 1024;
 
+/// Makes something of a frame, where that lies in the buffer.
+type OnFrame<M> = Box<dyn FnMut(&[u8]) -> M + Send>;
+
 /// Who takes what the program says.
 pub(super) enum Frames<M> {
     /// An actor, as messages; it may keep them waiting.
     Owner {
         owner: ActorRef<M>,
-        on_frame: Box<dyn FnMut(&[u8]) -> M + Send>,
+        on_frame: OnFrame<M>,
         /// Takes what the owner does not, because it has ended.
         unclaimed: Option<Box<dyn FnMut(M) + Send>>,
     },
     /// A function.
-    Nobody(Box<dyn FnMut(&[u8]) + Send>),
+    Nobody(OnFrame<()>),
 }
 
 impl<M: Send + 'static> Frames<M> {

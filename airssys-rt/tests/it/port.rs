@@ -119,6 +119,65 @@ async fn frames_go_there_and_back_in_every_framing() {
 }
 
 #[tokio::test]
+async fn its_input_takes_frames_past_the_mailbox() {
+    let (system, exec) = (System::new(), shell("exec cat").await);
+    let owner = system.spawn(Owner::default());
+    let port = port(&exec, Framing::Netstring, &owner).frame_limit(100);
+    let input = port.input();
+    let port = system.spawn(port);
+    let writers = [0, 1].map(|writer| {
+        let input = input.clone();
+        tokio::spawn(async move {
+            for number in 0..20_000 {
+                input.write(format!("{number} of {writer}").as_bytes()).await.unwrap();
+            }
+        })
+    });
+    assert_eq!(
+        input.write(&[0; 101]).await,
+        Err(PortError::TooLong { limit_bytes: 100 }),
+        "which ends nothing"
+    );
+    let said = frames(&owner, 40_000).await;
+    for (number, writer) in writers.into_iter().enumerate() {
+        writer.await.unwrap();
+        let own = said.iter().filter(|frame| frame.ends_with(&format!("of {number}")));
+        assert!(own.enumerate().all(|(place, frame)| *frame == format!("{place} of {number}")), "in order");
+    }
+    port.cast(PortMsg::CloseInput).await.unwrap();
+    assert!(matches!(reason(&port).await, ExitReason::Normal));
+    assert_eq!(input.write(b"late").await, Err(PortError::InputClosed));
+}
+
+#[tokio::test]
+async fn who_waits_for_room_in_its_input_is_told_when_the_port_ends() {
+    let (system, exec) = (System::new(), shell("exec sleep 1000").await);
+    let owner = system.spawn(Owner::default());
+    for ends in [ActorRef::kill, |port: &ActorRef<PortMsg>| port.stop(ExitReason::Shutdown)] {
+        let port = port(&exec, Framing::Lines, &owner).grace(Duration::from_millis(20));
+        let input = port.input();
+        let port = system.spawn(port);
+        let (tell, mut written) = tokio::sync::watch::channel(0);
+        let wait = tokio::spawn(async move {
+            loop {
+                if let Err(error) = input.write(&[b'x'; 60_000]).await {
+                    return error;
+                }
+                tell.send_modify(|written| *written += 1);
+            }
+        });
+        // More than the pipe takes; a few more, and there is no room.
+        written.wait_for(|written| *written > 4).await.unwrap();
+        ends(&port);
+        let told = tokio::time::timeout(LONG, wait).await.unwrap().unwrap();
+        assert_eq!(told, PortError::InputClosed);
+    }
+    // One that never started does not keep them waiting either.
+    let input = port(&exec, Framing::Lines, &owner).input();
+    assert_eq!(input.write(b"nobody").await, Err(PortError::InputClosed));
+}
+
+#[tokio::test]
 async fn the_status_is_the_reason() {
     let (_system, owner, port) = start("echo last words; printf more; exit 3", Framing::Lines).await;
     let ended = reason(&port).await;
@@ -357,7 +416,7 @@ async fn what_it_says_as_errors_is_told_to_the_last_line() {
     let (told, mut errors) = tokio::sync::mpsc::unbounded_channel();
     let (heard, mut frames) = tokio::sync::mpsc::unbounded_channel();
     let port = Port::<()>::without_owner(exec, Launch::new(), Framing::Lines, move |frame| {
-        heard.send(frame).unwrap();
+        heard.send(frame.to_vec()).unwrap();
     });
     let port = system.spawn(port.errors(move |line| told.send(line).unwrap()).grace(LONG));
     let ended = reason(&port).await;

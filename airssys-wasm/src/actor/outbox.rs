@@ -66,7 +66,7 @@ impl Outbox {
         self.bytes = 0;
         self.post.counters.sent.fetch_add(self.waiting.len() as u64, Ordering::Relaxed);
         for message in self.waiting.drain(..) {
-            if let Err(Addressed { receiver, to, envelope }) = self.post.try_hand_on(message)
+            if let Some(Addressed { receiver, to, envelope }) = self.post.try_hand_on(message)
                 && let Err(Some(envelope)) = to.send(envelope).await
             {
                 self.post.bury(&receiver, &envelope, GONE);
@@ -81,7 +81,7 @@ impl Outbox {
             let mut messages = std::mem::take(&mut self.waiting).into_iter();
             let full = messages.by_ref().find_map(|message| {
                 self.bytes -= message.envelope.payload.len() + message.envelope.subject.len();
-                let full = self.post.try_hand_on(message).err();
+                let full = self.post.try_hand_on(message);
                 if full.is_none() {
                     self.post.counters.sent.fetch_add(1, Ordering::Relaxed);
                 }
@@ -99,15 +99,16 @@ impl Outbox {
 }
 
 impl Post {
-    /// Hands a message on, unless its receiver has no room now. Whoever does not take it at all is no reason to keep it.
-    fn try_hand_on(&self, message: Addressed) -> Result<(), Addressed> {
+    /// Hands a message on; gives it back where its receiver has no room now. Who does not take it at all is no reason to keep
+    /// it.
+    fn try_hand_on(&self, message: Addressed) -> Option<Addressed> {
         let Addressed { receiver, to, envelope } = message;
         let (undelivered, reason) = match to.takes(&envelope.payload) {
             false => (Some(envelope), UNREADABLE),
             true => match to.try_send(envelope) {
                 Ok(()) => (None, GONE),
                 Err(SendError::Full(envelope)) if self.own == Some(to.id()) => (envelope, OWN_FULL),
-                Err(SendError::Full(Some(envelope))) => return Err(Addressed { receiver, to, envelope }),
+                Err(SendError::Full(Some(envelope))) => return Some(Addressed { receiver, to, envelope }),
                 Err(SendError::Full(None)) => (None, GONE),
                 Err(SendError::NoProc(envelope)) => (envelope, GONE),
             },
@@ -115,7 +116,7 @@ impl Post {
         if let Some(envelope) = undelivered {
             self.bury(&receiver, &envelope, reason);
         }
-        Ok(())
+        None
     }
 
     fn bury(&self, receiver: &str, envelope: &Envelope, reason: &str) {

@@ -8,14 +8,14 @@ use super::{
     osl,
     row::{Goal, Peer, Row},
 };
-use crate::test;
+use crate::{debian, test};
 
 pub(super) const METHOD: &str = "\
 From the start to the end of `/bin/true`, in a process that has touched so much memory; all take turns in it, at the
 priority of a real-time task where one may have that. `every layer` is the profile `strict` with limits of memory and
 processes: seccomp, Landlock, a root of its own, namespaces of processes, network, IPC, host name and control groups. The
-peers are those that are installed, by the flags that come closest; they have no control group. A figure has its decision
-and three records in it, which are thrown away. `port line` is one of a million lines that go through `cat` and come back:
+peers are those that Debian has (neither nsjail nor minijail), by the flags that come closest; they have no control group. A
+figure has its decision and three records in it, which are thrown away. `port line` is one of a million lines that go through `cat` and come back:
 written to a port in the profile `strict` and a message each from there, and by a plain child of tokio, with a write for
 each line or, `tokio-buffered`, with a buffer of 64 KiB that is written when it is full.";
 
@@ -45,6 +45,14 @@ pub(super) fn run(workshop: &Workshop) -> Result<Vec<Row>, Failure> {
             workshop.target.join("release/examples/spawn")
         }
     };
+    for (program, package) in [("bwrap", "bubblewrap"), ("firejail", "firejail")] {
+        if !debian::has(program) {
+            debian::install(&[package]);
+        }
+        if !debian::has(program) {
+            eprintln!("SKIPPED: {program} is not installed, and has no figures");
+        }
+    }
     // Another build is one of what starts programs.
     let port = workshop.program.is_none().then(|| osl::build_ours(workshop)).transpose()?;
     let mut figures = Vec::new();
