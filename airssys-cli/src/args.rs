@@ -110,8 +110,34 @@ pub(crate) enum Command {
     Audit(Audit),
     Explain(Explain),
     Sandbox(Sandbox),
+    #[command(subcommand)]
+    Cache(Cache),
     /// Show what this machine can hold a program with, and why not the rest
     Doctor,
+    /// What this program is started as, to compile: not for people
+    #[command(name = PRECOMPILE, hide = true)]
+    Precompile {
+        /// What to make of the bytes on stdin
+        recipe: String,
+    },
+}
+
+/// By which name this program is started to compile, in a sandbox.
+pub(crate) const PRECOMPILE: &str = "precompile";
+
+/// The compiled code that is kept, so that the next start costs milliseconds.
+///
+/// All systems and programs of this user share it. It bounds itself: a manifest's `system.cache` says how large it gets.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum Cache {
+    /// Show where it is and how much it holds
+    Show,
+    /// Remove what it holds; what runs goes on, what is started next is compiled anew
+    Clean {
+        /// Remove only what was used the longest time ago, until the rest fits into this
+        #[arg(long, value_name = "SIZE", value_parser = size)]
+        keep: Option<usize>,
+    },
 }
 
 /// Run a system from its manifest, or one program.
@@ -197,6 +223,14 @@ pub(crate) struct RunProgram {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
 
+    /// How long compiling it may take, 2m unless said otherwise; it happens in a sandbox, once
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) compile_time: Option<Duration>,
+
+    /// How much memory compiling it may take, 2GiB unless said otherwise
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) compile_memory: Option<usize>,
+
     /// What it sees as its own name (`argv[0]`): the file's by default
     #[arg(long, value_name = "NAME")]
     pub(crate) argv0: Option<String>,
@@ -224,6 +258,7 @@ impl RunProgram {
         let lists =
             self.dir.is_empty() && self.env.is_empty() && self.wasm.is_empty() && self.wasi.is_empty();
         let limits = self.max_memory.is_none() && self.timeout.is_none();
+        let limits = limits && self.compile_time.is_none() && self.compile_memory.is_none();
         let others = self.invoke.is_none() && self.argv0.is_none();
         !(lists && limits && others) || self.inherit_network || self.inherit_env
     }
@@ -329,6 +364,8 @@ mod tests {
         check(&["--invoke", "add"], true);
         check(&["--max-memory", "1GiB"], true);
         check(&["--timeout", "1s"], true);
+        check(&["--compile-time", "1s"], true);
+        check(&["--compile-memory", "1GiB"], true);
         check(&["--argv0", "tool"], true);
         check(&["--inherit-network"], true);
         check(&["--inherit-env"], true);

@@ -14,8 +14,15 @@ use airssys_osl::{
     bootstrap,
     policy::{Grant, Policy, PolicyBuilder, Rights},
 };
-use airssys_wasm::{Cache, manifest::AuditSpec};
+#[cfg(target_os = "linux")]
+use airssys_wasm::Compiler;
+use airssys_wasm::{
+    Cache, Engine,
+    manifest::{AuditSpec, CompileLimits, Manifest},
+};
 
+#[cfg(target_os = "linux")]
+use crate::args::PRECOMPILE;
 use crate::{
     config,
     report::{Failure, Terminal},
@@ -23,6 +30,9 @@ use crate::{
 
 /// The principal of the program itself.
 const PROGRAM: &str = "program";
+
+/// The principal of the processes that compile.
+const COMPILER: &str = "compiler";
 
 /// The largest file with a key, in bytes.
 const KEY_FILE_BYTES: u64 = 1024;
@@ -34,25 +44,45 @@ pub(crate) struct Door {
     pub(crate) log_dir: PathBuf,
     /// The program's own principal.
     pub(crate) program: Principal,
-    /// What the program itself was granted: the same stands in every policy of it.
+    /// What the program itself was granted, and its compiler's bounds: the same stand in every policy of it.
     grants: Vec<Grant>,
+    compiling: Compiling,
     cache_dir: Option<PathBuf>,
     would_deny: Arc<AtomicU64>,
 }
 
+/// What compiling may take: of time and memory for one component, of the disk for all.
+#[derive(Clone)]
+pub(crate) struct Compiling {
+    pub(crate) limits: CompileLimits,
+    pub(crate) cache_bytes: u64,
+}
+
+impl Compiling {
+    /// As a manifest says.
+    pub(crate) fn of(manifest: &Manifest) -> Self {
+        Self { limits: manifest.compile.clone(), cache_bytes: manifest.cache_bytes }
+    }
+}
+
+impl Default for Compiling {
+    fn default() -> Self {
+        Self { limits: CompileLimits::default(), cache_bytes: Cache::DEFAULT_BYTES }
+    }
+}
+
 impl Door {
-    /// Opens the log in `log_dir` and puts a door before a system, whose denials are told at once. `grants` are the
-    /// program's own.
+    /// Opens the log of a system and puts a door before it. Denials are told at once. `grants` are the program's own.
     pub(crate) fn open(
-        audit: &AuditSpec,
+        manifest: &Manifest,
         origin: &str,
         policy: PolicyBuilder,
         grants: Vec<Grant>,
         terminal: &Arc<Terminal>,
     ) -> Result<Self, Failure> {
-        let log_dir = audit.dir.clone();
-        let log =
-            Log::open(&log_dir, origin, log_options(audit)?).map_err(|error| log_failure(&log_dir, error))?;
+        let log_dir = manifest.audit.dir.clone();
+        let log = Log::open(&log_dir, origin, log_options(&manifest.audit)?)
+            .map_err(|error| log_failure(&log_dir, error))?;
         let would_deny = Arc::<AtomicU64>::default();
         let (terminal, counter) = (terminal.clone(), would_deny.clone());
         let hear = move |event: &audit::Event<'_>| match (event.verdict, event.phase) {
@@ -61,20 +91,30 @@ impl Door {
             _ => {}
         };
         let sink = Heard { log: log.clone(), hear };
-        let door = Self::with_log(log, sink, log_dir, policy, grants)?;
+        let door = Self::with_log(log, sink, log_dir, policy, grants, Compiling::of(manifest))?;
         Ok(Self { would_deny, ..door })
     }
 
     /// Opens the first log of this user that no other program writes: for what has no manifest that names one.
     /// Denials are on the record only; the streams belong to the command that runs.
     pub(crate) fn open_for_user(policy: PolicyBuilder, grants: Vec<Grant>) -> Result<Self, Failure> {
-        Self::open_for_user_heard(policy, grants, |_| {})
+        Self::open_to_compile(policy, grants, Compiling::default())
     }
 
-    /// As [`open_for_user`](Self::open_for_user); `hear` is told of every record.
+    /// As [`open_for_user`](Self::open_for_user), with other bounds of what is compiled.
+    pub(crate) fn open_to_compile(
+        policy: PolicyBuilder,
+        grants: Vec<Grant>,
+        compiling: Compiling,
+    ) -> Result<Self, Failure> {
+        Self::open_for_user_heard(policy, grants, compiling, |_| {})
+    }
+
+    /// As [`open_to_compile`](Self::open_to_compile); `hear` is told of every record.
     pub(crate) fn open_for_user_heard(
         policy: PolicyBuilder,
         grants: Vec<Grant>,
+        compiling: Compiling,
         hear: impl Fn(&audit::Event<'_>) + Send + Sync + 'static,
     ) -> Result<Self, Failure> {
         let Some(state) = config::state_dir() else {
@@ -87,7 +127,7 @@ impl Door {
             match Log::open(&log_dir, &format!("airssys/user-{number}"), LogOptions::default()) {
                 Ok(log) => {
                     let sink = Heard { log: log.clone(), hear };
-                    return Self::with_log(log, sink, log_dir, policy, grants);
+                    return Self::with_log(log, sink, log_dir, policy, grants, compiling);
                 }
                 Err(error) if error.kind() == ErrorKind::Busy => last = Some(error),
                 Err(error) => return Err(log_failure(&log_dir, error)),
@@ -107,6 +147,7 @@ impl Door {
         log_dir: PathBuf,
         policy: PolicyBuilder,
         mut grants: Vec<Grant>,
+        compiling: Compiling,
     ) -> Result<Self, Failure> {
         let cache_dir = config::cache_dir().filter(|dir| match bootstrap::create_dir(dir) {
             Ok(()) => true,
@@ -117,19 +158,18 @@ impl Door {
         });
         grants.push(Grant::random().rule("builtin.random"));
         if let Some(dir) = &cache_dir {
-            let rights = Rights::READ | Rights::WRITE | Rights::CREATE;
-            grants.push(Grant::fs(dir, rights).rule("builtin.cache"));
+            grants.push(Grant::fs(dir, Rights::all()).rule("builtin.cache"));
         }
-        let policy = compile(policy, &grants)?;
+        let policy = compile(policy, &grants, &compiling)?;
         let os = Os::new(policy, sink);
         let program =
             os.principal(PROGRAM).map_err(|error| Failure::failed("no principal").caused_by(error))?;
-        Ok(Self { os, log, log_dir, program, grants, cache_dir, would_deny: Arc::default() })
+        Ok(Self { os, log, log_dir, program, grants, compiling, cache_dir, would_deny: Arc::default() })
     }
 
     /// Puts another policy in place, for what is open too, with a record that says from where it is.
     pub(crate) fn reload(&self, policy: PolicyBuilder, what: &str) -> Result<(), Failure> {
-        let policy = compile(policy, &self.grants)?;
+        let policy = compile(policy, &self.grants, &self.compiling)?;
         let marked = self.os.mark(Milestone::Reload, what).and_then(|()| self.log.flush());
         marked.map_err(|error| Failure::failed("cannot record the change of policy").caused_by(error))?;
         self.os.reload(policy);
@@ -141,20 +181,46 @@ impl Door {
         self.would_deny.load(Ordering::Relaxed)
     }
 
+    /// What compiles and runs components: compiled by processes of their own where there can be any.
+    pub(crate) fn engine(&self) -> Result<Engine, Failure> {
+        let failed = |error| Failure::failed("cannot compile or run anything").caused_by(error);
+        let engine = Engine::new().map_err(failed)?;
+        #[cfg(target_os = "linux")]
+        let engine = {
+            let principal = self.os.principal(COMPILER);
+            let principal = principal.map_err(|error| Failure::failed("no principal").caused_by(error))?;
+            engine.compiling_with(Compiler::new(principal, self.compiling.limits.clone()))
+        };
+        Ok(engine)
+    }
+
     /// The code cache, where there can be one. What is wrong with it is told once; a start without it is only slow.
     pub(crate) async fn cache(&self) -> Option<Arc<Cache>> {
-        let dir = self.program.dir(self.cache_dir.as_ref()?).await;
-        let cache = match dir {
-            Ok(dir) => Cache::open(dir, &self.program).await.map_err(Into::into),
-            Err(error) => Err(Box::<dyn std::error::Error + Send + Sync>::from(error)),
-        };
-        match cache {
+        self.cache_dir.as_ref()?;
+        match self.open_cache().await {
             Ok(cache) => Some(Arc::new(cache)),
-            Err(error) => {
-                tracing::warn!(cause = %error, "no code cache: every start compiles");
+            Err(failure) => {
+                tracing::warn!(cause = failure.told(), "no code cache: every start compiles");
                 None
             }
         }
+    }
+
+    /// The code cache, or why there is none.
+    pub(crate) async fn open_cache(&self) -> Result<Cache, Failure> {
+        let Some(dir) = &self.cache_dir else {
+            let failure = Failure::failed("there is no place for a code cache");
+            return Err(failure.help("set HOME or XDG_CACHE_HOME to an absolute path that can be written"));
+        };
+        let failed = || Failure::failed(format!("cannot open the code cache in `{}`", dir.display()));
+        let opened = self.program.dir(dir).await.map_err(|error| failed().caused_by(error))?;
+        let cache = Cache::open(opened, &self.program).await.map_err(|error| failed().caused_by(error))?;
+        Ok(cache.limited(self.compiling.cache_bytes))
+    }
+
+    /// Where the code cache is.
+    pub(crate) fn cache_dir(&self) -> Option<&Path> {
+        self.cache_dir.as_deref()
     }
 
     /// Leaves the first record: with what the program was started. It is on the disk before anything is done.
@@ -186,9 +252,21 @@ impl<F: Fn(&audit::Event<'_>) + Send + Sync + 'static> Sink for Heard<F> {
     }
 }
 
-fn compile(policy: PolicyBuilder, grants: &[Grant]) -> Result<Policy, Failure> {
-    let policy = policy.principal(PROGRAM, grants.to_vec()).build();
+fn compile(policy: PolicyBuilder, grants: &[Grant], compiling: &Compiling) -> Result<Policy, Failure> {
+    let policy = policy.principal(PROGRAM, grants.to_vec()).principal(COMPILER, compiler_grants(compiling));
+    let policy = policy.build();
     policy.map_err(|error| Failure::invalid("cannot compile the policy").caused_by(error))
+}
+
+#[cfg(target_os = "linux")]
+fn compiler_grants(compiling: &Compiling) -> Option<Grant> {
+    Some(Compiler::grant(&[PRECOMPILE], &compiling.limits).rule("builtin.compiler"))
+}
+
+/// Programs are held, and so started, on Linux alone.
+#[cfg(not(target_os = "linux"))]
+fn compiler_grants(_: &Compiling) -> Option<Grant> {
+    None
 }
 
 /// How the log is written, with the key of what is redacted.

@@ -24,6 +24,9 @@ const MAGIC: &[u8] = b"\0asm";
 /// How a core module goes on, where a component has its own version.
 const MODULE_VERSION: &[u8] = b"\x01\0\0\0";
 
+/// The longest text that is taken for a program, in bytes: people write it, and reading it takes many times its memory.
+const TEXT_BYTES: usize = 4 << 20;
+
 /// The export that is called to run a core module.
 const START: &str = "_start";
 
@@ -91,16 +94,18 @@ pub enum Ended {
 impl Command {
     /// Compiles a component or a core module, or takes its code from the cache. The text format is taken too.
     ///
-    /// `compiling` is called if it has to be compiled, which runs on the blocking pool.
+    /// `compiling` is called if it has to be compiled, as [`Component::load`] does it. Text is read on the blocking pool.
     ///
     /// # Errors
     ///
-    /// [`InvalidComponent`](ErrorKind::InvalidComponent): the bytes are neither, or it imports something that this
-    /// version does not have; the cause names it.
+    /// * [`InvalidComponent`](ErrorKind::InvalidComponent): the bytes are neither, or it imports something that this
+    ///   version does not have; the cause names it.
+    /// * [`LimitExceeded`](ErrorKind::LimitExceeded): compiling it takes more time or memory than it may, or the text has
+    ///   more than 4 MiB.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves a compilation that was started to end by itself.
+    /// As of [`Component::load`].
     pub async fn load(
         engine: &Engine,
         bytes: Vec<u8>,
@@ -109,7 +114,7 @@ impl Command {
     ) -> Result<(Self, Origin), Error> {
         let bytes = match bytes.starts_with(MAGIC) {
             true => bytes,
-            false => wat::parse_bytes(&bytes).map_err(|error| invalid(error.into()))?.into_owned(),
+            false => from_text(bytes).await?,
         };
         if bytes.get(MAGIC.len()..).is_some_and(|rest| rest.starts_with(MODULE_VERSION)) {
             let digest = Digest::of(&bytes);
@@ -219,6 +224,20 @@ impl Command {
                 None => Err(failed(error)),
             },
         }
+    }
+}
+
+/// Makes bytes of the text format.
+async fn from_text(text: Vec<u8>) -> Result<Vec<u8>, Error> {
+    if text.len() > TEXT_BYTES {
+        let what =
+            format!("read a component as text: it has {} bytes, the limit is {TEXT_BYTES}", text.len());
+        return Err(Error::new(ErrorKind::LimitExceeded, what));
+    }
+    let parse = move || wat::parse_bytes(&text).map(|bytes| bytes.into_owned());
+    match tokio::task::spawn_blocking(parse).await {
+        Ok(parsed) => parsed.map_err(|error| invalid(error.into())),
+        Err(panic) => Err(Error::new(ErrorKind::Bug, "read a component as text").caused_by(panic)),
     }
 }
 

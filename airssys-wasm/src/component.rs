@@ -6,8 +6,10 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::component::{InstancePre, types::ComponentItem};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
+#[cfg(target_os = "linux")]
+use crate::compiler::{Failed, Recipe};
 use crate::{
-    cache::{Cache, Code},
+    cache::{self, Cache, Code},
     engine::Engine,
     error::{Error, ErrorKind},
     host::bindings::EverythingIndices,
@@ -55,17 +57,19 @@ pub enum Origin {
 impl Component {
     /// Compiles a component, or takes its code from the cache.
     ///
-    /// `compiling` is called if it has to be compiled, which runs on the blocking pool. A cache that cannot be read or written costs time, not correctness: the
-    /// log says so.
+    /// `compiling` is called if it has to be compiled, which happens in a process of its own where the engine has a
+    /// compiler for that, else on the blocking pool. A cache that cannot be read or written costs time, not correctness:
+    /// the log says so.
     ///
     /// # Errors
     ///
-    /// [`InvalidComponent`](ErrorKind::InvalidComponent): the bytes are no component, or it imports something that
-    /// this version does not have; the cause names it.
+    /// * [`InvalidComponent`](ErrorKind::InvalidComponent): the bytes are no component, or it imports something that
+    ///   this version does not have; the cause names it.
+    /// * [`LimitExceeded`](ErrorKind::LimitExceeded): compiling it takes more time or memory than it may.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves a compilation that was started to end by itself.
+    /// Dropping the future ends the process that compiles. A compilation on the blocking pool ends by itself.
     pub async fn load(
         engine: &Engine,
         bytes: Vec<u8>,
@@ -165,7 +169,7 @@ impl Component {
     }
 }
 
-/// Takes code from the cache, or compiles it on the blocking pool and keeps it.
+/// Takes code from the cache, or compiles it and keeps it.
 pub(crate) async fn code<C: Code>(
     engine: &Engine,
     digest: &Digest,
@@ -179,15 +183,39 @@ pub(crate) async fn code<C: Code>(
         return Ok((compiled, Origin::Cached));
     }
     compiling();
-    let compiler = engine.inner().clone();
-    let compiled = match tokio::task::spawn_blocking(move || C::compile(&compiler, &bytes)).await {
-        Ok(compiled) => compiled.map_err(invalid)?,
-        Err(panic) => return Err(Error::new(ErrorKind::Bug, "compile the component").caused_by(panic)),
-    };
+    let (compiled, code) = compile::<C>(engine, bytes).await?;
     if let Some(cache) = cache {
-        cache.store(engine, digest, &compiled).await;
+        match code.map_or_else(|| compiled.serialize(), Ok) {
+            Ok(code) => cache.store(engine, digest, &code).await,
+            Err(error) => tracing::warn!(cause = %error, "cannot serialise compiled code"),
+        }
     }
     Ok((compiled, Origin::Compiled))
+}
+
+/// Compiles where the engine has it done; where that is elsewhere, with the code as it came from there.
+async fn compile<C: Code>(engine: &Engine, bytes: Vec<u8>) -> Result<(C, Option<Vec<u8>>), Error> {
+    #[cfg(target_os = "linux")]
+    if let Some(compiler) = engine.compiler() {
+        let recipe = Recipe { is_module: C::IS_MODULE, settings: engine.settings() };
+        match compiler.compile(recipe, &bytes).await {
+            Ok(code) => {
+                let loaded = cache::deserialize(engine, &code);
+                let unlike = |error| Error::new(ErrorKind::Bug, "load what was compiled").caused_by(error);
+                return Ok((loaded.map_err(unlike)?, Some(code)));
+            }
+            Err(Failed::Bytes(error)) => return Err(error),
+            Err(Failed::Door(error)) if error.kind() == airssys_osl::ErrorKind::Unsupported => {
+                tracing::warn!(cause = %error, "nothing holds a compiler here; compiling without bounds");
+            }
+            Err(Failed::Door(error)) => return Err(Error::door("start the compiler", error)),
+        }
+    }
+    let compiler = engine.inner().clone();
+    match tokio::task::spawn_blocking(move || C::compile(&compiler, &bytes)).await {
+        Ok(compiled) => Ok((compiled.map_err(invalid)?, None)),
+        Err(panic) => Err(Error::new(ErrorKind::Bug, "compile the component").caused_by(panic)),
+    }
 }
 
 pub(crate) fn invalid(error: wasmtime::Error) -> Error {

@@ -9,6 +9,8 @@ use std::{
 use airssys_osl::bootstrap;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, component::Linker};
 
+#[cfg(target_os = "linux")]
+use crate::compiler::Compiler;
 use crate::{
     error::{Error, ErrorKind},
     host,
@@ -53,8 +55,21 @@ pub struct Engine {
     linker: Linker<State>,
     /// What core modules import: WASI 0.1.
     module_linker: wasmtime::Linker<State>,
+    settings: Settings,
+    /// Where it compiles; without, in this process.
+    #[cfg(target_os = "linux")]
+    compiler: Option<Arc<Compiler>>,
     /// Its twin, whose code counts fuel: made for the first component that wants it.
     metered: Arc<Mutex<Option<Engine>>>,
+}
+
+/// All in which the code of two engines of this program differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// Whether it counts fuel.
+    pub(crate) metered: bool,
+    /// Whether its memories have their address space reserved.
+    pub(crate) reserved: bool,
 }
 
 impl Engine {
@@ -65,6 +80,15 @@ impl Engine {
     /// [`Unsupported`](ErrorKind::Unsupported): this machine cannot run compiled WebAssembly.
     pub fn new() -> Result<Self, Error> {
         Self::make(false)
+    }
+
+    /// Has `compiler` compile from here on, in processes of their own. Without, it is done in this process, where what a
+    /// component costs has no bound but the length of its bytes.
+    ///
+    /// Give it before the first component is loaded.
+    #[cfg(target_os = "linux")]
+    pub fn compiling_with(self, compiler: Compiler) -> Self {
+        Self { compiler: Some(Arc::new(compiler)), metered: Arc::default(), ..self }
     }
 
     /// The engine for components with these limits.
@@ -80,14 +104,18 @@ impl Engine {
         if let Some(engine) = &*metered {
             return Ok(engine.clone());
         }
-        Ok(metered.insert(Self::make(true)?).clone())
+        let twin = Self::make(true)?;
+        #[cfg(target_os = "linux")]
+        let twin = Self { compiler: self.compiler.clone(), ..twin };
+        Ok(metered.insert(twin).clone())
     }
 
     fn make(metered: bool) -> Result<Self, Error> {
-        let inner = wasmtime::Engine::new(config(pool()).consume_fuel(metered)).or_else(|error| {
+        let mut settings = Settings { metered, reserved: true };
+        let inner = settings.engine(pool()).or_else(|error| {
             tracing::warn!(cause = %error, "cannot reserve the instance pool; instances are allocated on demand");
-            let mut config = config(InstanceAllocationStrategy::OnDemand);
-            wasmtime::Engine::new(config.consume_fuel(metered).memory_reservation(0).memory_guard_size(0))
+            settings.reserved = false;
+            settings.engine(InstanceAllocationStrategy::OnDemand)
         });
         let inner =
             inner.map_err(|error| Error::new(ErrorKind::Unsupported, "start the engine").caused_by(error))?;
@@ -99,7 +127,25 @@ impl Engine {
         host::preview1::link(&mut module_linker)
             .map_err(|error| Error::new(ErrorKind::Bug, "link the imports").caused_by(error))?;
         start_clock(&inner)?;
-        Ok(Self { inner, linker, module_linker, metered: Arc::default() })
+        Ok(Self {
+            inner,
+            linker,
+            module_linker,
+            settings,
+            #[cfg(target_os = "linux")]
+            compiler: None,
+            metered: Arc::default(),
+        })
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn settings(&self) -> Settings {
+        self.settings
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn compiler(&self) -> Option<&Compiler> {
+        self.compiler.as_deref()
     }
 
     pub(crate) fn inner(&self) -> &wasmtime::Engine {
@@ -115,6 +161,18 @@ impl Engine {
     }
 }
 
+impl Settings {
+    /// An engine with these settings. How it allocates instances says nothing about its code.
+    pub(crate) fn engine(self, allocation: InstanceAllocationStrategy) -> wasmtime::Result<wasmtime::Engine> {
+        let mut config = config(allocation);
+        config.consume_fuel(self.metered);
+        if !self.reserved {
+            config.memory_reservation(0).memory_guard_size(0);
+        }
+        wasmtime::Engine::new(&config)
+    }
+}
+
 fn config(allocation: InstanceAllocationStrategy) -> Config {
     let mut config = Config::new();
     // Concurrency inside a component (WASI 0.3) costs every call several times over; its components get an engine
@@ -127,8 +185,10 @@ fn config(allocation: InstanceAllocationStrategy) -> Config {
     config.async_stack_size(FIBER_STACK_BYTES);
     // Proposals that no supported toolchain needs are attack surface.
     config.wasm_memory64(false);
-    config.wasm_multi_memory(false);
     config.wasm_relaxed_simd(false);
+    // What is between two components within one copies from memory to memory. A module of a guest's that has several
+    // itself is refused by the pool.
+    config.wasm_multi_memory(true);
     config
 }
 

@@ -9,6 +9,8 @@
 //!
 //! * [`Engine`]: compiles and runs; one for a program.
 //! * [`Component`]: compiled code, from bytes or from the [`Cache`].
+//! * `Compiler`: has untrusted bytes compiled in bounded processes of their own; on Linux. Without one, an [`Engine`]
+//!   compiles in the program itself.
 //! * [`Manifest`](manifest::Manifest): what a system is and what each component may do.
 //! * [`System`]: a running tree of supervisors and components, whose code can be changed while it runs.
 //! * [`Watch`]: is told what happens.
@@ -23,6 +25,8 @@
 mod actor;
 mod cache;
 mod command;
+#[cfg(target_os = "linux")]
+mod compiler;
 mod component;
 mod engine;
 mod error;
@@ -43,8 +47,10 @@ mod trap;
 mod watch;
 
 pub use actor::{Change, Handover, Switched, Version};
-pub use cache::Cache;
+pub use cache::{Cache, CacheUsage};
 pub use command::{Command, CommandDir, CommandOptions, Ended, Invocation};
+#[cfg(target_os = "linux")]
+pub use compiler::{Compiler, Refusal, precompile};
 pub use component::{COMPONENT_BYTES, Component, Digest, InvalidDigest, Origin};
 pub use engine::Engine;
 pub use error::{Error, ErrorKind};

@@ -48,7 +48,7 @@ pub fn load_grants(manifest: &Manifest) -> Vec<Grant> {
 ///
 /// # Cancel safety
 ///
-/// Dropping the future leaves compilations that were started to end by themselves.
+/// Dropping the future ends the processes that compile. Compilations on the blocking pool end by themselves.
 pub async fn load(
     manifest: &Manifest,
     engine: &Engine,

@@ -3,13 +3,13 @@
 use std::{process::ExitCode, sync::Arc};
 
 use airssys_osl::policy::{Mode, Policy};
-use airssys_wasm::{Engine, Event, Watch, add_principals, load, load_grants, manifest::ProcessSpec};
+use airssys_wasm::{Event, Watch, add_principals, load, load_grants, manifest::ProcessSpec};
 use serde_json::json;
 
 use super::runtime;
 use crate::{
     args::Check,
-    door::{self, Door},
+    door::{self, Compiling, Door},
     report::{Failure, ManifestProblems, Terminal, describe_tree},
     target::ManifestFile,
 };
@@ -17,14 +17,13 @@ use crate::{
 pub(super) fn check(check: &Check, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
     let file = ManifestFile::read(&check.target, &check.set)?;
     door::log_options(&file.manifest.audit)?;
-    let engine =
-        Engine::new().map_err(|error| Failure::failed("cannot compile anything").caused_by(error))?;
     // Not the system's own log: the system may be running.
     let policy = add_principals(&file.manifest, Policy::builder());
-    let door = Door::open_for_user(policy, load_grants(&file.manifest))?;
+    let door = Door::open_to_compile(policy, load_grants(&file.manifest), Compiling::of(&file.manifest))?;
+    let engine = door.engine()?;
     door.started(&format!("check {} {}", file.shown, file.digest))?;
 
-    let watch: Arc<dyn Watch> = Arc::new(Compiling(terminal.clone()));
+    let watch: Arc<dyn Watch> = Arc::new(Told(terminal.clone()));
     let loaded = runtime()?.block_on(async {
         load(&file.manifest, &engine, door.cache().await, &door.os, &door.program, &watch).await
     });
@@ -52,9 +51,9 @@ pub(super) fn check(check: &Check, terminal: &Arc<Terminal>) -> Result<ExitCode,
 }
 
 /// Shows what is being compiled: it can take a while.
-struct Compiling(Arc<Terminal>);
+struct Told(Arc<Terminal>);
 
-impl Watch for Compiling {
+impl Watch for Told {
     fn event(&self, event: &Event<'_>) {
         if let Event::Compiling { component } = event {
             self.0.status(format!("compiling {component} …"));

@@ -2,12 +2,14 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use airssys_wasm::{COMPONENT_BYTES, Command, Component, Digest, Engine};
+use airssys_osl::policy::Policy;
+use airssys_wasm::{COMPONENT_BYTES, Command, Component, Digest};
 use serde_json::json;
 
 use super::runtime;
 use crate::{
     args::Inspect,
+    door::Door,
     report::{Failure, Style, Terminal, printable},
 };
 
@@ -15,10 +17,12 @@ pub(super) fn inspect(inspect: &Inspect, terminal: &Arc<Terminal>) -> Result<Exi
     let shown = inspect.file.display();
     let unreadable = |error| Failure::invalid(format!("cannot read `{shown}`")).caused_by(error);
     let bytes = airssys_osl::bootstrap::read(&inspect.file, COMPONENT_BYTES).map_err(unreadable)?.bytes;
-    let engine =
-        Engine::new().map_err(|error| Failure::failed("cannot compile anything").caused_by(error))?;
+    let door = Door::open_for_user(Policy::builder(), Vec::new())?;
+    let engine = door.engine()?;
+    door.started(&format!("inspect {shown}"))?;
     let (size, digest) = (bytes.len(), Digest::of(&bytes).to_string());
     let loaded = runtime()?.block_on(Command::load(&engine, bytes, None, || ()));
+    door.close("inspected")?;
     let (command, _) =
         loaded.map_err(|error| Failure::invalid(format!("`{shown}` does not run here")).caused_by(error))?;
 

@@ -2,6 +2,7 @@
 
 mod ask;
 mod audit;
+mod cache;
 mod check;
 mod control;
 mod dead;
@@ -10,6 +11,8 @@ mod explain;
 mod export;
 mod inspect;
 mod new;
+#[cfg(target_os = "linux")]
+mod precompile;
 mod program;
 mod reload;
 mod run;
@@ -39,7 +42,14 @@ pub(crate) fn run(args: Args, terminal: &Arc<Terminal>) -> Result<ExitCode, Fail
         Command::Inspect(inspect) => inspect::inspect(&inspect, terminal),
         Command::Audit(audit) => audit::audit(audit, terminal),
         Command::Explain(args) => explain::explain(&args, terminal),
+        Command::Cache(args) => cache::cache(args, terminal),
         Command::Doctor => doctor::doctor(terminal),
+        #[cfg(target_os = "linux")]
+        Command::Precompile { recipe } => precompile::precompile(&recipe, terminal),
+        #[cfg(not(target_os = "linux"))]
+        Command::Precompile { .. } => {
+            Err(Failure::failed("programs are held, and so started, on Linux alone"))
+        }
         #[cfg(target_os = "linux")]
         Command::Sandbox(sandbox) => sandbox::sandbox(&sandbox, terminal),
         #[cfg(not(target_os = "linux"))]

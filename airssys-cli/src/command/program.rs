@@ -4,8 +4,8 @@ use std::{path::Path, process::ExitCode, sync::Arc};
 
 use airssys_osl::policy::{Grant, Policy, Rights};
 use airssys_wasm::{
-    COMPONENT_BYTES, Command, CommandDir, CommandOptions, Ended, Engine, ErrorKind, Invocation,
-    grant_command, principal_name,
+    COMPONENT_BYTES, Command, CommandDir, CommandOptions, Ended, ErrorKind, Invocation, grant_command,
+    principal_name,
 };
 
 use serde_json::json;
@@ -14,7 +14,7 @@ use super::reload;
 use crate::{
     args::{Mapping, Run, RunProgram, duration, size},
     config,
-    door::Door,
+    door::{Compiling, Door},
     report::{Failure, Terminal},
 };
 
@@ -35,12 +35,13 @@ pub(super) async fn run(run: Run, terminal: &Arc<Terminal>) -> Result<ExitCode, 
     let unreadable = || Failure::invalid(format!("cannot read the component `{shown}`"));
     let (Some(dir), Some(file_name)) = (path.parent(), path.file_name()) else { return Err(unreadable()) };
     let name = file_name.to_string_lossy().into_owned();
+    let compiling = compiling(&run.program);
     let options = options(run.program, &name, run.arguments)?;
 
-    let engine = Engine::new().map_err(|error| Failure::failed("cannot run anything").caused_by(error))?;
     let policy = grant_command(Policy::builder(), COMMAND, &options);
     let grants = vec![Grant::fs(dir, Rights::READ).rule("builtin.components")];
-    let door = Door::open_for_user(policy, grants)?;
+    let door = Door::open_to_compile(policy, grants, compiling)?;
+    let engine = door.engine()?;
     door.started(&shown)?;
 
     let bytes = match door.program.dir(dir).await {
@@ -81,6 +82,18 @@ pub(super) async fn run(run: Run, terminal: &Arc<Terminal>) -> Result<ExitCode, 
         }
         Err(error) => Err(Failure::failed(format!("cannot run `{shown}`")).caused_by(error)),
     }
+}
+
+/// What compiling it may take.
+fn compiling(given: &RunProgram) -> Compiling {
+    let mut compiling = Compiling::default();
+    if let Some(time) = given.compile_time {
+        compiling.limits.time = time;
+    }
+    if let Some(bytes) = given.compile_memory {
+        compiling.limits.memory_bytes = bytes as u64;
+    }
+    compiling
 }
 
 /// What the command line says, in the words of the library.

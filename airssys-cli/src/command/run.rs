@@ -50,8 +50,8 @@ async fn system(run: Run, started: Instant, terminal: &Arc<Terminal>) -> Result<
     if let Err(error) = airssys_osl::bootstrap::raise_file_limit() {
         tracing::debug!(cause = %error, "the limit of open files stays as it is");
     }
-    let engine = Engine::new().map_err(|error| Failure::failed("cannot run anything").caused_by(error))?;
     let door = open(&file, terminal)?;
+    let engine = door.engine()?;
     door.started(&format!("{} {}", file.shown, file.digest))?;
 
     let exports = Exports::start(&file.manifest.audit)?;
@@ -60,7 +60,7 @@ async fn system(run: Run, started: Instant, terminal: &Arc<Terminal>) -> Result<
     let announcer = Arc::new(Announcer::new(terminal.clone(), started, post));
     greet(&file, &door, terminal);
     let started_system = tokio::select! {
-        started = start(&file, &engine, &door, announcer.clone()) => started,
+        started = start(&file, &engine, &door, announcer.clone(), terminal) => started,
         _ = signals.next() => Err(Failure::failed("stopped before the system was up")),
     };
     let system = match started_system {
@@ -153,7 +153,7 @@ pub(super) fn open(file: &ManifestFile, terminal: &Arc<Terminal>) -> Result<Door
     grants.extend(dead::grants(state));
     grants.extend(control::grants(state, Direction::Listen));
     let policy = add_principals(manifest, Policy::builder());
-    Door::open(&manifest.audit, &format!("airssys/{}", manifest.name), policy, grants, terminal)
+    Door::open(manifest, &format!("airssys/{}", manifest.name), policy, grants, terminal)
 }
 
 fn greet(file: &ManifestFile, door: &Door, terminal: &Terminal) {
@@ -177,9 +177,22 @@ async fn start(
     engine: &Engine,
     door: &Door,
     announcer: Arc<Announcer>,
+    terminal: &Terminal,
 ) -> Result<System, Failure> {
     let watch: Arc<dyn Watch> = announcer.clone();
-    let loaded = load(&file.manifest, engine, door.cache().await, &door.os, &door.program, &watch).await;
+    let show = async {
+        let mut renew = tokio::time::interval(STATUS);
+        loop {
+            renew.tick().await;
+            announcer.show_loading(file.manifest.components.len());
+        }
+    };
+    let cache = door.cache().await;
+    let loaded = tokio::select! {
+        loaded = load(&file.manifest, engine, cache, &door.os, &door.program, &watch) => loaded,
+        never = show => never,
+    };
+    terminal.status(String::new());
     let components = loaded.map_err(|errors| Failure::problems(ManifestProblems::load(file, &errors)))?;
     announcer.loaded();
     System::start(&file.manifest, &components, engine, &door.os, watch)

@@ -105,6 +105,12 @@ impl Failure {
         self
     }
 
+    /// The message and its causes on one line.
+    pub(crate) fn told(&self) -> String {
+        let message = std::iter::once(self.message.clone());
+        message.chain(self.causes()).collect::<Vec<_>>().join(": ")
+    }
+
     fn causes(&self) -> Vec<String> {
         self.cause.as_deref().map(|cause| chain(cause)).unwrap_or_default()
     }

@@ -31,6 +31,8 @@ pub(crate) struct Announcer {
     restarts: Mutex<BTreeMap<String, u64>>,
     compiled: AtomicU64,
     cached: AtomicU64,
+    /// What is being compiled, and since when.
+    compiling: Mutex<BTreeMap<String, Instant>>,
     first: AtomicBool,
     undelivered: Arc<AtomicU64>,
     post: Post,
@@ -46,6 +48,7 @@ impl Announcer {
             restarts: Mutex::default(),
             compiled: AtomicU64::new(0),
             cached: AtomicU64::new(0),
+            compiling: Mutex::default(),
             first: AtomicBool::new(true),
             undelivered: Arc::default(),
             post,
@@ -69,6 +72,18 @@ impl Announcer {
         let ms = millis(elapsed);
         self.terminal
             .tell(&line, || json!({"event": "loaded", "compiled": compiled, "cached": cached, "ms": ms}));
+    }
+
+    /// Shows what is being compiled, for how long, and how much of `components` is ready, where the terminal can show that.
+    pub(crate) fn show_loading(&self, components: usize) {
+        let compiling = self.compiling.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if !self.terminal.is_live() || compiling.is_empty() {
+            return;
+        }
+        let names: Vec<_> =
+            compiling.iter().map(|(name, since)| format!("{name} {}", show(since.elapsed()))).collect();
+        let ready = self.compiled.load(Ordering::Relaxed) + self.cached.load(Ordering::Relaxed);
+        self.terminal.status(format!("  {ready} of {components} ready; compiling {}", names.join(", ")));
     }
 
     pub(crate) fn restarts(&self) -> BTreeMap<String, u64> {
@@ -189,12 +204,21 @@ impl Watch for Announcer {
     fn event(&self, event: &Event<'_>) {
         match event {
             Event::Compiling { component } => {
+                let mut compiling = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+                compiling.insert((*component).to_owned(), Instant::now());
+                drop(compiling);
                 self.terminal.tell(
                     &format!("  compiling {component} …"),
                     || json!({"event": "compiling", "component": component}),
                 );
             }
-            Event::Loaded { origin, .. } => {
+            Event::Loaded { component, origin, elapsed } => {
+                let mut compiling = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+                if compiling.remove(*component).is_some() {
+                    let ms = millis(*elapsed);
+                    self.terminal.event(|| json!({"event": "compiled", "component": component, "ms": ms}));
+                }
+                drop(compiling);
                 let counter = if *origin == Origin::Cached { &self.cached } else { &self.compiled };
                 counter.fetch_add(1, Ordering::Relaxed);
             }

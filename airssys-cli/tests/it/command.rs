@@ -146,3 +146,33 @@ fn options_of_a_program_are_not_for_a_system() {
         assert!(ended.stderr.contains("for a program without a manifest"), "{}", ended.stderr);
     }
 }
+
+#[test]
+fn components_within_one_component_call_each_other() {
+    let world = World::new();
+    let text = r#"(component
+      (component $inner
+        (core module $m
+          (memory (export "memory") 1)
+          (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+          (func (export "len") (param i32 i32) (result i32) (local.get 1)))
+        (core instance $i (instantiate $m))
+        (func (export "len") (param "text" string) (result u32)
+          (canon lift (core func $i "len") (memory $i "memory") (realloc (func $i "realloc")))))
+      (component $outer
+        (import "len" (func $len (param "text" string) (result u32)))
+        (core module $memory (memory (export "memory") 1))
+        (core instance $memory (instantiate $memory))
+        (core func $len (canon lower (func $len) (memory $memory "memory")))
+        (core module $m
+          (import "inner" "len" (func $len (param i32 i32) (result i32)))
+          (func (export "run") (result i32) (call $len (i32.const 0) (i32.const 5))))
+        (core instance $i (instantiate $m (with "inner" (instance (export "len" (func $len))))))
+        (func (export "run") (result u32) (canon lift (core func $i "run"))))
+      (instance $a (instantiate $inner))
+      (instance $b (instantiate $outer (with "len" (func $a "len"))))
+      (export "run" (func $b "run")))"#;
+    world.write("composed.wat", text);
+    let ended = world.run(&["run", "--invoke", "run()", "composed.wat"]);
+    assert_eq!(ended.stdout, "5\n", "{}", ended.stderr);
+}

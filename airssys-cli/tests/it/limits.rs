@@ -88,6 +88,7 @@ fn what_cannot_be_run_is_refused_before_it_runs() {
         ("wrong.wat", b"(module (import \"wasi_snapshot_preview1\" \"fd_close\" (func)))", "fd_close"),
         ("memory64.wat", b"(module (memory i64 1))", "memory64"),
         ("threads.wat", b"(module (memory 1 1 shared))", "threads"),
+        ("memories.wat", b"(module (memory 1) (memory 1))", "memories"),
         ("empty.wasm", b"", "expected"),
     ] {
         world.write(name, content);

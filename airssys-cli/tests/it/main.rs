@@ -13,6 +13,7 @@
 
 mod audit;
 mod command;
+mod compile;
 mod count;
 #[cfg(target_os = "linux")]
 mod dead;

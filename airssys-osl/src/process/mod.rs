@@ -115,6 +115,10 @@ pub use self::{
     limits::Limits,
 };
 
+/// The program that runs this code, as a path for [`Grant::exec`](crate::policy::Grant::exec): the very file that was
+/// started, whatever its name leads to by now. So a program can start itself for work that is to be held.
+pub const THIS_PROGRAM: &str = "/proc/self/exe";
+
 /// Tells what this machine can enforce. The first call finds it out by trying each layer, in some milliseconds.
 #[cfg(target_os = "linux")]
 pub fn host() -> &'static Host {

@@ -73,6 +73,10 @@ pub struct Manifest {
     pub mode: Mode,
     /// The directory of what the system leaves behind, absolute: `.airssys` beside the manifest, unless it says so.
     pub state: PathBuf,
+    /// What the compilation of one component may use.
+    pub compile: CompileLimits,
+    /// How large the code cache may be after one of its components was added to it, in bytes.
+    pub cache_bytes: u64,
     /// Where the audit log is, and how it is written.
     pub audit: AuditSpec,
     /// Where each rule stands.
@@ -236,6 +240,22 @@ pub struct HttpLimits {
 impl Default for HttpLimits {
     fn default() -> Self {
         Self { body_bytes: 16 << 20, header_bytes: 64 << 10, timeout: Duration::from_secs(30) }
+    }
+}
+
+/// `system.compile`: what the compilation of one component may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompileLimits {
+    /// From the start of its process to its end.
+    pub time: Duration,
+    /// All of its memory, in bytes.
+    pub memory_bytes: u64,
+}
+
+impl Default for CompileLimits {
+    /// Several times what the largest components of interpreted languages take.
+    fn default() -> Self {
+        Self { time: Duration::from_secs(120), memory_bytes: 2 << 30 }
     }
 }
 

@@ -11,7 +11,8 @@ use airssys_rt::Strategy;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    BucketSpec, ComponentSpec, Located, Manifest, Overrides, Problem, RoleSpec, audit, component,
+    BucketSpec, CompileLimits, ComponentSpec, Located, Manifest, Overrides, Problem, RoleSpec, audit,
+    component,
     folders::{self, Place},
     http, keyvalue, process,
     rules::{self, ReadRules},
@@ -19,6 +20,7 @@ use super::{
     tree::{self, Declared},
     units,
 };
+use crate::cache::Cache;
 
 const STRATEGIES: &[(&str, Strategy)] = &[
     ("one_for_one", Strategy::OneForOne),
@@ -84,8 +86,9 @@ fn read(mut root: Section<'_>, overrides: &Overrides, notes: &mut Notes<'_>) -> 
     root.finish(notes);
 
     let mut declared = Declared::default();
-    let mut state = notes.dir.join(".airssys");
-    let system = system.map(|section| read_system(section, &mut state, notes));
+    let mut own = Own::new(notes.dir);
+    let system = system.map(|section| read_system(section, &mut own, notes));
+    let Own { state, compile, cache_bytes } = own;
     let audit = audit::read(audit, &state, notes);
     for (name, mut section) in named(roles.as_ref(), notes) {
         let read = ReadRules::read(&mut section, false, notes);
@@ -127,6 +130,8 @@ fn read(mut root: Section<'_>, overrides: &Overrides, notes: &mut Notes<'_>) -> 
         forbid,
         mode,
         state,
+        compile,
+        cache_bytes,
         audit,
         places: std::mem::take(&mut notes.rules),
     })
@@ -297,7 +302,21 @@ fn read_vars(vars: &Section<'_>, overrides: &Overrides, notes: &mut Notes<'_>) {
     }
 }
 
-fn read_system(mut section: Section<'_>, state: &mut PathBuf, notes: &mut Notes<'_>) -> ReadSupervisor {
+/// What `[system]` says beyond its supervisor.
+struct Own {
+    state: PathBuf,
+    compile: CompileLimits,
+    cache_bytes: u64,
+}
+
+impl Own {
+    fn new(dir: &Path) -> Self {
+        let (state, compile) = (dir.join(".airssys"), CompileLimits::default());
+        Self { state, compile, cache_bytes: Cache::DEFAULT_BYTES }
+    }
+}
+
+fn read_system(mut section: Section<'_>, own: &mut Own, notes: &mut Notes<'_>) -> ReadSupervisor {
     let span = section.span.clone();
     let name = match section.parsed("name", NAME, notes, name) {
         Some(name) => name,
@@ -309,7 +328,19 @@ fn read_system(mut section: Section<'_>, state: &mut PathBuf, notes: &mut Notes<
         }
     };
     if let Some(path) = section.path("state", notes) {
-        *state = path.value;
+        own.state = path.value;
+    }
+    if let Some(bytes) = section.parsed("cache", units::SIZE, notes, units::size) {
+        own.cache_bytes = bytes.value as u64;
+    }
+    if let Some(mut compile) = section.table("compile", notes) {
+        if let Some(time) = compile.time("time", notes) {
+            own.compile.time = time;
+        }
+        if let Some(bytes) = compile.parsed("memory", units::SIZE, notes, units::size) {
+            own.compile.memory_bytes = bytes.value as u64;
+        }
+        compile.finish(notes);
     }
     let system = read_strategy(name, Vec::new(), &mut section, notes);
     section.finish(notes);

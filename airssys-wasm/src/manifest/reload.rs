@@ -14,6 +14,8 @@ impl Manifest {
         };
         same(self.name.clone(), other.name.clone(), "the name of the system");
         same(format!("{:?}", self.state), format!("{:?}", other.state), "`system.state`");
+        same(format!("{:?}", self.compile), format!("{:?}", other.compile), "`system.compile`");
+        same(self.cache_bytes.to_string(), other.cache_bytes.to_string(), "`system.cache`");
         same(format!("{:?}", self.audit), format!("{:?}", other.audit), "`audit`");
         same(self.shape(), other.shape(), "the tree of supervisors");
         for component in &self.components {

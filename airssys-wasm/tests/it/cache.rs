@@ -11,7 +11,7 @@ use airssys_wasm::{Cache, Component, Engine, Origin};
 
 async fn open(dir: &Path) -> Cache {
     fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).unwrap();
-    let rights = Rights::READ | Rights::WRITE | Rights::CREATE;
+    let rights = Rights::all();
     let policy =
         Policy::builder().principal("program", [Grant::fs(dir, rights), Grant::random()]).build().unwrap();
     let program = Os::new(policy, MemorySink::new()).principal("program").unwrap();
@@ -27,15 +27,25 @@ fn entries(dir: &Path) -> Vec<std::path::PathBuf> {
     files.filter(|path| path.extension().is_some_and(|extension| extension == "cwasm")).collect()
 }
 
-/// The smallest component there is, and the same with a custom section.
+/// The smallest component there is, and the same with custom sections.
 const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
 const OTHER: &[u8] = b"\0asm\x0d\0\x01\0\0\x02\x01x";
+const THIRD: &[u8] = b"\0asm\x0d\0\x01\0\0\x02\x01y";
+
+/// Makes all that is in the cache old: so many seconds.
+fn age(dir: &Path, seconds: u64) {
+    for entry in entries(dir) {
+        let file = fs::File::options().write(true).open(entry).unwrap();
+        let modified = file.metadata().unwrap().modified().unwrap();
+        file.set_modified(modified - std::time::Duration::from_secs(seconds)).unwrap();
+    }
+}
 
 #[tokio::test]
 async fn a_folder_that_others_can_enter_is_not_trusted() {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let rights = Rights::READ | Rights::WRITE | Rights::CREATE;
+    let rights = Rights::all();
     let grants = [Grant::fs(dir.path(), rights), Grant::random()];
     let policy = Policy::builder().principal("program", grants).build().unwrap();
     let program = Os::new(policy, MemorySink::new()).principal("program").unwrap();
@@ -91,4 +101,49 @@ async fn an_entry_cannot_pass_for_another_or_come_from_another_cache() {
     let foreign = open(elsewhere.path()).await;
     fs::copy(&first, elsewhere.path().join(first.file_name().unwrap())).unwrap();
     assert_eq!(load(&engine, &foreign, EMPTY).await, Origin::Compiled);
+}
+
+#[tokio::test]
+async fn what_was_not_used_for_the_longest_time_makes_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::new().unwrap();
+    let cache = open(dir.path()).await;
+    load(&engine, &cache, EMPTY).await;
+    let one = cache.usage().await.unwrap().bytes;
+    let cache = cache.limited(one * 2 + one / 2);
+    age(dir.path(), 200);
+    load(&engine, &cache, OTHER).await;
+    age(dir.path(), 100);
+    assert_eq!(load(&engine, &cache, EMPTY).await, Origin::Cached, "it is the older one, and used now");
+    load(&engine, &cache, THIRD).await;
+    assert_eq!(cache.usage().await.unwrap().entries, 2);
+    for (bytes, origin) in [(EMPTY, Origin::Cached), (THIRD, Origin::Cached), (OTHER, Origin::Compiled)] {
+        assert_eq!(load(&engine, &cache, bytes).await, origin);
+    }
+    let small = open(dir.path()).await.limited(one / 2);
+    small.shrink(0).await.unwrap();
+    assert_eq!(load(&engine, &small, EMPTY).await, Origin::Compiled);
+    assert_eq!(small.usage().await.unwrap().entries, 0, "what is larger than all is not kept");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_programs_bound_one_cache() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::new().unwrap();
+    let (one, other) = (open(dir.path()).await, open(dir.path()).await);
+    load(&engine, &one, EMPTY).await;
+    let limit = one.usage().await.unwrap().bytes * 3;
+    let (one, other) = (one.limited(limit), other.limited(limit));
+    let fill = async |cache: &Cache, mark: u8| {
+        for number in 0..10 {
+            let component = [EMPTY, &[0, 3, 1, mark, number]].concat();
+            load(&engine, cache, &component).await;
+        }
+    };
+    tokio::join!(fill(&one, b'a'), fill(&other, b'b'));
+    let held = other.usage().await.unwrap();
+    assert!(held.bytes <= limit && held.entries > 0, "{held:?}, at most {limit}");
+    let last = [EMPTY, &[0, 3, 1, b'z', 0]].concat();
+    load(&engine, &one, &last).await;
+    assert_eq!(load(&engine, &other, &last).await, Origin::Cached, "what one wrote the other reads");
 }

@@ -188,7 +188,7 @@ async fn drop_here(
     let made = bootstrap::create_dir(state);
     made.map_err(|error| Failure::failed("cannot open the system's state folder").caused_by(error))?;
     let origin = format!("airssys/{}", manifest.name);
-    let door = Door::open(&manifest.audit, &origin, Policy::builder(), grants(state).to_vec(), terminal)?;
+    let door = Door::open(manifest, &origin, Policy::builder(), grants(state).to_vec(), terminal)?;
     door.started(&format!("{} {}: dead letters are dropped", file.shown, file.digest))?;
     let answer = match open_shelf(state, &door.program).await {
         Ok(shelf) => Ok(drop_from(&Shared::new(shelf), &door, letters).await),

@@ -25,7 +25,7 @@ use super::{run::Signals, runtime};
 use crate::{
     args::Sandbox,
     config,
-    door::Door,
+    door::{Compiling, Door},
     report::{Failure, Terminal, printable},
 };
 
@@ -59,7 +59,8 @@ async fn run(sandbox: &Sandbox, terminal: &Arc<Terminal>) -> Result<ExitCode, Fa
     let policy = Policy::builder().principal(PRINCIPAL, programs.chain(peers));
     let denied = Arc::<Denied>::default();
     let hears = Arc::clone(&denied);
-    let door = Door::open_for_user_heard(policy, Vec::new(), move |event| hears.hear(event))?;
+    let door =
+        Door::open_for_user_heard(policy, Vec::new(), Compiling::default(), move |event| hears.hear(event))?;
     door.started(&sandbox.program.join(" "))?;
     let mut signals = Signals::new()?;
     let ended = match start(&door, name, &candidates).await {

@@ -18,7 +18,11 @@ use super::{
     open::{ALWAYS, check_filesystem, resolve},
     spawn::sealed,
 };
-use crate::{os::Fault, policy::rule, process::Signal};
+use crate::{
+    os::Fault,
+    policy::rule,
+    process::{Signal, THIS_PROGRAM},
+};
 
 /// How every file begins that the machine executes itself.
 const ELF: &[u8; 4] = b"\x7fELF";
@@ -41,7 +45,12 @@ pub(crate) fn open_program(
     sha256: Option<&[u8; 32]>,
     limit_bytes: u64,
 ) -> Result<OwnedFd, Fault> {
-    let program = resolve(CWD, path, ALWAYS | OFlags::RDONLY, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?;
+    // The kernel's link to our own file is the one that leads where it says.
+    let links = match path == Path::new(THIS_PROGRAM) {
+        true => ResolveFlags::empty(),
+        false => ResolveFlags::NO_MAGICLINKS,
+    };
+    let program = resolve(CWD, path, ALWAYS | OFlags::RDONLY, Mode::empty(), links)?;
     check_filesystem(&program)?;
     if FileType::from_raw_mode(fs::fstat(&program)?.st_mode) != FileType::RegularFile {
         return Err(Fault::Forbidden(rule::PLAIN_FILES));

@@ -12,6 +12,7 @@ const ALL: &str = r#"
     [vars]
     x = { path = "x" }
     [system]
+    compile = {}
     [policy.forbid]
     fs = [{ path = "x" }]
     [audit]

@@ -1,22 +1,28 @@
 //! Compiled code that outlives the program, so that a start costs milliseconds.
 
+mod room;
+
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use airssys_osl::{
     ErrorKind as DoorErrorKind, Principal, bootstrap,
-    fs::{Dir, Flush},
+    fs::{Dir, Flush, SetTime},
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
+pub use self::room::CacheUsage;
 use crate::{
     component::Digest,
     engine::Engine,
     error::{Error, ErrorKind},
 };
 
-/// The largest compiled component that is kept: code is two to four times the size of its component.
-const ENTRY_BYTES: u64 = 512 << 20;
+/// The largest compiled component there is, in bytes: code is two to four times the size of its component.
+pub(crate) const ENTRY_BYTES: u64 = 512 << 20;
+
+/// How the name of each entry ends.
+const ENTRY: &str = ".cwasm";
 
 /// The file that holds the key of the cache.
 const KEY_FILE: &str = "key";
@@ -33,13 +39,20 @@ const OTHERS: u32 = 0o077;
 /// Compiled code is trusted: who can change it runs code in this program. So an entry is loaded only if its tag was
 /// made with the key of this cache, for this component and this engine; the folder with the key is its owner's alone.
 /// Anything else is compiled anew.
+///
+/// It is bounded: whenever an entry was added, those that were used the longest time ago go until the rest fits. Several
+/// programs may use one folder; each of them bounds it.
 pub struct Cache {
     dir: Dir,
     key: [u8; KEY_BYTES],
+    limit_bytes: u64,
 }
 
 impl Cache {
-    /// Opens the cache in `dir`, which needs the rights to read, write and create; makes its key if it is new.
+    /// How large a cache may be where nothing else is said, in bytes.
+    pub const DEFAULT_BYTES: u64 = 2 << 30;
+
+    /// Opens the cache in `dir`, which needs all rights; makes its key if it is new.
     ///
     /// # Errors
     ///
@@ -70,12 +83,17 @@ impl Cache {
             Err(error) => return Err(failed(error)),
         };
         if let Some(key) = key {
-            return Ok(Self { dir, key });
+            return Ok(Self { dir, key, limit_bytes: Self::DEFAULT_BYTES });
         }
         let mut key = [0; KEY_BYTES];
         principal.random().and_then(|random| random.fill(&mut key)).map_err(failed)?;
         dir.replace(KEY_FILE, key, Flush::Later).await.map_err(failed)?;
-        Ok(Self { dir, key })
+        Ok(Self { dir, key, limit_bytes: Self::DEFAULT_BYTES })
+    }
+
+    /// Bounds it by another size, in bytes. It holds from the next entry on that is added.
+    pub fn limited(self, limit_bytes: u64) -> Self {
+        Self { limit_bytes, ..self }
     }
 
     /// The code of a component or a module, if an entry of this cache has it.
@@ -95,7 +113,10 @@ impl Cache {
             return None;
         }
         match deserialize(engine, code) {
-            Ok(code) => Some(code),
+            Ok(code) => {
+                self.touch(&name).await;
+                Some(code)
+            }
             Err(error) => {
                 tracing::warn!(entry = name, cause = %error, "an entry of the code cache does not load; compiling");
                 None
@@ -103,19 +124,30 @@ impl Cache {
         }
     }
 
+    /// Notes that an entry was used: its time of modification says when.
+    async fn touch(&self, name: &str) {
+        if let Err(error) = self.dir.set_times(name, false, SetTime::Keep, SetTime::Now).await {
+            // Another program may have removed it meanwhile.
+            tracing::debug!(entry = name, cause = %error, "cannot note that an entry of the code cache was used");
+        }
+    }
+
     /// Keeps compiled code. Where that fails, the next start compiles again; the log says so.
-    pub(crate) async fn store(&self, engine: &Engine, digest: &Digest, code: &impl Code) {
+    pub(crate) async fn store(&self, engine: &Engine, digest: &Digest, code: &[u8]) {
         let name = entry_name(engine, digest);
-        let code = match code.serialize() {
-            Ok(code) => code,
-            Err(error) => {
-                return tracing::warn!(entry = name, cause = %error, "cannot serialise compiled code");
-            }
-        };
-        let mut entry = self.mac(&name, &code).finalize().into_bytes().to_vec();
-        entry.extend_from_slice(&code);
+        if code.len() as u64 > self.limit_bytes {
+            return tracing::warn!(
+                entry = name,
+                "compiled code is larger than the code cache may be; not kept"
+            );
+        }
+        let mut entry = self.mac(&name, code).finalize().into_bytes().to_vec();
+        entry.extend_from_slice(code);
         if let Err(error) = self.dir.replace(&name, entry, Flush::Later).await {
-            tracing::warn!(entry = name, cause = %error, "cannot write the code cache");
+            return tracing::warn!(entry = name, cause = %error, "cannot write the code cache");
+        }
+        if let Err(error) = self.shrink(self.limit_bytes).await {
+            tracing::warn!(cause = %error, "cannot bound the code cache");
         }
     }
 
@@ -133,11 +165,15 @@ impl Cache {
 fn entry_name(engine: &Engine, digest: &Digest) -> String {
     let mut hasher = DefaultHasher::new();
     engine.inner().precompile_compatibility_hash().hash(&mut hasher);
-    format!("{}-{:016x}.cwasm", digest.hex(), hasher.finish())
+    format!("{}-{:016x}{ENTRY}", digest.hex(), hasher.finish())
 }
 
 /// Code that Wasmtime compiled.
 pub(crate) trait Code: Send + Sync + Sized + 'static {
+    /// Whether it is that of a core module, not of a component.
+    #[cfg(target_os = "linux")]
+    const IS_MODULE: bool;
+
     /// Compiles.
     fn compile(engine: &wasmtime::Engine, bytes: &[u8]) -> wasmtime::Result<Self>;
 
@@ -153,8 +189,11 @@ pub(crate) trait Code: Send + Sync + Sized + 'static {
 }
 
 macro_rules! code {
-    ($($ty:ty),*) => {$(
+    ($($ty:ty: $is_module:literal),*) => {$(
         impl Code for $ty {
+            #[cfg(target_os = "linux")]
+            const IS_MODULE: bool = $is_module;
+
             fn compile(engine: &wasmtime::Engine, bytes: &[u8]) -> wasmtime::Result<Self> {
                 Self::new(engine, bytes)
             }
@@ -172,11 +211,14 @@ macro_rules! code {
     )*};
 }
 
-code!(wasmtime::component::Component, wasmtime::Module);
+code!(wasmtime::component::Component: false, wasmtime::Module: true);
 
-#[expect(unsafe_code, reason = "Wasmtime cannot check compiled code; the keyed hash above does")]
-fn deserialize<C: Code>(engine: &Engine, code: &[u8]) -> wasmtime::Result<C> {
-    // SAFETY: `code` came out of `Code::serialize` in this cache: its tag, made with a key that only the owner of the
-    // cache can read, was verified by the caller over these very bytes. Code of the other kind is an error.
+/// Takes code that this cache, or a process of a `Compiler`, vouches for.
+#[expect(unsafe_code, reason = "Wasmtime cannot check compiled code; where it comes from vouches for it")]
+pub(crate) fn deserialize<C: Code>(engine: &Engine, code: &[u8]) -> wasmtime::Result<C> {
+    // SAFETY: `code` came out of `Code::serialize`, or of its equal in `compiler::precompile`. From the cache: its tag,
+    // made with a key that only the owner of the cache can read, was verified by the caller over these very bytes. From a
+    // compiler: it was read from the pipe of a process that is this very program, which had nothing but the bytes to be
+    // compiled; docs/adr/0017-compiling-elsewhere.md says what is trusted there. Code of the other kind is an error.
     unsafe { C::deserialize(engine.inner(), code) }
 }

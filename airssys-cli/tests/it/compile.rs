@@ -1,0 +1,179 @@
+//! Compiling hostile bytes: in a process of its own, held and bounded; and what is kept of compiled code.
+
+use std::{fs, process::Output};
+
+use crate::{program::World, upgrade::ledger};
+
+/// How often the body of each function of a bomb does its little.
+const STEPS: usize = 60_000;
+
+/// The bytes of a length, or of a count, in a module.
+fn leb(mut number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let low = (number & 0x7f) as u8;
+        number >>= 7;
+        if number == 0 {
+            bytes.push(low);
+            return bytes;
+        }
+        bytes.push(low | 0x80);
+    }
+}
+
+fn section(id: u8, content: &[u8]) -> Vec<u8> {
+    [&[id], &*leb(content.len()), content].concat()
+}
+
+/// A core module of some megabytes, valid and with nothing unusual in it, that takes any compiler for minutes of its time
+/// and gigabytes of memory: functions of many small blocks.
+fn module_bomb() -> Vec<u8> {
+    const FUNCTIONS: usize = 16;
+    // local.get 0, i32.eqz, if, local.get 0, i32.const 1, i32.add, local.set 0, end
+    let step = [0x20, 0, 0x45, 0x04, 0x40, 0x20, 0, 0x41, 1, 0x6a, 0x21, 0, 0x0b];
+    let body = [&[0][..], &step.repeat(STEPS), &[0x0b]].concat();
+    let body = [leb(body.len()), body].concat();
+    let mut module = b"\0asm\x01\0\0\0".to_vec();
+    // One type: a function of a number.
+    module.extend(section(1, &[1, 0x60, 1, 0x7f, 0]));
+    module.extend(section(3, &[leb(FUNCTIONS), vec![0; FUNCTIONS]].concat()));
+    module.extend(section(10, &[leb(FUNCTIONS), body.repeat(FUNCTIONS)].concat()));
+    module
+}
+
+/// The same in a component.
+fn component_bomb() -> Vec<u8> {
+    [&b"\0asm\x0d\0\x01\0"[..], &section(1, &module_bomb())].concat()
+}
+
+/// Runs the program with a code cache of this world's own.
+fn run(world: &World, args: &[&str]) -> Output {
+    world.command(args).env("XDG_CACHE_HOME", world.path("cache")).output().unwrap()
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn json(output: &Output) -> serde_json::Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", told(output)))
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_bomb_for_the_compiler_ends_at_its_time() {
+    let world = World::new();
+    world.write("bomb.wasm", module_bomb());
+    let ended = world.run(&["run", "--compile-time", "300ms", "bomb.wasm"]);
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    let why = "cannot compile the component within 300ms, its limit (system.compile.time, --compile-time)";
+    assert!(ended.stderr.contains(why), "{}", ended.stderr);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_bomb_for_the_compiler_ends_at_its_memory() {
+    let world = World::new();
+    world.write("bomb.wasm", module_bomb());
+    let ended = world.run(&["run", "--compile-memory", "96MiB", "bomb.wasm"]);
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    let why = "of memory, its limit (system.compile.memory, --compile-memory)";
+    assert!(ended.stderr.contains(why), "{}", ended.stderr);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_bomb_in_a_manifest_is_told_where_it_stands_and_costs_its_neighbour_nothing() {
+    let world = World::new();
+    world.write("bomb.wasm", component_bomb());
+    world.write("good.wasm", ledger("good"));
+    let system = "[system]\nname = \"s\"\ncompile = { time = \"2s\", memory = \"1GiB\" }\n";
+    let good = "[component.good]\nsource = \"good.wasm\"\n";
+    world.write("airssys.toml", format!("{system}{good}[component.bomb]\nsource = \"bomb.wasm\"\n"));
+    let checked = run(&world, &["check"]);
+    assert_eq!(checked.status.code(), Some(3));
+    assert!(told(&checked).contains("bomb.wasm\""), "{}", told(&checked));
+    assert!(told(&checked).contains("(system.compile."), "{}", told(&checked));
+    assert!(told(&checked).contains("has 1 problem"), "the other one is none: {}", told(&checked));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_bomb_as_a_new_version_leaves_the_old_one_at_work() {
+    let world = World::new();
+    world.write("bomb.wasm", component_bomb());
+    world.write("ledger.wasm", ledger("good"));
+    world.write("fine.wasm", ledger("fine"));
+    let system = "[system]\nname = \"s\"\ncompile = { time = \"20s\", memory = \"256MiB\" }\n";
+    world.write("airssys.toml", format!("{system}[component.a]\nsource = \"ledger.wasm\"\n"));
+    let mut running = world.start(&["run", "."]);
+    running.events.wait_for("ready");
+    let refused = world.run(&["upgrade", "a", "bomb.wasm"]);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.contains("(system.compile."), "{}", refused.stderr);
+    assert_eq!(world.run(&["upgrade", "a", "fine.wasm"]).code, Some(0), "the next one is taken");
+    running.signal("TERM");
+    assert_eq!(running.end().0, Some(0));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_compiles_is_held_by_every_layer_and_on_the_record() {
+    let world = World::new();
+    world.write("good.wasm", ledger("good"));
+    world.write("airssys.toml", "[system]\nname = \"s\"\n[component.a]\nsource = \"good.wasm\"\n");
+    let ran = run(&world, &["run", "--until-idle=100ms", "."]);
+    assert!(ran.status.success(), "{}", told(&ran));
+    let (_, records) = world.run_json(&["audit", "query", ".", "--principal", "compiler"]);
+    let find = |action: &str| {
+        let found = records.iter().rfind(|record| record["action"] == action);
+        found.unwrap_or_else(|| panic!("no {action}: {records:#?}")).to_string()
+    };
+    let spawned = find("process.spawn");
+    assert!(spawned.contains("builtin.compiler"), "{spawned}");
+    assert!(spawned.contains("precompile component"), "{spawned}");
+    assert!(spawned.contains("strict: seccomp+landlock"), "{spawned}");
+    assert!(find("process.exit").contains("code 0 by itself"), "{records:#?}");
+
+    // What is compiled is kept: nothing is started for it the next time.
+    let again = run(&world, &["run", "--until-idle=100ms", "."]);
+    assert!(told(&again).contains("0 compiled, 1 from the cache"), "{}", told(&again));
+    let (_, later) = world.run_json(&["audit", "query", ".", "--principal", "compiler"]);
+    assert_eq!(later.len(), records.len(), "{later:#?}");
+}
+
+#[test]
+fn the_cache_is_bounded_shown_and_cleaned() {
+    let world = World::new();
+    let empty = run(&world, &["--json", "cache", "show"]);
+    assert_eq!(json(&empty)["entries"], 0, "{}", told(&empty));
+    for name in ["one", "two", "three"] {
+        world.write(&format!("{name}.wat"), format!("(module (func (export \"{name}\")))"));
+        assert!(run(&world, &["run", "--invoke", name, &format!("{name}.wat")]).status.success());
+    }
+    let full = json(&run(&world, &["--json", "cache", "show"]));
+    assert_eq!(full["entries"], 3);
+    let bytes = full["bytes"].as_u64().unwrap();
+    assert_eq!(full["dir"].as_str().unwrap(), world.path("cache/airssys/code").to_str().unwrap());
+
+    let keep = format!("{}B", bytes - 1);
+    let shrunk = json(&run(&world, &["--json", "cache", "clean", "--keep", &keep]));
+    assert_eq!((&shrunk["entries"], &shrunk["removed"]["entries"]), (&2.into(), &1.into()), "{shrunk}");
+    let cleaned = run(&world, &["cache", "clean"]);
+    let cleaned = String::from_utf8_lossy(&cleaned.stdout).into_owned();
+    assert!(cleaned.contains("0 entries, 0 bytes; 2 entries"), "{cleaned}");
+
+    // A system bounds what it shares.
+    world.write("good.wasm", ledger("good"));
+    world.write("fine.wasm", ledger("fine"));
+    let held_after = |name: &str, cache: &str| {
+        let system = format!("[system]\nname = \"s\"\ncache = \"{cache}\"\n");
+        world.write("airssys.toml", format!("{system}[component.a]\nsource = \"{name}.wasm\"\n"));
+        assert!(run(&world, &["run", "--until-idle=100ms", "."]).status.success());
+        json(&run(&world, &["--json", "cache", "show"]))
+    };
+    let one = held_after("good", "1GiB")["bytes"].as_u64().unwrap();
+    let bounded = held_after("fine", &format!("{}B", one + one / 2));
+    assert_eq!(bounded["entries"], 1, "the first went for the second: {bounded}");
+    assert!(fs::exists(world.path("cache/airssys/code/key")).unwrap(), "the key stays");
+}

@@ -1,0 +1,145 @@
+//! How much the code cache holds, and what goes where that is too much.
+
+use std::ffi::OsString;
+
+use airssys_osl::{ErrorKind as DoorErrorKind, clock::Timestamp};
+
+use super::{Cache, ENTRY};
+use crate::error::Error;
+
+/// What a file is called that `Dir::replace` writes before it gives it its name: a crash can leave one.
+const TEMPORARY: (&str, &str) = (".airssys-", ".tmp");
+
+/// How much a cache holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CacheUsage {
+    /// How many entries.
+    pub entries: u64,
+    /// All of them together, in bytes.
+    pub bytes: u64,
+}
+
+/// One file of the cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    /// When it was used last.
+    used: Timestamp,
+    bytes: u64,
+    name: OsString,
+}
+
+impl Cache {
+    /// How much it holds.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be listed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is changed.
+    pub async fn usage(&self) -> Result<CacheUsage, Error> {
+        Ok(sum(&self.entries().await?))
+    }
+
+    /// Removes what was used the longest time ago until the rest has at most `limit_bytes` bytes, and tells what is gone.
+    /// What runs goes on.
+    ///
+    /// Where two programs do it at once each decides by what it has seen, and so both by the same order: neither removes
+    /// more than it would have removed alone.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be listed, or something in it cannot be removed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Some of it may be removed.
+    pub async fn shrink(&self, limit_bytes: u64) -> Result<CacheUsage, Error> {
+        let gone = surplus(self.entries().await?, limit_bytes);
+        for entry in &gone {
+            match self.dir.remove_file(&entry.name).await {
+                Err(error) if error.kind() != DoorErrorKind::NotFound => {
+                    return Err(Error::door("shrink the code cache", error));
+                }
+                _ => {}
+            }
+        }
+        Ok(sum(&gone))
+    }
+
+    async fn entries(&self) -> Result<Vec<Entry>, Error> {
+        let failed = |error| Error::door("list the code cache", error);
+        let mut found = Vec::new();
+        let mut names = self.dir.entries().await.map_err(failed)?;
+        while let Some(name) = names.next().await {
+            let name = name.map_err(failed)?.name;
+            if !name.to_str().is_some_and(is_entry) {
+                continue;
+            }
+            match self.dir.metadata(&name, false).await {
+                Ok(file) => found.push(Entry { used: file.modified, bytes: file.len, name }),
+                Err(error) if error.kind() == DoorErrorKind::NotFound => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn is_entry(name: &str) -> bool {
+    let (start, end) = TEMPORARY;
+    name.ends_with(ENTRY) || (name.starts_with(start) && name.ends_with(end))
+}
+
+fn sum(entries: &[Entry]) -> CacheUsage {
+    CacheUsage { entries: entries.len() as u64, bytes: entries.iter().map(|entry| entry.bytes).sum() }
+}
+
+/// What has to go so that the rest has at most `limit_bytes` bytes: what was used first, and of equals the first by name.
+fn surplus(mut entries: Vec<Entry>, limit_bytes: u64) -> Vec<Entry> {
+    entries.sort_by(|one, other| (one.used, &one.name).cmp(&(other.used, &other.name)));
+    let mut left = sum(&entries).bytes;
+    let goes = |entry: &Entry| {
+        let goes = left > limit_bytes;
+        left -= if goes { entry.bytes } else { 0 };
+        goes
+    };
+    let count = entries.iter().map(goes).take_while(|goes| *goes).count();
+    entries.truncate(count);
+    entries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(limit_bytes: u64, expected: &[&str]) {
+        let entry = |name: &str, seconds, bytes| Entry {
+            used: Timestamp { seconds, nanoseconds: 0 },
+            bytes,
+            name: name.into(),
+        };
+        let entries = vec![entry("new", 9, 10), entry("old", -5, 20), entry("b", 3, 30), entry("a", 3, 40)];
+        let gone: Vec<_> = surplus(entries, limit_bytes).into_iter().map(|entry| entry.name).collect();
+        assert_eq!(gone, expected, "{limit_bytes}");
+    }
+
+    #[test]
+    fn what_was_used_first_goes_first() {
+        check(100, &[]);
+        check(99, &["old"]);
+        check(80, &["old"]);
+        check(79, &["old", "a"]);
+        check(10, &["old", "a", "b"]);
+        check(9, &["old", "a", "b", "new"]);
+        check(0, &["old", "a", "b", "new"]);
+    }
+
+    #[test]
+    fn only_what_the_cache_wrote_is_its_own() {
+        assert!(is_entry("00-11.cwasm") && is_entry(".airssys-1f.tmp"));
+        assert!(!is_entry("key") && !is_entry("notes.tmp") && !is_entry(".airssys-1f"));
+    }
+}
