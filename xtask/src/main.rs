@@ -4,6 +4,7 @@ mod bench;
 mod debian;
 mod deep;
 mod guests;
+mod languages;
 mod sound;
 mod test;
 mod tidy;
@@ -14,6 +15,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   test              everything that must hold: what CI runs
   tidy              the rules of CONTRIBUTING.md that a program can check
   guests [--check]  build the sample components; --check compares them with what is committed
+  languages         installs what builds components in JavaScript and Python, for the tests
   models            explores the interleavings of the runtime's lock-free parts (loom)
   sanitize          the runtime's tests under valgrind and the sanitizers, where they are installed
   deep              a million decisions beside Cedar, and hostile bytes for every parser: minutes
@@ -42,6 +44,7 @@ fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
         ["tidy"] => tidy::run(),
         ["guests"] => guests::build(false),
         ["guests", "--check"] => guests::build(true),
+        ["languages"] => languages::install(),
         ["models"] => sound::models(),
         ["sanitize"] => sound::sanitize(),
         ["deep", rest @ ..] => deep::run(rest),

@@ -4,7 +4,7 @@
 
 use std::{env, error::Error, ffi::OsString, process::Command, time::Instant};
 
-use crate::{debian, guests, sound, tidy};
+use crate::{debian, guests, languages, sound, tidy};
 
 /// What is off by default and tested all the same.
 const FEATURES: &str = "--features=airssys-osl/tls";
@@ -18,6 +18,11 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
             &["clippy", "--locked", "--workspace", "--all-targets", FEATURES, "--", "--deny", "warnings"],
             &[],
         )
+    })?;
+    step("languages", || {
+        // Without them the tests of the templates say that they were skipped.
+        languages::install().unwrap_or_else(|error| eprintln!("SKIPPED: not installed: {error}"));
+        Ok(())
     })?;
     step("tests", || cargo(&["test", "--locked", "--workspace", FEATURES], &[]))?;
     step("tests of the guests", || {

@@ -6,7 +6,8 @@ use clap::{Args as ClapArgs, ValueEnum};
 
 /// Begin a component: a folder with its source, and how to build and run it.
 ///
-/// It counts the words of a text. In Rust it is an actor with a manifest; in C a WASI program. Nothing is overwritten.
+/// It counts the words of a text. In Rust, JavaScript and Python it is an actor with a manifest; in C a WASI program.
+/// Nothing is overwritten.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct New {
     /// Its name and its folder's: 1 to 48 of a-z, 0-9 and `-`, a letter first
@@ -27,6 +28,8 @@ pub(crate) struct New {
 pub(crate) enum Language {
     Rust,
     C,
+    Js,
+    Python,
 }
 
 /// A name that is one of a component, of a crate and of a folder alike.

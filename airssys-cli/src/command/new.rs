@@ -17,7 +17,7 @@ use crate::{
     report::{Failure, Terminal},
 };
 
-/// A file of a project: its path, and its text, in which `NAME`, `FILE` and `SDK` are replaced.
+/// A file of a project: its path, and its text, in which `NAME`, `FILE` and `SDK` are replaced where it is no contract.
 type Template = (&'static str, &'static str);
 
 /// What every project counts.
@@ -39,11 +39,48 @@ const C: &[Template] = &[
     TEXT,
 ];
 
+/// What an actor in a language without an SDK is built from: the contract as it is.
+const WIT: &[Template] = &[
+    ("wit/actor.wit", include_str!("../../../wit/actor.wit")),
+    ("wit/deps/airssys-process.wit", include_str!("../../../wit/deps/airssys-process.wit")),
+    ("wit/deps/cli.wit", include_str!("../../../wit/deps/cli.wit")),
+    ("wit/deps/clocks.wit", include_str!("../../../wit/deps/clocks.wit")),
+    ("wit/deps/config.wit", include_str!("../../../wit/deps/config.wit")),
+    ("wit/deps/filesystem.wit", include_str!("../../../wit/deps/filesystem.wit")),
+    ("wit/deps/http.wit", include_str!("../../../wit/deps/http.wit")),
+    ("wit/deps/io.wit", include_str!("../../../wit/deps/io.wit")),
+    ("wit/deps/keyvalue-draft2.wit", include_str!("../../../wit/deps/keyvalue-draft2.wit")),
+    ("wit/deps/keyvalue.wit", include_str!("../../../wit/deps/keyvalue.wit")),
+    ("wit/deps/logging.wit", include_str!("../../../wit/deps/logging.wit")),
+    ("wit/deps/random.wit", include_str!("../../../wit/deps/random.wit")),
+    ("wit/deps/sockets.wit", include_str!("../../../wit/deps/sockets.wit")),
+];
+
+const JS: &[Template] = &[
+    ("app.js", include_str!("../../templates/js/app.js.in")),
+    ("package.json", include_str!("../../templates/js/package.json.in")),
+    ("airssys.toml", include_str!("../../templates/js/airssys.toml.in")),
+    ("README.md", include_str!("../../templates/js/README.md.in")),
+    (".gitignore", include_str!("../../templates/js/gitignore.in")),
+    TEXT,
+];
+
+const PYTHON: &[Template] = &[
+    ("app.py", include_str!("../../templates/python/app.py.in")),
+    ("requirements.txt", include_str!("../../templates/python/requirements.txt.in")),
+    ("airssys.toml", include_str!("../../templates/python/airssys.toml.in")),
+    ("README.md", include_str!("../../templates/python/README.md.in")),
+    (".gitignore", include_str!("../../templates/python/gitignore.in")),
+    TEXT,
+];
+
 pub(super) fn new(new: &New, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
     let name = &new.name;
-    let (templates, sdk) = match new.lang {
-        Language::Rust => (RUST, Some(find_sdk(new.sdk.as_deref())?)),
-        Language::C => (C, None),
+    let (templates, contract, sdk) = match new.lang {
+        Language::Rust => (RUST, &[][..], Some(find_sdk(new.sdk.as_deref())?)),
+        Language::C => (C, &[][..], None),
+        Language::Js => (JS, WIT, None),
+        Language::Python => (PYTHON, WIT, None),
     };
     let here = config::absolute(Path::new("."))
         .map_err(|error| Failure::failed("cannot tell the current folder").caused_by(error))?;
@@ -61,6 +98,9 @@ pub(super) fn new(new: &New, terminal: &Arc<Terminal>) -> Result<ExitCode, Failu
         for (path, text) in templates {
             write(&dir, &format!("{name}/{path}"), fill(text)).await?;
         }
+        for (path, text) in contract {
+            write(&dir, &format!("{name}/{path}"), (*text).to_owned()).await?;
+        }
         Ok::<_, airssys_osl::Error>(())
     });
     door.close("made")?;
@@ -69,7 +109,7 @@ pub(super) fn new(new: &New, terminal: &Arc<Terminal>) -> Result<ExitCode, Failu
         let failure = Failure::failed(format!("cannot make `{name}`")).caused_by(error);
         if taken { failure.help("nothing is overwritten: choose another name") } else { failure }
     })?;
-    let files: Vec<_> = templates.iter().map(|(path, _)| format!("{name}/{path}")).collect();
+    let files: Vec<_> = templates.iter().chain(contract).map(|(path, _)| format!("{name}/{path}")).collect();
     let text = format!("{}\n`{name}/README.md` says how to build it and how to run it", files.join("\n"));
     let _ = terminal.answer(|| text, || json!({"folder": name, "files": files}))?;
     Ok(ExitCode::SUCCESS)

@@ -1,6 +1,10 @@
 //! `airssys new`: what it makes, what it refuses, and that what it makes can be built and run.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use crate::program::World;
 
@@ -81,6 +85,49 @@ fn a_program_in_c_is_built_and_run() {
     let input = fs::File::open(folder.join("in/text.txt")).unwrap();
     let run = world.command(&["run", "word-count/word-count.wasm"]).stdin(input).output().unwrap();
     assert_eq!(String::from_utf8(run.stdout).unwrap().trim_end(), COUNTS);
+}
+
+#[test]
+fn an_actor_in_javascript_counts_the_same() {
+    let Some(node) = language("js/node_modules") else { return };
+    let world = World::new();
+    assert_eq!(world.run(&["new", "word-count", "--lang", "js"]).code, Some(0));
+    std::os::unix::fs::symlink(node, world.path("word-count/node_modules")).unwrap();
+    let mut build = Command::new("npm");
+    built_it_counts(&world, build.args(["run", "build"]));
+}
+
+#[test]
+fn an_actor_in_python_counts_the_same() {
+    let Some(python) = language("python/bin/componentize-py") else { return };
+    let world = World::new();
+    assert_eq!(world.run(&["new", "word-count", "--lang", "python"]).code, Some(0));
+    let mut build = Command::new(python);
+    build.args(["-d", "wit", "-w", "component", "componentize", "app", "-o", "word_count.wasm"]);
+    built_it_counts(&world, &mut build);
+}
+
+/// What `cargo xtask languages` installed.
+fn language(path: &str) -> Option<PathBuf> {
+    let found = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../languages").join(path).canonicalize().ok();
+    if found.is_none() {
+        eprintln!("SKIPPED: nothing was built from `{path}`: `cargo xtask languages` did not install it");
+    }
+    found
+}
+
+/// Builds the project, and has it count what comes with it.
+fn built_it_counts(world: &World, build: &mut Command) {
+    let folder = world.path("word-count");
+    let output = build.current_dir(&folder).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // The program under test is a debug build: its compiler takes many times as long.
+    let manifest = fs::read_to_string(folder.join("airssys.toml")).unwrap();
+    let patient = manifest.replace("[system]\n", "[system]\ncompile = { time = \"20m\" }\n");
+    world.write("word-count/airssys.toml", patient);
+    let ended = world.run(&["run", "word-count", "--until-idle"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains(COUNTS), "{}", ended.stderr);
 }
 
 /// Whether a compiler can make a program for WASI here.
