@@ -124,3 +124,31 @@ async fn two_components_at_once_lose_nothing() {
     assert_eq!(world.ask("a", "append:shared:log", "").await, "200");
     world.system.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_values_ends_at_the_memory_of_its_bucket() {
+    let bucket = "[keyvalue.flooded]\nkeys = 1000000\nvalue = \"1MiB\"\nmemory = \"4MiB\"\n";
+    let granted = format!("{{ bucket = \"flooded\", {BOTH} }}, {{ bucket = \"shared\"");
+    let world =
+        World::start(&format!("{bucket}{}", two().replacen("{ bucket = \"shared\"", &granted, 1))).await;
+    let mut kept = 0;
+    for number in 0..8 {
+        let answer = world.ask("a", &format!("huge:flooded:k{number}"), "1000000").await;
+        if answer == "()" {
+            kept += 1;
+        } else {
+            assert!(
+                answer.contains("more bytes of keys and values than the limit `memory`, 4194304"),
+                "{answer}"
+            );
+        }
+    }
+    assert_eq!(kept, 4, "of a million bytes each");
+    // What is replaced makes room for itself, and what is gone for others.
+    assert_eq!(world.ask("a", "huge:flooded:k0", "1000000").await, "()");
+    assert_eq!(world.ask("a", "delete:flooded:k1", "").await, "()");
+    assert_eq!(world.ask("a", "huge:flooded:k9", "1000000").await, "()");
+    assert_eq!(world.ask("a", "set:shared:k", "v").await, "()", "another bucket has its own room");
+    assert_eq!(world.ask("b", "get:shared:k", "").await, "v", "and its neighbour is not disturbed");
+    world.system.shutdown().await;
+}
