@@ -1,13 +1,16 @@
 //! What is said to a system that runs: a request and its answer, each one line of JSON, over a UNIX socket in its state
 //! folder. Behind the request for an upgrade come the bytes of the component.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use airssys_osl::{
     net::UnixStream,
     policy::{Direction, Grant, Rights},
 };
-use airssys_wasm::{COMPONENT_BYTES, Handover};
+use airssys_wasm::{COMPONENT_BYTES, Canary, Handover};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -37,8 +40,8 @@ pub(crate) fn grants(state: &Path, direction: Direction) -> [Grant; 2] {
 
 /// What a system is asked for.
 pub(crate) enum Request {
-    /// To put another version in the place of a component.
-    Upgrade { component: String, handover: Handover, bytes: Vec<u8> },
+    /// To put another version in the place of a component; with a canary, once it has stood a trial, within some time.
+    Upgrade { component: String, handover: Handover, canary: Option<(Canary, Duration)>, bytes: Vec<u8> },
     /// To put the version before it in its place.
     Rollback { component: String, handover: Handover },
     /// To send dead letters again.
@@ -62,8 +65,18 @@ impl Request {
             json!({"do": name, "component": component, "fresh": fresh, "bytes": bytes})
         };
         let (line, bytes) = match self {
-            Self::Upgrade { component, handover, bytes } => {
-                (change("upgrade", component, handover, bytes.len()), &**bytes)
+            Self::Upgrade { component, handover, canary, bytes } => {
+                let mut line = change("upgrade", component, handover, bytes.len());
+                if let (Some((canary, within)), Some(line)) = (canary, line.as_object_mut()) {
+                    let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+                    let canary = json!({
+                        "percent": canary.percent,
+                        "requests": canary.requests,
+                        "within_ms": within_ms,
+                    });
+                    line.insert("canary".to_owned(), canary);
+                }
+                (line, &**bytes)
             }
             Self::Rollback { component, handover } => (change("rollback", component, handover, 0), &[][..]),
             Self::Retry(letters) => (json!({"do": "retry", "letters": letters.json()}), &[][..]),
@@ -85,9 +98,9 @@ impl Request {
                 Ok(Self::Rollback { component, handover })
             }
             Some("upgrade") => {
-                let (component, handover) = component(&line)?;
+                let ((component, handover), canary) = (component(&line)?, canary(&line)?);
                 let bytes = receive_component(stream, &line, bytes).await?;
-                Ok(Self::Upgrade { component, handover, bytes })
+                Ok(Self::Upgrade { component, handover, canary, bytes })
             }
             Some("retry") => Ok(Self::Retry(Letters::of(&line)?)),
             Some("drop") => Ok(Self::Drop(Letters::of(&line)?)),
@@ -124,6 +137,20 @@ fn component(line: &Value) -> Result<(String, Handover), String> {
     let component = line.get("component").and_then(Value::as_str).ok_or("`component` is missing")?.to_owned();
     let fresh = line.get("fresh").and_then(Value::as_bool).ok_or("`fresh` is missing")?;
     Ok((component, if fresh { Handover::Fresh } else { Handover::State }))
+}
+
+/// How a new version is to be tried, where it is.
+fn canary(line: &Value) -> Result<Option<(Canary, Duration)>, String> {
+    let Some(canary) = line.get("canary") else { return Ok(None) };
+    let number = |key: &str| canary.get(key).and_then(Value::as_u64);
+    let percent = number("percent").and_then(|percent| u8::try_from(percent).ok());
+    let requests = number("requests").and_then(|requests| u32::try_from(requests).ok());
+    match (percent, requests, number("within_ms")) {
+        (Some(percent), Some(requests), Some(within_ms)) => {
+            Ok(Some((Canary { percent, requests }, Duration::from_millis(within_ms))))
+        }
+        _ => Err("a `canary` has `percent`, `requests` and `within_ms`".to_owned()),
+    }
 }
 
 /// Receives the component that a line announces. Its first `bytes` came along with the line.

@@ -56,6 +56,7 @@ pub use engine::Engine;
 pub use error::{Error, ErrorKind};
 pub use grant::{add_principals, grant_command, principal_name, process_principal_name};
 pub use load::{LoadError, load, load_grants};
+pub use service::Canary;
 pub use system::{Resend, Status, System};
 pub use trap::{Trap, TrapKind};
 pub use watch::{DeadLetter, Event, Watch};

@@ -74,7 +74,7 @@ struct Running {
     preopens: Arc<Mutex<Vec<Preopen>>>,
     /// What its code is compiled for.
     engine: Engine,
-    /// What it runs and ran. A service has one version as long as it runs.
+    /// What it runs and ran, where it is an actor.
     versions: Option<Arc<Versions>>,
     /// Whether its manifest wants its state to outlive crashes.
     keeps_state: bool,

@@ -1,16 +1,17 @@
 //! Arguments of what is said to a system that runs.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args as ClapArgs;
 
-use super::assignment;
+use super::{assignment, duration};
 
 /// Put another version in the place of a component of a system that runs.
 ///
 /// The new version is compiled and started beside the old one, which gives it its state; no message is lost, doubled or
 /// reordered. Where it does not start or does not take the state, the old one goes on as if nothing had been asked; so
-/// it does where the new one crashes of its first message. The change lasts until the system stops: to keep it, name the
+/// it does where the new one crashes of its first message. What answers requests over HTTP has no state: it changes from
+/// one request to the next, or with --canary after a trial. The change lasts until the system stops: to keep it, name the
 /// file in the manifest.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Upgrade {
@@ -19,6 +20,20 @@ pub(crate) struct Upgrade {
 
     /// The new version (`.wasm`)
     pub(crate) file: PathBuf,
+
+    /// Of what answers requests over HTTP: give it only so many of a hundred at first, and take it out again at the first
+    /// that it breaks
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) canary: Option<u8>,
+
+    /// After how many requests that it answered it gets them all
+    #[arg(long, value_name = "COUNT", default_value_t = 100, requires = "canary",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) requests: u32,
+
+    /// How long it may take until then
+    #[arg(long, value_name = "TIME", default_value = "10m", requires = "canary", value_parser = duration)]
+    pub(crate) within: Duration,
 
     #[command(flatten)]
     pub(crate) running: Running,

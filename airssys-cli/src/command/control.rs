@@ -12,7 +12,7 @@ use airssys_osl::{
     fs::Dir,
     net::{UnixListener, UnixStream},
 };
-use airssys_wasm::{Cache, Component, Error, Handover, Switched, System};
+use airssys_wasm::{Cache, Canary, Component, Error, Handover, Switched, System};
 use serde_json::{Value, json};
 
 use super::dead;
@@ -127,8 +127,10 @@ impl<'a> Served<'a> {
     }
 
     async fn obey(&self, request: Request) -> Value {
-        let (component, handover, bytes) = match request {
-            Request::Upgrade { component, handover, bytes } => (component, handover, Some(bytes)),
+        let (component, handover, new) = match request {
+            Request::Upgrade { component, handover, canary, bytes } => {
+                (component, handover, Some((bytes, canary)))
+            }
             Request::Rollback { component, handover } => (component, handover, None),
             Request::Retry(letters) => return dead::retry(self, letters).await,
             Request::Drop(letters) => return dead::drop_from(&self.shelf, self.door, letters).await,
@@ -136,10 +138,10 @@ impl<'a> Served<'a> {
         let Some(_changing) = Changing::begin(&self.changing, &component) else {
             return json!({"error": format!("another change of `{component}` is under way")});
         };
-        let switched = match bytes {
-            Some(bytes) => {
+        let switched = match new {
+            Some((bytes, canary)) => {
                 let cache = self.door.cache().await;
-                upgrade(self.system, &component, bytes, cache.as_deref(), handover).await
+                upgrade(self.system, &component, bytes, cache.as_deref(), handover, canary).await
             }
             None => self.system.rollback(&component, handover, PATIENCE).await,
         };
@@ -176,9 +178,13 @@ async fn upgrade(
     bytes: Vec<u8>,
     cache: Option<&Cache>,
     handover: Handover,
+    canary: Option<(Canary, Duration)>,
 ) -> Result<Switched, Error> {
     let engine = system.engine(component)?;
     let (version, _) = Component::load(engine, bytes, cache, || ()).await?;
+    if let Some((canary, within)) = canary {
+        return system.canary(component, &version, canary, within).await;
+    }
     system.upgrade(component, &version, handover, PATIENCE).await
 }
 

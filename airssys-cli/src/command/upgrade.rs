@@ -3,7 +3,7 @@
 use std::{process::ExitCode, sync::Arc};
 
 use airssys_osl::bootstrap;
-use airssys_wasm::{COMPONENT_BYTES, Handover};
+use airssys_wasm::{COMPONENT_BYTES, Canary, Handover};
 use serde_json::Value;
 
 use super::{
@@ -22,7 +22,8 @@ pub(super) fn upgrade(args: &Upgrade, terminal: &Arc<Terminal>) -> Result<ExitCo
     let unreadable = |error| Failure::invalid(format!("cannot read `{shown}`")).caused_by(error);
     let bytes = bootstrap::read(&args.file, COMPONENT_BYTES).map_err(unreadable)?.bytes;
     let (component, handover) = (args.component.clone(), handover(&args.running));
-    change(&args.running, Request::Upgrade { component, handover, bytes }, terminal)
+    let canary = args.canary.map(|percent| (Canary { percent, requests: args.requests }, args.within));
+    change(&args.running, Request::Upgrade { component, handover, canary, bytes }, terminal)
 }
 
 pub(super) fn rollback(args: &Rollback, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {

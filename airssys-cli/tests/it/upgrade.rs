@@ -138,10 +138,14 @@ fn the_socket_is_its_owners_alone_and_takes_no_nonsense() {
     assert_eq!(socket.permissions().mode() & 0o777, 0o600);
 
     let long = [&b"{\"do\":\""[..], &[b'x'; 40_000], b"\"}\n"].concat();
-    let nonsense: [(&[u8], &str); 8] = [
+    let nonsense: [(&[u8], &str); 9] = [
         (b"{\"do\":\"drop\",\"letters\":\"some\"}\n", "`letters` is `all`, or"),
         (b"{\"do\":\"retry\",\"letters\":[-1]}\n", "a letter has a number"),
         (b"hello\n", "cannot read the request"),
+        (
+            b"{\"component\":\"a\",\"fresh\":false,\"do\":\"upgrade\",\"canary\":{\"percent\":300}}\n",
+            "a `canary` has",
+        ),
         (b"{\"do\":\"upgrade\"}\n", "`component` is missing"),
         (b"{\"component\":\"a\",\"fresh\":false,\"do\":\"dance\"}\n", "can be asked to"),
         (b"{\"component\":\"a\",\"fresh\":false,\"do\":\"upgrade\",\"bytes\":99999999999}\n", "the most is"),
@@ -157,6 +161,46 @@ fn the_socket_is_its_owners_alone_and_takes_no_nonsense() {
         let _ = stream.read_to_string(&mut answer);
         assert!(answer.contains(expected), "{expected}: {answer}");
     }
+    running.signal("TERM");
+    assert_eq!(running.end().0, Some(0));
+}
+
+#[test]
+fn a_canary_answers_its_share_of_the_requests_and_takes_over() {
+    let world = World::new();
+    let service = fs::read(repository().join("airssys-wasm/tests/fixtures/web.wasm")).unwrap();
+    world.write("web.wasm", &service);
+    // A custom section: the same component with another digest.
+    world.write("new.wasm", [service, vec![0, 2, 1, b'2']].concat());
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let http = format!("http = {{ listen = \"127.0.0.1:{port}\" }}");
+    world.write(
+        "airssys.toml",
+        format!("[system]\nname = \"s\"\n[component.web]\nsource = \"web.wasm\"\n{http}\n"),
+    );
+    let mut running = world.start(&["run", "."]);
+    running.events.wait_for("ready");
+    let get = || {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.write_all(b"GET /hello HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    };
+    let mut upgrade = world.command(&["upgrade", "web", "new.wasm", "--canary", "50", "--requests", "3"]);
+    let mut upgrade = upgrade.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while upgrade.try_wait().unwrap().is_none() {
+        get();
+    }
+    let upgraded = upgrade.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&upgraded.stderr).into_owned();
+    assert!(upgraded.status.success(), "{said}");
+    running.events.wait_for("upgrade");
+    let (_, changes) = world.run_json(&["audit", "query", ".", "--action", "system.upgrade"]);
+    let resource = |record: &serde_json::Value| record["resource"].as_str().unwrap().to_owned();
+    let ends: Vec<_> = changes.iter().map(resource).collect();
+    assert!(ends[0].ends_with(": on trial") && ends[1].ends_with(": done"), "{ends:?}");
+    get();
     running.signal("TERM");
     assert_eq!(running.end().0, Some(0));
 }

@@ -110,10 +110,6 @@ fn read(mut root: Section<'_>, overrides: &Overrides, notes: &mut Notes<'_>) -> 
     }
     let buckets = read_buckets(buckets.as_ref(), &declared, notes);
     check(&declared, [&state, &audit.dir], notes);
-    if declared.components.is_empty() && declared.processes.is_empty() {
-        let help = "add `[component.NAME]` with a `source`".to_owned();
-        notes.problem(&(0..0), "the system has no components", Some(help));
-    }
     let tree = tree::build(system?, &declared, notes)?;
     let Declared { components, processes, roles, .. } = declared;
     let components = components.into_iter().map(|component| settle(component, &roles, notes));
@@ -178,6 +174,10 @@ fn check(declared: &Declared, own: [&PathBuf; 2], notes: &mut Notes<'_>) {
     places.extend(processes.iter().flat_map(|process| process.places.iter().cloned()));
     folders::check_own(&places, own, notes);
     folders::check_nested(&places, notes);
+    if components.is_empty() && processes.is_empty() {
+        let help = "add `[component.NAME]` with a `source`".to_owned();
+        notes.problem(&(0..0), "the system has no components", Some(help));
+    }
 }
 
 /// Reads all buckets, and checks that each that is granted is one of them.

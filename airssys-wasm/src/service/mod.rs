@@ -4,8 +4,10 @@
 //! notices. Requests wait where as many are handled as may be; connections wait where as many are open. Told to stop, it
 //! takes no more connections and answers what it has begun.
 
+mod change;
 mod connection;
 mod progress;
+mod releases;
 mod request;
 mod timer;
 
@@ -21,8 +23,10 @@ use tokio::{
     task::JoinSet,
     time::{Duration, sleep},
 };
-use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
+pub use self::releases::Canary;
+pub(crate) use self::releases::Release;
+use self::releases::Releases;
 use crate::{
     actor::{Counters, Delivery, Life},
     component::Component,
@@ -30,7 +34,6 @@ use crate::{
     error::{Error, ErrorKind},
     grant::Preopen,
     host::Config,
-    instance::State,
     manifest::{ComponentSpec, HttpSpec},
     watch::{Event, Watch},
 };
@@ -44,7 +47,7 @@ pub(crate) struct Service {
     pub(crate) spec: ComponentSpec,
     http: HttpSpec,
     engine: Engine,
-    pre: ProxyPre<State>,
+    pub(crate) releases: Arc<Releases>,
     os: Os,
     preopens: Arc<Mutex<Vec<Preopen>>>,
     config: Config,
@@ -71,7 +74,7 @@ impl Service {
     ) -> Result<Self, Error> {
         Ok(Self {
             name: spec.name.as_str().into(),
-            pre: component.service()?,
+            releases: Arc::new(Releases::new(Release::new(component)?)),
             places: Arc::new(Semaphore::new(http.requests)),
             working: Mutex::default(),
             policies: watch::Sender::default(),

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, PoisonError, atomic::AtomicBool},
 };
 
-use airssys_osl::net::Exchange;
+use airssys_osl::{Principal, net::Exchange};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
@@ -14,13 +14,17 @@ use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
     time::{Instant, timeout_at},
 };
+use wasmtime::Store;
 use wasmtime_wasi_http::{
     Error as HttpError, WasiBody, WasiHttpView as _,
-    p2::bindings::http::types::{ErrorCode, Scheme},
+    p2::bindings::{
+        Proxy,
+        http::types::{ErrorCode, Scheme},
+    },
 };
 
 use super::{
-    Service, Working,
+    Release, Service, Working,
     connection::{Client, plain},
 };
 use crate::{
@@ -37,7 +41,7 @@ type Body = Bounded<http_body_util::combinators::UnsyncBoxBody<Bytes, HttpError>
 type Head = Result<Response<WasiBody>, ErrorCode>;
 
 /// Why a guest gave no answer.
-enum Failure {
+pub(super) enum Failure {
     Instance(Error),
     Trap(Trap),
     Late,
@@ -103,16 +107,22 @@ async fn ask(
     let (tell, head) = oneshot::channel();
     let (fail, failed) = oneshot::channel();
     let (service, principal) = (client.service.clone(), client.principal.clone());
+    let release = service.releases.next();
+    let at_work = release.clone();
     let trace = airssys_osl::trace::current();
     let crashed = Arc::<AtomicBool>::default();
     let alarm = Alarm::new(crashed.clone());
     let work = async move {
         let _working = Working::begin(&service);
-        let handled = match timeout_at(until, handle(&service, &principal, request, tell, alarm)).await {
+        let handling = handle(&service, &at_work, &principal, request, tell, alarm);
+        let handled = match timeout_at(until, handling).await {
             Ok(handled) => handled,
             Err(_late) => Err(Failure::Late),
         };
         if let Err(failure) = handled {
+            if let Some(why) = failure.broke() {
+                service.releases.ended(&at_work, Some(why));
+            }
             // Where the head has been sent, nobody waits for this; the client sees its body break off.
             let _ = fail.send(failure.told(&service.name));
         }
@@ -124,23 +134,49 @@ async fn ask(
         guests.spawn(airssys_osl::trace::scope(trace, work));
     }
     match head.await {
-        Ok(Ok(response)) => Ok(response.map(|body| Whole::new(body, crashed).boxed_unsync())),
+        Ok(Ok(response)) => {
+            client.service.releases.ended(&release, None);
+            Ok(response.map(|body| Whole::new(body, crashed).boxed_unsync()))
+        }
         // An answer that the guest itself made of an error.
         Ok(Err(_)) => Err(StatusCode::INTERNAL_SERVER_ERROR),
         Err(_none) => Err(match failed.await {
             Ok(status) => status,
-            Err(_returned) => Failure::Silent.told(&client.service.name),
+            Err(_returned) => {
+                let silent = Failure::Silent;
+                client.service.releases.ended(&release, silent.broke());
+                silent.told(&client.service.name)
+            }
         }),
     }
 }
 
 async fn handle(
     service: &Service,
-    principal: &airssys_osl::Principal,
+    release: &Release,
+    principal: &Principal,
     request: Request<Body>,
     tell: oneshot::Sender<Head>,
     alarm: Alarm,
 ) -> Result<(), Failure> {
+    let (guest, mut store) = instance(service, release, principal).await?;
+    // Declared behind the store, it is dropped before it.
+    let alarm = alarm;
+    let trapped = |error| Failure::Trap(Trap::new(error));
+    let mut http = store.data_mut().http();
+    let request = http.new_incoming_request(Scheme::Http, request).map_err(trapped)?;
+    let out = http.new_response_outparam(tell).map_err(trapped)?;
+    guest.wasi_http_incoming_handler().call_handle(&mut store, request, out).await.map_err(trapped)?;
+    alarm.disarm();
+    Ok(())
+}
+
+/// Makes an instance of a version.
+pub(super) async fn instance(
+    service: &Service,
+    release: &Release,
+    principal: &Principal,
+) -> Result<(Proxy, Store<State>), Failure> {
     let setup = Setup {
         name: service.name.clone(),
         principal,
@@ -154,19 +190,21 @@ async fn handle(
         port: None,
     };
     let mut store = State::store(&service.engine, setup).await.map_err(Failure::Instance)?;
-    // Declared behind the store, it is dropped before it.
-    let alarm = alarm;
-    let trapped = |error| Failure::Trap(Trap::new(error));
-    let guest = service.pre.instantiate_async(&mut store).await.map_err(trapped)?;
-    let mut http = store.data_mut().http();
-    let request = http.new_incoming_request(Scheme::Http, request).map_err(trapped)?;
-    let out = http.new_response_outparam(tell).map_err(trapped)?;
-    guest.wasi_http_incoming_handler().call_handle(&mut store, request, out).await.map_err(trapped)?;
-    alarm.disarm();
-    Ok(())
+    let guest = release.pre.instantiate_async(&mut store).await;
+    Ok((guest.map_err(|error| Failure::Trap(Trap::new(error)))?, store))
 }
 
 impl Failure {
+    /// What the guest did, where it was the guest.
+    fn broke(&self) -> Option<&dyn std::fmt::Display> {
+        match self {
+            Self::Instance(_) => None,
+            Self::Trap(trap) => Some(trap),
+            Self::Late => Some(&"it took longer for a request than it may (http.timeout)"),
+            Self::Silent => Some(&"it gave no answer"),
+        }
+    }
+
     /// Says in the log why there is no answer, and which one the client gets instead.
     fn told(self, component: &str) -> StatusCode {
         match self {

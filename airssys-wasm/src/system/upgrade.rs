@@ -10,6 +10,7 @@ use crate::{
     component::Component,
     engine::Engine,
     error::{Error, ErrorKind},
+    service::{Canary, Release},
 };
 
 impl System {
@@ -21,6 +22,9 @@ impl System {
     /// new one until that has handled something: should it crash of the first, the old one takes its place again, with
     /// the same message ([`Event::TakenBack`](crate::Event::TakenBack)).
     ///
+    /// What answers requests over HTTP has no state: from the next request on it is the new version, where an instance of
+    /// that can be made; requests in hand end with the old one. [`canary`](Self::canary) goes there more slowly.
+    ///
     /// It waits for its turn, behind the message in hand, for at most `patience`. The change lasts as long as the system.
     ///
     /// # Errors
@@ -31,7 +35,6 @@ impl System {
     /// * [`Guest`](ErrorKind::Guest): the new version did not start, or did not take the state; or the old one gave none.
     /// * [`Unavailable`](ErrorKind::Unavailable): its turn did not come, another change waits already, or the component
     ///   was stopped meanwhile.
-    /// * [`Unsupported`](ErrorKind::Unsupported): it answers requests over HTTP.
     ///
     /// # Cancel safety
     ///
@@ -44,15 +47,53 @@ impl System {
         patience: Duration,
     ) -> Result<Switched, Error> {
         let running = self.running(name)?;
-        running.versions()?;
-        let unusable = |what: &str| Err(Error::new(ErrorKind::InvalidComponent, what));
-        if !wasmtime::Engine::same(component.pre().engine(), running.engine.inner()) {
-            return unusable("use a component of another engine");
+        running.fits(component)?;
+        if let Some(service) = &running.service {
+            return service.change(Release::new(component)?, Change::Upgraded).await;
         }
         if running.keeps_state && !component.is_stateful() {
-            return unusable("keep its state: the component does not export `airssys:actor/state@0.1.0`");
+            let what = "keep its state: the component does not export `airssys:actor/state@0.1.0`";
+            return Err(Error::new(ErrorKind::InvalidComponent, what));
         }
         running.change(Arc::new(Code::new(component)?), Change::Upgraded, handover, patience).await
+    }
+
+    /// Has another version answer a share of the requests over HTTP, until it has answered as many as `canary` says; then it
+    /// answers all of them. The first request at which it crashes, is too late or gives no answer is the end of that: the
+    /// client gets a 500 or 504, and the old version goes on. So it does where `patience` is over first.
+    ///
+    /// # Errors
+    ///
+    /// * [`NotFound`](ErrorKind::NotFound): the system has no such component.
+    /// * [`InvalidComponent`](ErrorKind::InvalidComponent): it answers no requests, or was loaded by another engine than
+    ///   [`engine`](Self::engine).
+    /// * [`Guest`](ErrorKind::Guest): it did not start, or broke at a request; the cause says how.
+    /// * [`Unavailable`](ErrorKind::Unavailable): too few requests came in time, or another version is on trial.
+    /// * [`LimitExceeded`](ErrorKind::LimitExceeded): a share is 1 to 100 of a hundred, of at least one request.
+    /// * [`Unsupported`](ErrorKind::Unsupported): the component is an actor, whose messages cannot go to two versions.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the trial, and the old version goes on.
+    pub async fn canary(
+        &self,
+        name: &str,
+        component: &Component,
+        canary: Canary,
+        patience: Duration,
+    ) -> Result<Switched, Error> {
+        let running = self.running(name)?;
+        running.fits(component)?;
+        let Some(service) = &running.service else {
+            let what =
+                format!("try a version of `{name}` beside the old one: it is an actor, and has a state");
+            return Err(Error::new(ErrorKind::Unsupported, what));
+        };
+        if !(1..=100).contains(&canary.percent) || canary.requests == 0 {
+            let what = "try a version: its share is 1 to 100 of a hundred, of at least one request";
+            return Err(Error::new(ErrorKind::LimitExceeded, what));
+        }
+        service.try_out(Release::new(component)?, canary, patience).await
     }
 
     /// Puts the version that ran before in the place of a component's version, as [`upgrade`](Self::upgrade) does. Up to
@@ -72,12 +113,12 @@ impl System {
         patience: Duration,
     ) -> Result<Switched, Error> {
         let running = self.running(name)?;
-        let Some(code) = running.versions()?.previous() else {
-            return Err(Error::new(
-                ErrorKind::NotFound,
-                format!("roll `{name}` back: no version ran before"),
-            ));
-        };
+        let none = || Error::new(ErrorKind::NotFound, format!("roll `{name}` back: no version ran before"));
+        if let Some(service) = &running.service {
+            let release = service.releases.previous().ok_or_else(none)?;
+            return service.change(release, Change::RolledBack).await;
+        }
+        let code = running.versions()?.previous().ok_or_else(none)?;
         running.change(code, Change::RolledBack, handover, patience).await
     }
 
@@ -85,10 +126,13 @@ impl System {
     ///
     /// # Errors
     ///
-    /// * [`NotFound`](ErrorKind::NotFound): the system has no such component.
-    /// * [`Unsupported`](ErrorKind::Unsupported): it answers requests over HTTP.
+    /// [`NotFound`](ErrorKind::NotFound): the system has no such component.
     pub fn history(&self, name: &str) -> Result<Vec<Version>, Error> {
-        Ok(self.running(name)?.versions()?.history())
+        let running = self.running(name)?;
+        match &running.service {
+            Some(service) => Ok(service.releases.history()),
+            None => Ok(running.versions()?.history()),
+        }
     }
 
     /// The engine that another version of a component has to be loaded with: its limits decide that.
@@ -108,10 +152,16 @@ impl System {
 
 impl Running {
     fn versions(&self) -> Result<&Versions, Error> {
-        self.versions.as_deref().ok_or_else(|| {
-            let what = format!("change the version of `{}`: it answers requests over HTTP", self.name);
-            Error::new(ErrorKind::Unsupported, what)
-        })
+        let bug = || Error::new(ErrorKind::Bug, format!("find the versions of `{}`", self.name));
+        self.versions.as_deref().ok_or_else(bug)
+    }
+
+    /// Whether its engine can run it.
+    fn fits(&self, component: &Component) -> Result<(), Error> {
+        match wasmtime::Engine::same(component.pre().engine(), self.engine.inner()) {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::InvalidComponent, "use a component of another engine")),
+        }
     }
 
     async fn change(

@@ -4,6 +4,7 @@ use std::{
     fmt,
     io::{Read as _, Write as _},
     net::TcpStream,
+    path::Path,
     sync::Mutex,
     time::{Duration, Instant},
 };
@@ -14,7 +15,9 @@ use tracing::{
     span::{Attributes, Id, Record},
 };
 
-use crate::world::{Reserved, World};
+use airssys_wasm::{Canary, Change, Component, ErrorKind, Handover};
+
+use crate::world::{ENGINE, Reserved, World};
 
 const RULE: &str = "component.web.http.listen";
 
@@ -296,4 +299,119 @@ async fn one_that_may_listen_again_does() {
         assert_eq!(status(&get(port, "/hello").await), "200");
     }
     assert!(world.told().iter().all(|line| !line.starts_with("exited")), "it is the same incarnation");
+}
+
+/// The same component with another digest.
+async fn version(mark: u8) -> Component {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/web.wasm");
+    // A custom section, of which nobody takes notice.
+    let bytes = [std::fs::read(path).unwrap(), vec![0, 2, 1, mark]].concat();
+    Component::load(&ENGINE, bytes, None, || ()).await.unwrap().0
+}
+
+fn changes(world: &World) -> Vec<Change> {
+    world.system.history("web").unwrap().iter().map(|version| version.change).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_is_upgraded_between_two_requests_and_rolled_back() {
+    let reserved = Reserved::new();
+    let port = reserved.0;
+    let world = serve(port, "timeout = \"300ms\"", "").await;
+    let error = world.system.rollback("web", Handover::State, PATIENCE).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+
+    let (slow, switched) = tokio::join!(get(port, "/sleep"), async {
+        world.system.upgrade("web", &version(b'2').await, Handover::State, PATIENCE).await
+    });
+    assert_eq!(status(&slow), "504", "what is in hand is not broken off");
+    let switched = switched.unwrap();
+    assert_eq!(switched.to, version(b'2').await.digest());
+    assert_eq!(status(&get(port, "/hello").await), "200");
+    let back = world.system.rollback("web", Handover::State, PATIENCE).await.unwrap();
+    assert_eq!((back.from, back.to), (switched.to, switched.from));
+    assert_eq!(changes(&world), [Change::Started, Change::Upgraded, Change::RolledBack]);
+    assert_eq!(status(&get(port, "/hello").await), "200");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_canary_takes_over_when_it_has_answered_its_share() {
+    let reserved = Reserved::new();
+    let port = reserved.0;
+    let world = serve(port, "", "").await;
+    let new = version(b'2').await;
+    let canary = Canary { percent: 25, requests: 3 };
+    let trial = world.system.canary("web", &new, canary, PATIENCE);
+    let asked = async {
+        let mut asked = 0;
+        loop {
+            assert_eq!(status(&get(port, "/hello").await), "200");
+            asked += 1;
+            // What is answered by the old version until the trial has begun counts for nobody.
+            if changes(&world).len() == 2 {
+                return asked;
+            }
+        }
+    };
+    let (switched, asked) = tokio::join!(trial, asked);
+    assert_eq!(switched.unwrap().to, new.digest());
+    assert!(asked >= 12, "three of a quarter of the requests, and there were {asked}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_canary_that_breaks_is_taken_out_and_costs_one_request() {
+    for (path, answer, why) in [
+        ("/trap", "500", "panicked"),
+        ("/silent", "500", "it gave no answer"),
+        ("/sleep", "504", "longer for a request than it may"),
+    ] {
+        let reserved = Reserved::new();
+        let port = reserved.0;
+        let world = serve(port, "timeout = \"300ms\"", "").await;
+        let new = version(b'2').await;
+        let canary = Canary { percent: 100, requests: 1000 };
+        let trial = world.system.canary("web", &new, canary, PATIENCE);
+        let broken = async {
+            // The old version breaks of it as well: of that the trial hears nothing.
+            loop {
+                assert_eq!(status(&get(port, path).await), answer);
+                tokio::task::yield_now().await;
+            }
+        };
+        let error = tokio::select! {
+            ended = trial => ended.unwrap_err(),
+            () = broken => unreachable!(),
+        };
+        assert_eq!(error.kind(), ErrorKind::Guest, "{error}");
+        assert!(error.to_string().contains("the old one goes on"), "{error}");
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains(why), "{cause}");
+        assert_eq!(changes(&world), [Change::Started]);
+        assert_eq!(status(&get(port, "/hello").await), "200");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trial_that_comes_to_nothing_leaves_the_old_version() {
+    let reserved = Reserved::new();
+    let world = serve(reserved.0, "", "").await;
+    let new = version(b'2').await;
+    let canary = Canary { percent: 10, requests: 5 };
+    let error = world.system.canary("web", &new, canary, Duration::from_millis(10)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("it answered 0 of 5 requests in time"), "{error}");
+    // One at a time; one that is given up is over.
+    let (first, second) = tokio::join!(
+        world.system.canary("web", &new, canary, Duration::from_millis(500)),
+        world.system.canary("web", &new, canary, Duration::from_millis(500)),
+    );
+    let both = [first.unwrap_err().to_string(), second.unwrap_err().to_string()];
+    assert!(both.iter().any(|error| error.contains("another one is on trial")), "{both:?}");
+    let given_up =
+        tokio::time::timeout(Duration::from_millis(10), world.system.canary("web", &new, canary, PATIENCE));
+    assert!(given_up.await.is_err());
+    assert!(world.system.upgrade("web", &new, Handover::State, PATIENCE).await.is_ok());
+    let wrong = Canary { percent: 0, requests: 5 };
+    let error = world.system.canary("web", &new, wrong, PATIENCE).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded);
 }

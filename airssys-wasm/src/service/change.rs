@@ -1,0 +1,109 @@
+//! Other code answers requests: from one request to the next, or after a trial on a share of them.
+
+use std::{sync::Arc, time::Duration};
+
+use airssys_osl::Milestone;
+use tokio::time::timeout;
+
+use super::{
+    Service,
+    releases::{Canary, Release},
+    request,
+};
+use crate::{
+    actor::{Change, Life, Switched},
+    component::Digest,
+    error::{Error, ErrorKind},
+    trap::Trap,
+    watch::Event,
+};
+
+/// How long a new version may take to be instantiated.
+const START: Duration = Duration::from_secs(10);
+
+impl Service {
+    /// Has another version answer from the next request on. What is being answered goes on with the old one.
+    pub(crate) async fn change(&self, release: Arc<Release>, change: Change) -> Result<Switched, Error> {
+        let (from, to) = (self.releases.current(), release.digest);
+        self.record(from, to, "begun")?;
+        let changed = match self.starts(&release).await {
+            Ok(()) => self.releases.switch(release, change),
+            Err(error) => Err(error),
+        };
+        self.told(change, from, to, changed)
+    }
+
+    /// Has another version answer a share of the requests, until it has answered enough to take over, or breaks, or
+    /// `patience` is over. Dropped, the trial is over too.
+    pub(crate) async fn try_out(
+        &self,
+        release: Arc<Release>,
+        canary: Canary,
+        patience: Duration,
+    ) -> Result<Switched, Error> {
+        let (from, to) = (self.releases.current(), release.digest);
+        self.record(from, to, "on trial")?;
+        let tried = match self.starts(&release).await {
+            Ok(()) => self.attend(release, canary, patience).await,
+            Err(error) => Err(error),
+        };
+        self.told(Change::Upgraded, from, to, tried)
+    }
+
+    async fn attend(
+        &self,
+        release: Arc<Release>,
+        canary: Canary,
+        patience: Duration,
+    ) -> Result<Digest, Error> {
+        let mut trial = self.releases.begin(release, canary)?;
+        match timeout(patience, trial.verdict()).await {
+            Ok(verdict) => verdict,
+            Err(_elapsed) => {
+                // It may have been decided in this very moment.
+                let (good, wanted) = (trial.good(), canary.requests);
+                match trial.withdraw() {
+                    Some(verdict) => verdict,
+                    None => {
+                        let what =
+                            format!("take the new version: it answered {good} of {wanted} requests in time");
+                        Err(Error::new(ErrorKind::Unavailable, what))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether there can be an instance of it.
+    async fn starts(&self, release: &Release) -> Result<(), Error> {
+        let failed = || Error::new(ErrorKind::Guest, "start the new version; the old one goes on");
+        let life = Life::begin(&self.os, &self.name)?;
+        match timeout(START, request::instance(self, release, &life.principal)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(request::Failure::Instance(error))) => Err(failed().caused_by(error)),
+            Ok(Err(request::Failure::Trap(trap))) => Err(failed().caused_by(trap)),
+            Ok(Err(_)) | Err(_) => Err(failed().caused_by(Trap::overdue())),
+        }
+    }
+
+    fn told(
+        &self,
+        change: Change,
+        from: Digest,
+        to: Digest,
+        changed: Result<Digest, Error>,
+    ) -> Result<Switched, Error> {
+        let end = if changed.is_ok() { "done" } else { "refused" };
+        if let Err(error) = self.record(from, to, end) {
+            tracing::error!(component = &*self.name, cause = %error, "a change of version is not on the record");
+        }
+        let switched = Switched { from: changed?, to, state_bytes: None, held: Duration::ZERO };
+        self.watch.event(&Event::Switched { component: &self.name, change, switched });
+        Ok(switched)
+    }
+
+    fn record(&self, from: Digest, to: Digest, what: &str) -> Result<(), Error> {
+        let marked = self.os.mark(Milestone::Upgrade, &format!("{} from {from} to {to}: {what}", self.name));
+        marked.map_err(|error| Error::door("record the change of version", error))
+    }
+}

@@ -1,0 +1,255 @@
+//! Which code answers requests: one version, or for a while an old one and a new one side by side. No request is asked of
+//! two.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::oneshot;
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
+
+use crate::{
+    actor::{Change, Version},
+    component::{Component, Digest},
+    error::{Error, ErrorKind},
+    instance::State,
+};
+
+/// How many versions before the running one are kept to roll back to: compiled code is megabytes.
+const PREVIOUS: usize = 4;
+
+/// How many changes of version are remembered.
+const HISTORY: usize = 64;
+
+/// How a new version of what answers requests is tried before all of them go to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Canary {
+    /// How many of a hundred requests it gets: 1 to 100.
+    pub percent: u8,
+    /// After how many requests that it answered it takes over.
+    pub requests: u32,
+}
+
+/// One version of a service's code, ready to be instantiated.
+pub(crate) struct Release {
+    pub(super) digest: Digest,
+    pub(super) pre: ProxyPre<State>,
+}
+
+impl Release {
+    /// # Errors
+    ///
+    /// [`InvalidComponent`](ErrorKind::InvalidComponent): it does not export the handler of `wasi:http`.
+    pub(crate) fn new(component: &Component) -> Result<Arc<Self>, Error> {
+        Ok(Arc::new(Self { digest: component.digest(), pre: component.service()? }))
+    }
+}
+
+/// What a trial came to: the version that was replaced, or why none was.
+type Told = Result<Digest, Error>;
+
+/// The versions of one service.
+pub(crate) struct Releases(Mutex<Inner>);
+
+struct Inner {
+    current: Arc<Release>,
+    /// What ran before it, the latest last.
+    previous: Vec<Arc<Release>>,
+    history: VecDeque<Version>,
+    trial: Option<Trial>,
+}
+
+/// A new version beside the current one.
+struct Trial {
+    release: Arc<Release>,
+    canary: Canary,
+    /// The requests of both versions since it began.
+    asked: u64,
+    /// Those that the new version answered.
+    good: u32,
+    tell: oneshot::Sender<Told>,
+}
+
+impl Releases {
+    pub(crate) fn new(release: Arc<Release>) -> Self {
+        let started = Version { digest: release.digest, change: Change::Started };
+        Self(Mutex::new(Inner {
+            current: release,
+            previous: Vec::new(),
+            history: [started].into(),
+            trial: None,
+        }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The version that answers the next request.
+    pub(super) fn next(&self) -> Arc<Release> {
+        let mut inner = self.lock();
+        if let Some(trial) = &mut inner.trial {
+            let is_its = is_due(trial.asked, trial.canary.percent);
+            trial.asked = trial.asked.wrapping_add(1);
+            if is_its {
+                return trial.release.clone();
+            }
+        }
+        inner.current.clone()
+    }
+
+    /// Notes how a request ended with the version that had it. The first that breaks ends its trial; enough that do not
+    /// have it take over. Of a version that is not on trial (any more) this says nothing.
+    pub(super) fn ended(&self, release: &Arc<Release>, broke: Option<&dyn std::fmt::Display>) {
+        let mut inner = self.lock();
+        let Some(trial) = inner.trial.as_mut().filter(|trial| Arc::ptr_eq(&trial.release, release)) else {
+            return;
+        };
+        if broke.is_none() {
+            trial.good += 1;
+            if trial.good < trial.canary.requests {
+                return;
+            }
+        }
+        let Some(Trial { good, tell, .. }) = inner.trial.take() else { return };
+        let told = match broke {
+            Some(why) => {
+                let what =
+                    format!("take the new version: it broke after {good} good requests; the old one goes on");
+                Err(Error::new(ErrorKind::Guest, what).caused_by(why.to_string()))
+            }
+            None => Ok(inner.switch(release.clone(), Change::Upgraded)),
+        };
+        // Who asked for it and went away took the trial with them.
+        let _ = tell.send(told);
+    }
+
+    /// Puts a version in the place of the current one, for all requests from the next on.
+    pub(super) fn switch(&self, release: Arc<Release>, change: Change) -> Result<Digest, Error> {
+        let mut inner = self.lock();
+        if inner.trial.is_some() {
+            return Err(busy());
+        }
+        Ok(inner.switch(release, change))
+    }
+
+    /// Begins a trial.
+    pub(super) fn begin(self: &Arc<Self>, release: Arc<Release>, canary: Canary) -> Result<OnTrial, Error> {
+        let (tell, told) = oneshot::channel();
+        let mut inner = self.lock();
+        if inner.trial.is_some() {
+            return Err(busy());
+        }
+        inner.trial = Some(Trial { release: release.clone(), canary, asked: 0, good: 0, tell });
+        Ok(OnTrial { releases: self.clone(), release, told })
+    }
+
+    /// The version that answers, but for trials.
+    pub(super) fn current(&self) -> Digest {
+        self.lock().current.digest
+    }
+
+    /// The version that a rollback goes to.
+    pub(crate) fn previous(&self) -> Option<Arc<Release>> {
+        self.lock().previous.last().cloned()
+    }
+
+    pub(crate) fn history(&self) -> Vec<Version> {
+        self.lock().history.iter().copied().collect()
+    }
+}
+
+impl Inner {
+    /// Gives the version that was replaced.
+    fn switch(&mut self, release: Arc<Release>, change: Change) -> Digest {
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(Version { digest: release.digest, change });
+        let old = std::mem::replace(&mut self.current, release);
+        let from = old.digest;
+        if change == Change::RolledBack {
+            self.previous.pop();
+        } else {
+            self.previous.push(old);
+            if self.previous.len() > PREVIOUS {
+                self.previous.remove(0);
+            }
+        }
+        from
+    }
+}
+
+fn busy() -> Error {
+    Error::new(ErrorKind::Unavailable, "change the version: another one is on trial")
+}
+
+/// Whether the request after `asked` others is one of so many of a hundred, as evenly as can be.
+fn is_due(asked: u64, percent: u8) -> bool {
+    let nth = asked % 100;
+    let percent = u64::from(percent);
+    (nth + 1) * percent / 100 > nth * percent / 100
+}
+
+/// A version on trial. Dropped, the trial is over, and the old version goes on.
+pub(super) struct OnTrial {
+    releases: Arc<Releases>,
+    release: Arc<Release>,
+    told: oneshot::Receiver<Told>,
+}
+
+impl OnTrial {
+    /// What the trial comes to.
+    pub(super) async fn verdict(&mut self) -> Told {
+        let gone = || Err(Error::new(ErrorKind::Unavailable, "try the new version: the service was stopped"));
+        (&mut self.told).await.unwrap_or_else(|_| gone())
+    }
+
+    /// Ends the trial; the verdict, where there was one already.
+    pub(super) fn withdraw(mut self) -> Option<Told> {
+        self.end();
+        self.told.try_recv().ok()
+    }
+
+    fn end(&self) {
+        let mut inner = self.releases.lock();
+        if inner.trial.as_ref().is_some_and(|trial| Arc::ptr_eq(&trial.release, &self.release)) {
+            inner.trial = None;
+        }
+    }
+
+    /// How many requests it has answered.
+    pub(super) fn good(&self) -> u32 {
+        let inner = self.releases.lock();
+        let trial = inner.trial.as_ref().filter(|trial| Arc::ptr_eq(&trial.release, &self.release));
+        trial.map_or(0, |trial| trial.good)
+    }
+}
+
+impl Drop for OnTrial {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(percent: u8, first: &[u64]) {
+        let due: Vec<u64> = (0..300).filter(|asked| is_due(*asked, percent)).collect();
+        assert_eq!(due.len(), usize::from(percent) * 3, "{percent} of each hundred");
+        assert_eq!(due.get(..first.len()), Some(first), "{percent}");
+    }
+
+    #[test]
+    fn a_share_is_spread_evenly() {
+        check(1, &[99, 199, 299]);
+        check(10, &[9, 19, 29]);
+        check(50, &[1, 3, 5]);
+        check(100, &[0, 1, 2]);
+        check(99, &[1, 2, 3]);
+    }
+}
