@@ -172,7 +172,11 @@ fn a_canary_answers_its_share_of_the_requests_and_takes_over() {
     world.write("web.wasm", &service);
     // A custom section: the same component with another digest.
     world.write("new.wasm", [service, vec![0, 2, 1, b'2']].concat());
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // As long as this is bound, nobody is given the port who does not ask for it by its number.
+    let reserved = tokio::net::TcpSocket::new_v4().unwrap();
+    reserved.set_reuseaddr(true).unwrap();
+    reserved.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let port = reserved.local_addr().unwrap().port();
     let http = format!("http = {{ listen = \"127.0.0.1:{port}\" }}");
     world.write(
         "airssys.toml",
