@@ -4,6 +4,7 @@ mod bench;
 mod debian;
 mod deep;
 mod guests;
+mod kernel;
 mod sound;
 mod test;
 mod tidy;
@@ -15,6 +16,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   tidy              the rules of CONTRIBUTING.md that a program can check
   guests [--check]  build the sample components; --check compares them with what is committed
   models            explores the interleavings of the runtime's lock-free parts (loom)
+  test-kernel       what holds programs, on another kernel: Debian's, in qemu, where that can be had
   sanitize          the runtime's tests under valgrind and the sanitizers, where they are installed
   deep              a million decisions beside Cedar, and hostile bytes for every parser: minutes
   bench NAME        measure, side by side with peers: logwatch, osl, rt, spawn";
@@ -43,6 +45,7 @@ fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
         ["guests"] => guests::build(false),
         ["guests", "--check"] => guests::build(true),
         ["models"] => sound::models(),
+        ["test-kernel"] => kernel::run(),
         ["sanitize"] => sound::sanitize(),
         ["deep", rest @ ..] => deep::run(rest),
         ["bench", ..] => bench::run(args.get(1..).unwrap_or_default()),
