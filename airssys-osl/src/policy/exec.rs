@@ -306,7 +306,7 @@ impl ExecTerms {
 
     /// Watches what the program asks for: [`Process::asked`](crate::process::Process::asked) tells the names of files, with
     /// what it wanted of them, and the system calls that it was refused. It needs [`Layers::SECCOMP`], which it then
-    /// requires. Each call with a path waits until it was noted, which takes some ten microseconds; what holds the program
+    /// requires. Each call with a path waits until it was noted, which takes some tens of microseconds; what holds the program
     /// is the same.
     pub fn watch(mut self) -> Self {
         self.watched = true;

@@ -173,6 +173,9 @@ impl Exec {
             }
         });
         let held_by = match &enforcement {
+            Ok(enforcement) if terms.learns => {
+                format!("{enforcement}; learns, and finds every file of its user")
+            }
             Ok(enforcement) => enforcement.to_string(),
             Err((layer, why)) => format!("{}: no {layer}: {why}", terms.profile),
         };

@@ -40,13 +40,13 @@ async fn what_is_learned_lets_the_same_run_pass_and_no_other() {
     );
     let (asked, exit) = watched(shell(&script).learn()).await;
     assert!(exit.starts_with("code 0"), "{exit}");
-    let needs = asked.needs(false, Path::new("/tmp"));
+    let needs = asked.needs(false);
     assert_eq!((&needs.change, &needs.see), (&vec![folder.path().to_owned()], &vec![]), "{asked:?}");
 
     let script = format!("set -e; cat {dir}/in; ! cat {dir}/missing");
     let (asked, exit) = watched(shell(&script).learn()).await;
     assert!(exit.starts_with("code 0"), "{exit}");
-    let needs = asked.needs(false, Path::new("/tmp"));
+    let needs = asked.needs(false);
     assert_eq!((&needs.see, &needs.change), (&vec![folder.path().join("in")], &vec![]), "{asked:?}");
     let again = needs.see.iter().fold(shell(&script), |terms, path| terms.see(path));
     assert!(watched(again.watch()).await.1.starts_with("code 0"));
@@ -55,6 +55,16 @@ async fn what_is_learned_lets_the_same_run_pass_and_no_other() {
     assert!(exit.starts_with("code 1"), "{exit}");
     let wants: Vec<_> = asked.wants(false).into_iter().map(|want| want.path).collect();
     assert_eq!(wants, [folder.path().join("other")]);
+}
+
+#[tokio::test]
+async fn that_it_learns_is_on_record() {
+    let programs = Programs::new([Grant::exec("/bin/true", ExecTerms::new().learn())]);
+    exec(&programs, "/bin/true").await.spawn(Launch::new()).await.unwrap().wait().await;
+    for record in programs.records(airssys_osl::Action::ProcessSpawn) {
+        let text = String::from_utf8(record.resource).unwrap();
+        assert!(text.ends_with("; learns, and finds every file of its user"), "{text}");
+    }
 }
 
 #[tokio::test]
@@ -85,7 +95,7 @@ async fn what_the_user_may_not_is_no_matter_of_grants() {
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o0)).unwrap();
     }
     let (asked, _) = watched(shell(&format!("cat {dir}/closed/file; cat {dir}/in")).learn()).await;
-    assert_eq!(asked.needs(false, Path::new("/tmp")).see, [folder.path().join("in")]);
+    assert_eq!(asked.needs(false).see, [folder.path().join("in")]);
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
 }
 
@@ -99,7 +109,7 @@ async fn scripts_need_their_interpreters() {
     let script = format!("{dir}/script");
     let (asked, exit) = watched(shell(&script).learn()).await;
     assert!(exit.starts_with("code 0"), "{exit}");
-    let needs = asked.needs(false, Path::new("/tmp"));
+    let needs = asked.needs(false);
     assert_eq!(needs.see, [folder.path().join("own-sh"), folder.path().join("script")]);
     let again = needs.see.iter().fold(shell(&script), |terms, path| terms.see(path));
     assert!(watched(again.watch()).await.1.starts_with("code 0"));

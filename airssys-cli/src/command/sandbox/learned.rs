@@ -66,9 +66,9 @@ pub(super) struct Learned {
 }
 
 impl Learned {
-    pub(super) fn new(sandbox: &Sandbox, path: &Path, start: &Path, asked: &Asked, peers: &Peers) -> Self {
+    pub(super) fn new(sandbox: &Sandbox, path: &Path, asked: &Asked, peers: &Peers) -> Self {
         let networked = is_networked(sandbox);
-        let needs = asked.needs(networked, start);
+        let needs = asked.needs(networked);
         let profile = match sandbox.profile {
             Profile::Strict if needs.builds => Profile::Build,
             profile => profile,

@@ -79,7 +79,7 @@ async fn run(sandbox: &Sandbox, terminal: &Arc<Terminal>) -> Result<ExitCode, Fa
     door.close(&why)?;
     let (path, ended) = ended?;
     let learned = match &ended.asked {
-        Some(asked) if sandbox.learn => Some(Learned::new(sandbox, &path, &start(sandbox)?, asked, &reached)),
+        Some(asked) if sandbox.learn => Some(Learned::new(sandbox, &path, asked, &reached)),
         _ => None,
     };
     let (see, change) = (places(&sandbox.ro)?, places(&sandbox.rw)?);

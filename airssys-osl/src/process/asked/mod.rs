@@ -14,6 +14,9 @@ pub use self::needs::{Needs, Want};
 /// How many names of files, and how many addresses, are kept of a program: more are counted.
 const KEPT: usize = 16 * 1024;
 
+/// How many bytes these names have together: a program may ask for long ones.
+const KEPT_BYTES: usize = 4 << 20;
+
 bitflags::bitflags! {
     /// What was asked for of a name.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -79,6 +82,8 @@ pub struct Call {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Asked {
+    /// Where it was started.
+    pub start: PathBuf,
     /// The names of files, absolute, without `.` and `..`.
     pub files: BTreeMap<PathBuf, Wish>,
     /// System calls that seccomp refused or ended it for, and how often.
@@ -87,9 +92,15 @@ pub struct Asked {
     pub peers: BTreeSet<SocketAddr>,
     /// How many names and addresses are not among those, because there were too many or they could not be read.
     pub missed: u64,
+    bytes: usize,
 }
 
 impl Asked {
+    /// Of a program that is about to be started there.
+    pub(crate) fn from(start: &Path) -> Self {
+        Self { start: start.to_owned(), ..Self::default() }
+    }
+
     /// Adds a name; `look` says what it is, where it is not known yet.
     pub(crate) fn add(
         &mut self,
@@ -101,9 +112,10 @@ impl Asked {
         if let Some(known) = self.files.get_mut(&path) {
             known.access |= access;
             known.relative |= relative;
-        } else if self.files.len() >= KEPT {
+        } else if self.files.len() >= KEPT || self.bytes >= KEPT_BYTES {
             self.missed += 1;
         } else {
+            self.bytes += path.as_os_str().len();
             let wish = look(&path);
             self.files.insert(path, wish);
         }

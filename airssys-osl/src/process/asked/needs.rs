@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     path::{Path, PathBuf},
 };
 
@@ -106,8 +107,9 @@ impl Asked {
     }
 
     /// What a grant has to name so that the program finds all of that again, and as little else as can be. Many files of one
-    /// directory are named by it. `start` is where it was started.
-    pub fn needs(&self, networked: bool, start: &Path) -> Needs {
+    /// directory are named by it. `networked` is as for [`wants`](Self::wants).
+    pub fn needs(&self, networked: bool) -> Needs {
+        let start = &*self.start;
         let mut wants = self.wants(networked);
         let missing = wants.extract_if(.., |want| want.path.parent().is_none() && want.write);
         let missing = missing.map(|want| want.path).collect();
@@ -179,7 +181,10 @@ fn covers(places: &[Want], path: &Path, networked: bool) -> bool {
 fn fold(mut wants: Vec<Want>) -> Vec<Want> {
     // A directory of which only that it is there is wanted is there where something beneath it is.
     let all: BTreeSet<PathBuf> = wants.iter().map(|want| want.path.clone()).collect();
-    let holds = |path: &Path| all.iter().any(|other| other != path && other.starts_with(path));
+    // What is beneath a path comes right behind it.
+    let behind =
+        |path: &Path| all.range::<Path, _>((Bound::Excluded(path), Bound::<&Path>::Unbounded)).next();
+    let holds = |path: &Path| behind(path).is_some_and(|other| other.starts_with(path));
     wants.retain(|want| want.whole || want.write || !holds(&want.path));
     let mut places = absorb(wants);
     let mut most = OF_ONE_DIRECTORY;
@@ -187,11 +192,7 @@ fn fold(mut wants: Vec<Want>) -> Vec<Want> {
     for _ in 0..64 {
         let crowded = crowded(&places, most);
         if !crowded.is_empty() {
-            for directory in crowded {
-                let write =
-                    places.iter().any(|place| place.write && place.path.parent() == Some(&*directory));
-                places.push(Want { path: directory, write, whole: true });
-            }
+            places.extend(crowded);
             places = absorb(places);
         } else if places.len() <= PROGRAM_PLACES {
             break;
@@ -205,15 +206,16 @@ fn fold(mut wants: Vec<Want>) -> Vec<Want> {
     places
 }
 
-/// The directories with more than `most` places in them.
-fn crowded(places: &[Want], most: usize) -> Vec<PathBuf> {
-    let mut count = BTreeMap::<&Path, usize>::new();
+/// The directories with more than `most` places in them that are seen, or that are changed.
+fn crowded(places: &[Want], most: usize) -> Vec<Want> {
+    let mut directories = BTreeMap::<(&Path, bool), usize>::new();
     for place in places {
         if let Some(parent) = around(&place.path) {
-            *count.entry(parent).or_default() += 1;
+            *directories.entry((parent, place.write)).or_default() += 1;
         }
     }
-    count.into_iter().filter(|(_, count)| *count > most).map(|(parent, _)| parent.to_owned()).collect()
+    let crowded = directories.into_iter().filter(|(_, count)| *count > most);
+    crowded.map(|((path, write), _)| Want { path: path.to_owned(), write, whole: true }).collect()
 }
 
 /// The directory around a place, where that can be given: the root cannot, and who is given the machine's `/tmp` has none
@@ -235,15 +237,10 @@ fn absorb(places: Vec<Want>) -> Vec<Want> {
         known.write |= place.write;
         known.whole |= place.whole;
     }
-    let outer: Vec<Want> = all.values().cloned().collect();
-    let covered = |place: &Want| {
-        outer.iter().any(|outer| {
-            outer.path != place.path
-                && place.path.starts_with(&outer.path)
-                && (outer.write || (outer.whole && !place.write))
-        })
-    };
-    all.into_values().filter(|place| !covered(place)).collect()
+    let covers =
+        |path: &Path, write: bool| all.get(path).is_some_and(|outer| outer.write || (outer.whole && !write));
+    let covered = |place: &Want| place.path.ancestors().skip(1).any(|above| covers(above, place.write));
+    all.values().filter(|place| !covered(place)).cloned().collect()
 }
 
 #[cfg(test)]

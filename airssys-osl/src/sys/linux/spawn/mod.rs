@@ -69,7 +69,8 @@ pub(crate) async fn spawn(
 
 fn start(plan: Plan, on_end: OnEnd) -> Result<Begun, Fault> {
     let limits = plan.limits.clone();
-    let eyes = Eyes { ids: plan.ids, start: OsStr::from_bytes(plan.directory.as_bytes()).into() };
+    let start = OsStr::from_bytes(plan.directory.as_bytes()).to_owned();
+    let ids = plan.ids;
     let inside = plan.layers.contains(Layers::PROCESSES);
     let group = match plan.layers.contains(Layers::CGROUP) {
         true => Some(Group::new(&plan.limits, inside.into()).map_err(Fault::Os)?),
@@ -98,7 +99,8 @@ fn start(plan: Plan, on_end: OnEnd) -> Result<Begun, Fault> {
         sent => Ok(sent.flatten()),
     };
     let listener = sent(prepared.listener)?;
-    let notes = sent(prepared.watched)?.map(|watched| watcher::watch(watched, eyes)).transpose()?;
+    let asks = sent(prepared.watched)?;
+    let notes = asks.map(|asks| watcher::watch(asks, Eyes::new(ids, start.as_ref()))).transpose()?;
     Ok(Begun { child, listener, notes })
 }
 

@@ -120,11 +120,6 @@ impl Place {
         Self::open(path, false, true)
     }
 
-    /// Whether nothing of it is the program's own to find.
-    fn is_made(path: &Path) -> bool {
-        ["/proc", "/sys", "/dev"].iter().any(|made| path == Path::new(made))
-    }
-
     fn open(path: &Path, write: bool, system: bool) -> Result<Self, Fault> {
         let fd = fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         // The system's own are named by us: they are no controls of the kernel.
@@ -143,10 +138,12 @@ impl Place {
 /// All that there is beneath the root, to be changed, but what `but` says and what each program has of its own. What cannot
 /// be given is left out.
 pub(crate) fn everything(but: impl Fn(&Path) -> bool) -> Result<Vec<Place>, Fault> {
+    // Of these each program has its own, or none.
+    let is_made = |path: &Path| ["/proc", "/sys", "/dev"].iter().any(|made| path == Path::new(made));
     let mut places = Vec::new();
     for entry in std::fs::read_dir("/").map_err(Fault::Os)? {
         let path = entry.map_err(Fault::Os)?.path();
-        if !but(&path) && !Place::is_made(&path) {
+        if !but(&path) && !is_made(&path) {
             // A link leads to where it leads elsewhere: what it leads to is among these, or is not given.
             let place = match path.is_symlink() {
                 true => Place::system(&path, true),

@@ -80,7 +80,7 @@ pub(crate) type Notes = Arc<Mutex<Asked>>;
 
 /// Watches over `listener` until nobody is left who is held by its filter.
 pub(super) fn watch(listener: OwnedFd, eyes: Eyes) -> Result<Notes, Fault> {
-    let notes = Notes::default();
+    let notes = Arc::new(Mutex::new(Asked::from(eyes.start())));
     let watcher = Watcher { listener, eyes, notes: Arc::clone(&notes) };
     let thread = thread::Builder::new().name("airssys-watch".to_owned());
     thread.spawn(move || watcher.run()).map_err(Fault::Os)?;
@@ -190,7 +190,7 @@ impl Watcher {
             number => format!("/proc/{}/fd/{number}", told.thread),
         };
         let from = std::fs::read_link(from).ok().filter(|from| from.is_absolute())?;
-        let relative = directory as i32 == libc::AT_FDCWD && from == self.eyes.start;
+        let relative = directory as i32 == libc::AT_FDCWD && from == self.eyes.start();
         Some((plain(&from.join(path)), relative))
     }
 

@@ -18,14 +18,28 @@ const LINE_BYTES: u64 = 256;
 /// Who looks, on whose behalf.
 pub(in super::super) struct Eyes {
     /// Whom the program runs as, where that is not who we are.
-    pub(in super::super) ids: Option<(u32, u32)>,
-    /// Where it was started.
-    pub(in super::super) start: PathBuf,
+    ids: Option<(u32, u32)>,
+    /// Where it was started, without links.
+    start: PathBuf,
 }
 
 impl Eyes {
+    pub(in super::super) fn new(ids: Option<(u32, u32)>, start: &Path) -> Self {
+        Self { ids, start: fs::canonicalize(start).unwrap_or_else(|_| start.to_owned()) }
+    }
+
+    /// Where the program was started.
+    pub(super) fn start(&self) -> &Path {
+        &self.start
+    }
+
     /// Takes note of what was asked for of a name.
     pub(super) fn note(&self, notes: &mut Asked, path: PathBuf, access: Access, relative: bool) {
+        // Most names are asked for again and again, and looking takes time in which the program waits.
+        let is_known = |known: &Wish| known.access.contains(access) && (known.relative || !relative);
+        if notes.files.get(&path).is_some_and(is_known) {
+            return;
+        }
         let access = access & self.permitted(&path, access);
         if access.contains(Access::EXECUTE) {
             for script in self.interpreters(&path) {
