@@ -17,6 +17,9 @@ use crate::{
     net::{Answer, HostName, Lookup, LookupSlot, Resolve},
 };
 
+#[cfg(target_os = "linux")]
+pub use crate::process::hostile::{egress_chunks, egress_head};
+
 /// A sink that keeps every record in memory. Clones share what they keep.
 ///
 /// It has no bound: a test ends before memory does.

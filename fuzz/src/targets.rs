@@ -8,7 +8,7 @@ use airssys_osl::{
     fs::OpenOptions,
     net::{Cidr, Host},
     policy::{FsTerms, Grant, Policy, Protocol, Rights, Window},
-    testing::MemorySink,
+    testing::{MemorySink, egress_chunks, egress_head},
 };
 use airssys_wasm::{
     add_principals,
@@ -28,6 +28,11 @@ fn corpus(text: &str) -> Vec<Vec<u8>> {
     text.lines().map(|line| line.as_bytes().to_vec()).collect()
 }
 
+/// As [`corpus`], of inputs that have line ends in them.
+fn lines(text: &str) -> Vec<Vec<u8>> {
+    text.lines().map(|line| line.replace("\\r", "\r").replace("\\n", "\n").into_bytes()).collect()
+}
+
 pub(crate) fn all() -> Result<Vec<Target>, Box<dyn Error>> {
     Ok(vec![
         Target { name: "hosts", seeds: corpus(include_str!("../corpus/hosts.txt")), run: Box::new(hosts) },
@@ -44,6 +49,8 @@ pub(crate) fn all() -> Result<Vec<Target>, Box<dyn Error>> {
                 .collect(),
             run: Box::new(manifests),
         },
+        Target { name: "heads", seeds: lines(include_str!("../corpus/heads.txt")), run: Box::new(heads) },
+        Target { name: "chunks", seeds: lines(include_str!("../corpus/chunks.txt")), run: Box::new(chunks) },
         paths()?,
         records()?,
     ])
@@ -65,6 +72,17 @@ fn hosts(bytes: &[u8]) -> Result<(), String> {
             .ok()
             .map(|window| window.to_string().parse::<Window>().is_ok_and(|again| again == window)),
     )
+}
+
+/// What the proxy of programs sends on is one request, to the host that was decided about.
+fn heads(bytes: &[u8]) -> Result<(), String> {
+    egress_head(bytes).map_err(str::to_owned)
+}
+
+/// A body in chunks ends at one place, however it comes.
+fn chunks(bytes: &[u8]) -> Result<(), String> {
+    let piece = bytes.len() / 3;
+    egress_chunks(bytes, piece).and_then(|()| egress_chunks(bytes, 1)).map_err(str::to_owned)
 }
 
 /// A policy of which every text is hostile: it is refused, or compiles, prints and answers.

@@ -4,6 +4,7 @@ mod bench;
 mod debian;
 mod deep;
 mod guests;
+mod kernel;
 mod languages;
 mod sound;
 mod test;
@@ -17,6 +18,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   guests [--check]  build the sample components; --check compares them with what is committed
   languages         installs what builds components in JavaScript and Python, for the tests
   models            explores the interleavings of the runtime's lock-free parts (loom)
+  test-kernel       what holds programs, on another kernel: Debian's, in qemu, where that can be had
   sanitize          the runtime's tests under valgrind and the sanitizers, where they are installed
   deep              a million decisions beside Cedar, and hostile bytes for every parser: minutes
   bench NAME        measure, side by side with peers: logwatch, osl, rt, spawn";
@@ -46,6 +48,7 @@ fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
         ["guests", "--check"] => guests::build(true),
         ["languages"] => languages::install(),
         ["models"] => sound::models(),
+        ["test-kernel"] => kernel::run(),
         ["sanitize"] => sound::sanitize(),
         ["deep", rest @ ..] => deep::run(rest),
         ["bench", ..] => bench::run(args.get(1..).unwrap_or_default()),

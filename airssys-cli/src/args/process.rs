@@ -23,16 +23,16 @@ use super::duration;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Sandbox {
     /// Let it read and execute what is in a directory, or one file
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", conflicts_with = "learn")]
     pub(crate) ro: Vec<PathBuf>,
 
     /// Let it change what is in a directory, or one file
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", conflicts_with = "learn")]
     pub(crate) rw: Vec<PathBuf>,
 
     /// Let it connect to a host, through a proxy that the usual variables name: `example.com:443`, `*.example.com:443`,
     /// `10.0.0.0/8:*`, `[::1]:80`; an address that is not global must be named itself, also where a name leads to it
-    #[arg(long, value_name = "HOST:PORT", value_parser = peer)]
+    #[arg(long, value_name = "HOST:PORT", value_parser = peer, conflicts_with = "learn")]
     pub(crate) net: Vec<Peer>,
 
     /// What holds it: strict, network (it is on the machine's network), build (it executes what it writes), none
@@ -91,9 +91,15 @@ pub(crate) struct Sandbox {
     #[arg(long, value_name = "UID:GID", value_parser = user)]
     pub(crate) user: Option<(u32, u32)>,
 
-    /// Say at its end what held it, what it saw, how it ended, and what it used
+    /// Say at its end what held it, what it saw, which files it did not find with the flags for them, which system calls it was
+    /// refused, how it ended, and what it used. Each file that it asks for takes longer
     #[arg(long)]
     pub(crate) explain: bool,
+
+    /// Let it use every file that its user may, and every host, and print at its end the flags and the part of a manifest with
+    /// which the same run passes. What it changes is changed: this is for a program that you would run without a sandbox
+    #[arg(long)]
+    pub(crate) learn: bool,
 
     /// The program and its arguments
     #[arg(last = true, required = true, value_name = "PROGRAM ARGS")]
@@ -114,6 +120,7 @@ Examples:
   airssys sandbox -- ls /usr                              no other file, no network
   airssys sandbox --ro . --time 10s -- grep -r word .     read the current folder
   airssys sandbox --rw out --mem 256M -- convert a.png out/b.png
+  airssys sandbox --learn -- make                         which --ro, --rw and --net it needs
   airssys sandbox --net example.com:443 -- curl https://example.com";
 
 fn profile(text: &str) -> Result<Profile, String> {

@@ -19,6 +19,8 @@ mod count;
 mod dead;
 mod export;
 mod kill;
+#[cfg(target_os = "linux")]
+mod learn;
 mod limits;
 mod logwatch;
 mod manifest;

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::program::{Ended, World};
 
 /// A world whose folders everybody may enter: programs of root's run as nobody.
-fn world() -> World {
+pub(crate) fn world() -> World {
     let world = World::new();
     for path in [world.path(""), world.path("given")] {
         fs::create_dir_all(&path).unwrap();
@@ -21,7 +21,7 @@ fn world() -> World {
     world
 }
 
-fn sandbox(world: &World, args: &[&str]) -> Ended {
+pub(crate) fn sandbox(world: &World, args: &[&str]) -> Ended {
     world.run(&[&["sandbox"], args].concat())
 }
 
@@ -142,7 +142,7 @@ fn a_loopback_is_its_own() {
 }
 
 /// A server on this machine that answers with `hello`; its port.
-fn server() -> String {
+pub(crate) fn server() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -162,7 +162,7 @@ fn server() -> String {
 }
 
 /// Asks the proxy for a URL, and prints the first and the last line of the answer.
-fn asks(url: &str) -> String {
+pub(crate) fn asks(url: &str) -> String {
     format!(
         "exec 3<>/dev/tcp/127.0.0.1/3128; printf 'GET {url} HTTP/1.1\\r\\n\\r\\n' >&3; cat <&3 | sed -n '1p;$p'"
     )

@@ -46,6 +46,8 @@ pub struct ExecTerms {
     pub(crate) loopback: bool,
     pub(crate) egress: bool,
     pub(crate) calls: Calls,
+    pub(crate) watched: bool,
+    pub(crate) learns: bool,
 }
 
 /// One argument in the schema of a grant.
@@ -168,6 +170,8 @@ impl ExecTerms {
             loopback: false,
             egress: false,
             calls: Calls::default(),
+            watched: false,
+            learns: false,
         }
     }
 
@@ -234,7 +238,7 @@ impl ExecTerms {
         self
     }
 
-    /// Starts the program in `path`, which lies in one that it sees. Without it that is `/tmp`, its own, or `/` where it
+    /// Starts the program in `path`, which lies in one that it sees, or above one. Without it that is `/tmp`, its own, or `/` where it
     /// has no root of its own.
     pub fn directory(mut self, path: impl Into<PathBuf>) -> Self {
         self.directory = Some(path.into());
@@ -300,6 +304,23 @@ impl ExecTerms {
         self.loopback()
     }
 
+    /// Watches what the program asks for: [`Process::asked`](crate::process::Process::asked) tells the names of files, with
+    /// what it wanted of them, and the system calls that it was refused. It needs [`Layers::SECCOMP`], which it then
+    /// requires. Each call with a path waits until it was noted, which takes some tens of microseconds; what holds the program
+    /// is the same.
+    pub fn watch(mut self) -> Self {
+        self.watched = true;
+        self.require(Layers::SECCOMP)
+    }
+
+    /// Has the program find every file of the machine that its user may use, and watches it, to learn which of them its
+    /// grant must name. Whatever that user may change, it may change: this is for programs that one would run without a
+    /// sandbox for once. All else is as in its profile, but that what it writes it can execute.
+    pub fn learn(mut self) -> Self {
+        self.learns = true;
+        self.watch()
+    }
+
     pub(super) fn check(&self) -> Result<(), &'static str> {
         let files = self.arguments.iter().filter(|argument| matches!(argument, Argument::File(_))).count();
         if self.arguments.len() > PROGRAM_ARGUMENTS || files > PROGRAM_FILES {
@@ -351,8 +372,13 @@ impl ExecTerms {
             Some(directory) => {
                 check_root(directory)?;
                 let seen = |place: &Path| directory.starts_with(place);
-                let own = self.places.iter().any(|(place, _)| seen(place)) || seen(Path::new("/tmp"));
-                if own { Ok(()) } else { Err("the working directory is in none that the program sees") }
+                // What lies above a directory that it sees is there, with nothing else in it.
+                let own = self.places.iter().any(|(place, _)| seen(place) || place.starts_with(directory));
+                if own || seen(Path::new("/tmp")) || self.learns {
+                    Ok(())
+                } else {
+                    Err("the working directory is in none that the program sees")
+                }
             }
             None => Ok(()),
         }
@@ -396,6 +422,8 @@ mod tests {
     fn ordinary_terms_hold() {
         build(ExecTerms::new()).unwrap();
         build(ExecTerms::new().see("/srv").see("/srv/a").change("/srv/a/b").directory("/srv/a/c")).unwrap();
+        build(ExecTerms::new().see("/srv/a/b").directory("/srv/a")).unwrap();
+        build(ExecTerms::new().learn().directory("/srv")).unwrap();
         build(ExecTerms::new().env("LANG", "C").caller_env("TZ").text().file("/srv")).unwrap();
     }
 

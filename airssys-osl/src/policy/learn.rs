@@ -115,6 +115,11 @@ impl Learned {
         self.principals.get(principal).map(Needs::grants).unwrap_or_default()
     }
 
+    /// Whom one principal connected to, by TCP, as manifests name peers without the protocol: `example.com:443`.
+    pub fn peers(&self, principal: &str) -> Vec<String> {
+        self.principals.get(principal).map(Needs::tcp_peers).unwrap_or_default()
+    }
+
     /// The same as tables of a manifest, one for each component. What a manifest has no key for, and principals that are
     /// no components, are comments.
     pub fn toml(&self) -> String {

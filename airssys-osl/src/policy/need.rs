@@ -194,6 +194,14 @@ impl Needs {
         }
     }
 
+    /// Whom it connected to by TCP.
+    pub(super) fn tcp_peers(&self) -> Vec<String> {
+        let peers = self.peers.iter().filter(|(listens, is_udp, ..)| !listens && !is_udp);
+        let url = |peer: &str, port| peer_url(false, peer, port);
+        let urls = peers.map(|(_, _, peer, port)| url(peer, *port));
+        urls.map(|url| url.strip_prefix("tcp://").unwrap_or(&url).to_owned()).collect()
+    }
+
     /// The grants that permit it.
     pub(super) fn grants(&self) -> Vec<Grant> {
         let direction = |listens: bool| if listens { Direction::Listen } else { Direction::Connect };

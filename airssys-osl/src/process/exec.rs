@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// How many descriptors a program that runs takes of its principal's: two for itself, one for what tells of its end,
-/// three for its pipes. Its proxy takes another.
+/// three for its pipes. Its proxy takes another, and so does whoever watches it.
 const DESCRIPTORS: usize = 6;
 
 /// What the system's programs need of the file system. What is not there is not shown.
@@ -49,6 +49,16 @@ const SYSTEM: &[&str] = &[
 /// What looks hosts up, for programs that are on the network.
 const RESOLVER: &[&str] =
     &["/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/hosts", "/etc/services", "/etc/gai.conf"];
+
+/// Whether a path is of the system's own, which every program sees that is not refused it.
+pub(super) fn is_system(path: &Path) -> bool {
+    SYSTEM.iter().any(|system| path.starts_with(system))
+}
+
+/// Whether a path is of what programs see that are on the machine's network.
+pub(super) fn is_resolver(path: &Path) -> bool {
+    RESOLVER.iter().any(|file| path == Path::new(file))
+}
 
 /// A program that may be started: opened once, so that whatever its path names later is not it.
 ///
@@ -163,6 +173,9 @@ impl Exec {
             }
         });
         let held_by = match &enforcement {
+            Ok(enforcement) if terms.learns => {
+                format!("{enforcement}; learns, and finds every file of its user")
+            }
             Ok(enforcement) => enforcement.to_string(),
             Err((layer, why)) => format!("{}: no {layer}: {why}", terms.profile),
         };
@@ -173,7 +186,7 @@ impl Exec {
         };
         let execute = async {
             let enforcement = enforcement.map_err(|(layer, why)| Fault::Lacks(layer.to_string(), why))?;
-            let descriptors = DESCRIPTORS + usize::from(terms.egress);
+            let descriptors = DESCRIPTORS + usize::from(terms.egress) + usize::from(terms.watched);
             let slot = Slot::take(&self.principal, descriptors, self.principal.descriptors())?;
             let mut streams = Streams::default();
             let stdio = [
@@ -183,15 +196,16 @@ impl Exec {
             ];
             let draft = Draft::new(self, &grant, &fitted, &enforcement, stdio)?;
             let on_end = self.on_end(&grant, &resource, &held_by, standing.epoch);
-            let (child, listener) = sys::spawn(move || draft.plan(), on_end).await?;
-            let egress = listener.map(|listener| Egress::new(listener, &self.principal));
+            let begun = sys::spawn(move || draft.plan(), on_end).await?;
+            let (child, notes) = (begun.child, begun.notes);
+            let egress = begun.listener.map(|listener| Egress::new(listener, &self.principal));
             let egress = egress.transpose().map_err(Fault::Os)?;
-            Ok(Done::new((child, egress, streams, slot, enforcement)))
+            Ok(Done::new((child, notes, egress, streams, slot, enforcement)))
         };
-        let (child, egress, streams, slot, enforcement) =
+        let (child, notes, egress, streams, slot, enforcement) =
             operation.run(decision, standing.epoch, execute).await?;
         let egress = egress.map(|egress| egress.start(child.watch()));
-        let held = Held::new(child, self.principal.clone(), Arc::clone(&grant), slot);
+        let held = Held::new(child, notes, self.principal.clone(), Arc::clone(&grant), slot);
         Ok(streams.attach(held, egress, enforcement, grant.terms.limits.output_bytes))
     }
 
@@ -247,6 +261,9 @@ impl Draft {
         for (path, write) in &terms.places {
             places.push(Place::granted(path, *write)?);
         }
+        if terms.learns && by_path {
+            places.extend(sys::everything(|path| terms.system && is_system(path))?);
+        }
         for path in SYSTEM.iter().chain(resolver).filter(|_| terms.system && by_path) {
             let path = Path::new(path);
             if terms.places.iter().any(|(granted, _)| granted == path) {
@@ -275,7 +292,9 @@ impl Draft {
             loopback: terms.loopback,
             listen: terms.egress.then_some(EGRESS_PORT),
             calls: terms.calls,
-            builds: terms.profile == Profile::Build,
+            executes: terms.profile == Profile::Build || terms.learns,
+            tells: terms.profile == Profile::Build,
+            watched: terms.watched,
             limits: terms.limits.clone(),
             ids: terms.run_as.or_else(sys::nobody),
         })

@@ -68,6 +68,13 @@
 //! other way. What a head could mean in two ways is refused, one request is taken of a connection, and nothing of the
 //! proxy outlives the program. It does not look into tunnels.
 //!
+//! # What it asks for
+//!
+//! A program that is watched ([`ExecTerms::watch`](crate::policy::ExecTerms::watch)) has its calls with paths noted before they are
+//! made. [`Asked::wants`] tells which files of the machine it did not find though its user may use them;
+//! [`ExecTerms::learn`](crate::policy::ExecTerms::learn) and [`Asked::needs`] tell what a grant of it has to name
+//! (`docs/adr/0016-learning-by-watching.md`).
+//!
 //! # What it does not do
 //!
 //! It does not protect a program from what it is given: who grants a directory grants what is in it. Where neither
@@ -78,6 +85,8 @@
 //! children may live on. It is for Linux, 5.14 and later at its best; elsewhere nothing is started.
 
 #[cfg(target_os = "linux")]
+mod asked;
+#[cfg(target_os = "linux")]
 mod egress;
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
@@ -86,6 +95,8 @@ pub(crate) mod environment;
 mod exec;
 #[cfg(target_os = "linux")]
 mod exit;
+#[cfg(target_os = "linux")]
+pub(crate) mod hostile;
 #[cfg(target_os = "linux")]
 mod launch;
 mod layers;
@@ -103,6 +114,7 @@ pub(crate) use self::elsewhere::Programs;
 pub(crate) use self::running::Programs;
 #[cfg(target_os = "linux")]
 pub use self::{
+    asked::{Access, Asked, Call, Needs, Want, Was, Wish},
     exec::Exec,
     exit::{Cause, Exit, Status, Usage},
     launch::{Launch, Stdio},

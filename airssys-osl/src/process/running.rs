@@ -12,13 +12,13 @@ use std::{
 
 use tokio::{io::AsyncReadExt as _, sync::watch};
 
-use super::{Cause, Enforcement, Exit, Input, Output, Signal};
+use super::{Asked, Cause, Enforcement, Exit, Input, Output, Signal};
 use crate::{
     Action, Error, Principal,
     audit::Outcome,
     os::{Done, Name, Opened, Operation, Slot, add_weak},
     policy::{Decision, ExecGrant, Resource},
-    sys::{self, Child, Killer},
+    sys::{self, Child, Killer, Notes},
 };
 
 /// A program that was started. It is killed with all its children when this is dropped.
@@ -64,6 +64,13 @@ impl Process {
     /// What holds it.
     pub fn enforcement(&self) -> &Enforcement {
         &self.enforcement
+    }
+
+    /// What it asked for until now; `None` where it is not watched ([`ExecTerms::watch`](crate::policy::ExecTerms::watch)).
+    /// When it has ended, that is all.
+    pub fn asked(&self) -> Option<Asked> {
+        let notes = self.held.notes.as_ref()?;
+        Some(notes.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     /// The number by which people find it on the machine, as long as it runs. Nothing here takes one: a number may be
@@ -227,14 +234,21 @@ async fn both(
 /// What a handle holds of a program that runs, and what a new policy looks for.
 pub(crate) struct Held {
     child: Child,
+    notes: Option<Notes>,
     principal: Principal,
     grant: Arc<ExecGrant>,
     _slot: Slot,
 }
 
 impl Held {
-    pub(super) fn new(child: Child, principal: Principal, grant: Arc<ExecGrant>, slot: Slot) -> Arc<Self> {
-        let held = Arc::new(Self { child, principal, grant, _slot: slot });
+    pub(super) fn new(
+        child: Child,
+        notes: Option<Notes>,
+        principal: Principal,
+        grant: Arc<ExecGrant>,
+        slot: Slot,
+    ) -> Arc<Self> {
+        let held = Arc::new(Self { child, notes, principal, grant, _slot: slot });
         held.principal.os().programs().add(&held);
         // The policy may have changed before it was known.
         held.recheck();

@@ -56,6 +56,9 @@ mod policy;
 mod process;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
+mod process_asked;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod process_attacks;
 #[cfg(test)]
 #[cfg(target_os = "linux")]

@@ -1,6 +1,7 @@
 //! `airssys sandbox`: a program of this machine, held by what the kernel has.
 
 mod denied;
+mod learned;
 mod told;
 
 use std::{
@@ -12,13 +13,14 @@ use std::{
 
 use airssys_osl::{
     Error, ErrorKind, Principal, bootstrap,
-    policy::{ExecTerms, Grant, Policy, Protocol, rule},
-    process::{Calls, Exec, Exit, Launch, Limits, Process, Profile, Signal, Stdio},
+    policy::{ExecTerms, Grant, Mode, Policy, Protocol, rule},
+    process::{Asked, Calls, Exec, Exit, Launch, Layers, Limits, Process, Profile, Signal, Stdio, host},
 };
 use tokio::signal::unix::SignalKind;
 
 use self::{
     denied::Denied,
+    learned::{Learned, Peers},
     told::{Told, status},
 };
 use super::{run::Signals, runtime};
@@ -56,25 +58,75 @@ async fn run(sandbox: &Sandbox, terminal: &Arc<Terminal>) -> Result<ExitCode, Fa
     let peers = sandbox.net.iter().map(|peer| {
         Grant::connect(Protocol::Tcp, peer.host.as_str(), peer.ports).rule(format!("--net {}", peer.text))
     });
-    let policy = Policy::builder().principal(PRINCIPAL, programs.chain(peers));
-    let denied = Arc::<Denied>::default();
-    let hears = Arc::clone(&denied);
-    let door =
-        Door::open_for_user_heard(policy, Vec::new(), Compiling::default(), move |event| hears.hear(event))?;
+    let mode = if sandbox.learn { Mode::Learn } else { Mode::Enforce };
+    let policy = Policy::builder().principal(PRINCIPAL, programs.chain(peers)).mode(mode);
+    let (denied, reached) = (Arc::<Denied>::default(), Arc::<Peers>::default());
+    let hears = (Arc::clone(&denied), Arc::clone(&reached));
+    let door = Door::open_for_user_heard(policy, Vec::new(), Compiling::default(), move |event| {
+        hears.0.hear(event);
+        hears.1.hear(event);
+    })?;
     door.started(&sandbox.program.join(" "))?;
     let mut signals = Signals::new()?;
-    let ended = match start(&door, name, &candidates).await {
+    let ended = match begin(&door, name, &candidates).await {
         Ok((path, process)) => Ok((path, attend(process, &mut signals).await)),
         Err(failure) => Err(failure),
     };
     let why = match &ended {
-        Ok((_, (exit, _))) => exit.to_string(),
+        Ok((_, ended)) => ended.exit.to_string(),
         Err(_) => "not started".to_owned(),
     };
     door.close(&why)?;
-    let (path, (exit, held_by)) = ended?;
-    Told { sandbox, path: &path, exit: &exit, held_by: &held_by, denied: &denied.take() }.tell(terminal);
-    Ok(ExitCode::from(status(&exit)))
+    let (path, ended) = ended?;
+    let learned = match &ended.asked {
+        Some(asked) if sandbox.learn => Some(Learned::new(sandbox, &path, asked, &reached)),
+        _ => None,
+    };
+    let (see, change) = (places(&sandbox.ro)?, places(&sandbox.rw)?);
+    let told = Told { sandbox, path: &path, ended: &ended, denied: &denied.take(), see, change, learned };
+    told.tell(terminal);
+    Ok(ExitCode::from(status(&ended.exit)))
+}
+
+/// How a program ended, and what there is to tell of its life.
+struct Ended {
+    exit: Exit,
+    held_by: String,
+    asked: Option<Asked>,
+}
+
+/// Where a program begins that is to find everything.
+fn start(sandbox: &Sandbox) -> Result<PathBuf, Failure> {
+    sandbox.chdir.as_deref().map_or_else(current, place)
+}
+
+fn current() -> Result<PathBuf, Failure> {
+    let current = config::absolute(Path::new("."));
+    let current = current.map_err(|error| Failure::failed("cannot tell the current folder").caused_by(error));
+    Ok(plain(&current?))
+}
+
+/// Whether the program is on the machine's network.
+fn is_networked(sandbox: &Sandbox) -> bool {
+    matches!(sandbox.profile, Profile::Network | Profile::None)
+}
+
+/// What has it watched: nothing can be without the layer by which we are told.
+fn watched(sandbox: &Sandbox, terms: ExecTerms) -> Result<ExecTerms, Failure> {
+    let left_out = sandbox.without.iter().fold(Layers::empty(), |all, layer| all | *layer);
+    let can_be = (sandbox.profile.layers() - left_out).contains(Layers::SECCOMP);
+    Ok(match () {
+        () if sandbox.learn && !can_be => {
+            return Err(Failure::invalid("--learn is told by seccomp what the program asks for"));
+        }
+        () if sandbox.learn => {
+            let terms = terms.learn().directory(start(sandbox)?);
+            let has_way_out = !is_networked(sandbox) && host().available().contains(Layers::NETWORK);
+            if has_way_out { terms.egress() } else { terms }
+        }
+        () if sandbox.explain && can_be => terms.watch(),
+        () => terms,
+    })
 }
 
 /// What the flags say, as the terms of a grant.
@@ -86,6 +138,35 @@ fn terms(sandbox: &Sandbox, arguments: &[String]) -> Result<ExecTerms, Failure> 
     let (ro, rw) = (places(&sandbox.ro)?, places(&sandbox.rw)?);
     terms = ro.iter().fold(terms, |terms, path| terms.see(path));
     terms = rw.iter().fold(terms, |terms, path| terms.change(path));
+    terms = variables(sandbox, terms)?;
+    if sandbox.usual_calls {
+        terms = terms.calls(Calls::Usual);
+    }
+    if sandbox.loopback {
+        terms = terms.loopback();
+    }
+    if !sandbox.net.is_empty() {
+        if is_networked(sandbox) {
+            let why = format!("with --profile {} --net would hold the program to nothing", sandbox.profile);
+            return Err(Failure::invalid(why));
+        }
+        terms = terms.egress();
+    }
+    if let Some((user, group)) = sandbox.user {
+        terms = terms.run_as(user, group);
+    }
+    let current = current()?;
+    let sees = |path: &Path| ro.iter().chain(&rw).any(|place| path.starts_with(place));
+    match &sandbox.chdir {
+        Some(dir) => terms = terms.directory(place(dir)?),
+        None if sees(&current) => terms = terms.directory(current),
+        None => {}
+    }
+    watched(sandbox, terms)
+}
+
+/// Gives it `PATH` and `HOME`, and what --env names.
+fn variables(sandbox: &Sandbox, mut terms: ExecTerms) -> Result<ExecTerms, Failure> {
     let given = |name: &str| sandbox.env.iter().any(|env| env.split('=').next() == Some(name));
     for (name, value) in [("PATH", PATH), ("HOME", "/tmp")] {
         if !given(name) {
@@ -101,30 +182,6 @@ fn terms(sandbox: &Sandbox, arguments: &[String]) -> Result<ExecTerms, Failure> 
                 None => return Err(Failure::invalid(format!("there is no variable `{env}`"))),
             },
         };
-    }
-    if sandbox.usual_calls {
-        terms = terms.calls(Calls::Usual);
-    }
-    if sandbox.loopback {
-        terms = terms.loopback();
-    }
-    if !sandbox.net.is_empty() {
-        if matches!(sandbox.profile, Profile::Network | Profile::None) {
-            let why = format!("with --profile {} --net would hold the program to nothing", sandbox.profile);
-            return Err(Failure::invalid(why));
-        }
-        terms = terms.egress();
-    }
-    if let Some((user, group)) = sandbox.user {
-        terms = terms.run_as(user, group);
-    }
-    let current = config::absolute(Path::new("."))
-        .map_err(|error| Failure::failed("cannot tell the current folder").caused_by(error))?;
-    let sees = |path: &Path| ro.iter().chain(&rw).any(|place| path.starts_with(place));
-    match &sandbox.chdir {
-        Some(dir) => terms = terms.directory(place(dir)?),
-        None if sees(&current) => terms = terms.directory(plain(&current)),
-        None => {}
     }
     Ok(terms)
 }
@@ -186,7 +243,7 @@ fn candidates(name: &str) -> Result<Vec<PathBuf>, Failure> {
 }
 
 /// Opens the first of the candidates that is there, and starts it.
-async fn start(door: &Door, name: &str, candidates: &[PathBuf]) -> Result<(PathBuf, Process), Failure> {
+async fn begin(door: &Door, name: &str, candidates: &[PathBuf]) -> Result<(PathBuf, Process), Failure> {
     let principal = door.os.principal(PRINCIPAL);
     let principal = principal.map_err(|error| Failure::failed("no principal").caused_by(error))?;
     let (path, exec) = open(&principal, name, candidates).await?;
@@ -229,10 +286,14 @@ fn not_started(name: &str, error: Error) -> Failure {
 }
 
 /// Waits for the end; Ctrl-C and `kill` are passed on, since the program has a session of its own.
-async fn attend(mut process: Process, signals: &mut Signals) -> (Exit, String) {
-    let held_by = process.enforcement().to_string();
+async fn attend(mut process: Process, signals: &mut Signals) -> Ended {
+    let exit = wait(&mut process, signals).await;
+    Ended { exit, held_by: process.enforcement().to_string(), asked: process.asked() }
+}
+
+async fn wait(process: &mut Process, signals: &mut Signals) -> Exit {
     tokio::select! {
-        exit = process.wait() => return (exit, held_by),
+        exit = process.wait() => return exit,
         kind = signals.next() => {
             let signal = if kind == SignalKind::interrupt() { Signal::Interrupt } else { Signal::Terminate };
             // One that may not be signalled any more has been killed.
@@ -240,10 +301,10 @@ async fn attend(mut process: Process, signals: &mut Signals) -> (Exit, String) {
         }
     }
     tokio::select! {
-        exit = process.wait() => return (exit, held_by),
+        exit = process.wait() => return exit,
         _ = signals.next() => {}
         () = tokio::time::sleep(GRACE) => {}
     }
     process.kill();
-    (process.wait().await, held_by)
+    process.wait().await
 }

@@ -7,7 +7,7 @@ const DIGITS: u32 = 15;
 
 /// Follows a body, byte by byte.
 #[derive(Debug, Default)]
-pub(super) struct Chunks {
+pub(in crate::process) struct Chunks {
     state: State,
     /// How many bytes of extensions and trailers there were: they are bounded as heads are.
     beside: usize,
@@ -36,7 +36,7 @@ impl Default for State {
 
 impl Chunks {
     /// How many of `bytes` belong to the body: all of them, or those up to its end; `None` where they are not chunks.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Option<usize> {
+    pub(in crate::process) fn take(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut taken = 0;
         while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty() && !self.is_over()) {
             taken += self.step(rest)?;
@@ -44,7 +44,7 @@ impl Chunks {
         Some(taken)
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(in crate::process) fn is_over(&self) -> bool {
         self.state == State::Over
     }
 

@@ -6,7 +6,7 @@
 
 /// What a request asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Request<'a> {
+pub(in crate::process) enum Request<'a> {
     /// To carry bytes to `host:port` and back.
     Tunnel { authority: &'a str },
     /// To send a request to a server.
@@ -15,17 +15,17 @@ pub(super) enum Request<'a> {
 
 /// A request on its way to a server.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Forward<'a> {
-    pub(super) method: &'a str,
-    pub(super) authority: &'a str,
+pub(in crate::process) struct Forward<'a> {
+    pub(in crate::process) method: &'a str,
+    pub(in crate::process) authority: &'a str,
     /// What the server gets.
-    pub(super) head: Vec<u8>,
-    pub(super) body: Body,
+    pub(in crate::process) head: Vec<u8>,
+    pub(in crate::process) body: Body,
 }
 
 /// Where the body of a request ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Body {
+pub(in crate::process) enum Body {
     Bytes(u64),
     Chunks,
 }
@@ -52,7 +52,7 @@ const FIELDS: usize = 128;
 const HTTP: &str = "http://";
 
 /// Reads a head with its empty line; otherwise says what is wrong with it.
-pub(super) fn parse(head: &[u8]) -> Result<Request<'_>, &'static str> {
+pub(in crate::process) fn parse(head: &[u8]) -> Result<Request<'_>, &'static str> {
     let text = str::from_utf8(head).map_err(|_| "its head is no text")?;
     let text = text.strip_suffix("\r\n\r\n").ok_or("its head has no end")?;
     let mut lines = text.split("\r\n");

@@ -11,8 +11,8 @@
 //! | `http` | tunnels, requests and answers |
 //! | `socks` | the same tunnels, asked for in another way |
 
-mod chunks;
-mod head;
+pub(super) mod chunks;
+pub(super) mod head;
 mod http;
 mod socks;
 

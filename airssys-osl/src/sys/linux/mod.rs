@@ -37,7 +37,10 @@ pub(crate) use self::{
     read::{buffer, open_whole, read_at, read_cached, read_link, read_open, read_whole},
     replace::{Install, Remains, create_drawn_dir, create_unnamed, name_unnamed, replace},
     size::size,
-    spawn::{Child, Killer, Lent, OnEnd, Place, Plan, Sockets, counts_processes, host, nobody, spawn},
+    spawn::{
+        Child, Killer, Lent, Notes, OnEnd, Place, Plan, Sockets, counts_processes, everything, host, nobody,
+        spawn,
+    },
     stat::{metadata, own_metadata},
     system::{cpu, disks, host_name, load, memory},
     time::{monotonic_ns, monotonic_resolution, random, wall_now, wall_resolution},

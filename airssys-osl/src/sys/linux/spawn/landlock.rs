@@ -58,7 +58,7 @@ pub(super) fn confine(script: &mut Script, version: u32, inside: Vec<(Fd, u64)>,
         }
     }
     for (fd, directory, write) in place_rules(plan) {
-        let access = match (write, plan.builds) {
+        let access = match (write, plan.executes) {
             (false, _) => READ | EXECUTE,
             (true, false) => CHANGE,
             (true, true) => CHANGE | EXECUTE,

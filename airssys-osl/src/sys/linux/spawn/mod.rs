@@ -7,6 +7,7 @@
 //! | `prepare` `landlock` `seccomp` | from a plan to the script |
 //! | `init` | the first process of a namespace of processes |
 //! | `cgroup` | what a tree of processes may use |
+//! | `watcher` | is told what a program asks for, where that is wanted |
 //! | `keeper` | the threads that start programs and wait for their ends |
 //! | `probe` | what this machine can enforce |
 
@@ -19,11 +20,16 @@ mod probe;
 mod raw;
 mod script;
 mod seccomp;
+mod watcher;
 
 use std::{
+    ffi::OsStr,
     io::IoSliceMut,
     mem::MaybeUninit,
-    os::fd::{AsFd, OwnedFd},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
 };
 
 use rustix::{
@@ -31,27 +37,40 @@ use rustix::{
     process::{Signal, pidfd_send_signal},
 };
 
+use self::watcher::Eyes;
 use self::{cgroup::Group, keeper::Started};
 pub(crate) use self::{
     init::sealed,
     keeper::{Child, Killer, OnEnd},
-    prepare::{Lent, Place, Plan, counts_processes},
+    prepare::{Lent, Place, Plan, counts_processes, everything},
     probe::{host, nobody},
     seccomp::Sockets,
+    watcher::Notes,
 };
 use crate::{os::Fault, process::Layers, sys::errno};
 
+/// A program that was started, and what its plan has beside it.
+pub(crate) struct Begun {
+    pub(crate) child: Child,
+    /// The socket that listens on its loopback.
+    pub(crate) listener: Option<OwnedFd>,
+    /// What it asks for.
+    pub(crate) notes: Option<Notes>,
+}
+
 /// Starts what `plan` makes, on a thread that may wait. `on_end` is called when the program has ended, if it was
-/// started. With it comes the socket that listens on its loopback, where the plan has one.
+/// started.
 pub(crate) async fn spawn(
     plan: impl FnOnce() -> Result<Plan, Fault> + Send + 'static,
     on_end: OnEnd,
-) -> Result<(Child, Option<OwnedFd>), Fault> {
+) -> Result<Begun, Fault> {
     keeper::on_spawner(move || start(plan()?, on_end)).await
 }
 
-fn start(plan: Plan, on_end: OnEnd) -> Result<(Child, Option<OwnedFd>), Fault> {
+fn start(plan: Plan, on_end: OnEnd) -> Result<Begun, Fault> {
     let limits = plan.limits.clone();
+    let start = OsStr::from_bytes(plan.directory.as_bytes()).to_owned();
+    let ids = plan.ids;
     let inside = plan.layers.contains(Layers::PROCESSES);
     let group = match plan.layers.contains(Layers::CGROUP) {
         true => Some(Group::new(&plan.limits, inside.into()).map_err(Fault::Os)?),
@@ -74,11 +93,15 @@ fn start(plan: Plan, on_end: OnEnd) -> Result<(Child, Option<OwnedFd>), Fault> {
     }
     let started = Started { pidfd: born.pidfd, pid: born.pid, program, socket: prepared.socket, group };
     let child = Child::keep(started, &limits, on_end)?;
-    match prepared.listener.map(received) {
-        // It ends with its handle. Why no descriptor came is as above.
+    // Where something fails from here on, it ends with its handle. Why no descriptor came is as above.
+    let sent = |socket: Option<OwnedFd>| match socket.map(received) {
         Some(None) => Err(Fault::errno(errno::TOO_MANY_OPEN)),
-        listener => Ok((child, listener.flatten())),
-    }
+        sent => Ok(sent.flatten()),
+    };
+    let listener = sent(prepared.listener)?;
+    let asks = sent(prepared.watched)?;
+    let notes = asks.map(|asks| watcher::watch(asks, Eyes::new(ids, start.as_ref()))).transpose()?;
+    Ok(Begun { child, listener, notes })
 }
 
 /// Takes a descriptor that the child sent before it became another program.

@@ -73,8 +73,12 @@ pub(crate) struct Plan {
     /// The port of the loopback that is listened on for it, and handed to us.
     pub(crate) listen: Option<u16>,
     pub(crate) calls: Calls,
-    /// Whether what it can write it can execute, and whether `/proc` has more than processes.
-    pub(crate) builds: bool,
+    /// Whether what it can write it can execute.
+    pub(crate) executes: bool,
+    /// Whether `/proc` has more than processes.
+    pub(crate) tells: bool,
+    /// Whether we are told what it asks for.
+    pub(crate) watched: bool,
     pub(crate) limits: Limits,
     pub(crate) ids: Option<(u32, u32)>,
 }
@@ -131,6 +135,26 @@ impl Place {
     }
 }
 
+/// All that there is beneath the root, to be changed, but what `but` says and what each program has of its own. What cannot
+/// be given is left out.
+pub(crate) fn everything(but: impl Fn(&Path) -> bool) -> Result<Vec<Place>, Fault> {
+    // Of these each program has its own, or none.
+    let is_made = |path: &Path| ["/proc", "/sys", "/dev"].iter().any(|made| path == Path::new(made));
+    let mut places = Vec::new();
+    for entry in std::fs::read_dir("/").map_err(Fault::Os)? {
+        let path = entry.map_err(Fault::Os)?.path();
+        if !but(&path) && !is_made(&path) {
+            // A link leads to where it leads elsewhere: what it leads to is among these, or is not given.
+            let place = match path.is_symlink() {
+                true => Place::system(&path, true),
+                false => Place::granted(&path, true),
+            };
+            places.extend(place.ok());
+        }
+    }
+    Ok(places)
+}
+
 /// What is needed to start a plan.
 pub(super) struct Prepared {
     pub(super) script: Script,
@@ -139,6 +163,8 @@ pub(super) struct Prepared {
     pub(super) socket: Option<OwnedFd>,
     /// Where the socket comes from that listens on its loopback, where there is to be one.
     pub(super) listener: Option<OwnedFd>,
+    /// Where the descriptor comes from by which it is watched.
+    pub(super) watched: Option<OwnedFd>,
 }
 
 /// What this process may do itself.
@@ -210,8 +236,18 @@ pub(super) fn prepare(mut plan: Plan, own: Own, groups: Vec<OwnedFd>) -> Result<
     if let Some(version) = plan.landlock {
         landlock::confine(&mut script, version, rules, &plan);
     }
+    let mut watched = None;
     if plan.layers.contains(Layers::SECCOMP) {
-        script.filter_calls(&seccomp::filter(plan.sockets, plan.calls));
+        let filter = seccomp::filter(plan.sockets, plan.calls, plan.watched);
+        if plan.watched {
+            let (ours, theirs) = messages()?;
+            let theirs = script.hold(high(theirs.as_fd())?);
+            let lent = script.filter_watched_calls(&filter);
+            script.send("hand over what it is watched by", theirs, lent);
+            watched = Some(ours);
+        } else {
+            script.filter_calls(&filter);
+        }
     }
     let inside = plan.layers.contains(Layers::PROCESSES);
     finish(script, plan, inside, user_namespace).map(|(script, socket)| Prepared {
@@ -219,6 +255,7 @@ pub(super) fn prepare(mut plan: Plan, own: Own, groups: Vec<OwnedFd>) -> Result<
         namespaces,
         socket,
         listener,
+        watched,
     })
 }
 
@@ -324,7 +361,7 @@ fn map_user(script: &mut Script, own: Own) {
 /// Makes a root of the places that the program sees, and returns what Landlock is to permit of it.
 fn build_root(script: &mut Script, plan: &mut Plan) -> Result<Vec<(Fd, u64)>, Fault> {
     let mut rules = Vec::new();
-    let written = NO_SETUID | NO_DEVICES | if plan.builds { 0 } else { NO_EXECUTION };
+    let written = NO_SETUID | NO_DEVICES | if plan.executes { 0 } else { NO_EXECUTION };
     script.keep_mounts_private();
     plan.places.sort_by(|one, other| one.path.cmp(&other.path));
     let mut trees = Vec::new();
@@ -353,7 +390,7 @@ fn build_root(script: &mut Script, plan: &mut Plan) -> Result<Vec<(Fd, u64)>, Fa
     for path in [c"tmp", c"dev", c"proc"] {
         script.make_dir(path, 0o755);
     }
-    let no_exec = if plan.builds { 0 } else { libc::MS_NOEXEC };
+    let no_exec = if plan.executes { 0 } else { libc::MS_NOEXEC };
     let size = text(format!("mode=1777,nr_inodes=64k,size={}", plan.limits.temporary_bytes))?;
     script.mount("mount /tmp", c"tmpfs", c"tmp", flags | no_exec, &size);
     for (tree, target) in devices {
@@ -365,7 +402,7 @@ fn build_root(script: &mut Script, plan: &mut Plan) -> Result<Vec<(Fd, u64)>, Fa
     }
     if plan.layers.contains(Layers::PROCESSES) {
         let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | libc::MS_RDONLY;
-        let data = if plan.builds { c"" } else { c"subset=pid" };
+        let data = if plan.tells { c"" } else { c"subset=pid" };
         // Where parts of the machine's own are hidden from us, as in most containers, the kernel gives no other one: the
         // program has none then.
         script.mount("mount /proc", c"proc", c"proc", flags, data).unless = libc::EPERM;
@@ -376,7 +413,7 @@ fn build_root(script: &mut Script, plan: &mut Plan) -> Result<Vec<(Fd, u64)>, Fa
     script.change_root();
     script.restrict_tree(Fd::Here, c"/", READ_ONLY, false);
     let temporary = script.open("open /tmp", Fd::Here, c"/tmp", libc::O_PATH);
-    let execute = if plan.builds { landlock::EXECUTE } else { 0 };
+    let execute = if plan.executes { landlock::EXECUTE } else { 0 };
     rules.push((temporary, landlock::CHANGE | execute));
     let processes = script.open("open /proc", Fd::Here, c"/proc", libc::O_PATH);
     rules.push((processes, landlock::READ));

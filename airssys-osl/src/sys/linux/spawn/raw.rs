@@ -11,7 +11,7 @@ use std::{
     cell::OnceCell,
     ffi::c_void,
     io, mem,
-    os::fd::{FromRawFd as _, OwnedFd},
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
     ptr,
     sync::atomic::{AtomicI32, Ordering},
 };
@@ -265,4 +265,57 @@ pub(super) fn landlock_version() -> Option<u32> {
     // SAFETY: with this flag the call takes no attributes, and touches no memory.
     let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, ptr::null::<c_void>(), 0, 1) };
     u32::try_from(version).ok().filter(|version| *version > 0)
+}
+
+/// A system call that waits for its watcher, as the kernel tells it.
+#[derive(Debug)]
+pub(super) struct Told {
+    id: u64,
+    /// Who makes it, by the number that we know the thread by.
+    pub(super) thread: u32,
+    pub(super) call: u32,
+    pub(super) architecture: u32,
+    pub(super) args: [u64; 6],
+}
+
+/// What becomes of a call that waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Verdict {
+    /// It is made.
+    GoOn,
+    /// It is not, and fails with this number.
+    Refuse(c_int),
+}
+
+/// Takes the next call that waits at a filter's listener, or waits for one.
+pub(super) fn told(listener: &OwnedFd) -> io::Result<Told> {
+    // SAFETY: the record is plain numbers, for which zeros are values; the kernel wants zeros.
+    let mut told: libc::seccomp_notif = unsafe { mem::zeroed() };
+    // SAFETY: the kernel writes a record of this type, whose size is in the command.
+    let done = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut told) };
+    if done < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let libc::seccomp_notif { id, pid, data, .. } = told;
+    Ok(Told { id, thread: pid, call: data.nr as u32, architecture: data.arch, args: data.args })
+}
+
+/// Whether a call waits still: as long as it does, its thread is there, and its number nobody else's.
+pub(super) fn waits(listener: &OwnedFd, told: &Told) -> bool {
+    // SAFETY: the kernel reads one number.
+    let done =
+        unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const told.id) };
+    done == 0
+}
+
+/// Says what becomes of a call that waits; fails where nobody waits any more.
+pub(super) fn answer(listener: &OwnedFd, told: &Told, verdict: Verdict) -> io::Result<()> {
+    let (error, flags) = match verdict {
+        Verdict::GoOn => (0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
+        Verdict::Refuse(errno) => (-errno, 0),
+    };
+    let mut answer = libc::seccomp_notif_resp { id: told.id, val: 0, error, flags };
+    // SAFETY: the kernel reads a record of this type, whose size is in the command.
+    let done = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut answer) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

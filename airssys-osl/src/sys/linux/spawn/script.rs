@@ -395,12 +395,31 @@ impl Script {
 
     /// Loads a seccomp filter: instructions of eight bytes each.
     pub(super) fn filter_calls(&mut self, filter: &[u8]) {
-        let instructions = self.data(filter);
-        let Arg::Number(address) = instructions else { return };
-        // `struct sock_fprog`: a length of 16 bits, then a pointer.
-        let program = self.record(vec![usize::from_ne_bytes(length_word(filter.len() / 8)), address]);
+        let program = self.filter_program(filter);
         let args = [number(libc::PR_SET_SECCOMP), number(libc::SECCOMP_MODE_FILTER as c_int), program];
         self.step("load the seccomp filter", libc::SYS_prctl, args);
+    }
+
+    /// Makes a `struct sock_fprog`: a length of 16 bits, then a pointer.
+    fn filter_program(&mut self, filter: &[u8]) -> Arg {
+        let instructions = self.data(filter);
+        let Arg::Number(address) = instructions else { return NONE };
+        self.record(vec![usize::from_ne_bytes(length_word(filter.len() / 8)), address])
+    }
+}
+
+/// What watches.
+impl Script {
+    /// As [`filter_calls`](Self::filter_calls), and returns where the descriptor is by which the filter asks. What it asks
+    /// about waits from here on until somebody answers, so the steps that follow must not.
+    pub(super) fn filter_watched_calls(&mut self, filter: &[u8]) -> Lent {
+        let lent = self.lend();
+        let program = self.filter_program(filter);
+        let mode = Arg::Number(libc::SECCOMP_SET_MODE_FILTER as usize);
+        let flags = Arg::Number(libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as usize);
+        let args = [mode, flags, program];
+        self.step("load the seccomp filter that is watched", libc::SYS_seccomp, args).into = Some(lent.fd());
+        lent
     }
 }
 

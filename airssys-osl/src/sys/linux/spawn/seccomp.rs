@@ -1,12 +1,15 @@
 //! The filter of system calls, as a program for the kernel's classic BPF.
 
+mod names;
 mod usual;
 
 use std::mem::offset_of;
 
 use libc::{c_long, seccomp_data};
 
+pub(super) use self::names::name;
 use self::usual::{OLDER, USUAL};
+use super::watcher::PATHS;
 use crate::process::Calls;
 
 /// Which sockets a program may make.
@@ -117,15 +120,22 @@ const NAMESPACES: u32 = (libc::CLONE_NEWNS
 const TERMINAL_COMMANDS: &[u32] = &[libc::TIOCSTI as u32, libc::TIOCLINUX as u32, libc::TIOCSETD as u32];
 
 #[cfg(target_arch = "x86_64")]
-const ARCHITECTURE: u32 = 0xc000_003e;
+pub(super) const ARCHITECTURE: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
-const ARCHITECTURE: u32 = 0xc000_00b7;
+pub(super) const ARCHITECTURE: u32 = 0xc000_00b7;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(super) const ARCHITECTURE: u32 = 0;
+
+/// Where the numbers of x32 begin, whose calls are the same under others.
+pub(super) const X32: u32 = 0x4000_0000;
 
 /// Whether there is a filter for this processor.
 pub(super) const EXISTS: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
 
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 const KILL: u32 = libc::SECCOMP_RET_KILL_PROCESS;
+/// The call waits until the watcher has said what becomes of it. Without one it is not there.
+const ASK: u32 = libc::SECCOMP_RET_USER_NOTIF;
 
 const fn error(number: i32) -> u32 {
     libc::SECCOMP_RET_ERRNO | number as u32
@@ -142,6 +152,9 @@ enum Answer {
     Clone,
     Ioctl,
     Socket,
+    /// Of what is told to a watcher.
+    Tell,
+    Execute,
 }
 
 /// Makes the filter: instructions of eight bytes.
@@ -149,15 +162,18 @@ enum Answer {
 /// The kernel goes through it for every number that there is, once it is loaded, to find out which it need not ask about
 /// again. That takes the time of a whole start where the numbers are compared one after the other: so they are looked up
 /// by halves.
+///
+/// Where a program is `watched`, calls with paths are told to its watcher before they are made, and what is refused or killed
+/// for is left to it: those must be refused or killed for all the same.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-pub(super) fn filter(sockets: Sockets, calls: Calls) -> Vec<u8> {
-    let mut program = Program { reversed: Vec::new(), placed: Vec::new(), sockets };
-    let start = program.search(&ranges(calls));
+pub(super) fn filter(sockets: Sockets, calls: Calls, watched: bool) -> Vec<u8> {
+    let mut program = Program { reversed: Vec::new(), placed: Vec::new(), sockets, watched };
+    let start = program.search(&ranges(calls, watched));
     // From the last to the first: each jump leads on, to what is there already.
     let reach = program.distance(start);
     program.push(JUMP, 0, 0, reach.into());
     program.push(LOAD, 0, 0, offset_of!(seccomp_data, nr) as u32);
-    program.push(RETURN, 0, 0, KILL);
+    program.push(RETURN, 0, 0, if watched { ASK } else { KILL });
     program.push(JUMP_IF_EQUAL, 1, 0, ARCHITECTURE);
     program.push(LOAD, 0, 0, offset_of!(seccomp_data, arch) as u32);
     program.reversed.reverse();
@@ -166,7 +182,7 @@ pub(super) fn filter(sockets: Sockets, calls: Calls) -> Vec<u8> {
 
 /// What becomes of all numbers: where a range begins, and what is answered in it.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-fn ranges(calls: Calls) -> Vec<(u32, Answer)> {
+fn ranges(calls: Calls, watched: bool) -> Vec<(u32, Answer)> {
     let usual = match calls {
         Calls::AllButRefused => Answer::Allow,
         // Programs go on in another way where they can.
@@ -182,6 +198,11 @@ fn ranges(calls: Calls) -> Vec<(u32, Answer)> {
     };
     set(USUAL, Answer::Allow);
     set(OLDER, Answer::Allow);
+    if watched {
+        // All of them are among the usual ones, on which a test of it insists.
+        set(PATHS, Answer::Tell);
+        set(&[libc::SYS_execveat], Answer::Execute);
+    }
     set(ABSENT, Answer::Absent);
     set(DENIED, Answer::Refuse);
     set(&[libc::SYS_clone], Answer::Clone);
@@ -189,16 +210,15 @@ fn ranges(calls: Calls) -> Vec<(u32, Answer)> {
     set(&[libc::SYS_socket], Answer::Socket);
     let mut ranges: Vec<(u32, Answer)> = (0..).zip(answers).collect();
     ranges.push((LAST + 1, Answer::Absent));
-    // The numbers of x32, whose calls are the same under others.
     #[cfg(target_arch = "x86_64")]
-    ranges.push((0x4000_0000, Answer::Kill));
+    ranges.push((X32, Answer::Kill));
     ranges.dedup_by_key(|(_, answer)| *answer);
     ranges
 }
 
 /// There is none; whoever asks has looked at [`EXISTS`].
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-pub(super) fn filter(_sockets: Sockets, _calls: Calls) -> Vec<u8> {
+pub(super) fn filter(_sockets: Sockets, _calls: Calls, _watched: bool) -> Vec<u8> {
     Vec::new()
 }
 
@@ -226,6 +246,7 @@ struct Program {
     /// Where answers begin: how many instructions were there with them.
     placed: Vec<(Answer, usize)>,
     sockets: Sockets,
+    watched: bool,
 }
 
 impl Program {
@@ -257,7 +278,11 @@ impl Program {
         if let Some((_, place)) = self.placed.iter().find(|(known, _)| *known == answer) {
             return *place;
         }
-        let words = answer.words(self.sockets).0;
+        let words = match answer {
+            Answer::Kill | Answer::Refuse if self.watched => Answer::Tell.words(self.sockets),
+            answer => answer.words(self.sockets),
+        };
+        let words = words.0;
         self.reversed.extend(words.into_iter().rev());
         self.placed.push((answer, self.reversed.len()));
         self.reversed.len()
@@ -273,6 +298,13 @@ impl Answer {
             Self::Refuse => error(libc::EPERM),
             Self::Absent => error(libc::ENOSYS),
             Self::Kill => KILL,
+            Self::Tell => ASK,
+            Self::Execute => {
+                // Such a descriptor was opened by its path before. So does the child itself become the program.
+                words.load(argument(4));
+                words.if_any(libc::AT_EMPTY_PATH as u32, ALLOW);
+                ASK
+            }
             Self::Clone => {
                 words.load(argument(0));
                 words.if_any(NAMESPACES, error(libc::EPERM));

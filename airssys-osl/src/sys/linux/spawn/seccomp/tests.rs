@@ -6,7 +6,7 @@ fn run(sockets: Sockets, arch: u32, call: u32, args: [u64; 6]) -> u32 {
 
 /// Runs the filter as the kernel would, and says through how many instructions it went.
 fn steps(sockets: Sockets, arch: u32, call: u32, args: [u64; 6]) -> (u32, usize) {
-    steps_of(&filter(sockets, Calls::AllButRefused), arch, call, args)
+    steps_of(&filter(sockets, Calls::AllButRefused, false), arch, call, args)
 }
 
 fn steps_of(program: &[u8], arch: u32, call: u32, args: [u64; 6]) -> (u32, usize) {
@@ -73,9 +73,11 @@ fn all_others_are_allowed_as_before() {
 fn few_instructions_are_gone_through_for_each_call() {
     for sockets in [Sockets::Unix, Sockets::Internet] {
         for calls in [Calls::AllButRefused, Calls::Usual] {
-            let program = filter(sockets, calls);
-            let length = program.len() / 8;
-            assert!(length < 256, "{length}: a jump by condition does not reach that far");
+            let program = filter(sockets, calls, false);
+            for program in [&program, &filter(sockets, calls, true)] {
+                let length = program.len() / 8;
+                assert!(length < 256, "{length}: a jump by condition does not reach that far");
+            }
             let count = |call| steps_of(&program, ARCHITECTURE, call, [u64::MAX; 6]).1;
             let most = (0..=LAST).map(count).max();
             assert!(most < Some(24), "{most:?}");
@@ -138,7 +140,7 @@ fn sockets() {
 
 #[test]
 fn usual_calls_are_those_and_no_other() {
-    let program = filter(Sockets::Internet, Calls::Usual);
+    let program = filter(Sockets::Internet, Calls::Usual, false);
     let answer = |call: c_long| steps_of(&program, ARCHITECTURE, call as u32, [0; 6]).0;
     let by_arguments = [libc::SYS_clone, libc::SYS_ioctl, libc::SYS_socket];
     for call in 0..=LAST.into() {
@@ -153,4 +155,41 @@ fn usual_calls_are_those_and_no_other() {
     }
     assert!(![USUAL, OLDER].concat().iter().any(|call| DENIED.contains(call) || ABSENT.contains(call)));
     assert_eq!(answer(libc::SYS_shmget), error(libc::ENOSYS));
+}
+
+#[test]
+fn a_watched_program_has_no_more_calls() {
+    for calls in [Calls::AllButRefused, Calls::Usual] {
+        let programs = [false, true].map(|watched| filter(Sockets::Unix, calls, watched));
+        let answers = |arch, call, args| {
+            let [plain, watched] = programs.each_ref().map(|program| steps_of(program, arch, call, args).0);
+            (plain, watched)
+        };
+        for call in 0..=LAST {
+            let (plain, watched) = answers(ARCHITECTURE, call, [0; 6]);
+            let told = PATHS.contains(&call.into()) || i64::from(call) == libc::SYS_execveat;
+            assert!(!told || plain == ALLOW, "call {call}");
+            let refused = plain == REFUSED && DENIED.contains(&call.into());
+            assert_eq!(watched, if told || refused { ASK } else { plain }, "call {call}");
+        }
+        assert_eq!(answers(0x4000_0003, 1, [0; 6]), (KILL, ASK));
+        #[cfg(target_arch = "x86_64")]
+        assert_eq!(answers(ARCHITECTURE, X32 | 1, [0; 6]), (KILL, ASK));
+        // As the child itself does when it becomes the program: nobody listens yet.
+        let of_descriptor = [0, 0, 0, 0, libc::AT_EMPTY_PATH as u64, 0];
+        assert_eq!(answers(ARCHITECTURE, libc::SYS_execveat as u32, of_descriptor), (ALLOW, ALLOW));
+    }
+}
+
+#[test]
+fn calls_have_their_names() {
+    assert_eq!(name(0x4000_0003, 45), Some("brk"));
+    assert_eq!(name(0x4000_0003, 462), Some("mseal"));
+    assert_eq!(name(0x4000_0003, 463), None);
+    assert_eq!(name(7, 1), None);
+    #[cfg(target_arch = "x86_64")]
+    for (call, expected) in [(libc::SYS_mount, "mount"), (libc::SYS_bpf, "bpf"), (libc::SYS_mseal, "mseal")] {
+        assert_eq!(name(ARCHITECTURE, call as u32), Some(expected));
+        assert_eq!(name(ARCHITECTURE, X32 | call as u32), Some(expected));
+    }
 }

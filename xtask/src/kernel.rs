@@ -1,0 +1,302 @@
+//! `cargo xtask test-kernel`: what holds a program, on another kernel than this machine's.
+//!
+//! It boots Debian's kernel in qemu, without the help of the processor, so that it runs wherever qemu does. In there are
+//! control groups of version 2 alone, and an older Landlock. The program and the tests are those that `cargo test` builds, in an
+//! initial file system with the libraries and the few programs that they need.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a tool of the project: it runs apt-get, cargo and qemu, and writes what they read"
+)]
+
+mod archive;
+
+use std::{
+    collections::BTreeSet,
+    env,
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use self::archive::Archive;
+use crate::{
+    debian,
+    test::{FEATURES, program, step},
+};
+
+const QEMU: &str = "qemu-system-x86_64";
+
+/// What Debian's newest kernel for machines like this one is called by.
+const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
+
+/// The tests that run there: of limits and their reports, of trees of processes, of what is watched, and every attack in every
+/// profile.
+const TESTS: &[&str] = &[
+    "process_end::limits_hold",
+    "process_end::memory_is_bounded_for_the_whole_tree",
+    "process_end::a_fork_bomb_ends_at_its_limit",
+    "process_end::the_share_of_the_processors_is_bounded",
+    "process_end::what_a_program_leaves_ends_with_it",
+    "process_asked::",
+    "process_attacks::no_attack_goes_through_a_profile",
+];
+
+/// What the tests call.
+const PROGRAMS: &[&str] = &[
+    "bash", "cat", "chroot", "cp", "cut", "echo", "env", "false", "grep", "head", "id", "ip", "ln", "ls",
+    "mkdir", "mount", "mv", "readlink", "rm", "sed", "seq", "setsid", "sh", "sleep", "stat", "tail", "touch",
+    "tr", "true", "unshare", "wc",
+];
+
+/// How long it may take, in seconds: there is no processor in it but one that is imitated.
+const TIMEOUT_SECONDS: &str = "1500";
+
+/// How a run says that it has come to its end.
+const ENDED: &str = "airssys-kernel: ended with ";
+
+/// Makes the root something that can be left, which the one that a kernel begins with cannot.
+const INIT: &str = "#!/usr/bin/sh
+PATH=/usr/bin
+mkdir -p /mnt
+mount -n --bind / /mnt
+cd /mnt
+mount -n --move . /
+exec chroot . /usr/bin/sh /run
+";
+
+/// Runs it, or says loudly why not.
+pub(crate) fn run() -> Result<(), Box<dyn Error>> {
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        return skipped("this is no Linux on x86-64");
+    }
+    if !debian::has(QEMU) {
+        debian::install(&["qemu-system-x86"]);
+    }
+    if !debian::has(QEMU) {
+        return skipped("qemu is not here, and cannot be installed (Debian: qemu-system-x86)");
+    }
+    let folder = target_dir()?.join("kernel");
+    fs::create_dir_all(&folder)?;
+    let Some(kernel) = kernel(&folder)? else {
+        return skipped(
+            "there is no kernel of Debian's, and none can be had (Debian: linux-image-cloud-amd64)",
+        );
+    };
+    let mut built = None;
+    step("build", || {
+        built = Some(Built::new()?);
+        Ok(())
+    })?;
+    let image = folder.join("initrd");
+    fs::write(&image, file_system(&built.ok_or("nothing was built")?, &folder)?)?;
+    step("boot", || judge(&boot(&kernel, &image)?))
+}
+
+fn skipped(why: &str) -> Result<(), Box<dyn Error>> {
+    eprintln!("SKIPPED: the tests on another kernel: {why}");
+    Ok(())
+}
+
+fn target_dir() -> Result<PathBuf, Box<dyn Error>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    Ok(env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from))
+}
+
+/// Debian's kernel: what is here of an earlier run, or what its archive has.
+fn kernel(folder: &Path) -> Result<Option<PathBuf>, Box<dyn Error>> {
+    if let Some(kernel) = unpacked(folder) {
+        return Ok(Some(kernel));
+    }
+    if !debian::has("apt-get") || !debian::has("dpkg") {
+        return Ok(None);
+    }
+    let named = || said(Command::new("apt-cache").args(["depends", KERNEL_PACKAGE]));
+    let mut depends = named().unwrap_or_default();
+    if !depends.contains("Depends:") {
+        debian::install(&[]);
+        depends = named().unwrap_or_default();
+    }
+    let package = depends.lines().find_map(|line| line.trim().strip_prefix("Depends: linux-image-"));
+    let Some(package) = package.map(|rest| format!("linux-image-{rest}")) else { return Ok(None) };
+    let mut apt_get = Command::new("apt-get");
+    if !apt_get.args(["download", &package]).current_dir(folder).status()?.success() {
+        return Ok(None);
+    }
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "deb") {
+            let status = Command::new("dpkg").arg("-x").arg(&path).arg(folder).status()?;
+            if !status.success() {
+                return Err(format!("dpkg -x {} ended with {status}", path.display()).into());
+            }
+        }
+    }
+    Ok(unpacked(folder))
+}
+
+fn unpacked(folder: &Path) -> Option<PathBuf> {
+    let mut kernels: Vec<PathBuf> = fs::read_dir(folder.join("boot"))
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz")))
+        .collect();
+    kernels.sort();
+    kernels.pop()
+}
+
+/// What a command prints, where it succeeds.
+fn said(command: &mut Command) -> Option<String> {
+    let output = command.output().ok().filter(|output| output.status.success())?;
+    String::from_utf8(output.stdout).ok()
+}
+
+/// What `cargo test` builds, and runs there.
+struct Built {
+    program: PathBuf,
+    tests: PathBuf,
+}
+
+impl Built {
+    fn new() -> Result<Self, Box<dyn Error>> {
+        let mut cargo = Command::new(program());
+        cargo.args(["test", "--locked", "--workspace", FEATURES, "--no-run"]);
+        let output = cargo
+            .arg("--message-format=json-render-diagnostics")
+            .stderr(std::process::Stdio::inherit())
+            .output()?;
+        if !output.status.success() {
+            return Err(format!("{cargo:?} ended with {}", output.status).into());
+        }
+        let (mut program, mut tests) = (None, None);
+        for line in String::from_utf8(output.stdout)?.lines() {
+            let message: serde_json::Value = serde_json::from_str(line)?;
+            let text = |pointer: &str| message.pointer(pointer).and_then(|text| text.as_str());
+            let Some(executable) = text("/executable").map(PathBuf::from) else { continue };
+            let of_door = text("/package_id").is_some_and(|package| package.contains("airssys-osl"));
+            let is_test = message.pointer("/profile/test") == Some(&serde_json::Value::Bool(true));
+            match text("/target/name") {
+                Some("airssys") if !is_test => program = Some(executable),
+                Some("it") if is_test && of_door => tests = Some(executable),
+                _ => {}
+            }
+        }
+        Ok(Self {
+            program: program.ok_or("cargo built no program")?,
+            tests: tests.ok_or("cargo built no tests of the door")?,
+        })
+    }
+}
+
+/// The file system that the kernel begins with.
+fn file_system(built: &Built, folder: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
+    let mut archive = Archive::default();
+    for path in ["dev", "etc", "mnt", "proc", "sys", "tmp", "usr", "usr/bin", "usr/lib", "usr/lib64"] {
+        archive.directory(path);
+    }
+    for (link, target) in
+        [("bin", "usr/bin"), ("sbin", "usr/bin"), ("lib", "usr/lib"), ("lib64", "usr/lib64")]
+    {
+        archive.link(link, target);
+    }
+    // Without it the first process has nowhere to write to.
+    archive.console("dev/console");
+    archive.file("init", INIT.as_bytes());
+    archive.file("run", script().as_bytes());
+    let mut libraries = BTreeSet::new();
+    for (path, name) in [(&built.program, "usr/bin/airssys"), (&built.tests, "usr/bin/it")] {
+        let stripped = folder.join("stripped");
+        let strip = Command::new("strip").arg("-o").arg(&stripped).arg(path).status();
+        let is_smaller = strip.is_ok_and(|status| status.success());
+        archive.file(name, &fs::read(if is_smaller { &stripped } else { path })?);
+        libraries.extend(libraries_of(path));
+    }
+    let paths: Vec<PathBuf> = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect();
+    for name in PROGRAMS {
+        let path = paths.iter().map(|dir| dir.join(name)).find(|path| path.exists());
+        let path = path.ok_or_else(|| format!("there is no program `{name}`, which the tests call"))?;
+        archive.file(&format!("usr/bin/{name}"), &fs::read(&path)?);
+        libraries.extend(libraries_of(&path));
+    }
+    for library in libraries {
+        let content = fs::read(&library)?;
+        // Where its name is looked for there: the directories at the top are links to those below `usr`.
+        let inside = library.strip_prefix("/")?;
+        let inside =
+            if inside.starts_with("usr") { inside.to_owned() } else { Path::new("usr").join(inside) };
+        archive.parents(&inside);
+        archive.file(&inside.to_string_lossy(), &content);
+    }
+    Ok(archive.finish())
+}
+
+/// The libraries that a program is started with, its loader among them.
+fn libraries_of(program: &Path) -> Vec<PathBuf> {
+    let listed = said(Command::new("ldd").arg(program)).unwrap_or_default();
+    let words = listed.split_whitespace().filter(|word| word.starts_with('/'));
+    words.map(PathBuf::from).collect()
+}
+
+/// What is run when there is a root.
+fn script() -> String {
+    format!(
+        "PATH=/usr/bin HOME=/tmp RUST_BACKTRACE=0
+export PATH HOME RUST_BACKTRACE
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mount -t tmpfs -o mode=1777 tmp /tmp
+mount -t cgroup2 none /sys/fs/cgroup
+ip link set lo up
+airssys --json doctor
+it {} --test-threads=1 --nocapture 2>&1
+echo {ENDED}$?
+echo o > /proc/sysrq-trigger
+sleep 60
+",
+        TESTS.join(" ")
+    )
+}
+
+/// Boots it, and returns what it said.
+fn boot(kernel: &Path, image: &Path) -> Result<String, Box<dyn Error>> {
+    let mut qemu = Command::new("timeout");
+    qemu.args([TIMEOUT_SECONDS, QEMU, "-accel", "tcg", "-cpu", "max", "-m", "1536", "-smp", "2"]);
+    qemu.args(["-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio"]);
+    qemu.arg("-kernel").arg(kernel).arg("-initrd").arg(image);
+    qemu.args(["-append", "console=ttyS0 panic=1 quiet loglevel=0 lsm=landlock,lockdown,yama,bpf"]);
+    let output = qemu.stdin(std::process::Stdio::null()).output()?;
+    let said = String::from_utf8_lossy(&output.stdout).replace('\r', "");
+    println!("{said}");
+    if !output.status.success() {
+        return Err(format!("{qemu:?} ended with {}", output.status).into());
+    }
+    Ok(said)
+}
+
+/// Whether that is what was to be proved.
+fn judge(said: &str) -> Result<(), Box<dyn Error>> {
+    // What the machine says to its screen comes before the first line.
+    let values = said.lines().filter_map(|line| line.get(line.find('{')?..));
+    let doctor = values.map(serde_json::from_str::<serde_json::Value>).find_map(Result::ok);
+    let doctor = doctor.ok_or("the doctor said nothing there")?;
+    let layers = doctor.pointer("/layers").and_then(|layers| layers.as_array()).ok_or("no layers")?;
+    for layer in layers {
+        if layer.pointer("/available") != Some(&serde_json::Value::Bool(true)) {
+            return Err(format!("a layer cannot be had there: {layer}").into());
+        }
+    }
+    let landlock = doctor.pointer("/landlock_version").and_then(serde_json::Value::as_u64);
+    println!("Landlock there has version {}", landlock.ok_or("there is no Landlock")?);
+    // What has no control group of disks says so, and is about no other.
+    if let Some(skipped) = said.lines().find(|line| line.contains("SKIPPED") && !line.contains("disks")) {
+        return Err(format!("not everything was tested: {skipped}").into());
+    }
+    let status = said.lines().find_map(|line| line.trim().strip_prefix(ENDED));
+    match status {
+        Some("0") => Ok(()),
+        Some(status) => Err(format!("the tests ended with {status} there").into()),
+        None => Err("the tests did not come to their end there".into()),
+    }
+}
