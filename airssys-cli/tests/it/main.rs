@@ -12,6 +12,7 @@
 )]
 
 mod audit;
+mod calls;
 mod command;
 mod count;
 #[cfg(target_os = "linux")]
@@ -24,6 +25,7 @@ mod manifest;
 mod new;
 mod policy;
 mod preview1;
+mod preview2;
 #[cfg(target_os = "linux")]
 mod process;
 mod program;
