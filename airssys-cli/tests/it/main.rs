@@ -25,7 +25,10 @@ mod manifest;
 mod new;
 mod policy;
 mod preview1;
+mod preview1_edges;
 mod preview2;
+mod preview2_files;
+mod preview2_sockets;
 #[cfg(target_os = "linux")]
 mod process;
 mod program;
