@@ -6,7 +6,11 @@ mod dead;
 mod new;
 mod process;
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
@@ -71,8 +75,8 @@ impl Args {
         let given: Vec<OsString> = std::env::args_os().collect();
         let args = Self::parse_from(&given);
         match &args.command {
-            Command::Run(run) if !run.arguments.is_empty() && !target::is_program(&run.target) => {
-                Self::parse_from(options_first(given, run.arguments.len()))
+            Command::Run(run) if run.behind().is_some() && !target::is_program(run.target()) => {
+                Self::parse_from(options_first(given, run.behind().unwrap_or_default().len()))
             }
             _ => args,
         }
@@ -82,17 +86,13 @@ impl Args {
 /// Puts the last `count` arguments before the one that they stand behind. Behind a `--` nothing is an option.
 fn options_first(mut given: Vec<OsString>, count: usize) -> Vec<OsString> {
     let behind = given.split_off(given.len().saturating_sub(count));
-    match given.pop() {
-        Some(target) if target != "--" => {
-            given.extend(behind);
-            given.push(target);
-        }
-        dashes => {
-            given.extend(dashes);
-            given.extend(behind);
-        }
+    let target = given.pop();
+    let is_system =
+        behind.first().is_some_and(|first| first != "--") && given.last().is_some_and(|last| last != "--");
+    match is_system {
+        true => given.into_iter().chain(behind).chain(target).collect(),
+        false => given.into_iter().chain(target).chain(behind).collect(),
     }
-    given
 }
 
 /// What to do.
@@ -150,7 +150,7 @@ pub(crate) enum Cache {
 /// runs with the standard streams of this program and may do what the options give it: without them no file, no
 /// network, no variable. What stands behind it is its own.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = RUN_AFTER_HELP)]
+#[command(override_usage = "airssys run [OPTIONS] <TARGET> [ARGUMENT]...", after_help = RUN_AFTER_HELP)]
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) system: RunSystem,
@@ -158,12 +158,30 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) program: RunProgram,
 
-    /// A folder with an `airssys.toml`, a manifest, or a program (`.wasm`, `.wat`)
-    pub(crate) target: PathBuf,
+    /// A folder with an `airssys.toml`, a manifest, or a program: a `.wasm`, a `.wat`, or what begins as one;
+    /// and behind it, the program's arguments
+    // One list, so that nothing behind the target is ever read as an option of ours.
+    #[arg(value_name = "TARGET", required = true, trailing_var_arg = true)]
+    pub(crate) target_and_arguments: Vec<OsString>,
+}
 
-    /// Arguments of the program
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
-    pub(crate) arguments: Vec<String>,
+impl Run {
+    pub(crate) fn target(&self) -> &Path {
+        self.target_and_arguments.first().map_or(Path::new(""), Path::new)
+    }
+
+    /// What stands behind the target, where there is anything.
+    fn behind(&self) -> Option<&[OsString]> {
+        self.target_and_arguments.get(1..).filter(|behind| !behind.is_empty())
+    }
+
+    /// The arguments: what stands behind the target, without a `--` between.
+    pub(crate) fn arguments(&self) -> &[OsString] {
+        match self.behind().unwrap_or_default() {
+            [dashes, arguments @ ..] if dashes == "--" => arguments,
+            arguments => arguments,
+        }
+    }
 }
 
 const RUN_AFTER_HELP: &str = "\
@@ -243,11 +261,13 @@ pub(crate) struct RunProgram {
     #[arg(long)]
     pub(crate) inherit_env: bool,
 
-    /// Settings by the names of `wasmtime run`: `timeout=TIME`, `max-memory-size=BYTES`
+    /// Settings by the names of `wasmtime run`: `timeout=TIME`, `max-memory-size=BYTES`; `component-model` and other
+    /// proposals that are there anyway change nothing
     #[arg(short = 'W', long = "wasm", value_name = "KEY[=VALUE]", value_delimiter = ',')]
     pub(crate) wasm: Vec<String>,
 
-    /// Settings by the names of `wasmtime run`: `inherit-network`, `inherit-env`; `cli` and `common` change nothing
+    /// Settings by the names of `wasmtime run`: `inherit-network`, `inherit-env`; `cli`, `http` and others that are there
+    /// anyway change nothing
     #[arg(short = 'S', long = "wasi", value_name = "KEY[=VALUE]", value_delimiter = ',')]
     pub(crate) wasi: Vec<String>,
 }
@@ -300,7 +320,7 @@ fn assignment(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// A directory: what is behind the last `::` is its name for the program.
+/// A directory: what is behind the first `::` is its name for the program.
 fn mapping(text: &str) -> Result<Mapping, String> {
     let (path, read_only) = match text.strip_suffix(":ro") {
         Some(path) => (path, true),
@@ -347,7 +367,23 @@ mod tests {
             |text, count, expected| assert_eq!(options_first(given(text), count), given(expected), "{text}");
         check("airssys run logwatch --until-idle", 1, "airssys run --until-idle logwatch");
         check("airssys run logwatch --set a=b --json", 3, "airssys run --set a=b --json logwatch");
-        check("airssys run logwatch -- a", 1, "airssys run logwatch -- a");
+        check("airssys run logwatch -- a", 2, "airssys run logwatch -- a");
+        check("airssys run -- logwatch a", 1, "airssys run -- logwatch a");
+    }
+
+    #[test]
+    fn what_stands_behind_a_program_is_its_own() {
+        let check = |behind: &[&str], expected: &[&str]| {
+            let given = ["airssys", "run", "--timeout", "1s", "tool.wasm"].iter().chain(behind);
+            let Command::Run(run) = Args::parse_from(given).command else { panic!("another command") };
+            assert_eq!((run.target(), run.arguments().len()), (Path::new("tool.wasm"), expected.len()));
+            assert!(run.arguments().iter().eq(expected), "{behind:?}");
+        };
+        check(&[], &[]);
+        check(&["--version"], &["--version"]);
+        check(&["--json", "--dir", "x"], &["--json", "--dir", "x"]);
+        check(&["--", "--help", "--"], &["--help", "--"]);
+        check(&["-", "-x"], &["-", "-x"]);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What the user points at: a system with a manifest, or one component.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, ffi::OsStr, path::Path};
 
 use airssys_osl::{
+    ErrorKind,
     bootstrap::{self, BootFile},
     policy::Mode,
 };
@@ -55,9 +56,18 @@ impl ManifestFile {
     }
 }
 
-/// Whether `target` is a program by its name.
+/// Whether `target` is a program: by its name, or by how it begins.
 pub(crate) fn is_program(target: &Path) -> bool {
-    target.extension().is_some_and(|extension| extension == "wasm" || extension == "wat")
+    match target.extension().and_then(OsStr::to_str) {
+        Some("wasm" | "wat") => true,
+        Some("toml") => false,
+        _ => match bootstrap::read(target, MANIFEST_BYTES) {
+            // No line of TOML begins with either.
+            Ok(file) => file.bytes.starts_with(b"\0asm") || file.bytes.starts_with(b"("),
+            // No manifest is as long.
+            Err(error) => error.kind() == ErrorKind::LimitExceeded,
+        },
+    }
 }
 
 fn read_manifest(target: &Path) -> Result<BootFile, Failure> {

@@ -39,6 +39,22 @@ pub fn read(path: impl AsRef<Path>, limit_bytes: u64) -> Result<BootFile, Error>
     }
 }
 
+/// Where a path leads now: all links followed, and no `..` left. What is not there yet is where it would be made. A
+/// relative path leads from the current folder on.
+///
+/// It is for what a user types, which a policy then grants by its real name. No policy decides it and no record tells of
+/// it.
+///
+/// # Errors
+///
+/// [`Io`](ErrorKind::Io): the path is empty, or there is no current folder.
+pub fn real_path(path: impl AsRef<Path>) -> Result<PathBuf, Error> {
+    let path = path.as_ref();
+    let absolute = std::path::absolute(path);
+    let absolute = absolute.map_err(|source| Error::io(format!("find `{}`", path.display()), source))?;
+    Ok(sys::real_path(&absolute))
+}
+
 /// Reads an environment variable that says where the program itself keeps things, such as `HOME`.
 ///
 /// No policy decides it and no record tells of it; the environment of guests is

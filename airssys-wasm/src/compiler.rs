@@ -17,6 +17,7 @@ use wasmtime::InstanceAllocationStrategy;
 
 use crate::{
     cache::ENTRY_BYTES,
+    component::{explain, newer_interface},
     engine::Settings,
     error::{Error, ErrorKind},
     manifest::CompileLimits,
@@ -232,7 +233,7 @@ pub fn precompile(recipe: &str, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
         true => engine.precompile_module(bytes),
         false => engine.precompile_component(bytes),
     };
-    code.map_err(told)
+    code.map_err(|error| told(explain(error, newer_interface(bytes))))
 }
 
 #[cfg(test)]

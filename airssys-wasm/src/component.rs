@@ -95,8 +95,12 @@ impl Component {
             component_type.exports(engine.inner()).map(|(name, item)| (name, is_interface(&item.ty)));
         let imports =
             component_type.imports(engine.inner()).map(|(name, item)| (name, is_interface(&item.ty)));
-        let (exports, imports) = (names(exports.collect()), names(imports.collect()));
-        let pre = engine.linker().instantiate_pre(compiled).map_err(invalid)?;
+        let (exports, imports): (Vec<String>, Vec<String>) =
+            (names(exports.collect()), names(imports.collect()));
+        let newer =
+            exports.iter().chain(&imports).find(|name| name.starts_with(WASI) && name.contains(NEWER));
+        let explained = |error| invalid(explain(error, newer.cloned()));
+        let pre = engine.linker().instantiate_pre(compiled).map_err(explained)?;
         Ok(Self { digest, pre, exports, imports })
     }
 
@@ -212,10 +216,40 @@ async fn compile<C: Code>(engine: &Engine, bytes: Vec<u8>) -> Result<(C, Option<
         }
     }
     let compiler = engine.inner().clone();
-    match tokio::task::spawn_blocking(move || C::compile(&compiler, &bytes)).await {
+    let compile =
+        move || C::compile(&compiler, &bytes).map_err(|error| explain(error, newer_interface(&bytes)));
+    match tokio::task::spawn_blocking(compile).await {
         Ok(compiled) => Ok((compiled.map_err(invalid)?, None)),
         Err(panic) => Err(Error::new(ErrorKind::Bug, "compile the component").caused_by(panic)),
     }
+}
+
+/// How the names of WASI's interfaces begin, and what stands in those of WASI 0.3.
+const WASI: &str = "wasi:";
+const NEWER: &str = "@0.3.";
+
+/// Says of a component that cannot be loaded that it is of WASI 0.3, where that is why.
+pub(crate) fn explain(error: wasmtime::Error, newer: Option<String>) -> wasmtime::Error {
+    match newer {
+        Some(name) => error.context(format!("it is of WASI 0.3, which is not run yet: it names `{name}`")),
+        None => error,
+    }
+}
+
+/// The first name of an interface of WASI 0.3 in bytes that could not be compiled.
+pub(crate) fn newer_interface(bytes: &[u8]) -> Option<String> {
+    /// The longest name that is looked for.
+    const NAME_BYTES: usize = 128;
+    let versions = bytes.windows(NEWER.len()).enumerate().filter(|(_, window)| *window == NEWER.as_bytes());
+    versions.map(|(at, _)| at).find_map(|at| {
+        let before = bytes.get(at.saturating_sub(NAME_BYTES)..at)?;
+        let start = before.windows(WASI.len()).rposition(|window| window == WASI.as_bytes())?;
+        let is_in_name = |byte: &u8| byte.is_ascii_alphanumeric() || b":/@.-".contains(byte);
+        let rest = bytes.get(at - (before.len() - start)..)?.iter().take(NAME_BYTES).copied();
+        let name: Vec<u8> = rest.take_while(is_in_name).collect();
+        // Else something stands between the two, and they are not of one name.
+        String::from_utf8(name).ok().filter(|name| name.contains(NEWER))
+    })
 }
 
 pub(crate) fn invalid(error: wasmtime::Error) -> Error {
@@ -285,6 +319,19 @@ mod tests {
     use super::*;
 
     const ABC: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    #[test]
+    fn names_of_newer_interfaces_are_found() {
+        let check = |bytes: &[u8], expected: Option<&str>| {
+            assert_eq!(newer_interface(bytes).as_deref(), expected, "{}", bytes.escape_ascii());
+        };
+        check(b"\x1awasi:cli/environment@0.3.0\x05rest", Some("wasi:cli/environment@0.3.0"));
+        check(b"wasi:io/poll@0.2.3\0wasi:cli/run@0.3.0-rc1", Some("wasi:cli/run@0.3.0-rc1"));
+        check(b"wasi:io/poll@0.2.3\0", None);
+        check(b"wasi:io/poll@0.2.3\0other:thing@0.3.0", None);
+        check(b"@0.3.", None);
+        check(b"", None);
+    }
 
     #[test]
     fn a_digest_prints_and_parses() {

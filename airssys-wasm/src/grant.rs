@@ -89,6 +89,8 @@ fn whole_network() -> Vec<Grant> {
         for protocol in [Protocol::Tcp, Protocol::Udp] {
             grants.push(Grant::connect(protocol, addresses, Ports::ALL).rule("run.network"));
             grants.push(Grant::listen(protocol, addresses, Ports::ALL).rule("run.network"));
+            // One that the system picks.
+            grants.push(Grant::listen(protocol, addresses, 0).rule("run.network"));
         }
     }
     grants

@@ -33,6 +33,7 @@ const COMPONENTS: &[(&str, &str)] = &[
     ("stats", "examples/logwatch/components"),
     ("report", "examples/logwatch/components"),
     ("rogue", "examples/logwatch/components"),
+    ("caller", "airssys-cli/tests/fixtures"),
     ("hello", "airssys-cli/tests/fixtures"),
     ("hostile", "airssys-wasm/tests/fixtures"),
     ("keyvalue", "airssys-wasm/tests/fixtures"),

@@ -1,8 +1,16 @@
 //! `airssys run FILE.wasm`: one program, which may do what the command line says.
 
-use std::{path::Path, process::ExitCode, sync::Arc};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
-use airssys_osl::policy::{Grant, Policy, Rights};
+use airssys_osl::{
+    bootstrap,
+    policy::{Grant, Policy, Rights},
+};
 use airssys_wasm::{
     COMPONENT_BYTES, Command, CommandDir, CommandOptions, Ended, ErrorKind, Invocation, grant_command,
     principal_name,
@@ -30,13 +38,15 @@ pub(super) async fn run(run: Run, terminal: &Arc<Terminal>) -> Result<ExitCode, 
             "`--set`, `--until-idle`, `--audit-only` and `--learn` are for a system with a manifest",
         ));
     }
-    let shown = run.target.display().to_string();
-    let path = absolute(&run.target)?;
+    let shown = run.target().display().to_string();
+    let path = real_path(run.target())?;
     let unreadable = || Failure::invalid(format!("cannot read the component `{shown}`"));
     let (Some(dir), Some(file_name)) = (path.parent(), path.file_name()) else { return Err(unreadable()) };
-    let name = file_name.to_string_lossy().into_owned();
     let compiling = compiling(&run.program);
-    let options = options(run.program, &name, run.arguments)?;
+    // What it is called is what was typed, wherever that leads.
+    let name = run.target().file_name().unwrap_or(file_name).to_string_lossy().into_owned();
+    let arguments = run.arguments().iter().map(|argument| text(argument)).collect::<Result<_, _>>()?;
+    let options = options(run.program, &name, arguments)?;
 
     let policy = grant_command(Policy::builder(), COMMAND, &options);
     let grants = vec![Grant::fs(dir, Rights::READ).rule("builtin.components")];
@@ -125,17 +135,46 @@ fn options(given: RunProgram, name: &str, arguments: Vec<String>) -> Result<Comm
     Ok(options)
 }
 
+/// An argument as WASI has them.
+fn text(argument: &OsStr) -> Result<String, Failure> {
+    let text = argument.to_str().map(str::to_owned);
+    text.ok_or_else(|| Failure::invalid(format!("the argument `{}` is no Unicode text", argument.display())))
+}
+
 fn dir(mapping: &Mapping) -> Result<CommandDir, Failure> {
     let rights = match mapping.read_only {
         true => Rights::READ | Rights::LIST,
         false => Rights::all(),
     };
-    Ok(CommandDir { host: absolute(&mapping.host)?, guest: mapping.guest.clone(), rights })
+    Ok(CommandDir { host: real_path(&mapping.host)?, guest: mapping.guest.clone(), rights })
 }
 
-fn absolute(path: &Path) -> Result<std::path::PathBuf, Failure> {
-    config::absolute(path).map_err(|error| Failure::failed("cannot tell the current folder").caused_by(error))
+fn real_path(path: &Path) -> Result<PathBuf, Failure> {
+    let unknown = || Failure::failed(format!("cannot tell where `{}` is", path.display()));
+    bootstrap::real_path(path).map_err(|error| unknown().caused_by(error))
 }
+
+/// Settings of `wasmtime run` that ask for what is there anyway.
+const CHANGE_NOTHING: &[(char, &str)] = &[
+    ('S', "cli"),
+    ('S', "cli-exit-with-code"),
+    ('S', "common"),
+    ('S', "http"),
+    ('S', "inherit-stderr"),
+    ('S', "inherit-stdin"),
+    ('S', "inherit-stdout"),
+    ('S', "network-error-code"),
+    ('S', "p3"),
+    ('S', "preview2"),
+    ('S', "tcp"),
+    ('S', "udp"),
+    ('W', "bulk-memory"),
+    ('W', "component-model"),
+    ('W', "component-model-async"),
+    ('W', "multi-value"),
+    ('W', "reference-types"),
+    ('W', "simd"),
+];
 
 /// Carries out the settings that are written as `wasmtime run` has them.
 fn settle(mut given: RunProgram) -> Result<RunProgram, Failure> {
@@ -154,7 +193,7 @@ fn settle(mut given: RunProgram) -> Result<RunProgram, Failure> {
             ('W', "max-memory-size") => given.max_memory = Some(size(value).map_err(|error| wrong(&error))?),
             ('S', "inherit-network") => given.inherit_network = yes()?,
             ('S', "inherit-env") => given.inherit_env = yes()?,
-            ('S', "cli" | "common") if yes()? => {}
+            _ if CHANGE_NOTHING.contains(&(option, key)) && yes()? => {}
             _ => {
                 return Err(wrong("there is no such setting here")
                     .help("`airssys run --help` lists those that there are"));

@@ -49,7 +49,7 @@ fn reload(
     door: &Door,
     terminal: &Terminal,
 ) -> Result<(), Failure> {
-    let file = ManifestFile::read_in(&run.target, &run.system.set, mode(run))?;
+    let file = ManifestFile::read_in(run.target(), &run.system.set, mode(run))?;
     let what = format!("{} {}", file.shown, file.digest);
     // A program goes on as it was started: to take its grant away would be to end it, again at each restart.
     let mut manifest = file.manifest.clone();

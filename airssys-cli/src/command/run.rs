@@ -32,7 +32,7 @@ const STATUS: Duration = Duration::from_millis(250);
 pub(super) fn run(run: Run, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
     let started = Instant::now();
     let runtime = runtime()?;
-    let code = if target::is_program(&run.target) {
+    let code = if target::is_program(run.target()) {
         runtime.block_on(program::run(run, terminal))
     } else {
         runtime.block_on(system(run, started, terminal))
@@ -44,7 +44,7 @@ pub(super) fn run(run: Run, terminal: &Arc<Terminal>) -> Result<ExitCode, Failur
 
 async fn system(run: Run, started: Instant, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
     check_options(&run)?;
-    let file = ManifestFile::read_in(&run.target, &run.system.set, reload::mode(&run))?;
+    let file = ManifestFile::read_in(run.target(), &run.system.set, reload::mode(&run))?;
     let mut signals = Signals::new()?;
     let mut hangups = reload::hangups()?;
     if let Err(error) = airssys_osl::bootstrap::raise_file_limit() {
@@ -129,7 +129,7 @@ fn judge(why: Why, undelivered: u64, name: &str) -> Result<ExitCode, Failure> {
 
 /// Refuses what only a program without a manifest takes.
 fn check_options(run: &Run) -> Result<(), Failure> {
-    if !run.arguments.is_empty() {
+    if !run.arguments().is_empty() {
         let failure = Failure::invalid("a system takes no arguments");
         return Err(failure.help("give values to the manifest's variables with `--set NAME=VALUE`"));
     }

@@ -1,6 +1,6 @@
 //! `airssys run FILE.wasm`: a program, and what the command line gives it.
 
-use std::{io::Write as _, process::Stdio};
+use std::{fs, io::Write as _, process::Stdio};
 
 use crate::program::{World, fixture};
 
@@ -175,4 +175,57 @@ fn components_within_one_component_call_each_other() {
     world.write("composed.wat", text);
     let ended = world.run(&["run", "--invoke", "run()", "composed.wat"]);
     assert_eq!(ended.stdout, "5\n", "{}", ended.stderr);
+}
+
+#[test]
+fn a_module_is_found_whatever_its_name_is_and_wherever_that_leads() {
+    let world = with_module();
+    fs::create_dir_all(world.path("links/deep")).unwrap();
+    fs::copy(world.path("module.wat"), world.path("tool")).unwrap();
+    fs::copy(world.path("module.wat"), world.path("-an odd ü.wat")).unwrap();
+    std::os::unix::fs::symlink("../module.wat", world.path("links/linked.wat")).unwrap();
+    for module in ["tool", "./module.wat", "links/../module.wat", "links/linked.wat", "links/deep/../../tool"]
+    {
+        let ended = world.run(&["run", module]);
+        assert_eq!(ended.code, Some(13), "{module}: {}", ended.stderr);
+    }
+    let ended = world.run(&["run", "--", "-an odd ü.wat"]);
+    assert_eq!(ended.code, Some(13), "{}", ended.stderr);
+    let mut from_below = world.command(&["run", "--dir", "..::/", "../module.wat"]);
+    from_below.current_dir(world.path("links"));
+    assert_eq!(from_below.output().unwrap().status.code(), Some(13));
+}
+
+#[test]
+fn what_adapters_of_test_suites_pass_is_taken() {
+    let world = with_module();
+    // As wasi-testsuite's adapter for Wasmtime does for each version of WASI.
+    for options in [
+        &["--env", "A=b", "--dir", ".::/"][..],
+        &["-Wcomponent-model-async", "-Sp3,http,inherit-network"],
+        &["--wasm", "component-model=y,simd", "--wasi=cli,tcp,udp"],
+    ] {
+        let ended = world.run(&[&["run"], options, &["module.wat", "--version", "-x"]].concat());
+        // What stands behind the module is its own: no version is told.
+        assert_eq!(ended.code, Some(13), "{options:?}: {}", ended.stderr);
+    }
+    for version in ["--version", "-V"] {
+        let said = world.run(&[version]).stdout;
+        assert_eq!(said.split(' ').nth(1).map(str::trim), Some(env!("CARGO_PKG_VERSION")), "{said}");
+    }
+}
+
+#[test]
+fn a_component_of_wasi_0_3_is_refused_by_its_name() {
+    let world = World::new();
+    for component in [
+        r#"(component (import "wasi:cli/environment@0.3.0" (instance (export "get-arguments" (func)))))"#,
+        r#"(component (import "wasi:cli/environment@0.3.0" (instance (export "x" (func async)))))"#,
+    ] {
+        world.write("new.wat", component);
+        let ended = world.run(&["run", "-S", "p3", "new.wat"]);
+        assert_eq!(ended.code, Some(3));
+        let said = "it is of WASI 0.3, which is not run yet: it names `wasi:cli/environment@0.3.0`";
+        assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    }
 }

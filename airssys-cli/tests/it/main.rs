@@ -12,6 +12,7 @@
 )]
 
 mod audit;
+mod calls;
 mod command;
 mod compile;
 mod count;
@@ -27,6 +28,10 @@ mod manifest;
 mod new;
 mod policy;
 mod preview1;
+mod preview1_edges;
+mod preview2;
+mod preview2_files;
+mod preview2_sockets;
 #[cfg(target_os = "linux")]
 mod process;
 mod program;

@@ -6,9 +6,12 @@ use std::{
     process::Stdio,
 };
 
-use crate::{program::World, script::check};
+use crate::{
+    program::World,
+    script::{FUNCTIONS, check},
+};
 
-fn with_folder(world: &World) {
+pub(crate) fn with_folder(world: &World) {
     world.write("data/file", "content");
 }
 
@@ -322,6 +325,9 @@ fn descriptors() {
         # nothing is a socket
         sock_shutdown 3 1 = notsock
         sock_shutdown 99 1 = badf
+        sock_accept 3 0 >new = notsock (wasmtime: -)
+        sock_recv 3 &name 0 0 >n >flags = notsock (wasmtime: -)
+        sock_send 3 &name 0 0 >n = notsock (wasmtime: -)
         proc_raise 9 = notsup
         sched_yield = ok
         # a preopened directory can be closed
@@ -363,6 +369,15 @@ fn arguments_clocks_and_polling() {
         show out+8 = 0
         ",
     );
+}
+
+#[test]
+fn no_function_is_forgotten() {
+    let scripts = include_str!("preview1.rs");
+    let is_called =
+        |name: &str| scripts.lines().any(|line| line.trim_start().starts_with(&format!("{name} ")));
+    let forgotten: Vec<_> = FUNCTIONS.iter().filter(|(name, _)| !is_called(name)).collect();
+    assert!(forgotten.is_empty(), "{forgotten:?}");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! A line is `function arguments = answer`. The arguments are those of the specification: numbers, `'text'` (a pointer and
 //! a length), `>name` or `>name:64` (a pointer to 8 or 64 new bytes), `$name` (the number that a call left there), `w'text'`
-//! (one buffer to be written) and `r16:name` (one buffer of 16 bytes to be read into). The answer is the name of an error
+//! (one buffer to be written), `r16:name` (one buffer of 16 bytes to be read into) and `&name` (a pointer to what is there by
+//! that name). `put name+8 7` writes a number there, and `put name $other` one that was left. The answer is the name of an error
 //! number, or several. `show name+8 = 7` looks at a number that was left, and `bytes name = 'text'` at a buffer.
 //!
 //! `(wasmtime: answer)` behind an answer pins what Wasmtime says where that differs; docs/wasi.md tells why. Where it ends the guest
@@ -94,7 +95,7 @@ const ERRNO: &[&str] = &[
 ];
 
 /// Every function and the types of its arguments: `i` has 32 bits, `I` has 64.
-const FUNCTIONS: &[(&str, &str)] = &[
+pub(crate) const FUNCTIONS: &[(&str, &str)] = &[
     ("args_get", "ii"),
     ("args_sizes_get", "ii"),
     ("environ_get", "ii"),
@@ -182,6 +183,8 @@ impl Guest {
                 arguments.push(at.to_string());
             } else if let Some(name) = token.strip_prefix('$') {
                 arguments.push(format!("load {}", self.slots[name]));
+            } else if let Some(name) = token.strip_prefix('&') {
+                arguments.push(self.slots[name].to_string());
             } else if let Some(text) = token.strip_prefix("w'") {
                 let text = unescape(text);
                 let at = self.place(&text, text.len());
@@ -226,9 +229,24 @@ impl Guest {
         self.answer(&format!("(i64.extend_i32_u (call ${function} {values}))"));
     }
 
+    fn at(&self, place: &str) -> usize {
+        let (name, offset) = place.split_once('+').unwrap_or((place, "0"));
+        self.slots[name] + offset.parse::<usize>().unwrap()
+    }
+
+    /// Writes a number of 64 bits to a place.
+    fn put(&mut self, what: &str) {
+        let (place, value) = what.split_once(' ').unwrap();
+        let value = match value.strip_prefix('$') {
+            Some(name) => format!("(i64.load (i32.const {}))", self.slots[name]),
+            None => format!("(i64.const {value})"),
+        };
+        writeln!(self.code, "(i64.store (i32.const {}) {value})", self.at(place)).unwrap();
+        self.answer("(i64.const 0)");
+    }
+
     fn show(&mut self, what: &str, words: usize) {
-        let (name, offset) = what.split_once('+').unwrap_or((what, "0"));
-        let at = self.slots[name] + offset.parse::<usize>().unwrap();
+        let at = self.at(what);
         for word in 0..words {
             self.answer(&format!("(i64.load (i32.const {}))", at + word * 8));
         }
@@ -260,11 +278,11 @@ impl Guest {
 }
 
 /// One line of a script.
-struct Line<'a> {
-    text: &'a str,
-    what: &'a str,
-    ours: &'a str,
-    wasmtimes: &'a str,
+pub(crate) struct Line<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) what: &'a str,
+    pub(crate) ours: &'a str,
+    pub(crate) wasmtimes: &'a str,
 }
 
 impl Line<'_> {
@@ -289,9 +307,7 @@ impl Line<'_> {
 /// Runs a script in a world with a folder `data`, which the guest has as its first directory, and compares every answer;
 /// with Wasmtime's too, where `AIRSSYS_WASMTIME` names that program.
 pub(crate) fn check(prepare: impl Fn(&World), script: &str) {
-    let lines: Vec<_> =
-        script.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    let lines: Vec<_> = lines.into_iter().map(parse).collect();
+    let lines = lines(script);
     let world = World::new();
     let ours: Vec<_> = lines.iter().collect();
     compare(&ours, &run(world.command(&[]), &world, &prepare, &ours), |line| line.ours, "airssys");
@@ -316,6 +332,7 @@ fn run(mut command: Command, world: &World, prepare: impl Fn(&World), lines: &[&
         let (word, rest) = line.what.split_once(' ').unwrap_or((line.what, ""));
         match word {
             "show" => guest.show(rest, 1),
+            "put" => guest.put(rest),
             "bytes" => guest.show(rest, SHOWN_BYTES / 8),
             function => guest.call(function, rest),
         }
@@ -336,6 +353,12 @@ fn compare<'a>(lines: &[&Line<'a>], answers: &[u8], expected: impl Fn(&Line<'a>)
         at = next;
     }
     assert_eq!(at, answers.len());
+}
+
+/// The lines of a script, without its comments.
+pub(crate) fn lines(script: &str) -> Vec<Line<'_>> {
+    let lines = script.lines().map(str::trim);
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(parse).collect()
 }
 
 fn parse(text: &str) -> Line<'_> {

@@ -102,6 +102,16 @@ impl TcpStream {
         set.map_err(|error| self.error("set the options of", error))
     }
 
+    /// Sets through how many routers what is sent may go: the time to live of IPv4, the hop limit of IPv6.
+    ///
+    /// # Errors
+    ///
+    /// [`Io`](crate::ErrorKind::Io): the operating system refused; Linux does for 0.
+    pub fn set_hop_limit(&self, hops: u8) -> Result<(), Error> {
+        let set = sys::set_hop_limit(&self.stream.socket.io, self.peer, hops);
+        set.map_err(|error| self.error("set the options of", error))
+    }
+
     fn error(&self, what: &str, error: io::Error) -> Error {
         Error::io(format!("{what} the connection to `{}`", self.peer), error)
     }

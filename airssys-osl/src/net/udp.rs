@@ -184,6 +184,16 @@ impl UdpSocket {
         self.peer
     }
 
+    /// Sets through how many routers a datagram may go: the time to live of IPv4, the hop limit of IPv6.
+    ///
+    /// # Errors
+    ///
+    /// [`Io`](ErrorKind::Io): the operating system refused; Linux does for 0.
+    pub fn set_hop_limit(&self, hops: u8) -> Result<(), Error> {
+        let set = sys::set_hop_limit(&self.socket.io, self.local, hops);
+        set.map_err(|error| Error::io(format!("set the options of `{}`", self.socket.held.name()), error))
+    }
+
     /// Sends one datagram to the one peer. It leaves no record of its own; it was recorded whose socket this is.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ pub(crate) use self::linux::*;
 #[cfg(unix)]
 pub(crate) use self::net::{
     Shut, bind_udp, connect, connect_unix, connect_unix_datagram, is_quiet, listen, listen_abstract,
-    send_now, set_keep_alive, set_nodelay,
+    send_now, set_hop_limit, set_keep_alive, set_nodelay,
 };
 #[cfg(not(target_os = "linux"))]
 pub(crate) use self::portable::*;

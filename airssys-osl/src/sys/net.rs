@@ -130,6 +130,15 @@ pub(crate) fn set_keep_alive(stream: &TcpStream, keep_alive: Option<KeepAlive>) 
     Ok(())
 }
 
+/// Sets through how many routers what is sent may go.
+pub(crate) fn set_hop_limit(socket: &impl AsFd, peer: SocketAddr, hops: u8) -> io::Result<()> {
+    match peer.is_ipv4() {
+        true => sockopt::set_ip_ttl(socket, hops.into())?,
+        false => sockopt::set_ipv6_unicast_hops(socket, Some(hops))?,
+    }
+    Ok(())
+}
+
 fn socket(address: SocketAddr, kind: SocketType) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = open_socket(family, kind)?;
@@ -175,5 +184,7 @@ mod tests {
         assert!(!sockopt::socket_keepalive(&stream).unwrap());
         set_nodelay(&stream, true).unwrap();
         assert!(sockopt::tcp_nodelay(&stream).unwrap());
+        set_hop_limit(&stream, stream.peer_addr().unwrap(), 42).unwrap();
+        assert_eq!(sockopt::ip_ttl(&stream).unwrap(), 42);
     }
 }

@@ -1,6 +1,10 @@
 //! Streams of WASI over things that read and write asynchronously: files and this program's own streams.
 
-use std::{future::Future, pin::Pin};
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
+};
 
 use bytes::Bytes;
 use wasmtime_wasi_io::{
@@ -26,7 +30,17 @@ pub(crate) trait Drain: Sized + Send + 'static {
     fn write(self, bytes: Bytes) -> impl Future<Output = (Self, wasmtime::Result<()>)> + Send;
 }
 
-/// An input stream over a [`Source`]. It reads only when the guest waits for it, one chunk ahead.
+/// For those who look and do not wait.
+pub(super) fn now() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
+/// Lets what is under way go on as far as it can without being waited for.
+fn advance(going_on: impl Future<Output = ()>) {
+    let _ = pin!(going_on).poll(&mut now());
+}
+
+/// An input stream over a [`Source`]. It reads only when the guest wants something, one chunk ahead.
 pub(crate) enum Reading<S> {
     Idle(S),
     Busy(Pending<S, Bytes>),
@@ -69,7 +83,12 @@ impl<S: Source> Pollable for Reading<S> {
 
 #[async_trait]
 impl<S: Source> InputStream for Reading<S> {
+    /// Begins to read where nothing is there: a guest may come back later without having waited for the stream.
     fn read(&mut self, size: usize) -> StreamResult<Bytes> {
+        if size > 0 {
+            self.start(size);
+            advance(self.finish());
+        }
         match std::mem::replace(self, Self::Closed) {
             Self::Closed => Err(StreamError::Closed),
             Self::Failed(error) => Err(StreamError::LastOperationFailed(error)),
@@ -132,7 +151,12 @@ impl<D: Drain> OutputStream for Writing<D> {
                 Err(StreamError::trap("write more than check-write permitted"))
             }
             Self::Idle(drain) => {
-                *self = Self::Busy(Box::pin(drain.write(bytes)));
+                // It begins at once; that it is done is told by check-write.
+                let mut pending = Box::pin(drain.write(bytes));
+                *self = Self::Busy(match pending.as_mut().poll(&mut now()) {
+                    Poll::Ready(done) => Box::pin(std::future::ready(done)),
+                    Poll::Pending => pending,
+                });
                 Ok(())
             }
             Self::Closed => Err(StreamError::Closed),
@@ -147,6 +171,7 @@ impl<D: Drain> OutputStream for Writing<D> {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
+        advance(self.finish());
         match self {
             Self::Idle(_) => Ok(CHUNK_BYTES),
             Self::Busy(_) => Ok(0),
@@ -181,11 +206,34 @@ mod tests {
     #[tokio::test]
     async fn reads_in_pieces_and_ends() {
         let mut stream = Reading::new(Script(vec![Ok(Bytes::from_static(b"abc"))]));
-        assert!(stream.read(9).unwrap().is_empty(), "nothing is read before somebody waits");
         stream.ready().await;
         assert_eq!(&stream.read(2).unwrap()[..], b"ab");
         assert_eq!(&stream.blocking_read(9).await.unwrap()[..], b"c");
         assert!(matches!(stream.blocking_read(9).await, Err(StreamError::Closed)));
+    }
+
+    #[tokio::test]
+    async fn a_read_that_does_not_wait_takes_what_is_there_and_begins_the_next() {
+        let mut stream = Reading::new(Slow(vec![b'a', b'b']));
+        assert!(stream.read(0).unwrap().is_empty(), "nothing is wanted, and nothing begun");
+        assert!(matches!(stream, Reading::Idle(_)));
+        assert!(stream.read(1).unwrap().is_empty(), "it comes the next time");
+        assert_eq!(&stream.read(1).unwrap()[..], b"b");
+        assert!(stream.read(1).unwrap().is_empty());
+        assert_eq!(&stream.read(1).unwrap()[..], b"a");
+        assert!(stream.read(1).unwrap().is_empty());
+        assert!(matches!(stream.read(1), Err(StreamError::Closed)));
+    }
+
+    /// Gives a byte at a time, from the last on, each when it is asked for the second time.
+    struct Slow(Vec<u8>);
+
+    impl Source for Slow {
+        async fn read(mut self, _max: usize) -> (Self, wasmtime::Result<Bytes>) {
+            tokio::task::yield_now().await;
+            let byte = self.0.pop();
+            (self, Ok(byte.into_iter().collect()))
+        }
     }
 
     #[tokio::test]
@@ -212,8 +260,18 @@ mod tests {
         let written = sink.0.clone();
         let mut stream = Writing::new(sink);
         stream.write(Bytes::from_static(b"abc")).unwrap();
-        assert_eq!(stream.check_write().unwrap(), 0, "one write at a time");
+        assert!(written.lock().unwrap().is_empty());
         stream.cancel().await;
+        assert_eq!(*written.lock().unwrap(), b"abc");
+    }
+
+    #[tokio::test]
+    async fn a_write_goes_on_for_who_only_looks_at_it() {
+        let sink = Sink::default();
+        let written = sink.0.clone();
+        let mut stream = Writing::new(sink);
+        stream.write(Bytes::from_static(b"abc")).unwrap();
+        assert_eq!(stream.check_write().unwrap(), CHUNK_BYTES);
         assert_eq!(*written.lock().unwrap(), b"abc");
     }
 

@@ -130,7 +130,7 @@ async fn wrong_orders_and_wrong_addresses_are_answered_as_wasi_says() {
 #[tokio::test]
 async fn options_are_taken_cut_or_refused() {
     let world = World::start(&granted("")).await;
-    let expected = "true 2000000000 127 Err(\"invalid-argument\") Err(\"not-supported\")";
+    let expected = "true 2000000000 127 Err(\"invalid-argument\") Ok(())";
     assert_eq!(world.ask("a", "options", "").await, expected);
 }
 

@@ -28,6 +28,16 @@ pub(super) fn local(address: IpSocketAddress, family: IpAddressFamily) -> Result
     if address.ip().is_multicast() { Err(ErrorCode::InvalidArgument) } else { Ok(address) }
 }
 
+/// The address of one, not of many: all that TCP has to do with.
+///
+/// # Errors
+///
+/// `invalid-argument`: a multicast or the broadcast address.
+pub(super) fn unicast(address: SocketAddr) -> Result<SocketAddr, ErrorCode> {
+    let is_broadcast = address.ip() == IpAddr::V4(Ipv4Addr::BROADCAST);
+    if address.ip().is_multicast() || is_broadcast { Err(ErrorCode::InvalidArgument) } else { Ok(address) }
+}
+
 fn of_family(address: IpSocketAddress, family: IpAddressFamily) -> Result<SocketAddr, ErrorCode> {
     let address = from_wasi(address);
     let fits = match (address.ip(), family) {

@@ -15,7 +15,7 @@ mod udp;
 
 use std::{
     pin::Pin,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 use self::code::error_code;
@@ -29,6 +29,7 @@ use wasmtime::{Result, component::Resource};
 use super::{
     Host,
     bindings::wasi::sockets::{instance_network, network, network::ErrorCode},
+    stream::now,
 };
 
 /// The network: there is one, and the door stands before it.
@@ -83,11 +84,6 @@ impl<T> Pending<T> {
             _ => None,
         }
     }
-}
-
-/// For those who look and do not wait.
-fn now() -> Context<'static> {
-    Context::from_waker(Waker::noop())
 }
 
 impl instance_network::Host for Host {

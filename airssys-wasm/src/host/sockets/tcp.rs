@@ -13,8 +13,8 @@ use wasmtime_wasi_io::{
 };
 
 use super::{
-    Network, Pending, SocketError, SocketResult,
-    address::{local, remote, to_wasi},
+    Network, Pending, SocketResult,
+    address::{local, remote, to_wasi, unicast},
     code::error_code,
     stream::{Connection, Receiver, Sender},
 };
@@ -34,6 +34,8 @@ pub struct Tcp {
     /// What is set of keep-alive before there is a connection, and goes for all that come of this socket.
     keep_alive: KeepAlive,
     keeps_alive: bool,
+    /// The same of the hop limit.
+    hop_limit: Option<u8>,
 }
 
 enum State {
@@ -56,13 +58,16 @@ enum State {
 
 type Streams = (Resource<DynInputStream>, Resource<DynOutputStream>);
 
+/// What Linux does where nothing is set. (`ip(7)`)
+pub(super) const HOP_LIMIT: u8 = 64;
+
 /// What Linux does where nothing is set. (`tcp(7)`)
 const KEEP_ALIVE: KeepAlive =
     KeepAlive { idle: Duration::from_secs(7200), interval: Duration::from_secs(75), probes: 9 };
 
 impl Tcp {
     fn new(family: IpAddressFamily, state: State) -> Self {
-        Self { family, state, keep_alive: KEEP_ALIVE, keeps_alive: false }
+        Self { family, state, keep_alive: KEEP_ALIVE, keeps_alive: false, hop_limit: None }
     }
 
     fn set_keep_alive(&mut self) -> SocketResult<()> {
@@ -70,6 +75,15 @@ impl Tcp {
         match &self.state {
             State::Connected(connection) => connection
                 .with(|stream| stream.set_keep_alive(wanted))
+                .map_err(|error| error_code(&error).into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn set_hop_limit(&self) -> SocketResult<()> {
+        match (&self.state, self.hop_limit) {
+            (State::Connected(connection), Some(hops)) => connection
+                .with(|stream| stream.set_hop_limit(hops))
                 .map_err(|error| error_code(&error).into()),
             _ => Ok(()),
         }
@@ -111,7 +125,7 @@ impl tcp::HostTcpSocket for Host {
         if !matches!(socket.state, State::New) {
             return Err(ErrorCode::InvalidState.into());
         }
-        let address = local(address, socket.family)?;
+        let address = unicast(local(address, socket.family)?)?;
         let listener = principal.listen(address).map_err(|error| error_code(&error))?;
         socket.state = State::Bound { listener: Arc::new(listener), started: true };
         Ok(())
@@ -143,7 +157,7 @@ impl tcp::HostTcpSocket for Host {
             State::Bound { .. } => return Err(ErrorCode::NotSupported.into()),
             _ => return Err(ErrorCode::InvalidState.into()),
         }
-        let address = remote(address, socket.family)?;
+        let address = unicast(remote(address, socket.family)?)?;
         let keep_alive = socket.keeps_alive.then_some(socket.keep_alive);
         let connecting = Pending::start(async move {
             let connector = principal.tcp_connector().nodelay(true).keep_alive(keep_alive);
@@ -166,6 +180,7 @@ impl tcp::HostTcpSocket for Host {
         this.state = State::Closed;
         let connection = Connection::new(connected?);
         this.state = State::Connected(connection.clone());
+        this.set_hop_limit()?;
         self.streams(&socket, &connection)
     }
 
@@ -204,7 +219,9 @@ impl tcp::HostTcpSocket for Host {
         let connection = Connection::new(accepted?);
         let mut child = Tcp::new(this.family, State::Connected(connection.clone()));
         (child.keep_alive, child.keeps_alive) = (this.keep_alive, this.keeps_alive);
+        child.hop_limit = this.hop_limit;
         child.set_keep_alive()?;
+        child.set_hop_limit()?;
         let child = self.table.push(child)?;
         let (input, output) = self.streams(&child, &connection)?;
         Ok((child, input, output))
@@ -291,13 +308,16 @@ impl tcp::HostTcpSocket for Host {
     }
 
     fn hop_limit(&mut self, socket: Resource<Tcp>) -> SocketResult<u8> {
-        self.table.get(&socket)?;
-        Err(unsupported())
+        Ok(self.table.get(&socket)?.hop_limit.unwrap_or(HOP_LIMIT))
     }
 
     fn set_hop_limit(&mut self, socket: Resource<Tcp>, value: u8) -> SocketResult<()> {
-        self.table.get(&socket)?;
-        if value == 0 { Err(ErrorCode::InvalidArgument.into()) } else { Err(unsupported()) }
+        let socket = self.table.get_mut(&socket)?;
+        if value == 0 {
+            return Err(ErrorCode::InvalidArgument.into());
+        }
+        socket.hop_limit = Some(value);
+        socket.set_hop_limit()
     }
 
     /// What is set is a wish, as WASI says; this is what it comes to.
@@ -358,11 +378,6 @@ fn whole_seconds(nanoseconds: u64) -> SocketResult<Duration> {
         return Err(ErrorCode::InvalidArgument.into());
     }
     Ok(Duration::from_secs(nanoseconds.div_ceil(1_000_000_000)).min(MAX_KEEP_ALIVE))
-}
-
-/// The door has no word for it.
-fn unsupported() -> SocketError {
-    ErrorCode::NotSupported.into()
 }
 
 /// Ready when a connection is there, or has failed to be.

@@ -21,6 +21,7 @@ use super::{
     address::{local, remote, to_wasi},
     code::error_code,
     now,
+    tcp::HOP_LIMIT,
 };
 use crate::host::{
     Host,
@@ -39,6 +40,9 @@ const DATAGRAMS: usize = 16;
 pub struct Udp {
     family: IpAddressFamily,
     state: State,
+    /// The one peer of its streams.
+    peer: Option<SocketAddr>,
+    hop_limit: Option<u8>,
     /// Whether its streams are there: it has one pair at a time.
     streams: Weak<()>,
 }
@@ -80,7 +84,13 @@ pub struct Outgoing {
 
 impl udp_create_socket::Host for Host {
     fn create_udp_socket(&mut self, family: IpAddressFamily) -> SocketResult<Resource<Udp>> {
-        Ok(self.table.push(Udp { family, state: State::New, streams: Weak::new() })?)
+        Ok(self.table.push(Udp {
+            family,
+            state: State::New,
+            peer: None,
+            hop_limit: None,
+            streams: Weak::new(),
+        })?)
     }
 }
 
@@ -106,12 +116,18 @@ impl Udp {
             }
             _ => return Err(ErrorCode::InvalidState.into()),
         };
+        self.set_hop_limit(&socket)?;
         let socket = Arc::new(socket);
         self.state = match peer {
             Some(_) => State::Connected(Arc::clone(&socket)),
             None => State::Bound { socket: Arc::clone(&socket), started: false },
         };
         Ok(socket)
+    }
+
+    fn set_hop_limit(&self, socket: &UdpSocket) -> SocketResult<()> {
+        let set = self.hop_limit.map_or(Ok(()), |hops| socket.set_hop_limit(hops));
+        set.map_err(|error| error_code(&error).into())
     }
 }
 
@@ -135,6 +151,7 @@ impl udp::HostUdpSocket for Host {
             State::Anywhere { started: true }
         } else {
             let bound = principal.udp_bind(address).await.map_err(|error| error_code(&error))?;
+            socket.set_hop_limit(&bound)?;
             State::Bound { socket: Arc::new(bound), started: true }
         };
         Ok(())
@@ -162,6 +179,7 @@ impl udp::HostUdpSocket for Host {
         }
         let (family, peer) = (this.family, peer.map(|peer| remote(peer, this.family)).transpose()?);
         let udp = this.open(&principal, peer).await?;
+        this.peer = peer;
         let streams = Arc::new(());
         this.streams = Arc::downgrade(&streams);
         let only = peer.filter(|_| udp.peer_addr().is_none());
@@ -188,12 +206,8 @@ impl udp::HostUdpSocket for Host {
     }
 
     fn remote_address(&mut self, socket: Resource<Udp>) -> SocketResult<IpSocketAddress> {
-        match &self.table.get(&socket)?.state {
-            State::Connected(socket) => {
-                socket.peer_addr().map(to_wasi).ok_or_else(|| ErrorCode::InvalidState.into())
-            }
-            _ => Err(ErrorCode::InvalidState.into()),
-        }
+        let peer = self.table.get(&socket)?.peer;
+        peer.map(to_wasi).ok_or_else(|| ErrorCode::InvalidState.into())
     }
 
     fn address_family(&mut self, socket: Resource<Udp>) -> Result<IpAddressFamily> {
@@ -201,13 +215,19 @@ impl udp::HostUdpSocket for Host {
     }
 
     fn unicast_hop_limit(&mut self, socket: Resource<Udp>) -> SocketResult<u8> {
-        self.table.get(&socket)?;
-        Err(ErrorCode::NotSupported.into())
+        Ok(self.table.get(&socket)?.hop_limit.unwrap_or(HOP_LIMIT))
     }
 
     fn set_unicast_hop_limit(&mut self, socket: Resource<Udp>, value: u8) -> SocketResult<()> {
-        self.table.get(&socket)?;
-        Err(if value == 0 { ErrorCode::InvalidArgument } else { ErrorCode::NotSupported }.into())
+        let socket = self.table.get_mut(&socket)?;
+        if value == 0 {
+            return Err(ErrorCode::InvalidArgument.into());
+        }
+        socket.hop_limit = Some(value);
+        match &socket.state {
+            State::Bound { socket: bound, .. } | State::Connected(bound) => socket.set_hop_limit(bound),
+            State::New | State::Anywhere { .. } => Ok(()),
+        }
     }
 
     /// What is set is a wish, as WASI says; this is what it comes to.

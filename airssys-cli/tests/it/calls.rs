@@ -1,0 +1,143 @@
+//! Scripts of functions of WASI 0.2: the component `caller` calls them one after the other and says what each answered.
+//!
+//! A line is `interface.function arguments = answer`; `guests/caller` tells how they are written. The answer may be one of
+//! several, with `|` between, and `trap` where the call ends the guest, as the last line does then. Each script runs through
+//! the program and through Wasmtime's own WASI: `(wasmtime: answer)` behind an answer pins what that says where it differs,
+//! and docs/wasi.md tells why. `(wasmtime: -)` is not asked.
+
+use std::{path::Path, process::Stdio, sync::OnceLock};
+
+use wasmtime::{
+    Engine, Store,
+    component::{Component, Linker, ResourceTable},
+};
+use wasmtime_wasi::{
+    FsPerms, WasiCtx, WasiCtxView, WasiView,
+    p2::{add_to_linker_sync, bindings::sync::Command, pipe::MemoryOutputPipe},
+};
+
+use crate::{
+    program::{World, fixture},
+    script::{Line, lines},
+};
+
+/// The most that a script answers, in bytes.
+const ANSWER_BYTES: usize = 1 << 20;
+
+/// What a script's arguments and variables are, beside itself.
+const ARGUMENTS: [&str; 2] = ["one", "two words"];
+const VARIABLE: (&str, &str) = ("A", "b=c");
+
+/// What a guest answered, and whether it went on to its end.
+struct Answers {
+    lines: Vec<String>,
+    ended: bool,
+}
+
+/// Runs a script in a world with a folder `data`, which the guest has as `/`, and the network; compares every answer with
+/// the script's, and Wasmtime's.
+pub(crate) fn check(prepare: impl Fn(&World), script: &str) {
+    let lines = lines(script);
+    compare(&lines.iter().collect::<Vec<_>>(), |line| line.ours, "airssys", &prepare, ours);
+    let theirs: Vec<_> = lines.iter().filter(|line| line.wasmtimes != "-").collect();
+    compare(&theirs, |line| line.wasmtimes, "wasmtime", &prepare, wasmtimes);
+}
+
+fn compare<'a>(
+    lines: &[&Line<'a>],
+    expected: impl Fn(&Line<'a>) -> &'a str,
+    by: &str,
+    prepare: &impl Fn(&World),
+    run: impl Fn(&World, &str) -> Answers,
+) {
+    let script: Vec<_> = lines.iter().map(|line| line.what).collect();
+    let world = World::new();
+    prepare(&world);
+    let answers = run(&world, &script.join("\n"));
+    let mut differing = Vec::new();
+    for (index, line) in lines.iter().enumerate() {
+        let answer = answers.lines.get(index).map_or("trap", String::as_str);
+        if !expected(line).split('|').any(|one| one.trim() == answer) {
+            differing.push(format!("{answer}: {}", line.text));
+        }
+        if answer == "trap" {
+            break;
+        }
+    }
+    assert!(differing.is_empty(), "{by}:\n{}", differing.join("\n"));
+    let to_the_end = lines.last().is_some_and(|last| expected(last) != "trap");
+    assert_eq!(answers.ended, to_the_end, "{by}: how it ended");
+}
+
+/// What the program says.
+fn ours(world: &World, script: &str) -> Answers {
+    let (caller, (name, value)) = (fixture("caller.wasm"), VARIABLE);
+    let variable = format!("{name}={value}");
+    let options = ["run", "--dir", "data::/", "--env", &variable, "--inherit-network", &caller, script];
+    let mut command = world.command(&[&options[..], &ARGUMENTS].concat());
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    answers(&output.stdout, output.status.success(), &String::from_utf8_lossy(&output.stderr))
+}
+
+fn answers(stdout: &[u8], ended: bool, why: &str) -> Answers {
+    if !ended {
+        eprintln!("the guest ended early: {why}");
+    }
+    Answers { lines: String::from_utf8_lossy(stdout).lines().map(str::to_owned).collect(), ended }
+}
+
+/// What Wasmtime's own WASI says.
+fn wasmtimes(world: &World, script: &str) -> Answers {
+    let guest = Guest::get();
+    let stdout = MemoryOutputPipe::new(ANSWER_BYTES);
+    let context = WasiCtx::builder()
+        .args(&[&["caller.wasm", script][..], &ARGUMENTS].concat())
+        .env(VARIABLE.0, VARIABLE.1)
+        .preopened_dir(world.path("data"), "/", FsPerms::ReadWrite)
+        .unwrap()
+        .inherit_network()
+        .allow_tcp(true)
+        .allow_udp(true)
+        .allow_ip_name_lookup(true)
+        .stdout(stdout.clone())
+        .build();
+    let mut store = Store::new(&guest.engine, Wasi { context, table: ResourceTable::new() });
+    let command = Command::instantiate(&mut store, &guest.component, &guest.linker).unwrap();
+    let ended = command.wasi_cli_run().call_run(&mut store);
+    let (is_ok, why) = match &ended {
+        Ok(result) => (result.is_ok(), String::new()),
+        Err(trap) => (trap.downcast_ref::<wasmtime_wasi::I32Exit>().is_some(), format!("{trap:?}")),
+    };
+    answers(&stdout.contents(), is_ok, &why)
+}
+
+/// The guest as Wasmtime's own WASI runs it, compiled once for all scripts.
+struct Guest {
+    engine: Engine,
+    component: Component,
+    linker: Linker<Wasi>,
+}
+
+impl Guest {
+    fn get() -> &'static Self {
+        static GUEST: OnceLock<Guest> = OnceLock::new();
+        GUEST.get_or_init(|| {
+            let engine = Engine::default();
+            let component = Component::from_file(&engine, Path::new(&fixture("caller.wasm"))).unwrap();
+            let mut linker = Linker::new(&engine);
+            add_to_linker_sync(&mut linker).unwrap();
+            Self { engine, component, linker }
+        })
+    }
+}
+
+struct Wasi {
+    context: WasiCtx,
+    table: ResourceTable,
+}
+
+impl WasiView for Wasi {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.context, table: &mut self.table }
+    }
+}

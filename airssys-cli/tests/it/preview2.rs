@@ -1,0 +1,150 @@
+//! WASI 0.2, function by function, by a component that calls them through the program: clocks, polling and what a program
+//! has. The sentences are those of the specification (the `.wit` files of WASI 0.2.12), or of POSIX, which it refers to.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    calls::check,
+    program::{World, fixture, repository},
+};
+
+pub(crate) fn with_nothing(world: &World) {
+    world.write("data/.keep", "");
+}
+
+#[test]
+fn clocks_and_polling() {
+    check(
+        with_nothing,
+        "
+        # now: 'successive calls to now will never produce a value less than an earlier one'
+        clocks.monotonic-now >a = ok
+        clocks.monotonic-now >b = ok
+        is-less $b $a = false
+        # resolution: 'the duration of a clock tick': more than nothing, less than a second
+        clocks.monotonic-resolution >step = ok
+        is-less 0 $step = true
+        is-less $step 1000000000 = true
+        clocks.wall-resolution >step = ok
+        is-less 0 $step = true
+        is-less $step 1000000000 = true
+        # wall-clock: 'seconds and nanoseconds since 1970'; this was written in 2026
+        clocks.wall-now >now = ok
+        is-less 1767225600000000000 $now = true
+        # subscribe-duration: 'resolve once the given duration has elapsed'
+        clocks.subscribe-duration 20000000 >p = ok
+        poll.block p = ok
+        clocks.monotonic-now >c = ok
+        is-less $c $b+20000000 = false
+        poll.ready p = true
+        # subscribe-instant: 'resolve once the specified instant has occurred'; what is past has
+        clocks.subscribe-instant 0 >past = ok
+        poll.block past = ok
+        clocks.subscribe-instant $c+3600000000000 >future = ok
+        poll.ready future = false
+        clocks.subscribe-duration 18446744073709551615 >never = ok
+        # poll: 'one or more of the indices of handles … that is ready'
+        poll.poll never past future = 1
+        poll.poll past never p = 0 2
+        clocks.subscribe-duration 20000000 >soon = ok
+        poll.poll never soon future = 1
+        # the same one twice
+        poll.poll past past = 0 1
+        ",
+    );
+}
+
+#[test]
+fn polling_nothing_is_a_trap() {
+    // 'This function traps if … the list is empty'
+    check(with_nothing, "poll.poll = trap");
+}
+
+#[test]
+fn what_a_program_has() {
+    check(
+        with_nothing,
+        "
+        # 'Get the POSIX-style arguments to the program'
+        cli.get-arguments = 'one' 'two words'
+        cli.get-environment = A=b=c
+        # 'Return a path that programs should use as their initial current working directory'
+        cli.initial-cwd = none
+        # 'If … not connected to a terminal, none'
+        cli.get-terminal-stdin = none
+        cli.get-terminal-stdout = none
+        cli.get-terminal-stderr = none
+        # no input: it ends at once
+        cli.get-stdin >in = ok
+        input.blocking-read in 10 = closed
+        cli.get-stdout >out = ok
+        output.check-write out = some
+        cli.get-stderr >err = ok
+        output.blocking-write-and-flush err 'said to stderr' = ok
+        # 'cryptographically-secure random': that two of 64 bits are the same happens once in the life of suns
+        random.get-random-bytes 0 = 0
+        random.get-random-bytes 70000 = 70000
+        random.get-insecure-random-bytes 33 = 33
+        random.get-random-u64 >a = ok
+        random.get-random-u64 >b = ok
+        is-same $a $b = false
+        random.get-insecure-random-u64 >a = ok
+        random.get-insecure-random-u64 >b = ok
+        is-same $a $b = false
+        # insecure-seed: 'a constant function within a component instance' is what most hosts are
+        random.insecure-seed >a = ok
+        ",
+    );
+}
+
+#[test]
+fn a_program_ends_with_its_status() {
+    // exit: 'exit the current instance and any linked instances'; what comes behind is not done.
+    let (world, caller) = (World::new(), fixture("caller.wasm"));
+    for (script, status, said) in [
+        ("cli.exit ok\ncli.get-terminal-stdin", 0, ""),
+        ("cli.exit err\ncli.get-terminal-stdin", 1, ""),
+        ("cli.get-terminal-stdin", 0, "none\n"),
+    ] {
+        let ended = world.run(&["run", &caller, script]);
+        assert_eq!((ended.code, &*ended.stdout), (Some(status), said), "{script}");
+    }
+}
+
+#[test]
+fn no_function_is_forgotten() {
+    let scripts =
+        [include_str!("preview2.rs"), include_str!("preview2_files.rs"), include_str!("preview2_sockets.rs")]
+            .concat();
+    let called: BTreeSet<_> = scripts.split_whitespace().filter_map(|word| word.split_once('.')).collect();
+    let called: BTreeSet<_> = called.iter().map(|(_, function)| *function).collect();
+    let mut forgotten = Vec::new();
+    for package in ["cli", "clocks", "filesystem", "io", "random", "sockets"] {
+        let path = repository().join("wit/deps").join(package).with_extension("wit");
+        let text = std::fs::read_to_string(path).unwrap();
+        let functions = text.lines().filter_map(|line| line.split_once(": func(")).map(|(name, _)| name);
+        for name in functions.map(|name| name.trim().trim_start_matches('%')) {
+            let with_its_clock = [format!("monotonic-{name}"), format!("wall-{name}")];
+            let is_called =
+                called.contains(name) || with_its_clock.iter().any(|name| called.contains(&**name));
+            if !is_called && !ELSEWHERE.contains(&name) {
+                forgotten.push(format!("{package}: {name}"));
+            }
+        }
+    }
+    assert!(forgotten.is_empty(), "{forgotten:?}");
+}
+
+/// What no script calls by its name: `run` is called by the host, those of errors by the guest where a stream fails, the
+/// network is what it gives to all that wants one, the rest is unstable in the specification, and Wasmtime has it only
+/// when it is asked for.
+const ELSEWHERE: &[&str] = &[
+    "run",
+    "instance-network",
+    "filesystem-error-code",
+    "to-debug-string",
+    "network-error-code",
+    "exit-with-code",
+    "display",
+    "utc-offset",
+];
