@@ -43,7 +43,8 @@ async fn under_load(world: &World, change: impl Future<Output = ()>) -> String {
     world.system.idle(Duration::from_millis(50)).await;
     let source = world.ask("source", "report", "").await;
     let poured: u64 = source.split(' ').nth(2).unwrap().parse().unwrap();
-    assert!(poured > 200, "{source}");
+    // On a busy machine one pour can last as long as all changes.
+    assert!(poured >= 200, "{source}");
     assert_eq!(world.ask("witness", "report", "").await, format!("{poured} 0 0 0"), "each once, in order");
     let known = world.ask("a", "report", "").await;
     known.replace(&poured.to_string(), "all")
