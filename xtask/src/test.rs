@@ -7,7 +7,7 @@ use std::{env, error::Error, ffi::OsString, process::Command, time::Instant};
 use crate::{debian, guests, sound, tidy};
 
 /// What is off by default and tested all the same.
-const FEATURES: &str = "--features=airssys-osl/tls";
+pub(crate) const FEATURES: &str = "--features=airssys-osl/tls";
 
 /// Runs every check, the quick ones first; the first that fails ends it.
 pub(crate) fn run() -> Result<(), Box<dyn Error>> {
