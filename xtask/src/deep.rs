@@ -2,6 +2,7 @@
 //!
 //! * A million random policies and requests, answered by the door and by Cedar.
 //! * Hostile bytes for the parsers of the door.
+//! * The property tests, which draw the same each time elsewhere, drawn anew.
 
 #![expect(clippy::disallowed_methods, reason = "a tool of the project: it runs cargo")]
 
@@ -9,9 +10,13 @@ use std::{
     error::Error,
     path::{Path, PathBuf},
     process::Command,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-use crate::test::{program, step, succeed};
+use crate::test::{FEATURES, program, step, succeed};
+
+/// How often each property is drawn.
+const CASES: &str = "5000";
 
 const USAGE: &str = "usage: cargo xtask deep [--seconds N] [--pairs N]
   --seconds N  each parser gets hostile bytes for so long rather than 60 seconds
@@ -34,7 +39,17 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Box<dyn Error>> {
         let peers = build("bench/osl-peers", "osl-peers")?;
         succeed(Command::new(peers).args(["differential", &pairs.to_string()]))
     })?;
-    step("hostile bytes", || succeed(Command::new(build("fuzz", "fuzz")?).arg(seconds.to_string())))
+    step("hostile bytes", || succeed(Command::new(build("fuzz", "fuzz")?).arg(seconds.to_string())))?;
+    step("property tests, drawn anew", draw_anew)
+}
+
+/// Whoever sets the seed that is told draws the same again.
+fn draw_anew() -> Result<(), Box<dyn Error>> {
+    let seed = SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos().to_string();
+    eprintln!("PROPTEST_RNG_SEED={seed} PROPTEST_CASES={CASES}");
+    let mut cargo = Command::new(program());
+    cargo.args(["test", "--locked", "--workspace", FEATURES, "--lib"]);
+    succeed(cargo.env("PROPTEST_RNG_SEED", seed).env("PROPTEST_CASES", CASES))
 }
 
 /// Builds the program of a workspace of its own.
