@@ -33,11 +33,15 @@ pub(crate) use self::{
     interfaces::interfaces,
     list::{Listing, list},
     open::{open, open_root},
-    process::{inherited, null, open_program, pipe, raise_file_limit, signal_number, user},
+    process::{
+        forbid_tracing, inherited, null, open_program, pipe, raise_file_limit, signal_number, user,
+    },
     read::{buffer, open_whole, read_at, read_cached, read_link, read_open, read_whole},
     replace::{Install, Remains, create_drawn_dir, create_unnamed, name_unnamed, replace},
     size::size,
-    spawn::{Child, Killer, Lent, OnEnd, Place, Plan, Sockets, counts_processes, host, nobody, spawn},
+    spawn::{
+        Child, Killer, Lent, OnEnd, Place, Plan, Sockets, counts_processes, dynamic_user, host, nobody, spawn,
+    },
     stat::{metadata, own_metadata},
     system::{cpu, disks, host_name, load, memory},
     time::{monotonic_ns, monotonic_resolution, random, wall_now, wall_resolution},

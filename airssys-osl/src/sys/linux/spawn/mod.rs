@@ -36,7 +36,7 @@ pub(crate) use self::{
     init::sealed,
     keeper::{Child, Killer, OnEnd},
     prepare::{Lent, Place, Plan, counts_processes},
-    probe::{host, nobody},
+    probe::{dynamic_user, host, nobody},
     seccomp::Sockets,
 };
 use crate::{os::Fault, process::Layers, sys::errno};
