@@ -33,9 +33,7 @@ pub(crate) use self::{
     interfaces::interfaces,
     list::{Listing, list},
     open::{open, open_root},
-    process::{
-        forbid_tracing, inherited, null, open_program, pipe, raise_file_limit, signal_number, user,
-    },
+    process::{forbid_tracing, inherited, null, open_program, pipe, raise_file_limit, signal_number, user},
     read::{buffer, open_whole, read_at, read_cached, read_link, read_open, read_whole},
     replace::{Install, Remains, create_drawn_dir, create_unnamed, name_unnamed, replace},
     size::size,

@@ -10,9 +10,7 @@ use rustix::{
     fs::{self, CWD, FileType, Mode, OFlags, ResolveFlags},
     io::{fcntl_dupfd_cloexec, ioctl_fionbio},
     pipe::{PipeFlags, pipe_with},
-    process::{
-        DumpableBehavior, Resource, geteuid, getrlimit, set_dumpable_behavior, setrlimit,
-    },
+    process::{DumpableBehavior, Resource, geteuid, getrlimit, set_dumpable_behavior, setrlimit},
 };
 use sha2::{Digest as _, Sha256};
 
