@@ -108,6 +108,23 @@ pub fn raise_file_limit() -> Result<(), Error> {
     sys::raise_file_limit().map_err(|source| Error::io("raise the limit of open files", source))
 }
 
+/// Has the system show the memory of this program to no other that is not the administrator's, though it is of the same
+/// user: none can trace it, and it leaves no core behind. Not for what needs a debugger.
+///
+/// # Errors
+///
+/// [`Io`](ErrorKind::Io), [`Unsupported`](ErrorKind::Unsupported): it stays as it is.
+pub fn forbid_tracing() -> Result<(), Error> {
+    sys::forbid_tracing().map_err(|source| Error::io("forbid that this program is traced", source))
+}
+
+/// How much memory the machine can give to programs without swapping, in bytes, where it tells.
+///
+/// No policy decides it and no record tells of it, as with [`may_swap`].
+pub fn available_memory() -> Option<u64> {
+    sys::memory().ok().map(|memory| memory.available_bytes)
+}
+
 /// The user that the program runs as: the owner of what it makes.
 pub fn user() -> u32 {
     sys::user()

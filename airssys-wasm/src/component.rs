@@ -7,9 +7,12 @@ use wasmtime::component::{InstancePre, types::ComponentItem};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 #[cfg(target_os = "linux")]
-use crate::compiler::{Failed, Recipe};
 use crate::{
-    cache::{self, Cache, Code},
+    cache::deserialize,
+    compiler::{Failed, Recipe},
+};
+use crate::{
+    cache::{Cache, Code},
     engine::Engine,
     error::{Error, ErrorKind},
     host::bindings::EverythingIndices,
@@ -66,6 +69,8 @@ impl Component {
     /// * [`InvalidComponent`](ErrorKind::InvalidComponent): the bytes are no component, or it imports something that
     ///   this version does not have; the cause names it.
     /// * [`LimitExceeded`](ErrorKind::LimitExceeded): compiling it takes more time or memory than it may.
+    /// * [`Unavailable`](ErrorKind::Unavailable): the process that compiles it ended, and not for its bytes' sake as far as
+    ///   anybody can tell.
     ///
     /// # Cancel safety
     ///
@@ -190,7 +195,7 @@ pub(crate) async fn code<C: Code>(
     let (compiled, code) = compile::<C>(engine, bytes).await?;
     if let Some(cache) = cache {
         match code.map_or_else(|| compiled.serialize(), Ok) {
-            Ok(code) => cache.store(engine, digest, &code).await,
+            Ok(code) => cache.store(engine, digest, code).await,
             Err(error) => tracing::warn!(cause = %error, "cannot serialise compiled code"),
         }
     }
@@ -204,14 +209,16 @@ async fn compile<C: Code>(engine: &Engine, bytes: Vec<u8>) -> Result<(C, Option<
         let recipe = Recipe { is_module: C::IS_MODULE, settings: engine.settings() };
         match compiler.compile(recipe, &bytes).await {
             Ok(code) => {
-                let loaded = cache::deserialize(engine, &code);
-                let unlike = |error| Error::new(ErrorKind::Bug, "load what was compiled").caused_by(error);
-                return Ok((loaded.map_err(unlike)?, Some(code)));
+                let engine = engine.inner().clone();
+                let load = move || deserialize(&engine, &code).map(|loaded| (loaded, Some(code)));
+                let unlike = || Error::new(ErrorKind::Bug, "load what was compiled");
+                return match tokio::task::spawn_blocking(load).await {
+                    Ok(loaded) => loaded.map_err(|error| unlike().caused_by(error)),
+                    Err(panic) => Err(unlike().caused_by(panic)),
+                };
             }
             Err(Failed::Bytes(error)) => return Err(error),
-            Err(Failed::Door(error)) if error.kind() == airssys_osl::ErrorKind::Unsupported => {
-                tracing::warn!(cause = %error, "nothing holds a compiler here; compiling without bounds");
-            }
+            Err(Failed::Start(cause)) => compiler.warn(&cause),
             Err(Failed::Door(error)) => return Err(Error::door("start the compiler", error)),
         }
     }

@@ -55,6 +55,7 @@ pub struct Engine {
     linker: Linker<State>,
     /// What core modules import: WASI 0.1.
     module_linker: wasmtime::Linker<State>,
+    #[cfg(target_os = "linux")]
     settings: Settings,
     /// Where it compiles; without, in this process.
     #[cfg(target_os = "linux")]
@@ -131,6 +132,7 @@ impl Engine {
             inner,
             linker,
             module_linker,
+            #[cfg(target_os = "linux")]
             settings,
             #[cfg(target_os = "linux")]
             compiler: None,

@@ -50,7 +50,7 @@ pub use actor::{Change, Handover, Switched, Version};
 pub use cache::{Cache, CacheUsage};
 pub use command::{Command, CommandDir, CommandOptions, Ended, Invocation};
 #[cfg(target_os = "linux")]
-pub use compiler::{Compiler, Refusal, precompile};
+pub use compiler::{COMPILING, Compiler, Refusal, precompile};
 pub use component::{COMPONENT_BYTES, Component, Digest, InvalidDigest, Origin};
 pub use engine::Engine;
 pub use error::{Error, ErrorKind};

@@ -7,7 +7,7 @@
 )]
 
 use std::{
-    env, error, fs,
+    env, error, fs, io,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -16,27 +16,68 @@ use crate::test::succeed;
 
 type Failure = Box<dyn error::Error>;
 
-/// Installs what is not there yet.
+/// The file that says what was installed in its folder, to the end.
+const STAMP: &str = "installed";
+
+/// Installs what is not there yet, of each language. The error tells of all that failed.
 pub(crate) fn install() -> Result<(), Failure> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let (templates, languages) = (root.join("airssys-cli/templates"), target.join("languages"));
-    let js = languages.join("js");
-    if !js.join("node_modules/componentize-qjs").exists() {
-        fs::create_dir_all(&js)?;
-        let package = fs::read_to_string(templates.join("js/package.json.in"))?;
-        fs::write(js.join("package.json"), package.replace("NAME", "languages"))?;
-        let mut npm = Command::new("npm");
-        succeed(npm.args(["install", "--no-audit", "--no-fund", "--prefix"]).arg(&js))?;
+    let js = once(&languages.join("js"), &templates.join("js/package.json.in"), install_js);
+    let python =
+        once(&languages.join("python"), &templates.join("python/requirements.txt.in"), install_python);
+    let failed = [("JavaScript", js), ("Python", python)].into_iter();
+    let failed = failed.filter_map(|(name, done)| done.err().map(|error| format!("{name}: {error}")));
+    let failed: Vec<_> = failed.collect();
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("; ").into()) }
+}
+
+/// Installs in an empty folder what `template` names, unless that was done there before. Nothing is left of an attempt that
+/// failed.
+fn once(
+    folder: &Path,
+    template: &Path,
+    install: impl FnOnce(&Path, &Path) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let (stamp, wanted) = (folder.join(STAMP), fs::read_to_string(template)?);
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
     }
-    let python = languages.join("python");
-    if !python.join("bin/componentize-py").exists() {
-        succeed(Command::new("python3").args(["-m", "venv"]).arg(&python))?;
-        let mut pip = Command::new(python.join("bin/pip"));
-        succeed(
-            pip.args(["install", "--quiet", "--requirement"])
-                .arg(templates.join("python/requirements.txt.in")),
-        )?;
+    clear(folder)?;
+    fs::create_dir_all(folder)?;
+    if let Err(failure) = install(folder, template) {
+        clear(folder)?;
+        return Err(failure);
     }
-    Ok(())
+    Ok(fs::write(stamp, wanted)?)
+}
+
+fn clear(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn install_js(folder: &Path, template: &Path) -> Result<(), Failure> {
+    let package = fs::read_to_string(template)?;
+    fs::write(folder.join("package.json"), package.replace("NAME", "languages"))?;
+    let mut npm = Command::new("npm");
+    npm.args([
+        "install",
+        "--no-audit",
+        "--no-fund",
+        "--fetch-retries=1",
+        "--fetch-timeout=30000",
+        "--prefix",
+    ]);
+    succeed(npm.arg(folder))
+}
+
+fn install_python(folder: &Path, template: &Path) -> Result<(), Failure> {
+    succeed(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+    let mut pip = Command::new(folder.join("bin/pip"));
+    pip.args(["install", "--quiet", "--retries", "1", "--timeout", "20", "--requirement"]);
+    succeed(pip.arg(template))
 }

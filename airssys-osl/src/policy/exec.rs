@@ -43,6 +43,7 @@ pub struct ExecTerms {
     pub(crate) landlock: Option<u32>,
     pub(crate) limits: Limits,
     pub(crate) run_as: Option<(u32, u32)>,
+    pub(crate) dynamic_user: bool,
     pub(crate) loopback: bool,
     pub(crate) egress: bool,
     pub(crate) calls: Calls,
@@ -167,6 +168,7 @@ impl ExecTerms {
             landlock: None,
             limits: Limits::new(),
             run_as: None,
+            dynamic_user: false,
             loopback: false,
             egress: false,
             calls: Calls::default(),
@@ -279,6 +281,15 @@ impl ExecTerms {
     /// Runs the program as this user and group. Without it, it is who we are, or nobody (65534) where we are root.
     pub fn run_as(mut self, user: u32, group: u32) -> Self {
         self.run_as = Some((user, group));
+        self
+    }
+
+    /// Where we are root, runs each start of the program as a user and a group of its own, that nobody else has: not even a
+    /// program that the door started as nobody can signal it or look into its memory. They are from `0xFFFF0000` on, or from
+    /// 61184 on where a container has no higher ones; where it has neither, the program is nobody. [`run_as`](Self::run_as)
+    /// goes before it.
+    pub fn dynamic_user(mut self) -> Self {
+        self.dynamic_user = true;
         self
     }
 

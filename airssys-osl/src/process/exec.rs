@@ -278,6 +278,11 @@ impl Draft {
         let own_root = self.enforcement.enforced().contains(Layers::MOUNTS);
         let directory = terms.directory.as_deref().unwrap_or(Path::new(if own_root { "/tmp" } else { "/" }));
         let directory = CString::new(directory.as_os_str().as_encoded_bytes());
+        let ids = match terms.run_as {
+            Some(ids) => Some(ids),
+            None if terms.dynamic_user => sys::dynamic_user().map_err(Fault::Os)?,
+            None => sys::nobody(),
+        };
         Ok(Plan {
             program: self.program,
             args: self.args,
@@ -296,7 +301,7 @@ impl Draft {
             tells: terms.profile == Profile::Build,
             watched: terms.watched,
             limits: terms.limits.clone(),
-            ids: terms.run_as.or_else(sys::nobody),
+            ids,
         })
     }
 }

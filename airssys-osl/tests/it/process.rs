@@ -153,6 +153,25 @@ async fn it_is_nobody_and_stays_so() {
 }
 
 #[tokio::test]
+async fn a_dynamic_user_is_nobody_elses() {
+    let terms = ExecTerms::new().arg("-u").profile(Profile::None).dynamic_user();
+    let programs = Programs::new([Grant::exec("/usr/bin/id", terms)]);
+    let id = exec(&programs, "/usr/bin/id").await;
+    let mut users = Vec::new();
+    for _ in 0..2 {
+        let process = id.spawn(Launch::new().stdout(Stdio::Pipe)).await.unwrap();
+        users.push(said(&process.collect().await.unwrap()).trim().parse::<u32>().unwrap());
+    }
+    let own = rustix::process::geteuid();
+    if own.is_root() {
+        assert_ne!(users[0], users[1]);
+        assert!(!users.contains(&0) && !users.contains(&65534), "{users:?}");
+    } else {
+        assert_eq!(users, [own.as_raw(); 2]);
+    }
+}
+
+#[tokio::test]
 async fn input_and_output() {
     let programs = Programs::new([Grant::exec("/bin/cat", ExecTerms::new())]);
     let cat = exec(&programs, "/bin/cat").await;

@@ -10,6 +10,7 @@ use airssys_osl::{
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
+use tokio::task::spawn_blocking;
 
 pub use self::room::CacheUsage;
 use crate::{
@@ -107,21 +108,13 @@ impl Cache {
                 return None;
             }
         };
-        let (tag, code) = entry.split_at_checked(TAG_BYTES)?;
-        if self.mac(&name, code).verify_slice(tag).is_err() {
-            tracing::warn!(entry = name, "an entry of the code cache was not written by it; compiling");
-            return None;
+        let (key, engine, of) = (self.key, engine.inner().clone(), name.clone());
+        // Megabytes are hashed, and some of them changed: that is no work for a thread that others wait for.
+        let loaded = spawn_blocking(move || open_entry(&key, &engine, &of, &entry)).await.ok().flatten();
+        if loaded.is_some() {
+            self.touch(&name).await;
         }
-        match deserialize(engine, code) {
-            Ok(code) => {
-                self.touch(&name).await;
-                Some(code)
-            }
-            Err(error) => {
-                tracing::warn!(entry = name, cause = %error, "an entry of the code cache does not load; compiling");
-                None
-            }
-        }
+        loaded
     }
 
     /// Notes that an entry was used: its time of modification says when.
@@ -133,16 +126,21 @@ impl Cache {
     }
 
     /// Keeps compiled code. Where that fails, the next start compiles again; the log says so.
-    pub(crate) async fn store(&self, engine: &Engine, digest: &Digest, code: &[u8]) {
+    pub(crate) async fn store(&self, engine: &Engine, digest: &Digest, code: Vec<u8>) {
         let name = entry_name(engine, digest);
-        if code.len() as u64 > self.limit_bytes {
+        if (TAG_BYTES + code.len()) as u64 > self.limit_bytes {
             return tracing::warn!(
                 entry = name,
                 "compiled code is larger than the code cache may be; not kept"
             );
         }
-        let mut entry = self.mac(&name, code).finalize().into_bytes().to_vec();
-        entry.extend_from_slice(code);
+        let (key, of) = (self.key, name.clone());
+        let make = move || {
+            let mut entry = mac(&key, &of, &code).finalize().into_bytes().to_vec();
+            entry.extend_from_slice(&code);
+            entry
+        };
+        let Ok(entry) = spawn_blocking(make).await else { return };
         if let Err(error) = self.dir.replace(&name, entry, Flush::Later).await {
             return tracing::warn!(entry = name, cause = %error, "cannot write the code cache");
         }
@@ -150,15 +148,35 @@ impl Cache {
             tracing::warn!(cause = %error, "cannot bound the code cache");
         }
     }
+}
 
-    /// The keyed hash over an entry's name and code: an entry cannot pass for another.
-    fn mac(&self, name: &str, code: &[u8]) -> Hmac<Sha256> {
-        let mut mac = Hmac::<Sha256>::new(&self.key.into());
-        mac.update(name.as_bytes());
-        mac.update(&[0]);
-        mac.update(code);
-        mac
+/// The keyed hash over an entry's name and code: an entry cannot pass for another.
+fn mac(key: &[u8; KEY_BYTES], name: &str, code: &[u8]) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new(&(*key).into());
+    mac.update(name.as_bytes());
+    mac.update(&[0]);
+    mac.update(code);
+    mac
+}
+
+/// The code in an entry, where the cache with this key wrote it under this name. If not, the log says so.
+fn open_entry<C: Code>(
+    key: &[u8; KEY_BYTES],
+    engine: &wasmtime::Engine,
+    name: &str,
+    entry: &[u8],
+) -> Option<C> {
+    let (tag, code) = entry.split_at_checked(TAG_BYTES)?;
+    if mac(key, name, code).verify_slice(tag).is_err() {
+        tracing::warn!(entry = name, "an entry of the code cache was not written by it; compiling");
+        return None;
     }
+    let loaded = deserialize(engine, code);
+    loaded
+        .inspect_err(|error| {
+            tracing::warn!(entry = name, cause = %error, "an entry of the code cache does not load; compiling");
+        })
+        .ok()
 }
 
 /// A component compiled by another engine, or with other settings, is another entry.
@@ -215,10 +233,12 @@ code!(wasmtime::component::Component: false, wasmtime::Module: true);
 
 /// Takes code that this cache, or a process of a `Compiler`, vouches for.
 #[expect(unsafe_code, reason = "Wasmtime cannot check compiled code; where it comes from vouches for it")]
-pub(crate) fn deserialize<C: Code>(engine: &Engine, code: &[u8]) -> wasmtime::Result<C> {
+pub(crate) fn deserialize<C: Code>(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<C> {
     // SAFETY: `code` came out of `Code::serialize`, or of its equal in `compiler::precompile`. From the cache: its tag,
     // made with a key that only the owner of the cache can read, was verified by the caller over these very bytes. From a
     // compiler: it was read from the pipe of a process that is this very program, which had nothing but the bytes to be
-    // compiled; docs/adr/0017-compiling-elsewhere.md says what is trusted there. Code of the other kind is an error.
-    unsafe { C::deserialize(engine.inner(), code) }
+    // compiled, and whose memory nobody could write to but who can write to ours: it is not traced, and where we are root
+    // its user is nobody else's. docs/adr/0017-compiling-elsewhere.md says what is trusted there. Code of the other kind is
+    // an error.
+    unsafe { C::deserialize(engine, code) }
 }

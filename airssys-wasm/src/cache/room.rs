@@ -1,14 +1,17 @@
 //! How much the code cache holds, and what goes where that is too much.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
-use airssys_osl::{ErrorKind as DoorErrorKind, clock::Timestamp};
+use airssys_osl::{ErrorKind as DoorErrorKind, clock::Timestamp, fs::SetTime};
 
-use super::{Cache, ENTRY};
+use super::{Cache, ENTRY, KEY_FILE};
 use crate::error::Error;
 
 /// What a file is called that `Dir::replace` writes before it gives it its name: a crash can leave one.
 const TEMPORARY: (&str, &str) = (".airssys-", ".tmp");
+
+/// How old such a file is before it is one that a crash left, in seconds: a younger one may be still written.
+const WRITTEN_SECONDS: i64 = 60;
 
 /// How much a cache holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,7 +47,7 @@ impl Cache {
     }
 
     /// Removes what was used the longest time ago until the rest has at most `limit_bytes` bytes, and tells what is gone.
-    /// What runs goes on.
+    /// What runs goes on, and what another program writes just now stays.
     ///
     /// Where two programs do it at once each decides by what it has seen, and so both by the same order: neither removes
     /// more than it would have removed alone.
@@ -57,7 +60,14 @@ impl Cache {
     ///
     /// Some of it may be removed.
     pub async fn shrink(&self, limit_bytes: u64) -> Result<CacheUsage, Error> {
-        let gone = surplus(self.entries().await?, limit_bytes);
+        let mut entries = self.entries().await?;
+        if entries.iter().any(|entry| is_temporary(&entry.name)) {
+            let now = self.now().await?.seconds;
+            entries.retain(|entry| {
+                !is_temporary(&entry.name) || now.saturating_sub(entry.used.seconds) >= WRITTEN_SECONDS
+            });
+        }
+        let gone = surplus(entries, limit_bytes);
         for entry in &gone {
             match self.dir.remove_file(&entry.name).await {
                 Err(error) if error.kind() != DoorErrorKind::NotFound => {
@@ -67,6 +77,13 @@ impl Cache {
             }
         }
         Ok(sum(&gone))
+    }
+
+    /// The time by the clock that the files of the cache have theirs from, which need not be this machine's.
+    async fn now(&self) -> Result<Timestamp, Error> {
+        let failed = |error| Error::door("tell the age of what is in the code cache", error);
+        self.dir.set_times(KEY_FILE, false, SetTime::Keep, SetTime::Now).await.map_err(failed)?;
+        Ok(self.dir.metadata(KEY_FILE, false).await.map_err(failed)?.modified)
     }
 
     async fn entries(&self) -> Result<Vec<Entry>, Error> {
@@ -89,8 +106,12 @@ impl Cache {
 }
 
 fn is_entry(name: &str) -> bool {
+    name.ends_with(ENTRY) || is_temporary(OsStr::new(name))
+}
+
+fn is_temporary(name: &OsStr) -> bool {
     let (start, end) = TEMPORARY;
-    name.ends_with(ENTRY) || (name.starts_with(start) && name.ends_with(end))
+    name.to_str().is_some_and(|name| name.starts_with(start) && name.ends_with(end))
 }
 
 fn sum(entries: &[Entry]) -> CacheUsage {

@@ -126,6 +126,21 @@ async fn what_was_not_used_for_the_longest_time_makes_room() {
     assert_eq!(small.usage().await.unwrap().entries, 0, "what is larger than all is not kept");
 }
 
+#[tokio::test]
+async fn what_is_being_written_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = open(dir.path()).await;
+    let temporary = dir.path().join(".airssys-1f.tmp");
+    fs::write(&temporary, b"half").unwrap();
+    cache.shrink(0).await.unwrap();
+    assert!(temporary.exists(), "another program writes it");
+    let file = fs::File::options().write(true).open(&temporary).unwrap();
+    let modified = file.metadata().unwrap().modified().unwrap();
+    file.set_modified(modified - std::time::Duration::from_secs(120)).unwrap();
+    cache.shrink(0).await.unwrap();
+    assert!(!temporary.exists(), "a crash left it");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_programs_bound_one_cache() {
     let dir = tempfile::tempdir().unwrap();

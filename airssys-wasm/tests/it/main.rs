@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so by panicking")]
 
 mod cache;
+#[cfg(target_os = "linux")]
+mod compiler;
 mod files;
 mod forged;
 mod hostile;

@@ -10,7 +10,7 @@ use rustix::{
     fs::{self, CWD, FileType, Mode, OFlags, ResolveFlags},
     io::{fcntl_dupfd_cloexec, ioctl_fionbio},
     pipe::{PipeFlags, pipe_with},
-    process::{Resource, geteuid, getrlimit, setrlimit},
+    process::{DumpableBehavior, Resource, geteuid, getrlimit, set_dumpable_behavior, setrlimit},
 };
 use sha2::{Digest as _, Sha256};
 
@@ -32,6 +32,11 @@ pub(crate) fn raise_file_limit() -> io::Result<()> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     Ok(setrlimit(Resource::Nofile, limit)?)
+}
+
+/// Has nobody else of our user look into our memory.
+pub(crate) fn forbid_tracing() -> io::Result<()> {
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
 /// The effective user.

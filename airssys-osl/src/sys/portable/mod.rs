@@ -25,7 +25,10 @@ pub(crate) use self::{
         read_open, read_whole,
     },
     system::{cpu, disks, host_name, interfaces, load, memory},
-    time::{monotonic_ns, monotonic_resolution, raise_file_limit, random, user, wall_now, wall_resolution},
+    time::{
+        forbid_tracing, monotonic_ns, monotonic_resolution, raise_file_limit, random, user, wall_now,
+        wall_resolution,
+    },
     tree::{Listing, Walk, Watch, list, measure, remove_tree},
 };
 use crate::{os::Fault, policy::rule};

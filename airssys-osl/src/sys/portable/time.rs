@@ -37,6 +37,10 @@ pub(crate) fn raise_file_limit() -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+pub(crate) fn forbid_tracing() -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 pub(crate) fn user() -> u32 {
     0
 }

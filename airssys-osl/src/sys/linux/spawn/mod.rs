@@ -43,7 +43,7 @@ pub(crate) use self::{
     init::sealed,
     keeper::{Child, Killer, OnEnd},
     prepare::{Lent, Place, Plan, counts_processes, everything},
-    probe::{host, nobody},
+    probe::{dynamic_user, host, nobody},
     seccomp::Sockets,
     watcher::Notes,
 };

@@ -1,6 +1,13 @@
 //! What this machine lets us enforce: found out by trying, for what is there may still be forbidden.
 
-use std::{io, sync::OnceLock};
+use std::{
+    fs, io,
+    ops::RangeInclusive,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use rustix::{
     process::{getegid, geteuid},
@@ -14,10 +21,17 @@ use super::{
     script::Script,
     seccomp,
 };
-use crate::process::{Host, Layers};
+use crate::{
+    process::{Host, Layers},
+    sys::random,
+};
 
 /// The user that a program of root's runs as, where its grant names no other: the one that owns nothing.
 const NOBODY: u32 = 65534;
+
+/// The users, and the groups, of programs that share theirs with nobody: what no system hands out, and, for containers that
+/// have only the lower ones, what systemd uses for the same.
+const DYNAMIC: [RangeInclusive<u32>; 2] = [0xffff_0000..=0xffff_ff00, 61_184..=65_519];
 
 /// Tries each layer, once.
 pub(crate) fn host() -> &'static Host {
@@ -43,6 +57,33 @@ pub(super) fn own() -> Own {
 pub(crate) fn nobody() -> Option<(u32, u32)> {
     let may = effective().contains(CapabilitySet::SETUID | CapabilitySet::SETGID);
     (geteuid().is_root() && may).then_some((NOBODY, NOBODY))
+}
+
+/// Whom a program of ours becomes that shares its user with nobody, as far as that is up to us: two that we start have not
+/// the same, and where another program of this kind begins to count, nobody knows.
+pub(crate) fn dynamic_user() -> io::Result<Option<(u32, u32)>> {
+    static FIRST: OnceLock<u32> = OnceLock::new();
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let Some(nobody) = nobody() else { return Ok(None) };
+    let maps = [fs::read_to_string("/proc/self/uid_map")?, fs::read_to_string("/proc/self/gid_map")?];
+    let Some(range) = DYNAMIC.iter().find(|range| maps.iter().all(|map| has(map, range))) else {
+        return Ok(Some(nobody));
+    };
+    let mut drawn = [0; 4];
+    random(&mut drawn)?;
+    let first = *FIRST.get_or_init(|| u32::from_ne_bytes(drawn));
+    let number = first.wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed));
+    let id = range.start() + number % (range.end() - range.start() + 1);
+    Ok(Some((id, id)))
+}
+
+/// Whether one line of a map of ids, see user_namespaces(7), has all of `range`.
+fn has(map: &str, range: &RangeInclusive<u32>) -> bool {
+    map.lines().any(|line| {
+        let mut fields = line.split_ascii_whitespace().map(|field| field.parse().unwrap_or(0_u64));
+        let (first, count) = (fields.next().unwrap_or(0), fields.nth(1).unwrap_or(0));
+        first <= u64::from(*range.start()) && u64::from(*range.end()) < first.saturating_add(count)
+    })
 }
 
 fn effective() -> CapabilitySet {
@@ -90,4 +131,23 @@ fn try_namespace(layer: Layers) -> Result<(), Box<str>> {
         let how = if own.admin { "" } else { "; it needs user namespaces, see user.max_user_namespaces, kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns" };
         format!("{error}{how}").into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_drawn_from_what_a_container_has() {
+        let [high, low] = &DYNAMIC;
+        for (map, expected) in [
+            ("         0          0 4294967295\n", (true, true)),
+            ("         0     100000      65536\n", (false, true)),
+            ("0 1000 1\n1 100000 65535\n", (false, true)),
+            ("0 1000 1\n", (false, false)),
+            ("", (false, false)),
+        ] {
+            assert_eq!((has(map, high), has(map, low)), expected, "{map:?}");
+        }
+    }
 }
