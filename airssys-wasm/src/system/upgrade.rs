@@ -59,8 +59,11 @@ impl System {
     }
 
     /// Has another version answer a share of the requests over HTTP, until it has answered as many as `canary` says; then it
-    /// answers all of them. The first request at which it crashes, is too late or gives no answer is the end of that: the
-    /// client gets a 500 or 504, and the old version goes on. So it does where `patience` is over first.
+    /// answers all of them. The first request that it breaks is the end of that, and the old version goes on: it crashes,
+    /// before or after the head of its answer, is too late with that, gives no answer, or one of its own with an error or a
+    /// status of 500 or more. So it does where `patience` is over first.
+    ///
+    /// What may be the doing of a client that is slow or breaks off, or for want of room for an instance, counts neither way.
     ///
     /// # Errors
     ///
