@@ -129,11 +129,16 @@ impl Releases {
         let _ = tell.send(told);
     }
 
-    /// Puts a version in the place of the current one, for all requests from the next on.
+    /// Puts a version in the place of the current one, for all requests from the next on. It goes back only to the version
+    /// that ran before: another change may have come first.
     pub(super) fn switch(&self, release: Arc<Release>, change: Change) -> Result<Digest, Error> {
         let mut inner = self.lock();
         if inner.trial.is_some() {
             return Err(busy());
+        }
+        let is_last = || inner.previous.last().is_some_and(|last| Arc::ptr_eq(last, &release));
+        if change == Change::RolledBack && !is_last() {
+            return Err(Error::new(ErrorKind::Unavailable, "roll back: another change came first"));
         }
         Ok(inner.switch(release, change))
     }
@@ -254,6 +259,19 @@ mod tests {
         let engine = Engine::new().unwrap();
         let component = Component::load(&engine, bytes, None, || ()).await.unwrap().0;
         (Release::new(&component).unwrap(), Release::new(&component).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_rollback_that_an_upgrade_overtakes_is_none() {
+        let (first, second) = two().await;
+        let releases = Releases::new(first.clone());
+        releases.switch(second.clone(), Change::Upgraded).unwrap();
+        let back = releases.previous().unwrap();
+        assert!(Arc::ptr_eq(&back, &first));
+        releases.switch(first.clone(), Change::Upgraded).unwrap();
+        let error = releases.switch(back, Change::RolledBack).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        releases.switch(second, Change::RolledBack).unwrap();
     }
 
     #[tokio::test]
