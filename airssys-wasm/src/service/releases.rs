@@ -154,6 +154,18 @@ impl Releases {
         Ok(OnTrial { releases: self.clone(), release, told })
     }
 
+    /// Ends the trial, where there is one: the version that was on trial, and the one that goes on.
+    pub(crate) fn withdraw(&self) -> Option<(Digest, Digest)> {
+        let mut inner = self.lock();
+        let Trial { release, good, tell, .. } = inner.trial.take()?;
+        let what = format!(
+            "take the new version: its trial was ended after {good} good requests; the old one goes on"
+        );
+        // Who asked for it may have gone away in this very moment.
+        let _ = tell.send(Err(Error::new(ErrorKind::Unavailable, what)));
+        Some((release.digest, inner.current.digest))
+    }
+
     /// The version that answers, but for trials.
     pub(super) fn current(&self) -> Digest {
         self.lock().current.digest
@@ -275,15 +287,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_trial_counts_what_is_good() {
+    async fn a_trial_counts_what_is_good_and_can_be_withdrawn() {
         let (old, new) = two().await;
         let releases = Arc::new(Releases::new(old));
-        let trial = releases.begin(new.clone(), Canary { percent: 100, requests: 2 }).unwrap();
+        let mut trial = releases.begin(new.clone(), Canary { percent: 100, requests: 2 }).unwrap();
         releases.ended(&new, Verdict::Open);
         releases.ended(&new, Verdict::Good);
         releases.ended(&new, Verdict::Open);
         assert_eq!(trial.good(), 1);
-        drop(trial);
+        assert!(releases.withdraw().is_some());
+        assert!(releases.withdraw().is_none());
+        let error = trial.verdict().await.unwrap_err();
+        assert!(error.to_string().contains("ended after 1 good"), "{error}");
         assert!(!Arc::ptr_eq(&releases.next(), &new));
     }
 

@@ -481,3 +481,27 @@ async fn a_slow_client_does_not_end_a_trial() {
     };
     assert_eq!(switched.unwrap().to, new.digest());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_ends_a_trial() {
+    let reserved = Reserved::new();
+    let world = serve(reserved.0, "", "").await;
+    let new = version(b'2').await;
+    let trial = world.system.canary("web", &new, Canary { percent: 10, requests: 5 }, PATIENCE);
+    let back = async {
+        loop {
+            // Before the trial there is nothing to go back to.
+            match world.system.rollback("web", Handover::State, PATIENCE).await {
+                Ok(back) => return back,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{error}"),
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let (ended, back) = tokio::join!(trial, back);
+    let error = ended.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("its trial was ended"), "{error}");
+    assert_eq!(back.from, new.digest());
+    assert_eq!(changes(&world), [Change::Started]);
+}
