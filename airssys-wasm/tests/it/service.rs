@@ -317,7 +317,7 @@ async fn failing() -> Component {
     let (from, to) = (b"\x41\x94\x03", b"\x41\xf7\x03");
     let mut bytes = web();
     while let Some(at) = bytes.windows(3).position(|window| window == from) {
-        bytes[at..at + 3].copy_from_slice(to);
+        bytes.iter_mut().skip(at).zip(to).for_each(|(byte, new)| *byte = *new);
     }
     load(bytes).await
 }
