@@ -38,6 +38,9 @@ pub(crate) fn grants(state: &Path, direction: Direction) -> [Grant; 2] {
     ]
 }
 
+/// The longest that a version may be on trial.
+pub(crate) const TRIAL: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What a system is asked for.
 pub(crate) enum Request {
     /// To put another version in the place of a component; with a canary, once it has stood a trial, within some time.
@@ -146,6 +149,9 @@ fn canary(line: &Value) -> Result<Option<(Canary, Duration)>, String> {
     let percent = number("percent").and_then(|percent| u8::try_from(percent).ok());
     let requests = number("requests").and_then(|requests| u32::try_from(requests).ok());
     match (percent, requests, number("within_ms")) {
+        (_, _, Some(within_ms)) if Duration::from_millis(within_ms) > TRIAL => {
+            Err(format!("a trial takes at most {} hours", TRIAL.as_secs() / 3600))
+        }
         (Some(percent), Some(requests), Some(within_ms)) => {
             Ok(Some((Canary { percent, requests }, Duration::from_millis(within_ms))))
         }
@@ -171,6 +177,12 @@ async fn receive_component(
         return Err(format!("{} bytes of a component, {expected} were announced", bytes.len()));
     }
     Ok(bytes)
+}
+
+/// Returns when the other end is closed. What it says until then was not asked for.
+pub(crate) async fn closed(stream: &mut UnixStream) {
+    let mut unasked = [0; 64];
+    while let Ok(1..) = stream.read(&mut unasked).await {}
 }
 
 /// Sends one line.

@@ -92,6 +92,17 @@ impl Trap {
         Self { kind, backtrace: Vec::new(), source: None, when: None }
     }
 
+    /// Whether an instance could not be made although its guest did nothing wrong: the pool or the memory is used up.
+    pub(crate) fn is_shortage(error: &wasmtime::Error) -> bool {
+        // What a host function said was asked for by code of the guest's, which has a backtrace.
+        kind_of(error) == TrapKind::Host && error.downcast_ref::<wasmtime::WasmBacktrace>().is_none()
+    }
+
+    /// Whether a call ended because the pool has no stack for it.
+    pub(crate) fn lacks_room(error: &wasmtime::Error) -> bool {
+        error.downcast_ref::<wasmtime::PoolConcurrencyLimitError>().is_some()
+    }
+
     /// Says in which situation it ended.
     pub(crate) fn during(mut self, when: &'static str) -> Self {
         self.when = Some(when);
@@ -193,4 +204,16 @@ fn frames(backtrace: &wasmtime::WasmBacktrace) -> Vec<String> {
 
 fn is_panic_machinery(name: &str) -> bool {
     ["rust_panic", "panicking", "abort", "rust_begin_unwind", "panic_"].iter().any(|part| name.contains(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortage_of_the_hosts_is_no_doing_of_the_guests() {
+        assert!(Trap::is_shortage(&wasmtime::Error::msg("mmap failed")));
+        assert!(!Trap::is_shortage(&wasmtime::Trap::UnreachableCodeReached.into()));
+        assert!(!Trap::is_shortage(&OutOfTime.into()));
+    }
 }

@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args as ClapArgs;
 
 use super::{assignment, duration};
+use crate::control::TRIAL;
 
 /// Put another version in the place of a component of a system that runs.
 ///
@@ -22,21 +23,27 @@ pub(crate) struct Upgrade {
     pub(crate) file: PathBuf,
 
     /// Of what answers requests over HTTP: give it only so many of a hundred at first, and take it out again at the first
-    /// that it breaks
+    /// that it breaks: a crash, no answer in time, an error or a status of 500 or more. Ctrl-C and
+    /// `rollback` take it out, too
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
     pub(crate) canary: Option<u8>,
 
-    /// After how many requests that it answered it gets them all
+    /// After how many requests that it answered well it gets them all
     #[arg(long, value_name = "COUNT", default_value_t = 100, requires = "canary",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) requests: u32,
 
-    /// How long it may take until then
-    #[arg(long, value_name = "TIME", default_value = "10m", requires = "canary", value_parser = duration)]
+    /// How long it may take until then: 24h at most
+    #[arg(long, value_name = "TIME", default_value = "10m", requires = "canary", value_parser = trial)]
     pub(crate) within: Duration,
 
     #[command(flatten)]
     pub(crate) running: Running,
+}
+
+fn trial(text: &str) -> Result<Duration, String> {
+    let within = duration(text)?;
+    if within > TRIAL { Err("a trial takes at most 24h".to_owned()) } else { Ok(within) }
 }
 
 /// Put back the version of a component that ran before, in a system that runs.

@@ -14,8 +14,12 @@ use airssys_osl::{
 };
 use airssys_wasm::{Cache, Canary, Component, Error, Handover, Switched, System};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
-use super::dead;
+use super::{
+    dead,
+    trials::{Trial, carry_on},
+};
 use crate::{
     control::{self, Request, SOCKET},
     dead::Shared,
@@ -71,12 +75,14 @@ impl Control {
     }
 
     /// Does what it is asked until the system stops, up to four requests side by side: what takes long keeps nobody else
-    /// from being answered. Whoever comes then waits for one of them.
+    /// from being answered. Whoever comes then waits for one of them. What waits for others, as a trial does for requests,
+    /// is none of the four.
     pub(super) async fn serve(&self, served: &Served<'_>) {
+        let (hand_over, begun) = mpsc::unbounded_channel();
         let attendant = || async {
             loop {
                 match self.listener.accept().await {
-                    Ok(stream) => served.attend(stream).await,
+                    Ok(stream) => served.attend(stream, &hand_over).await,
                     Err(error) => {
                         tracing::error!(cause = %error, "cannot take a request");
                         tokio::time::sleep(AGAIN).await;
@@ -84,7 +90,7 @@ impl Control {
                 }
             }
         };
-        tokio::join!(attendant(), attendant(), attendant(), attendant());
+        tokio::join!(attendant(), attendant(), attendant(), attendant(), carry_on(begun));
     }
 
     /// Takes the socket away.
@@ -110,11 +116,22 @@ impl<'a> Served<'a> {
         Self { system, door, shelf, changing: Mutex::default() }
     }
 
-    async fn attend(&self, mut stream: UnixStream) {
+    async fn attend<'s>(&'s self, mut stream: UnixStream, hand_over: &mpsc::UnboundedSender<Trial<'s>>) {
         let is_known = |user| user == bootstrap::user() || user == ROOT;
         let answer = match stream.peer_user() {
             Ok(user) if is_known(user) => {
                 match tokio::time::timeout(ARRIVAL, Request::read(&mut stream)).await {
+                    Ok(Ok(Request::Upgrade { component, canary: Some(canary), bytes, .. })) => {
+                        match self.prepare(component, bytes).await {
+                            Ok((changing, version)) => {
+                                // One for each component at most. It is taken as long as this is.
+                                let _ =
+                                    hand_over.send(Box::pin(self.try_out(stream, changing, version, canary)));
+                                return;
+                            }
+                            Err(answer) => answer,
+                        }
+                    }
                     Ok(Ok(request)) => self.obey(request).await,
                     Ok(Err(wrong)) => json!({"error": "cannot read the request", "because": wrong}),
                     Err(_) => json!({"error": "the request did not arrive in time"}),
@@ -122,26 +139,61 @@ impl<'a> Served<'a> {
             }
             _ => json!({"error": "the system is another user's"}),
         };
-        // Who went away without the answer knows that there was one.
-        let _ = tokio::time::timeout(ARRIVAL, control::send(&mut stream, &answer)).await;
+        tell(&mut stream, &answer).await;
+    }
+
+    /// What the trial of a version needs: that nobody else changes the component, and its code.
+    async fn prepare(&self, component: String, bytes: Vec<u8>) -> Result<(Changing<'_>, Component), Value> {
+        let changing = Changing::begin(&self.changing, &component).ok_or_else(|| is_changed(&component))?;
+        let cache = self.door.cache().await;
+        let version = load(self.system, &component, bytes, cache.as_deref()).await;
+        Ok((changing, version.map_err(|error| refused(&error))?))
+    }
+
+    /// Tries a version on requests, as long as its client waits for what comes of it.
+    async fn try_out(
+        &self,
+        mut stream: UnixStream,
+        changing: Changing<'_>,
+        version: Component,
+        (canary, within): (Canary, Duration),
+    ) {
+        let component = &*changing.component;
+        let tried = tokio::select! {
+            biased;
+            () = control::closed(&mut stream) => {
+                tracing::info!(component, "a trial is over: its client is gone");
+                return;
+            }
+            tried = self.system.canary(component, &version, canary, within) => tried,
+        };
+        let answer = match tried {
+            Ok(switched) => done(component, &switched),
+            Err(error) => refused(&error),
+        };
+        drop(changing);
+        tell(&mut stream, &answer).await;
     }
 
     async fn obey(&self, request: Request) -> Value {
         let (component, handover, new) = match request {
-            Request::Upgrade { component, handover, canary, bytes } => {
-                (component, handover, Some((bytes, canary)))
-            }
-            Request::Rollback { component, handover } => (component, handover, None),
+            Request::Upgrade { component, handover, bytes, .. } => (component, handover, Some(bytes)),
+            Request::Rollback { component, handover } => match self.system.withdraw(&component) {
+                // A trial is a change under way, which this is the end of.
+                Ok(Some(withdrawn)) => return done(&component, &withdrawn),
+                Ok(None) => (component, handover, None),
+                Err(error) => return refused(&error),
+            },
             Request::Retry(letters) => return dead::retry(self, letters).await,
             Request::Drop(letters) => return dead::drop_from(&self.shelf, self.door, letters).await,
         };
         let Some(_changing) = Changing::begin(&self.changing, &component) else {
-            return json!({"error": format!("another change of `{component}` is under way")});
+            return is_changed(&component);
         };
         let switched = match new {
-            Some((bytes, canary)) => {
+            Some(bytes) => {
                 let cache = self.door.cache().await;
-                upgrade(self.system, &component, bytes, cache.as_deref(), handover, canary).await
+                upgrade(self.system, &component, bytes, cache.as_deref(), handover).await
             }
             None => self.system.rollback(&component, handover, PATIENCE).await,
         };
@@ -155,20 +207,20 @@ impl<'a> Served<'a> {
 /// A change of a component's version, as long as it lasts.
 struct Changing<'a> {
     all: &'a Mutex<HashSet<String>>,
-    component: &'a str,
+    component: String,
 }
 
 impl<'a> Changing<'a> {
     /// None where it is being changed already.
-    fn begin(all: &'a Mutex<HashSet<String>>, component: &'a str) -> Option<Self> {
+    fn begin(all: &'a Mutex<HashSet<String>>, component: &str) -> Option<Self> {
         let is_first = all.lock().unwrap_or_else(PoisonError::into_inner).insert(component.to_owned());
-        is_first.then_some(Self { all, component })
+        is_first.then(|| Self { all, component: component.to_owned() })
     }
 }
 
 impl Drop for Changing<'_> {
     fn drop(&mut self) {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(self.component);
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.component);
     }
 }
 
@@ -178,14 +230,27 @@ async fn upgrade(
     bytes: Vec<u8>,
     cache: Option<&Cache>,
     handover: Handover,
-    canary: Option<(Canary, Duration)>,
 ) -> Result<Switched, Error> {
-    let engine = system.engine(component)?;
-    let (version, _) = Component::load(engine, bytes, cache, || ()).await?;
-    if let Some((canary, within)) = canary {
-        return system.canary(component, &version, canary, within).await;
-    }
+    let version = load(system, component, bytes, cache).await?;
     system.upgrade(component, &version, handover, PATIENCE).await
+}
+
+async fn load(
+    system: &System,
+    component: &str,
+    bytes: Vec<u8>,
+    cache: Option<&Cache>,
+) -> Result<Component, Error> {
+    Ok(Component::load(system.engine(component)?, bytes, cache, || ()).await?.0)
+}
+
+/// Sends an answer. Who went away without it knows that there was one.
+async fn tell(stream: &mut UnixStream, answer: &Value) {
+    let _ = tokio::time::timeout(ARRIVAL, control::send(stream, answer)).await;
+}
+
+fn is_changed(component: &str) -> Value {
+    json!({"error": format!("another change of `{component}` is under way")})
 }
 
 fn done(component: &str, switched: &Switched) -> Value {

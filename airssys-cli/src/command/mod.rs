@@ -18,6 +18,7 @@ mod reload;
 mod run;
 #[cfg(target_os = "linux")]
 mod sandbox;
+mod trials;
 mod upgrade;
 
 use std::{process::ExitCode, sync::Arc};

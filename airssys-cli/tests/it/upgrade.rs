@@ -165,8 +165,8 @@ fn the_socket_is_its_owners_alone_and_takes_no_nonsense() {
     assert_eq!(running.end().0, Some(0));
 }
 
-#[test]
-fn a_canary_answers_its_share_of_the_requests_and_takes_over() {
+/// A world with a service, another version of it, and the port that it listens on.
+fn service() -> (World, tokio::net::TcpSocket, u16) {
     let world = World::new();
     let service = fs::read(repository().join("airssys-wasm/tests/fixtures/web.wasm")).unwrap();
     world.write("web.wasm", &service);
@@ -182,6 +182,12 @@ fn a_canary_answers_its_share_of_the_requests_and_takes_over() {
         "airssys.toml",
         format!("[system]\nname = \"s\"\n[component.web]\nsource = \"web.wasm\"\n{http}\n"),
     );
+    (world, reserved, port)
+}
+
+#[test]
+fn a_canary_answers_its_share_of_the_requests_and_takes_over() {
+    let (world, _reserved, port) = service();
     let mut running = world.start(&["run", "."]);
     running.events.wait_for("ready");
     let get = || {
@@ -205,6 +211,49 @@ fn a_canary_answers_its_share_of_the_requests_and_takes_over() {
     let ends: Vec<_> = changes.iter().map(resource).collect();
     assert!(ends[0].ends_with(": on trial") && ends[1].ends_with(": done"), "{ends:?}");
     get();
+    running.signal("TERM");
+    assert_eq!(running.end().0, Some(0));
+}
+
+#[test]
+fn a_trial_ends_with_its_client_and_with_a_rollback() {
+    let (world, _reserved, _) = service();
+    let mut running = world.start(&["run", "."]);
+    running.events.wait_for("ready");
+    let begin = || {
+        let mut upgrade = world.command(&["upgrade", "web", "new.wasm", "--canary", "10", "--within", "24h"]);
+        upgrade.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let reaches = |count: usize, end: &str| {
+        loop {
+            let (_, changes) = world.run_json(&["audit", "query", ".", "--action", "system.upgrade"]);
+            if changes.len() >= count {
+                assert!(changes[count - 1]["resource"].as_str().unwrap().ends_with(end), "{changes:#?}");
+                return;
+            }
+        }
+    };
+    let mut gone = begin();
+    reaches(1, ": on trial");
+    gone.kill().unwrap();
+    gone.wait().unwrap();
+    reaches(2, ": given up");
+
+    let trial = begin();
+    reaches(3, ": on trial");
+    // It is on record before there is an instance of it: until then nothing can be rolled back.
+    let back = loop {
+        let (code, told) = world.run_json(&["rollback", "web"]);
+        if code == Some(0) {
+            break told;
+        }
+    };
+    let trial = trial.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&trial.stderr);
+    assert!(trial.status.code() == Some(1) && said.contains("its trial was ended"), "{said}");
+    assert_ne!(back[0]["from"], back[0]["to"]);
+    let long = world.run(&["upgrade", "web", "new.wasm", "--canary", "10", "--within", "25h"]);
+    assert!(long.stderr.contains("a trial takes at most 24h"), "{}", long.stderr);
     running.signal("TERM");
     assert_eq!(running.end().0, Some(0));
 }

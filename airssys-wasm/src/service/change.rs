@@ -25,12 +25,12 @@ impl Service {
     /// Has another version answer from the next request on. What is being answered goes on with the old one.
     pub(crate) async fn change(&self, release: Arc<Release>, change: Change) -> Result<Switched, Error> {
         let (from, to) = (self.releases.current(), release.digest);
-        self.record(from, to, "begun")?;
+        let begun = Begun::on_record(self, from, to, "begun")?;
         let changed = match self.starts(&release).await {
             Ok(()) => self.releases.switch(release, change),
             Err(error) => Err(error),
         };
-        self.told(change, from, to, changed)
+        begun.told(change, changed)
     }
 
     /// Has another version answer a share of the requests, until it has answered enough to take over, or breaks, or
@@ -42,12 +42,12 @@ impl Service {
         patience: Duration,
     ) -> Result<Switched, Error> {
         let (from, to) = (self.releases.current(), release.digest);
-        self.record(from, to, "on trial")?;
+        let begun = Begun::on_record(self, from, to, "on trial")?;
         let tried = match self.starts(&release).await {
             Ok(()) => self.attend(release, canary, patience).await,
             Err(error) => Err(error),
         };
-        self.told(Change::Upgraded, from, to, tried)
+        begun.told(Change::Upgraded, tried)
     }
 
     async fn attend(
@@ -86,24 +86,42 @@ impl Service {
         }
     }
 
-    fn told(
-        &self,
-        change: Change,
-        from: Digest,
-        to: Digest,
-        changed: Result<Digest, Error>,
-    ) -> Result<Switched, Error> {
-        let end = if changed.is_ok() { "done" } else { "refused" };
-        if let Err(error) = self.record(from, to, end) {
-            tracing::error!(component = &*self.name, cause = %error, "a change of version is not on the record");
-        }
-        let switched = Switched { from: changed?, to, state_bytes: None, held: Duration::ZERO };
-        self.watch.event(&Event::Switched { component: &self.name, change, switched });
-        Ok(switched)
-    }
-
     fn record(&self, from: Digest, to: Digest, what: &str) -> Result<(), Error> {
         let marked = self.os.mark(Milestone::Upgrade, &format!("{} from {from} to {to}: {what}", self.name));
         marked.map_err(|error| Error::door("record the change of version", error))
+    }
+}
+
+/// A change whose begin is on the record. Its end will be, too: where it is dropped, as given up.
+struct Begun<'a> {
+    service: &'a Service,
+    from: Digest,
+    to: Digest,
+    end: &'static str,
+}
+
+impl<'a> Begun<'a> {
+    fn on_record(service: &'a Service, from: Digest, to: Digest, what: &str) -> Result<Self, Error> {
+        service.record(from, to, what)?;
+        Ok(Self { service, from, to, end: "given up" })
+    }
+
+    /// Puts its end on the record, and tells of the change.
+    fn told(mut self, change: Change, changed: Result<Digest, Error>) -> Result<Switched, Error> {
+        self.end = if changed.is_ok() { "done" } else { "refused" };
+        let (service, to) = (self.service, self.to);
+        drop(self);
+        let switched = Switched { from: changed?, to, state_bytes: None, held: Duration::ZERO };
+        service.watch.event(&Event::Switched { component: &service.name, change, switched });
+        Ok(switched)
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.service.record(self.from, self.to, self.end) {
+            let component = &*self.service.name;
+            tracing::error!(component, cause = %error, "a change of version is not on the record");
+        }
     }
 }

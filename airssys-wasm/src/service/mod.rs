@@ -10,6 +10,7 @@ mod progress;
 mod releases;
 mod request;
 mod timer;
+mod verdict;
 
 use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 

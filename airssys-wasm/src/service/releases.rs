@@ -9,6 +9,7 @@ use std::{
 use tokio::sync::oneshot;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
+use super::verdict::Verdict;
 use crate::{
     actor::{Change, Version},
     component::{Component, Digest},
@@ -27,7 +28,7 @@ const HISTORY: usize = 64;
 pub struct Canary {
     /// How many of a hundred requests it gets: 1 to 100.
     pub percent: u8,
-    /// After how many requests that it answered it takes over.
+    /// After how many requests that it answered well it takes over: a status below 500, and no crash after it.
     pub requests: u32,
 }
 
@@ -66,7 +67,7 @@ struct Trial {
     canary: Canary,
     /// The requests of both versions since it began.
     asked: u64,
-    /// Those that the new version answered.
+    /// Those that the new version answered well.
     good: u32,
     tell: oneshot::Sender<Told>,
 }
@@ -101,35 +102,43 @@ impl Releases {
 
     /// Notes how a request ended with the version that had it. The first that breaks ends its trial; enough that do not
     /// have it take over. Of a version that is not on trial (any more) this says nothing.
-    pub(super) fn ended(&self, release: &Arc<Release>, broke: Option<&dyn std::fmt::Display>) {
+    pub(super) fn ended(&self, release: &Arc<Release>, verdict: Verdict) {
+        if verdict == Verdict::Open {
+            return;
+        }
         let mut inner = self.lock();
         let Some(trial) = inner.trial.as_mut().filter(|trial| Arc::ptr_eq(&trial.release, release)) else {
             return;
         };
-        if broke.is_none() {
+        if verdict == Verdict::Good {
             trial.good += 1;
             if trial.good < trial.canary.requests {
                 return;
             }
         }
         let Some(Trial { good, tell, .. }) = inner.trial.take() else { return };
-        let told = match broke {
-            Some(why) => {
+        let told = match verdict {
+            Verdict::Broke(why) => {
                 let what =
                     format!("take the new version: it broke after {good} good requests; the old one goes on");
-                Err(Error::new(ErrorKind::Guest, what).caused_by(why.to_string()))
+                Err(Error::new(ErrorKind::Guest, what).caused_by(why))
             }
-            None => Ok(inner.switch(release.clone(), Change::Upgraded)),
+            _ => Ok(inner.switch(release.clone(), Change::Upgraded)),
         };
         // Who asked for it and went away took the trial with them.
         let _ = tell.send(told);
     }
 
-    /// Puts a version in the place of the current one, for all requests from the next on.
+    /// Puts a version in the place of the current one, for all requests from the next on. It goes back only to the version
+    /// that ran before: another change may have come first.
     pub(super) fn switch(&self, release: Arc<Release>, change: Change) -> Result<Digest, Error> {
         let mut inner = self.lock();
         if inner.trial.is_some() {
             return Err(busy());
+        }
+        let is_last = || inner.previous.last().is_some_and(|last| Arc::ptr_eq(last, &release));
+        if change == Change::RolledBack && !is_last() {
+            return Err(Error::new(ErrorKind::Unavailable, "roll back: another change came first"));
         }
         Ok(inner.switch(release, change))
     }
@@ -143,6 +152,18 @@ impl Releases {
         }
         inner.trial = Some(Trial { release: release.clone(), canary, asked: 0, good: 0, tell });
         Ok(OnTrial { releases: self.clone(), release, told })
+    }
+
+    /// Ends the trial, where there is one: the version that was on trial, and the one that goes on.
+    pub(crate) fn withdraw(&self) -> Option<(Digest, Digest)> {
+        let mut inner = self.lock();
+        let Trial { release, good, tell, .. } = inner.trial.take()?;
+        let what = format!(
+            "take the new version: its trial was ended after {good} good requests; the old one goes on"
+        );
+        // Who asked for it may have gone away in this very moment.
+        let _ = tell.send(Err(Error::new(ErrorKind::Unavailable, what)));
+        Some((release.digest, inner.current.digest))
     }
 
     /// The version that answers, but for trials.
@@ -236,12 +257,49 @@ impl Drop for OnTrial {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Engine;
 
     #[track_caller]
     fn check(percent: u8, first: &[u64]) {
         let due: Vec<u64> = (0..300).filter(|asked| is_due(*asked, percent)).collect();
         assert_eq!(due.len(), usize::from(percent) * 3, "{percent} of each hundred");
         assert_eq!(due.get(..first.len()), Some(first), "{percent}");
+    }
+
+    async fn two() -> (Arc<Release>, Arc<Release>) {
+        let bytes = include_bytes!("../../tests/fixtures/web.wasm").to_vec();
+        let engine = Engine::new().unwrap();
+        let component = Component::load(&engine, bytes, None, || ()).await.unwrap().0;
+        (Release::new(&component).unwrap(), Release::new(&component).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_rollback_that_an_upgrade_overtakes_is_none() {
+        let (first, second) = two().await;
+        let releases = Releases::new(first.clone());
+        releases.switch(second.clone(), Change::Upgraded).unwrap();
+        let back = releases.previous().unwrap();
+        assert!(Arc::ptr_eq(&back, &first));
+        releases.switch(first.clone(), Change::Upgraded).unwrap();
+        let error = releases.switch(back, Change::RolledBack).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        releases.switch(second, Change::RolledBack).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_trial_counts_what_is_good_and_can_be_withdrawn() {
+        let (old, new) = two().await;
+        let releases = Arc::new(Releases::new(old));
+        let mut trial = releases.begin(new.clone(), Canary { percent: 100, requests: 2 }).unwrap();
+        releases.ended(&new, Verdict::Open);
+        releases.ended(&new, Verdict::Good);
+        releases.ended(&new, Verdict::Open);
+        assert_eq!(trial.good(), 1);
+        assert!(releases.withdraw().is_some());
+        assert!(releases.withdraw().is_none());
+        let error = trial.verdict().await.unwrap_err();
+        assert!(error.to_string().contains("ended after 1 good"), "{error}");
+        assert!(!Arc::ptr_eq(&releases.next(), &new));
     }
 
     #[test]

@@ -26,9 +26,10 @@ use wasmtime_wasi_http::{
 use super::{
     Release, Service, Working,
     connection::{Client, plain},
+    verdict::{Observed, Received},
 };
 use crate::{
-    error::Error,
+    error::{Error, ErrorKind},
     host::{
         Stdio,
         http::{Alarm, Bounded, Whole},
@@ -38,10 +39,12 @@ use crate::{
 };
 
 type Body = Bounded<http_body_util::combinators::UnsyncBoxBody<Bytes, HttpError>>;
+type Watched = Received<Body>;
 type Head = Result<Response<WasiBody>, ErrorCode>;
 
-/// Why a guest gave no answer.
+/// Why a guest gave no answer, or did not end it.
 pub(super) enum Failure {
+    /// There was no instance, through no fault of the guest's.
     Instance(Error),
     Trap(Trap),
     Late,
@@ -108,21 +111,22 @@ async fn ask(
     let (fail, failed) = oneshot::channel();
     let (service, principal) = (client.service.clone(), client.principal.clone());
     let release = service.releases.next();
-    let at_work = release.clone();
+    let observed = Arc::<Observed>::default();
+    let request = request.map(|body| observed.watch(body));
     let trace = airssys_osl::trace::current();
     let crashed = Arc::<AtomicBool>::default();
     let alarm = Alarm::new(crashed.clone());
     let work = async move {
         let _working = Working::begin(&service);
-        let handling = handle(&service, &at_work, &principal, request, tell, alarm);
+        let handling = handle(&service, &release, &principal, request, tell, alarm, &observed);
         let handled = match timeout_at(until, handling).await {
+            Ok(Ok(())) if !observed.is_answered() => Err(Failure::Silent),
             Ok(handled) => handled,
             Err(_late) => Err(Failure::Late),
         };
+        // Before the client hears of it: a version that breaks costs one request, not the next one, too.
+        service.releases.ended(&release, observed.verdict(&handled));
         if let Err(failure) = handled {
-            if let Some(why) = failure.broke() {
-                service.releases.ended(&at_work, Some(why));
-            }
             // Where the head has been sent, nobody waits for this; the client sees its body break off.
             let _ = fail.send(failure.told(&service.name));
         }
@@ -134,20 +138,11 @@ async fn ask(
         guests.spawn(airssys_osl::trace::scope(trace, work));
     }
     match head.await {
-        Ok(Ok(response)) => {
-            client.service.releases.ended(&release, None);
-            Ok(response.map(|body| Whole::new(body, crashed).boxed_unsync()))
-        }
+        Ok(Ok(response)) => Ok(response.map(|body| Whole::new(body, crashed).boxed_unsync())),
         // An answer that the guest itself made of an error.
         Ok(Err(_)) => Err(StatusCode::INTERNAL_SERVER_ERROR),
-        Err(_none) => Err(match failed.await {
-            Ok(status) => status,
-            Err(_returned) => {
-                let silent = Failure::Silent;
-                client.service.releases.ended(&release, silent.broke());
-                silent.told(&client.service.name)
-            }
-        }),
+        // Where nobody says why, the work was broken off.
+        Err(_none) => Err(failed.await.unwrap_or_else(|_gone| Failure::Silent.told(&client.service.name))),
     }
 }
 
@@ -155,17 +150,27 @@ async fn handle(
     service: &Service,
     release: &Release,
     principal: &Principal,
-    request: Request<Body>,
+    request: Request<Watched>,
     tell: oneshot::Sender<Head>,
     alarm: Alarm,
+    observed: &Arc<Observed>,
 ) -> Result<(), Failure> {
     let (guest, mut store) = instance(service, release, principal).await?;
     // Declared behind the store, it is dropped before it.
     let alarm = alarm;
-    let trapped = |error| Failure::Trap(Trap::new(error));
+    let trapped = |error| match Trap::lacks_room(&error) {
+        true => Failure::Instance(no_room(service, error)),
+        false => Failure::Trap(Trap::new(error)),
+    };
+    let observed = observed.clone();
+    let head = move |head: Head| {
+        observed.head(&head);
+        // Who asked may be gone.
+        let _ = tell.send(head);
+    };
     let mut http = store.data_mut().http();
     let request = http.new_incoming_request(Scheme::Http, request).map_err(trapped)?;
-    let out = http.new_response_outparam(tell).map_err(trapped)?;
+    let out = http.new_response_outparam_from_callback(head).map_err(trapped)?;
     guest.wasi_http_incoming_handler().call_handle(&mut store, request, out).await.map_err(trapped)?;
     alarm.disarm();
     Ok(())
@@ -190,21 +195,19 @@ pub(super) async fn instance(
         port: None,
     };
     let mut store = State::store(&service.engine, setup).await.map_err(Failure::Instance)?;
-    let guest = release.pre.instantiate_async(&mut store).await;
-    Ok((guest.map_err(|error| Failure::Trap(Trap::new(error)))?, store))
+    match release.pre.instantiate_async(&mut store).await {
+        Ok(guest) => Ok((guest, store)),
+        Err(error) if Trap::is_shortage(&error) => Err(Failure::Instance(no_room(service, error))),
+        Err(error) => Err(Failure::Trap(Trap::new(error))),
+    }
+}
+
+/// The error where the host has no room for an instance.
+fn no_room(service: &Service, cause: wasmtime::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("make an instance of `{}`", service.name)).caused_by(cause)
 }
 
 impl Failure {
-    /// What the guest did, where it was the guest.
-    fn broke(&self) -> Option<&dyn std::fmt::Display> {
-        match self {
-            Self::Instance(_) => None,
-            Self::Trap(trap) => Some(trap),
-            Self::Late => Some(&"it took longer for a request than it may (http.timeout)"),
-            Self::Silent => Some(&"it gave no answer"),
-        }
-    }
-
     /// Says in the log why there is no answer, and which one the client gets instead.
     fn told(self, component: &str) -> StatusCode {
         match self {

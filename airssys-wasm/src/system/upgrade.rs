@@ -59,8 +59,11 @@ impl System {
     }
 
     /// Has another version answer a share of the requests over HTTP, until it has answered as many as `canary` says; then it
-    /// answers all of them. The first request at which it crashes, is too late or gives no answer is the end of that: the
-    /// client gets a 500 or 504, and the old version goes on. So it does where `patience` is over first.
+    /// answers all of them. The first request that it breaks is the end of that, and the old version goes on: it crashes,
+    /// before or after the head of its answer, is too late with that, gives no answer, or one of its own with an error or a
+    /// status of 500 or more. So it does where `patience` is over first, or [`withdraw`](Self::withdraw) is called.
+    ///
+    /// What may be the doing of a client that is slow or breaks off, or for want of room for an instance, counts neither way.
     ///
     /// # Errors
     ///
@@ -97,7 +100,8 @@ impl System {
     }
 
     /// Puts the version that ran before in the place of a component's version, as [`upgrade`](Self::upgrade) does. Up to
-    /// four versions back are there.
+    /// four versions back are there. Where a version is on trial, that one is taken out again instead, as
+    /// [`withdraw`](Self::withdraw) does.
     ///
     /// # Errors
     ///
@@ -115,11 +119,26 @@ impl System {
         let running = self.running(name)?;
         let none = || Error::new(ErrorKind::NotFound, format!("roll `{name}` back: no version ran before"));
         if let Some(service) = &running.service {
+            if let Some(withdrawn) = self.withdraw(name)? {
+                return Ok(withdrawn);
+            }
             let release = service.releases.previous().ok_or_else(none)?;
             return service.change(release, Change::RolledBack).await;
         }
         let code = running.versions()?.previous().ok_or_else(none)?;
         running.change(code, Change::RolledBack, handover, patience).await
+    }
+
+    /// Ends the trial of a version, where there is one: the old version answers all requests again, from the next on. Who
+    /// waits for [`canary`](Self::canary) is told [`Unavailable`](ErrorKind::Unavailable).
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound): the system has no such component.
+    pub fn withdraw(&self, name: &str) -> Result<Option<Switched>, Error> {
+        let Some(service) = &self.running(name)?.service else { return Ok(None) };
+        let switched = |(from, to)| Switched { from, to, state_bytes: None, held: Duration::ZERO };
+        Ok(service.releases.withdraw().map(switched))
     }
 
     /// The versions that ran as a component, the one that runs now last; the latest 64.

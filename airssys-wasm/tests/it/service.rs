@@ -301,11 +301,28 @@ async fn one_that_may_listen_again_does() {
     assert!(world.told().iter().all(|line| !line.starts_with("exited")), "it is the same incarnation");
 }
 
+fn web() -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/web.wasm")).unwrap()
+}
+
 /// The same component with another digest.
 async fn version(mark: u8) -> Component {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/web.wasm");
     // A custom section, of which nobody takes notice.
-    let bytes = [std::fs::read(path).unwrap(), vec![0, 2, 1, mark]].concat();
+    load([web(), vec![0, 2, 1, mark]].concat()).await
+}
+
+/// One that answers with 503 where the other one says 404.
+async fn failing() -> Component {
+    // `i32.const 404` and `i32.const 503`.
+    let (from, to) = (b"\x41\x94\x03", b"\x41\xf7\x03");
+    let mut bytes = web();
+    while let Some(at) = bytes.windows(3).position(|window| window == from) {
+        bytes.iter_mut().skip(at).zip(to).for_each(|(byte, new)| *byte = *new);
+    }
+    load(bytes).await
+}
+
+async fn load(bytes: Vec<u8>) -> Component {
     Component::load(&ENGINE, bytes, None, || ()).await.unwrap().0
 }
 
@@ -414,4 +431,77 @@ async fn a_trial_that_comes_to_nothing_leaves_the_old_version() {
     let wrong = Canary { percent: 0, requests: 5 };
     let error = world.system.canary("web", &new, wrong, PATIENCE).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LimitExceeded);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_canary_that_fails_by_its_own_words_or_after_its_head_is_taken_out() {
+    for (new, path, why) in
+        [(failing().await, "/nothing", "the status 503"), (version(b'2').await, "/half", "panicked")]
+    {
+        let reserved = Reserved::new();
+        let port = reserved.0;
+        let world = serve(port, "", "").await;
+        let trial = world.system.canary("web", &new, Canary { percent: 100, requests: 1000 }, PATIENCE);
+        let asked = async {
+            loop {
+                say(port, &format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")).await;
+            }
+        };
+        let error = tokio::select! {
+            ended = trial => ended.unwrap_err(),
+            () = asked => unreachable!(),
+        };
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        assert!(cause.contains(why), "{error}: {cause}");
+        assert_eq!(changes(&world), [Change::Started]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_client_does_not_end_a_trial() {
+    let reserved = Reserved::new();
+    let port = reserved.0;
+    let world = serve(port, "timeout = \"2s\"", "").await;
+    let new = version(b'2').await;
+    let trial = world.system.canary("web", &new, Canary { percent: 100, requests: 1 }, PATIENCE);
+    let asked = async {
+        for _ in 0..2 {
+            let half = "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhe";
+            let answer = say(port, half).await;
+            assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
+        }
+        loop {
+            let answer = say(port, "GET /hello HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        }
+    };
+    let switched = tokio::select! {
+        switched = trial => switched,
+        () = asked => unreachable!(),
+    };
+    assert_eq!(switched.unwrap().to, new.digest());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_ends_a_trial() {
+    let reserved = Reserved::new();
+    let world = serve(reserved.0, "", "").await;
+    let new = version(b'2').await;
+    let trial = world.system.canary("web", &new, Canary { percent: 10, requests: 5 }, PATIENCE);
+    let back = async {
+        loop {
+            // Before the trial there is nothing to go back to.
+            match world.system.rollback("web", Handover::State, PATIENCE).await {
+                Ok(back) => return back,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{error}"),
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let (ended, back) = tokio::join!(trial, back);
+    let error = ended.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("its trial was ended"), "{error}");
+    assert_eq!(back.from, new.digest());
+    assert_eq!(changes(&world), [Change::Started]);
 }
