@@ -101,24 +101,34 @@ impl Asked {
         Self { start: start.to_owned(), ..Self::default() }
     }
 
-    /// Adds a name; `look` says what it is, where it is not known yet.
-    pub(crate) fn add(
-        &mut self,
-        path: PathBuf,
-        access: Access,
-        relative: bool,
-        look: impl FnOnce(&Path) -> Wish,
-    ) {
+    /// Whether a name is still to be looked at: most are asked for again and again, and looking takes time in which the
+    /// program waits. One for which there is no room is counted.
+    pub(crate) fn expects(&mut self, path: &Path, access: Access, relative: bool) -> bool {
+        match self.files.get(path) {
+            Some(known) => !known.access.contains(access) || (relative && !known.relative),
+            None if self.is_full() => {
+                self.missed += 1;
+                false
+            }
+            None => true,
+        }
+    }
+
+    /// Adds a name, as it is; what is known of it already stays.
+    pub(crate) fn add(&mut self, path: PathBuf, wish: Wish) {
         if let Some(known) = self.files.get_mut(&path) {
-            known.access |= access;
-            known.relative |= relative;
-        } else if self.files.len() >= KEPT || self.bytes >= KEPT_BYTES {
+            known.access |= wish.access;
+            known.relative |= wish.relative;
+        } else if self.is_full() {
             self.missed += 1;
         } else {
             self.bytes += path.as_os_str().len();
-            let wish = look(&path);
             self.files.insert(path, wish);
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.files.len() >= KEPT || self.bytes >= KEPT_BYTES
     }
 
     pub(crate) fn add_peer(&mut self, peer: SocketAddr) {

@@ -175,8 +175,18 @@ impl Watcher {
             let Some((path, relative)) = self.absolute(told, asked.directory, &path) else { continue };
             // What was read may have been another's, where this one is gone.
             if raw::waits(&self.listener, told) {
-                self.eyes.note(&mut self.notes(), path, asked.access, relative);
+                self.note_file(path, asked.access, relative);
             }
+        }
+    }
+
+    fn note_file(&self, path: PathBuf, access: Access, relative: bool) {
+        if !self.notes().expects(&path, access, relative) {
+            return;
+        }
+        // Looking takes as long as a file system likes, and whoever asks for the notes does not wait for that.
+        for (path, wish) in self.eyes.look(path, access, relative) {
+            self.notes().add(path, wish);
         }
     }
 
@@ -202,7 +212,7 @@ impl Watcher {
             Some(Peer::Internet(peer)) if !peer.ip().is_loopback() => self.notes().add_peer(peer),
             Some(Peer::Path(path)) => {
                 if let Some((path, relative)) = self.absolute(told, HERE, &path) {
-                    self.eyes.note(&mut self.notes(), path, Access::SEE, relative);
+                    self.note_file(path, Access::SEE, relative);
                 }
             }
             _ => {}
