@@ -165,4 +165,11 @@ fn the_call_that_it_was_ended_for_is_told_by_name() {
     let named =
         "ended: seccomp ended it, or a process of it, for getpid (20): a call of another architecture";
     assert!(told.stderr.contains(named), "{}", told.stderr);
+    // Where another process was, the program went on.
+    let script = format!("{}; exit 3", world.path("given/foreign").display());
+    let child = sandbox(&world, &["--explain", "--ro", "given", "--", "sh", "-c", &script]);
+    let named =
+        "denied: to call getpid (20), as another architecture does: seccomp ended the process of it that did";
+    assert!(child.stderr.contains(named) && !child.stderr.contains("seccomp ended it"), "{}", child.stderr);
+    assert_eq!(child.code, Some(3));
 }

@@ -11,10 +11,10 @@ use std::{
 
 pub use self::needs::{Needs, Want};
 
-/// How many names of files, and how many addresses, are kept of a program: more are counted.
+/// How many names of files, addresses and different calls are kept of a program: more are counted.
 const KEPT: usize = 16 * 1024;
 
-/// How many bytes these names have together: a program may ask for long ones.
+/// How many bytes these names have together, with those that they lead to: a program may ask for long ones.
 const KEPT_BYTES: usize = 4 << 20;
 
 bitflags::bitflags! {
@@ -90,7 +90,7 @@ pub struct Asked {
     pub calls: BTreeMap<Call, u64>,
     /// Whom it connected to, or tried to, by itself: beside its loopback, and so not by its proxy.
     pub peers: BTreeSet<SocketAddr>,
-    /// How many names and addresses are not among those, because there were too many or they could not be read.
+    /// How many names, addresses and calls are not among those, because there were too many or they could not be read.
     pub missed: u64,
     bytes: usize,
 }
@@ -122,7 +122,11 @@ impl Asked {
         } else if self.is_full() {
             self.missed += 1;
         } else {
-            self.bytes += path.as_os_str().len();
+            let real = wish.real.as_deref().unwrap_or(Path::new(""));
+            self.bytes += [path.as_path(), real, wish.beneath.as_path()]
+                .map(|path| path.as_os_str().len())
+                .iter()
+                .sum::<usize>();
             self.files.insert(path, wish);
         }
     }
@@ -140,8 +144,12 @@ impl Asked {
     }
 
     pub(crate) fn add_call(&mut self, call: Call) {
-        // There are no more than a kernel has, and those that are foreign end the program.
-        *self.calls.entry(call).or_default() += 1;
+        // Foreign ones end who made them, but that may be one child after the other, each with a number of its own.
+        if self.calls.len() < KEPT || self.calls.contains_key(&call) {
+            *self.calls.entry(call).or_default() += 1;
+        } else {
+            self.missed += 1;
+        }
     }
 }
 

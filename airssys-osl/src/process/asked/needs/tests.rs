@@ -1,4 +1,4 @@
-use super::*;
+use super::{super::Call, *};
 
 const SEE: Access = Access::SEE;
 const READ: Access = Access::READ;
@@ -176,4 +176,31 @@ fn names_are_bounded_and_folded_in_no_time() {
         few.add(format!("/{long}/{number}").into(), wish("/"));
     }
     assert!(few.files.len() < 1100 && few.missed > 900, "{}", few.files.len());
+}
+
+#[test]
+fn calls_are_bounded_and_counted() {
+    let mut asked = asked(&[]);
+    for number in (0..16 * 1024 + 5).chain([0]) {
+        asked.add_call(Call { number, name: None, foreign: true });
+    }
+    assert_eq!((asked.calls.len(), asked.missed), (16 * 1024, 5));
+    assert_eq!(asked.calls.first_key_value().map(|(_, count)| *count), Some(2));
+}
+
+#[test]
+fn what_names_lead_to_is_bounded_too() {
+    let mut asked = asked(&[]);
+    let long = PathBuf::from(format!("/{}", "x".repeat(4000)));
+    for number in 0..1000 {
+        let wish = Wish {
+            access: READ,
+            was: Was::File,
+            real: Some(long.clone()),
+            beneath: long.clone(),
+            relative: false,
+        };
+        asked.add(format!("/{number}").into(), wish);
+    }
+    assert!(asked.files.len() < 550 && asked.missed > 450, "{}", asked.files.len());
 }
