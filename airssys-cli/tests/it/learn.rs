@@ -173,3 +173,22 @@ fn the_call_that_it_was_ended_for_is_told_by_name() {
     assert!(child.stderr.contains(named) && !child.stderr.contains("seccomp ended it"), "{}", child.stderr);
     assert_eq!(child.code, Some(3));
 }
+
+#[test]
+fn who_is_watched_holds_programs_that_he_cannot_watch() {
+    let world = world();
+    let airssys = std::path::Path::new(env!("CARGO_BIN_EXE_airssys"));
+    let (place, all) =
+        (airssys.parent().unwrap().display().to_string(), world.path("").display().to_string());
+    let home = format!("HOME={}", world.path("given").display());
+    let outer = ["--explain", "--profile", "build", "--ro", &place, "--rw", &all, "--env", &home, "--"];
+    let within = |args: &[&str]| {
+        sandbox(&world, &[&outer[..], &[&airssys.display().to_string(), "sandbox"], args].concat())
+    };
+    let explained = within(&["--explain", "--", "sh", "-c", "exit 7"]);
+    assert_eq!(explained.code, Some(7), "{}", explained.stderr);
+    assert!(explained.stderr.contains(" watched: not, for that takes seccomp"), "{}", explained.stderr);
+    let refused = within(&["--learn", "--", "true"]);
+    assert!(refused.stderr.contains("seccomp, watched"), "{}", refused.stderr);
+    assert_ne!(refused.code, Some(0));
+}

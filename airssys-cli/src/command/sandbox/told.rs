@@ -148,7 +148,7 @@ impl Told<'_> {
         if self.ended.asked.is_none() {
             line(
                 "watched",
-                "not, for that takes seccomp: which files it did not find is not known".to_owned(),
+                "not, for that takes seccomp, and that nothing outside is told of system calls by it already: which files it did not find is not known".to_owned(),
             );
         }
         line("ended", self.ended.exit.to_string());

@@ -77,8 +77,10 @@ pub(crate) struct Plan {
     pub(crate) executes: bool,
     /// Whether `/proc` has more than processes.
     pub(crate) tells: bool,
-    /// Whether we are told what it asks for.
+    /// Whether we are told what it asks for, where that can be.
     pub(crate) watched: bool,
+    /// Whether it is not started without that.
+    pub(crate) learns: bool,
     pub(crate) limits: Limits,
     pub(crate) ids: Option<(u32, u32)>,
 }
@@ -252,12 +254,16 @@ pub(super) fn prepare(mut plan: Plan, own: Own, groups: Vec<OwnedFd>) -> Result<
 
 /// Loads the filter of system calls, and returns where the descriptor comes from by which the program is watched.
 fn filter_calls(script: &mut Script, plan: &Plan) -> Result<Option<OwnedFd>, Fault> {
-    let filter = seccomp::filter(plan.sockets, plan.calls, plan.watched);
-    if !plan.watched {
+    let flags = match plan.watched.then(probe::listening).transpose() {
+        Err(why) if plan.learns => return Err(Fault::Lacks("seccomp, watched".to_owned(), why)),
+        // It is held all the same.
+        flags => flags.ok().flatten(),
+    };
+    let filter = seccomp::filter(plan.sockets, plan.calls, flags.is_some());
+    let Some(flags) = flags else {
         script.filter_calls(&filter);
         return Ok(None);
-    }
-    let flags = probe::listening().map_err(|why| Fault::Lacks("seccomp, watched".to_owned(), why))?;
+    };
     let (ours, theirs) = messages()?;
     let theirs = script.hold(high(theirs.as_fd())?);
     let lent = script.filter_watched_calls(&filter, flags);
