@@ -148,3 +148,21 @@ async fn who_is_not_watched_is_not_told_of() {
     process.wait().await;
     assert_eq!(process.asked(), None);
 }
+
+/// A socket in a file system is a name that somebody makes.
+#[tokio::test]
+async fn sockets_are_made_where_they_are_bound() {
+    if !Path::new("/usr/bin/perl").exists() {
+        return;
+    }
+    let folder = folder();
+    let socket = folder.path().join("socket");
+    let bind = "use Socket; socket($s, AF_UNIX, SOCK_STREAM, 0) && bind($s, sockaddr_un($ARGV[0])) or exit 1";
+    let script = format!("/usr/bin/perl -e '{bind}' {}", socket.display());
+    let (asked, exit) = watched(shell(&script).learn()).await;
+    assert!(exit.starts_with("code 0"), "{exit}");
+    assert_eq!(asked.needs(false).change, [folder.path()], "{asked:?}");
+    fs::remove_file(socket).unwrap();
+    let again = shell(&script).change(folder.path());
+    assert!(watched(again.watch()).await.1.starts_with("code 0"));
+}

@@ -54,7 +54,7 @@ pub(super) const PATHS: &[c_long] = &[
     libc::SYS_renameat, libc::SYS_renameat2, libc::SYS_linkat, libc::SYS_symlinkat, libc::SYS_fchmodat,
     libc::SYS_fchmodat2, libc::SYS_fchownat, libc::SYS_utimensat, libc::SYS_truncate, libc::SYS_setxattr,
     libc::SYS_lsetxattr, libc::SYS_chdir, libc::SYS_statfs, libc::SYS_inotify_add_watch, libc::SYS_execve,
-    libc::SYS_connect,
+    libc::SYS_connect, libc::SYS_bind,
     #[cfg(target_arch = "x86_64")] libc::SYS_open,
     #[cfg(target_arch = "x86_64")] libc::SYS_creat,
     #[cfg(target_arch = "x86_64")] libc::SYS_stat,
@@ -158,8 +158,10 @@ impl Watcher {
             self.notes().missed += 1;
             return;
         };
-        if c_long::from(told.call) == libc::SYS_connect {
-            return self.note_peer(told, &memory);
+        match told.call.into() {
+            libc::SYS_connect => return self.note_peer(told, &memory, Access::SEE),
+            libc::SYS_bind => return self.note_peer(told, &memory, Access::MAKE),
+            _ => {}
         }
         for asked in asked(told, &memory) {
             // Where there is no path, a descriptor is meant, which was opened before.
@@ -204,15 +206,18 @@ impl Watcher {
         Some((plain(&from.join(path)), relative))
     }
 
-    fn note_peer(&self, told: &Told, memory: &Memory) {
+    /// Takes note of the address of a socket: to see it is to connect to it, to make it is to be there.
+    fn note_peer(&self, told: &Told, memory: &Memory, access: Access) {
         let [_, address, length, ..] = told.args;
         let length = usize::try_from(length).unwrap_or_default().min(ADDRESS_BYTES);
         let Some(address) = memory.read(address, length) else { return };
         match peer(&address) {
-            Some(Peer::Internet(peer)) if !peer.ip().is_loopback() => self.notes().add_peer(peer),
+            Some(Peer::Internet(peer)) if access == Access::SEE && !peer.ip().is_loopback() => {
+                self.notes().add_peer(peer);
+            }
             Some(Peer::Path(path)) => {
                 if let Some((path, relative)) = self.absolute(told, HERE, &path) {
-                    self.note_file(path, Access::SEE, relative);
+                    self.note_file(path, access, relative);
                 }
             }
             _ => {}
@@ -317,7 +322,7 @@ enum Peer {
     Path(PathBuf),
 }
 
-/// An address, as `connect` takes it.
+/// An address, as `connect` and `bind` take it.
 fn peer(address: &[u8]) -> Option<Peer> {
     let (family, rest) = address.split_first_chunk::<2>()?;
     match i32::from(u16::from_ne_bytes(*family)) {
