@@ -131,15 +131,14 @@ impl Watcher {
         }
     }
 
-    /// Ends who asked. It waits for an answer, which it never gets.
+    /// Ends who asked. It waits for an answer, which it gets only where it cannot be ended: it must not wait for ever.
     fn end(&self, told: &Told) {
         let program = group_of(told.thread).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         // As long as the call waits, its number is nobody else's.
-        if let Some(program) = program
-            && raw::waits(&self.listener, told)
-        {
-            let _ = pidfd_send_signal(&program, Signal::KILL);
-        } else {
+        let ends = |program: OwnedFd| {
+            raw::waits(&self.listener, told) && pidfd_send_signal(&program, Signal::KILL).is_ok()
+        };
+        if !program.is_some_and(ends) {
             let _ = raw::answer(&self.listener, told, Verdict::Refuse(libc::ENOSYS));
         }
     }
@@ -211,7 +210,12 @@ impl Watcher {
         let [_, address, length, ..] = told.args;
         let length = usize::try_from(length).unwrap_or_default().min(ADDRESS_BYTES);
         let Some(address) = memory.read(address, length) else { return };
-        match peer(&address) {
+        let peer = peer(&address);
+        // What was read may have been another's, where this one is gone.
+        if !raw::waits(&self.listener, told) {
+            return;
+        }
+        match peer {
             Some(Peer::Internet(peer)) if access == Access::SEE && !peer.ip().is_loopback() => {
                 self.notes().add_peer(peer);
             }
