@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     program::World,
-    sandbox::{asks, sandbox, server, world},
+    sandbox::{asks, open, sandbox, server, world},
 };
 
 /// The last event of a run, as it is: with the paths of this machine. None where the machine cannot hold it so.
@@ -96,7 +96,7 @@ fn what_executes_what_it_wrote_is_told_to_build() {
 
 #[test]
 fn files_that_it_did_not_find_are_told_with_the_flags_for_them() {
-    let world = world();
+    let world = open(World::outside_tmp());
     world.write("given/text", "here\n");
     fs::set_permissions(world.path("given/text"), fs::Permissions::from_mode(0o666)).unwrap();
     let given = world.path("given").display().to_string();
@@ -191,4 +191,21 @@ fn who_is_watched_holds_programs_that_he_cannot_watch() {
     let refused = within(&["--learn", "--", "true"]);
     assert!(refused.stderr.contains("seccomp, watched"), "{}", refused.stderr);
     assert_ne!(refused.code, Some(0));
+}
+
+#[test]
+fn what_it_has_in_a_tmp_of_its_own_is_not_the_machines() {
+    let world = world();
+    world.write("given/text", "here\n");
+    fs::set_permissions(world.path("given/text"), fs::Permissions::from_mode(0o666)).unwrap();
+    let text = world.path("given/text").display().to_string();
+    let held = sandbox(&world, &["--explain", "--", "true"]).stderr;
+    if !text.starts_with("/tmp/") || !held.contains("+mounts") {
+        return;
+    }
+    let hidden = sandbox(&world, &["--explain", "--", "cat", &text]);
+    assert!(!hidden.stderr.contains("denied:"), "{}", hidden.stderr);
+    let change = format!("echo x >> {text}");
+    let seen = sandbox(&world, &["--explain", "--ro", "given", "--", "sh", "-c", &change]);
+    assert!(seen.stderr.contains("denied: to change WORLD/given/text"), "{}", seen.stderr);
 }

@@ -80,8 +80,14 @@ impl Told<'_> {
     fn files(&self) -> Vec<Want> {
         let asked = self.ended.asked.as_ref().filter(|_| self.learned.is_none());
         let mut wants = asked.map(|asked| asked.wants(is_networked(self.sandbox))).unwrap_or_default();
+        // What it names in a /tmp of its own is not what the machine's has there, but where a flag gives it.
+        let given = |path: &Path| self.see.iter().chain(&self.change).any(|place| path.starts_with(place));
+        let is_own = |path: &Path| self.ended.own_tmp && path.starts_with("/tmp") && !given(path);
         // No flag gives the root directory.
-        wants.retain(|want| want.path.parent().is_some() && !want.is_met(&self.see, &self.change));
+        wants.retain(|want| {
+            let can_be = want.path.parent().is_some() && !is_own(&want.path);
+            can_be && !want.is_met(&self.see, &self.change)
+        });
         wants
     }
 
