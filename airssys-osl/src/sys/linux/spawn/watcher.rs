@@ -3,6 +3,8 @@
 //! What it notes decides nothing: a call that it is told of is one that the filter allows to those who are not watched, and
 //! goes on. So a name that changes in the program's memory after it was read here is a mistake of what was learned, and
 //! no way out. What the filter refuses stays refused, by the number that the kernel gives, which nobody can change.
+//!
+//! But it looks at names that the program chose, outside of what holds that: what a look does by itself is done. See ADR 0016.
 
 use std::{
     ffi::OsString,
