@@ -120,8 +120,12 @@ async fn refused_calls_are_refused_and_told() {
     for calls in [Calls::AllButRefused, Calls::Usual] {
         let (asked, exit) = watched(shell("unshare -U true").calls(calls).watch()).await;
         assert!(!exit.starts_with("code 0"), "{exit}");
-        let names: Vec<_> = asked.calls.keys().filter_map(|call| call.name).collect();
-        assert_eq!(names, ["unshare"]);
+        assert_eq!(asked.calls.len(), 1);
+        // Of other processors the names are not known.
+        if cfg!(target_arch = "x86_64") {
+            let names: Vec<_> = asked.calls.keys().filter_map(|call| call.name).collect();
+            assert_eq!(names, ["unshare"]);
+        }
     }
 }
 
