@@ -184,15 +184,11 @@ fn who_is_watched_holds_programs_that_he_cannot_watch() {
         (airssys.parent().unwrap().display().to_string(), world.path("").display().to_string());
     let home = format!("HOME={}", world.path("given").display());
     let outer = ["--explain", "--profile", "build", "--ro", &place, "--rw", &all, "--env", &home, "--"];
-    let within = |args: &[&str]| {
-        sandbox(&world, &[&outer[..], &[&airssys.display().to_string(), "sandbox"], args].concat())
-    };
-    let explained = within(&["--explain", "--", "sh", "-c", "exit 7"]);
+    let airssys = airssys.display().to_string();
+    let inner = [airssys.as_str(), "sandbox", "--explain", "--", "sh", "-c", "exit 7"];
+    let explained = sandbox(&world, &[&outer[..], &inner].concat());
     assert_eq!(explained.code, Some(7), "{}", explained.stderr);
     assert!(explained.stderr.contains(" watched: not, for that takes seccomp"), "{}", explained.stderr);
-    let refused = within(&["--learn", "--", "true"]);
-    assert!(refused.stderr.contains("seccomp, watched"), "{}", refused.stderr);
-    assert_ne!(refused.code, Some(0));
 }
 
 #[test]
