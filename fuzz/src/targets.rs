@@ -2,13 +2,15 @@
 
 use std::{error::Error, ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::Path};
 
+#[cfg(target_os = "linux")]
+use airssys_osl::testing::{egress_chunks, egress_head};
 use airssys_osl::{
     Os,
     audit::{Log, LogOptions, Reader, State, verify},
     fs::OpenOptions,
     net::{Cidr, Host},
     policy::{FsTerms, Grant, Policy, Protocol, Rights, Window},
-    testing::{MemorySink, egress_chunks, egress_head},
+    testing::MemorySink,
 };
 use airssys_wasm::{
     add_principals,
@@ -29,12 +31,13 @@ fn corpus(text: &str) -> Vec<Vec<u8>> {
 }
 
 /// As [`corpus`], of inputs that have line ends in them.
+#[cfg(target_os = "linux")]
 fn lines(text: &str) -> Vec<Vec<u8>> {
     text.lines().map(|line| line.replace("\\r", "\r").replace("\\n", "\n").into_bytes()).collect()
 }
 
 pub(crate) fn all() -> Result<Vec<Target>, Box<dyn Error>> {
-    Ok(vec![
+    let mut targets = vec![
         Target { name: "hosts", seeds: corpus(include_str!("../corpus/hosts.txt")), run: Box::new(hosts) },
         Target {
             name: "policies",
@@ -49,11 +52,27 @@ pub(crate) fn all() -> Result<Vec<Target>, Box<dyn Error>> {
                 .collect(),
             run: Box::new(manifests),
         },
-        Target { name: "heads", seeds: lines(include_str!("../corpus/heads.txt")), run: Box::new(heads) },
-        Target { name: "chunks", seeds: lines(include_str!("../corpus/chunks.txt")), run: Box::new(chunks) },
         paths()?,
         records()?,
-    ])
+    ];
+    targets.extend(proxy());
+    Ok(targets)
+}
+
+/// What the proxy of programs reads: there are such on Linux alone.
+#[cfg(target_os = "linux")]
+fn proxy() -> Vec<Target> {
+    let (heads_seeds, chunks_seeds) =
+        (include_str!("../corpus/heads.txt"), include_str!("../corpus/chunks.txt"));
+    vec![
+        Target { name: "heads", seeds: lines(heads_seeds), run: Box::new(heads) },
+        Target { name: "chunks", seeds: lines(chunks_seeds), run: Box::new(chunks) },
+    ]
+}
+
+#[cfg(not(target_os = "linux"))]
+fn proxy() -> Vec<Target> {
+    Vec::new()
 }
 
 fn hosts(bytes: &[u8]) -> Result<(), String> {
@@ -75,11 +94,13 @@ fn hosts(bytes: &[u8]) -> Result<(), String> {
 }
 
 /// What the proxy of programs sends on is one request, to the host that was decided about.
+#[cfg(target_os = "linux")]
 fn heads(bytes: &[u8]) -> Result<(), String> {
     egress_head(bytes).map_err(str::to_owned)
 }
 
 /// A body in chunks ends at one place, however it comes.
+#[cfg(target_os = "linux")]
 fn chunks(bytes: &[u8]) -> Result<(), String> {
     let piece = bytes.len() / 3;
     egress_chunks(bytes, piece).and_then(|()| egress_chunks(bytes, 1)).map_err(str::to_owned)

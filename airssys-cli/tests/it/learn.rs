@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     program::World,
-    sandbox::{asks, sandbox, server, world},
+    sandbox::{asks, open, sandbox, server, world},
 };
 
 /// The last event of a run, as it is: with the paths of this machine. None where the machine cannot hold it so.
@@ -96,7 +96,7 @@ fn what_executes_what_it_wrote_is_told_to_build() {
 
 #[test]
 fn files_that_it_did_not_find_are_told_with_the_flags_for_them() {
-    let world = world();
+    let world = open(World::outside_tmp());
     world.write("given/text", "here\n");
     fs::set_permissions(world.path("given/text"), fs::Permissions::from_mode(0o666)).unwrap();
     let given = world.path("given").display().to_string();
@@ -115,9 +115,11 @@ fn files_that_it_did_not_find_are_told_with_the_flags_for_them() {
         denied(&["--ro", "given", "--", "sh", "-c", &format!("echo x >> {text}")]),
         ["denied: to change WORLD/given/text: no flag permits it; --rw WORLD/given/text would"]
     );
+    // Of other processors the names are not known.
+    let call = if cfg!(target_arch = "x86_64") { "unshare (272)" } else { "system call 97" };
     assert_eq!(
         denied(&["--", "sh", "-c", "unshare -U true; exit 0"]),
-        ["denied: to call unshare (272): seccomp refuses it to every program"]
+        [format!("denied: to call {call}: seccomp refuses it to every program")]
     );
     // Who does not ask for it is not watched.
     assert_eq!(
@@ -165,4 +167,43 @@ fn the_call_that_it_was_ended_for_is_told_by_name() {
     let named =
         "ended: seccomp ended it, or a process of it, for getpid (20): a call of another architecture";
     assert!(told.stderr.contains(named), "{}", told.stderr);
+    // Where another process was, the program went on.
+    let script = format!("{}; exit 3", world.path("given/foreign").display());
+    let child = sandbox(&world, &["--explain", "--ro", "given", "--", "sh", "-c", &script]);
+    let named =
+        "denied: to call getpid (20), as another architecture does: seccomp ended the process of it that did";
+    assert!(child.stderr.contains(named) && !child.stderr.contains("seccomp ended it"), "{}", child.stderr);
+    assert_eq!(child.code, Some(3));
+}
+
+#[test]
+fn who_is_watched_holds_programs_that_he_cannot_watch() {
+    let world = world();
+    let airssys = std::path::Path::new(env!("CARGO_BIN_EXE_airssys"));
+    let (place, all) =
+        (airssys.parent().unwrap().display().to_string(), world.path("").display().to_string());
+    let home = format!("HOME={}", world.path("given").display());
+    let outer = ["--explain", "--profile", "build", "--ro", &place, "--rw", &all, "--env", &home, "--"];
+    let airssys = airssys.display().to_string();
+    let inner = [airssys.as_str(), "sandbox", "--explain", "--", "sh", "-c", "exit 7"];
+    let explained = sandbox(&world, &[&outer[..], &inner].concat());
+    assert_eq!(explained.code, Some(7), "{}", explained.stderr);
+    assert!(explained.stderr.contains(" watched: not, for that takes seccomp"), "{}", explained.stderr);
+}
+
+#[test]
+fn what_it_has_in_a_tmp_of_its_own_is_not_the_machines() {
+    let world = world();
+    world.write("given/text", "here\n");
+    fs::set_permissions(world.path("given/text"), fs::Permissions::from_mode(0o666)).unwrap();
+    let text = world.path("given/text").display().to_string();
+    let held = sandbox(&world, &["--explain", "--", "true"]).stderr;
+    if !text.starts_with("/tmp/") || !held.contains("+mounts") {
+        return;
+    }
+    let hidden = sandbox(&world, &["--explain", "--", "cat", &text]);
+    assert!(!hidden.stderr.contains("denied:"), "{}", hidden.stderr);
+    let change = format!("echo x >> {text}");
+    let seen = sandbox(&world, &["--explain", "--ro", "given", "--", "sh", "-c", &change]);
+    assert!(seen.stderr.contains("denied: to change WORLD/given/text"), "{}", seen.stderr);
 }

@@ -40,6 +40,11 @@ impl World {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
+    /// A world that no program's own `/tmp` hides.
+    pub(crate) fn outside_tmp() -> Self {
+        Self { dir: tempfile::tempdir_in("/var/tmp").unwrap() }
+    }
+
     /// A world with a copy of an example.
     pub(crate) fn with_example(name: &str) -> Self {
         let world = Self::new();

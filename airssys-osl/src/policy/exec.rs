@@ -318,7 +318,8 @@ impl ExecTerms {
     /// Watches what the program asks for: [`Process::asked`](crate::process::Process::asked) tells the names of files, with
     /// what it wanted of them, and the system calls that it was refused. It needs [`Layers::SECCOMP`], which it then
     /// requires. Each call with a path waits until it was noted, which takes some tens of microseconds; what holds the program
-    /// is the same.
+    /// is the same. It is not watched where the kernel cannot do that, or where we are watched in this way ourselves, as within
+    /// containers that have their system calls answered: it is started all the same, and nothing is told.
     pub fn watch(mut self) -> Self {
         self.watched = true;
         self.require(Layers::SECCOMP)
@@ -326,7 +327,8 @@ impl ExecTerms {
 
     /// Has the program find every file of the machine that its user may use, and watches it, to learn which of them its
     /// grant must name. Whatever that user may change, it may change: this is for programs that one would run without a
-    /// sandbox for once. All else is as in its profile, but that what it writes it can execute.
+    /// sandbox for once. All else is as in its profile, but that what it writes it can execute. Where it cannot be watched, its
+    /// start fails: [`Unsupported`](crate::ErrorKind::Unsupported).
     pub fn learn(mut self) -> Self {
         self.learns = true;
         self.watch()

@@ -300,6 +300,7 @@ impl Draft {
             executes: terms.profile == Profile::Build || terms.learns,
             tells: terms.profile == Profile::Build,
             watched: terms.watched,
+            learns: terms.learns,
             limits: terms.limits.clone(),
             ids,
         })

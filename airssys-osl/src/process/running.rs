@@ -66,7 +66,8 @@ impl Process {
         &self.enforcement
     }
 
-    /// What it asked for until now; `None` where it is not watched ([`ExecTerms::watch`](crate::policy::ExecTerms::watch)).
+    /// What it asked for until now; `None` where it is not watched, or cannot be
+    /// ([`ExecTerms::watch`](crate::policy::ExecTerms::watch)).
     /// When it has ended, that is all.
     pub fn asked(&self) -> Option<Asked> {
         let notes = self.held.notes.as_ref()?;

@@ -120,8 +120,12 @@ async fn refused_calls_are_refused_and_told() {
     for calls in [Calls::AllButRefused, Calls::Usual] {
         let (asked, exit) = watched(shell("unshare -U true").calls(calls).watch()).await;
         assert!(!exit.starts_with("code 0"), "{exit}");
-        let names: Vec<_> = asked.calls.keys().filter_map(|call| call.name).collect();
-        assert_eq!(names, ["unshare"]);
+        assert_eq!(asked.calls.len(), 1);
+        // Of other processors the names are not known.
+        if cfg!(target_arch = "x86_64") {
+            let names: Vec<_> = asked.calls.keys().filter_map(|call| call.name).collect();
+            assert_eq!(names, ["unshare"]);
+        }
     }
 }
 
@@ -147,4 +151,22 @@ async fn who_is_not_watched_is_not_told_of() {
     let mut process = exec(&programs, "/bin/true").await.spawn(Launch::new()).await.unwrap();
     process.wait().await;
     assert_eq!(process.asked(), None);
+}
+
+/// A socket in a file system is a name that somebody makes.
+#[tokio::test]
+async fn sockets_are_made_where_they_are_bound() {
+    if !Path::new("/usr/bin/perl").exists() {
+        return;
+    }
+    let folder = folder();
+    let socket = folder.path().join("socket");
+    let bind = "use Socket; socket($s, AF_UNIX, SOCK_STREAM, 0) && bind($s, sockaddr_un($ARGV[0])) or exit 1";
+    let script = format!("/usr/bin/perl -e '{bind}' {}", socket.display());
+    let (asked, exit) = watched(shell(&script).learn()).await;
+    assert!(exit.starts_with("code 0"), "{exit}");
+    assert_eq!(asked.needs(false).change, [folder.path()], "{asked:?}");
+    fs::remove_file(socket).unwrap();
+    let again = shell(&script).change(folder.path());
+    assert!(watched(again.watch()).await.1.starts_with("code 0"));
 }

@@ -93,6 +93,8 @@ struct Ended {
     exit: Exit,
     held_by: String,
     asked: Option<Asked>,
+    /// Whether its `/tmp` is not the machine's.
+    own_tmp: bool,
 }
 
 /// Where a program begins that is to find everything.
@@ -288,7 +290,8 @@ fn not_started(name: &str, error: Error) -> Failure {
 /// Waits for the end; Ctrl-C and `kill` are passed on, since the program has a session of its own.
 async fn attend(mut process: Process, signals: &mut Signals) -> Ended {
     let exit = wait(&mut process, signals).await;
-    Ended { exit, held_by: process.enforcement().to_string(), asked: process.asked() }
+    let own_tmp = process.enforcement().enforced().contains(Layers::MOUNTS);
+    Ended { exit, held_by: process.enforcement().to_string(), asked: process.asked(), own_tmp }
 }
 
 async fn wait(process: &mut Process, signals: &mut Signals) -> Exit {

@@ -80,15 +80,30 @@ impl Told<'_> {
     fn files(&self) -> Vec<Want> {
         let asked = self.ended.asked.as_ref().filter(|_| self.learned.is_none());
         let mut wants = asked.map(|asked| asked.wants(is_networked(self.sandbox))).unwrap_or_default();
+        // What it names in a /tmp of its own is not what the machine's has there, but where a flag gives it.
+        let given = |path: &Path| self.see.iter().chain(&self.change).any(|place| path.starts_with(place));
+        let is_own = |path: &Path| self.ended.own_tmp && path.starts_with("/tmp") && !given(path);
         // No flag gives the root directory.
-        wants.retain(|want| want.path.parent().is_some() && !want.is_met(&self.see, &self.change));
+        wants.retain(|want| {
+            let can_be = want.path.parent().is_some() && !is_own(&want.path);
+            can_be && !want.is_met(&self.see, &self.change)
+        });
         wants
     }
 
-    /// The calls that it was refused, and how often.
+    /// The calls that it was refused, or that a process of it was ended for, and how often.
     fn calls(&self) -> impl Iterator<Item = (&Call, u64)> {
         let calls = self.ended.asked.iter().flat_map(|asked| &asked.calls);
-        calls.filter(|(call, _)| !call.foreign).map(|(call, count)| (call, *count))
+        let fatal = self.fatal();
+        calls.filter(move |(call, _)| Some(*call) != fatal).map(|(call, count)| (call, *count))
+    }
+
+    /// The call that it was ended for itself, where that is how it ended: it goes on where one of its processes was.
+    fn fatal(&self) -> Option<&Call> {
+        let exit = &self.ended.exit;
+        let is_killed = (exit.cause, exit.status) == (Cause::Itself, Status::Signal(SIGKILL));
+        let asked = self.ended.asked.as_ref().filter(|_| is_killed)?;
+        asked.calls.keys().find(|call| call.foreign)
     }
 
     fn value(&self, ended: Option<&str>) -> Value {
@@ -96,9 +111,9 @@ impl Told<'_> {
         let files = self.files().into_iter().map(
             |want| json!({"path": want.path.to_string_lossy(), "write": want.write, "flag": flag(&want)}),
         );
-        let calls = self
-            .calls()
-            .map(|(call, count)| json!({"number": call.number, "name": call.name, "count": count}));
+        let calls = self.calls().map(|(call, count)| {
+            json!({"number": call.number, "name": call.name, "foreign": call.foreign, "count": count})
+        });
         json!({
             "event": "ended",
             "program": self.path.to_string_lossy(),
@@ -139,7 +154,7 @@ impl Told<'_> {
         if self.ended.asked.is_none() {
             line(
                 "watched",
-                "not, for that takes seccomp: which files it did not find is not known".to_owned(),
+                "not, for that takes seccomp, and that nothing outside is told of system calls by it already: which files it did not find is not known".to_owned(),
             );
         }
         line("ended", self.ended.exit.to_string());
@@ -147,8 +162,7 @@ impl Told<'_> {
 
     /// What ended it, where that was not itself: a limit, or a layer.
     fn ended_by(&self) -> Option<String> {
-        let mut calls = self.ended.asked.iter().flat_map(|asked| asked.calls.keys());
-        match calls.find(|call| call.foreign) {
+        match self.fatal() {
             Some(call) => Some(format!(
                 "seccomp ended it, or a process of it, for {call}: a call of another architecture, such as 32-bit and x32 programs make"
             )),
@@ -170,7 +184,12 @@ fn of_file(want: &Want) -> String {
 
 fn of_call(call: &Call, count: u64) -> String {
     let times = if count > 1 { format!(", {count} times") } else { String::new() };
-    format!("to call {call}{times}: seccomp refuses it to every program")
+    match call.foreign {
+        true => format!(
+            "to call {call}{times}, as another architecture does: seccomp ended the process of it that did"
+        ),
+        false => format!("to call {call}{times}: seccomp refuses it to every program"),
+    }
 }
 
 /// As far as its end alone tells.

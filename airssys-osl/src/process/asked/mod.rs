@@ -11,10 +11,10 @@ use std::{
 
 pub use self::needs::{Needs, Want};
 
-/// How many names of files, and how many addresses, are kept of a program: more are counted.
+/// How many names of files, addresses and different calls are kept of a program: more are counted.
 const KEPT: usize = 16 * 1024;
 
-/// How many bytes these names have together: a program may ask for long ones.
+/// How many bytes these names have together, with those that they lead to: a program may ask for long ones.
 const KEPT_BYTES: usize = 4 << 20;
 
 bitflags::bitflags! {
@@ -90,7 +90,7 @@ pub struct Asked {
     pub calls: BTreeMap<Call, u64>,
     /// Whom it connected to, or tried to, by itself: beside its loopback, and so not by its proxy.
     pub peers: BTreeSet<SocketAddr>,
-    /// How many names and addresses are not among those, because there were too many or they could not be read.
+    /// How many names, addresses and calls are not among those, because there were too many or they could not be read.
     pub missed: u64,
     bytes: usize,
 }
@@ -101,24 +101,38 @@ impl Asked {
         Self { start: start.to_owned(), ..Self::default() }
     }
 
-    /// Adds a name; `look` says what it is, where it is not known yet.
-    pub(crate) fn add(
-        &mut self,
-        path: PathBuf,
-        access: Access,
-        relative: bool,
-        look: impl FnOnce(&Path) -> Wish,
-    ) {
+    /// Whether a name is still to be looked at: most are asked for again and again, and looking takes time in which the
+    /// program waits. One for which there is no room is counted.
+    pub(crate) fn expects(&mut self, path: &Path, access: Access, relative: bool) -> bool {
+        match self.files.get(path) {
+            Some(known) => !known.access.contains(access) || (relative && !known.relative),
+            None if self.is_full() => {
+                self.missed += 1;
+                false
+            }
+            None => true,
+        }
+    }
+
+    /// Adds a name, as it is; what is known of it already stays.
+    pub(crate) fn add(&mut self, path: PathBuf, wish: Wish) {
         if let Some(known) = self.files.get_mut(&path) {
-            known.access |= access;
-            known.relative |= relative;
-        } else if self.files.len() >= KEPT || self.bytes >= KEPT_BYTES {
+            known.access |= wish.access;
+            known.relative |= wish.relative;
+        } else if self.is_full() {
             self.missed += 1;
         } else {
-            self.bytes += path.as_os_str().len();
-            let wish = look(&path);
+            let real = wish.real.as_deref().unwrap_or(Path::new(""));
+            self.bytes += [path.as_path(), real, wish.beneath.as_path()]
+                .map(|path| path.as_os_str().len())
+                .iter()
+                .sum::<usize>();
             self.files.insert(path, wish);
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.files.len() >= KEPT || self.bytes >= KEPT_BYTES
     }
 
     pub(crate) fn add_peer(&mut self, peer: SocketAddr) {
@@ -130,8 +144,12 @@ impl Asked {
     }
 
     pub(crate) fn add_call(&mut self, call: Call) {
-        // There are no more than a kernel has, and those that are foreign end the program.
-        *self.calls.entry(call).or_default() += 1;
+        // Foreign ones end who made them, but that may be one child after the other, each with a number of its own.
+        if self.calls.len() < KEPT || self.calls.contains_key(&call) {
+            *self.calls.entry(call).or_default() += 1;
+        } else {
+            self.missed += 1;
+        }
     }
 }
 

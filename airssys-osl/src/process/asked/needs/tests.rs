@@ -1,4 +1,4 @@
-use super::*;
+use super::{super::Call, *};
 
 const SEE: Access = Access::SEE;
 const READ: Access = Access::READ;
@@ -13,7 +13,7 @@ fn asked(names: &[Name<'_>]) -> Asked {
         let path = PathBuf::from(path);
         let beneath = path.parent().unwrap().to_owned();
         let wish = Wish { access: *access, was: *was, real: None, beneath, relative: false };
-        asked.add(path, *access, false, |_| wish);
+        asked.add(path, wish);
     }
     asked
 }
@@ -166,14 +166,41 @@ fn names_are_bounded_and_folded_in_no_time() {
     };
     for number in 0..20_000 {
         let directory = format!("/srv/{}", number % 5000);
-        asked.add(format!("{directory}/{number}").into(), READ, false, |_| wish(&directory));
+        asked.add(format!("{directory}/{number}").into(), wish(&directory));
     }
     assert_eq!((asked.files.len(), asked.missed), (16 * 1024, 20_000 - 16 * 1024));
     assert_eq!(lists(&asked.needs(false)).0, ["/srv"]);
     let long = "x".repeat(4000);
     let mut few = self::asked(&[]);
     for number in 0..2000 {
-        few.add(format!("/{long}/{number}").into(), READ, false, |_| wish("/"));
+        few.add(format!("/{long}/{number}").into(), wish("/"));
     }
     assert!(few.files.len() < 1100 && few.missed > 900, "{}", few.files.len());
+}
+
+#[test]
+fn calls_are_bounded_and_counted() {
+    let mut asked = asked(&[]);
+    for number in (0..16 * 1024 + 5).chain([0]) {
+        asked.add_call(Call { number, name: None, foreign: true });
+    }
+    assert_eq!((asked.calls.len(), asked.missed), (16 * 1024, 5));
+    assert_eq!(asked.calls.first_key_value().map(|(_, count)| *count), Some(2));
+}
+
+#[test]
+fn what_names_lead_to_is_bounded_too() {
+    let mut asked = asked(&[]);
+    let long = PathBuf::from(format!("/{}", "x".repeat(4000)));
+    for number in 0..1000 {
+        let wish = Wish {
+            access: READ,
+            was: Was::File,
+            real: Some(long.clone()),
+            beneath: long.clone(),
+            relative: false,
+        };
+        asked.add(format!("/{number}").into(), wish);
+    }
+    assert!(asked.files.len() < 550 && asked.missed > 450, "{}", asked.files.len());
 }

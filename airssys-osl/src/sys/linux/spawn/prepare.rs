@@ -16,7 +16,7 @@ use rustix::{
 };
 
 use super::{
-    init, landlock,
+    init, landlock, probe,
     script::{Fd, Script},
     seccomp::{self, Sockets},
 };
@@ -77,8 +77,10 @@ pub(crate) struct Plan {
     pub(crate) executes: bool,
     /// Whether `/proc` has more than processes.
     pub(crate) tells: bool,
-    /// Whether we are told what it asks for.
+    /// Whether we are told what it asks for, where that can be.
     pub(crate) watched: bool,
+    /// Whether it is not started without that.
+    pub(crate) learns: bool,
     pub(crate) limits: Limits,
     pub(crate) ids: Option<(u32, u32)>,
 }
@@ -196,7 +198,7 @@ pub(super) fn namespaces(layers: Layers, own: Own) -> i32 {
 
 /// Whether a limit of processes can be held to under `layers`.
 pub(crate) fn counts_processes(layers: Layers) -> bool {
-    layers.contains(Layers::CGROUP) || namespaces(layers, super::probe::own()) & libc::CLONE_NEWUSER != 0
+    layers.contains(Layers::CGROUP) || namespaces(layers, probe::own()) & libc::CLONE_NEWUSER != 0
 }
 
 /// Makes the scripts of a plan. `groups` are the control groups that it is to be in, open to be entered.
@@ -236,19 +238,10 @@ pub(super) fn prepare(mut plan: Plan, own: Own, groups: Vec<OwnedFd>) -> Result<
     if let Some(version) = plan.landlock {
         landlock::confine(&mut script, version, rules, &plan);
     }
-    let mut watched = None;
-    if plan.layers.contains(Layers::SECCOMP) {
-        let filter = seccomp::filter(plan.sockets, plan.calls, plan.watched);
-        if plan.watched {
-            let (ours, theirs) = messages()?;
-            let theirs = script.hold(high(theirs.as_fd())?);
-            let lent = script.filter_watched_calls(&filter);
-            script.send("hand over what it is watched by", theirs, lent);
-            watched = Some(ours);
-        } else {
-            script.filter_calls(&filter);
-        }
-    }
+    let watched = match plan.layers.contains(Layers::SECCOMP) {
+        true => filter_calls(&mut script, &plan)?,
+        false => None,
+    };
     let inside = plan.layers.contains(Layers::PROCESSES);
     finish(script, plan, inside, user_namespace).map(|(script, socket)| Prepared {
         script,
@@ -257,6 +250,25 @@ pub(super) fn prepare(mut plan: Plan, own: Own, groups: Vec<OwnedFd>) -> Result<
         listener,
         watched,
     })
+}
+
+/// Loads the filter of system calls, and returns where the descriptor comes from by which the program is watched.
+fn filter_calls(script: &mut Script, plan: &Plan) -> Result<Option<OwnedFd>, Fault> {
+    let flags = match plan.watched.then(probe::listening).transpose() {
+        Err(why) if plan.learns => return Err(Fault::Lacks("seccomp, watched".to_owned(), why)),
+        // It is held all the same.
+        flags => flags.ok().flatten(),
+    };
+    let filter = seccomp::filter(plan.sockets, plan.calls, flags.is_some());
+    let Some(flags) = flags else {
+        script.filter_calls(&filter);
+        return Ok(None);
+    };
+    let (ours, theirs) = messages()?;
+    let theirs = script.hold(high(theirs.as_fd())?);
+    let lent = script.filter_watched_calls(&filter, flags);
+    script.send("hand over what it is watched by", theirs, lent);
+    Ok(Some(ours))
 }
 
 /// Listens where only the program can connect to, and returns our end of what brings the socket to us.

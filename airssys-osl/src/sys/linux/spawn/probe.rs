@@ -42,6 +42,31 @@ pub(crate) fn host() -> &'static Host {
     })
 }
 
+/// The flags with which a filter is loaded that tells its watcher, found out by trying; or why none can be.
+///
+/// With the second of them, which Linux 5.19 has, a call that its watcher has taken is ended by no signal but one that kills:
+/// files are opened as they are without a watcher, by programs that expect no `EINTR` of them.
+pub(super) fn listening() -> Result<usize, Box<str>> {
+    const LISTENER: usize = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as usize;
+    const KILLABLE: usize = libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV as usize;
+    static FLAGS: OnceLock<usize> = OnceLock::new();
+    if let Some(flags) = FLAGS.get() {
+        return Ok(*flags);
+    }
+    let load = |flags| {
+        let mut script = Script::new();
+        script.no_new_privileges();
+        script.filter_watched_calls(&seccomp::open(), flags);
+        try_script(&script, 0).map(|()| flags)
+    };
+    let flags = match load(LISTENER | KILLABLE) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => load(LISTENER),
+        loaded => loaded,
+    };
+    // Why there are none may be another matter the next time.
+    flags.map(|flags| *FLAGS.get_or_init(|| flags)).map_err(|error| error.to_string().into())
+}
+
 /// Who we are, and what we may.
 pub(super) fn own() -> Own {
     let effective = effective();
@@ -122,15 +147,18 @@ fn try_namespace(layer: Layers) -> Result<(), Box<str>> {
     if layer == Layers::CGROUP_VIEW {
         script.new_cgroup_view();
     }
-    let tried = raw::start(&script, prepare::namespaces(layer, own)).and_then(|born| {
-        keeper::take_away(&born.pidfd);
-        born.failed
-            .map_or(Ok(()), |(step, error)| Err(io::Error::new(error.kind(), format!("{step}: {error}"))))
-    });
-    tried.map_err(|error| {
+    try_script(&script, prepare::namespaces(layer, own)).map_err(|error| {
         let how = if own.admin { "" } else { "; it needs user namespaces, see user.max_user_namespaces, kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns" };
         format!("{error}{how}").into()
     })
+}
+
+/// Runs a script in a child that ends at once.
+fn try_script(script: &Script, namespaces: i32) -> io::Result<()> {
+    let born = raw::start(script, namespaces)?;
+    keeper::take_away(&born.pidfd);
+    let failed = |(step, error): (&str, io::Error)| io::Error::new(error.kind(), format!("{step}: {error}"));
+    born.failed.map_or(Ok(()), |failure| Err(failed(failure)))
 }
 
 #[cfg(test)]

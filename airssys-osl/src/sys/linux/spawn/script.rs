@@ -411,13 +411,12 @@ impl Script {
 /// What watches.
 impl Script {
     /// As [`filter_calls`](Self::filter_calls), and returns where the descriptor is by which the filter asks. What it asks
-    /// about waits from here on until somebody answers, so the steps that follow must not.
-    pub(super) fn filter_watched_calls(&mut self, filter: &[u8]) -> Lent {
+    /// about waits from here on until somebody answers, so the steps that follow must not. `flags` are `probe::listening`'s.
+    pub(super) fn filter_watched_calls(&mut self, filter: &[u8], flags: usize) -> Lent {
         let lent = self.lend();
         let program = self.filter_program(filter);
         let mode = Arg::Number(libc::SECCOMP_SET_MODE_FILTER as usize);
-        let flags = Arg::Number(libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as usize);
-        let args = [mode, flags, program];
+        let args = [mode, Arg::Number(flags), program];
         self.step("load the seccomp filter that is watched", libc::SYS_seccomp, args).into = Some(lent.fd());
         lent
     }

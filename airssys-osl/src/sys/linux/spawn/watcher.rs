@@ -3,6 +3,8 @@
 //! What it notes decides nothing: a call that it is told of is one that the filter allows to those who are not watched, and
 //! goes on. So a name that changes in the program's memory after it was read here is a mistake of what was learned, and
 //! no way out. What the filter refuses stays refused, by the number that the kernel gives, which nobody can change.
+//!
+//! But it looks at names that the program chose, outside of what holds that: what a look does by itself is done. See ADR 0016.
 
 use std::{
     ffi::OsString,
@@ -54,7 +56,7 @@ pub(super) const PATHS: &[c_long] = &[
     libc::SYS_renameat, libc::SYS_renameat2, libc::SYS_linkat, libc::SYS_symlinkat, libc::SYS_fchmodat,
     libc::SYS_fchmodat2, libc::SYS_fchownat, libc::SYS_utimensat, libc::SYS_truncate, libc::SYS_setxattr,
     libc::SYS_lsetxattr, libc::SYS_chdir, libc::SYS_statfs, libc::SYS_inotify_add_watch, libc::SYS_execve,
-    libc::SYS_connect,
+    libc::SYS_connect, libc::SYS_bind,
     #[cfg(target_arch = "x86_64")] libc::SYS_open,
     #[cfg(target_arch = "x86_64")] libc::SYS_creat,
     #[cfg(target_arch = "x86_64")] libc::SYS_stat,
@@ -131,15 +133,14 @@ impl Watcher {
         }
     }
 
-    /// Ends who asked. It waits for an answer, which it never gets.
+    /// Ends who asked. It waits for an answer, which it gets only where it cannot be ended: it must not wait for ever.
     fn end(&self, told: &Told) {
         let program = group_of(told.thread).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         // As long as the call waits, its number is nobody else's.
-        if let Some(program) = program
-            && raw::waits(&self.listener, told)
-        {
-            let _ = pidfd_send_signal(&program, Signal::KILL);
-        } else {
+        let ends = |program: OwnedFd| {
+            raw::waits(&self.listener, told) && pidfd_send_signal(&program, Signal::KILL).is_ok()
+        };
+        if !program.is_some_and(ends) {
             let _ = raw::answer(&self.listener, told, Verdict::Refuse(libc::ENOSYS));
         }
     }
@@ -158,8 +159,10 @@ impl Watcher {
             self.notes().missed += 1;
             return;
         };
-        if c_long::from(told.call) == libc::SYS_connect {
-            return self.note_peer(told, &memory);
+        match told.call.into() {
+            libc::SYS_connect => return self.note_peer(told, &memory, Access::SEE),
+            libc::SYS_bind => return self.note_peer(told, &memory, Access::MAKE),
+            _ => {}
         }
         for asked in asked(told, &memory) {
             // Where there is no path, a descriptor is meant, which was opened before.
@@ -175,8 +178,18 @@ impl Watcher {
             let Some((path, relative)) = self.absolute(told, asked.directory, &path) else { continue };
             // What was read may have been another's, where this one is gone.
             if raw::waits(&self.listener, told) {
-                self.eyes.note(&mut self.notes(), path, asked.access, relative);
+                self.note_file(path, asked.access, relative);
             }
+        }
+    }
+
+    fn note_file(&self, path: PathBuf, access: Access, relative: bool) {
+        if !self.notes().expects(&path, access, relative) {
+            return;
+        }
+        // Looking takes as long as a file system likes, and whoever asks for the notes does not wait for that.
+        for (path, wish) in self.eyes.look(path, access, relative) {
+            self.notes().add(path, wish);
         }
     }
 
@@ -194,15 +207,23 @@ impl Watcher {
         Some((plain(&from.join(path)), relative))
     }
 
-    fn note_peer(&self, told: &Told, memory: &Memory) {
+    /// Takes note of the address of a socket: to see it is to connect to it, to make it is to be there.
+    fn note_peer(&self, told: &Told, memory: &Memory, access: Access) {
         let [_, address, length, ..] = told.args;
         let length = usize::try_from(length).unwrap_or_default().min(ADDRESS_BYTES);
         let Some(address) = memory.read(address, length) else { return };
-        match peer(&address) {
-            Some(Peer::Internet(peer)) if !peer.ip().is_loopback() => self.notes().add_peer(peer),
+        let peer = peer(&address);
+        // What was read may have been another's, where this one is gone.
+        if !raw::waits(&self.listener, told) {
+            return;
+        }
+        match peer {
+            Some(Peer::Internet(peer)) if access == Access::SEE && !peer.ip().is_loopback() => {
+                self.notes().add_peer(peer);
+            }
             Some(Peer::Path(path)) => {
                 if let Some((path, relative)) = self.absolute(told, HERE, &path) {
-                    self.eyes.note(&mut self.notes(), path, Access::SEE, relative);
+                    self.note_file(path, access, relative);
                 }
             }
             _ => {}
@@ -307,7 +328,7 @@ enum Peer {
     Path(PathBuf),
 }
 
-/// An address, as `connect` takes it.
+/// An address, as `connect` and `bind` take it.
 fn peer(address: &[u8]) -> Option<Peer> {
     let (family, rest) = address.split_first_chunk::<2>()?;
     match i32::from(u16::from_ne_bytes(*family)) {

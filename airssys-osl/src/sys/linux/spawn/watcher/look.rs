@@ -3,13 +3,13 @@
 use std::{
     fs::{self, File, Metadata},
     io::Read as _,
-    os::unix::fs::MetadataExt as _,
+    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{Access as Permission, AtFlags, CWD, accessat};
+use rustix::fs::{Access as Permission, AtFlags, CWD, FileType, Mode, OFlags, accessat, fstat, openat};
 
-use crate::process::{Access, Asked, Was, Wish};
+use crate::process::{Access, Was, Wish};
 
 /// How many scripts may be each other's interpreters, as the kernel has it, and how long their first lines are.
 const INTERPRETERS: usize = 4;
@@ -33,22 +33,21 @@ impl Eyes {
         &self.start
     }
 
-    /// Takes note of what was asked for of a name.
-    pub(super) fn note(&self, notes: &mut Asked, path: PathBuf, access: Access, relative: bool) {
-        // Most names are asked for again and again, and looking takes time in which the program waits.
-        let is_known = |known: &Wish| known.access.contains(access) && (known.relative || !relative);
-        if notes.files.get(&path).is_some_and(is_known) {
-            return;
-        }
+    /// What a name is, of which this is asked for, and those that the kernel then opens by itself.
+    pub(super) fn look(&self, path: PathBuf, access: Access, relative: bool) -> Vec<(PathBuf, Wish)> {
+        let mut seen = Vec::new();
         let access = access & self.permitted(&path, access);
         if access.contains(Access::EXECUTE) {
             for script in self.interpreters(&path) {
-                notes.add(script, Access::EXECUTE, false, |path| look(path, Access::EXECUTE, false));
+                let wish = look(&script, Access::EXECUTE, false);
+                seen.push((script, wish));
             }
         }
         if !access.is_empty() {
-            notes.add(path, access, relative, |path| look(path, access, relative));
+            let wish = look(&path, access, relative);
+            seen.push((path, wish));
         }
+        seen
     }
 
     /// What the machine's own permissions let the program's user do with a name: what they do not, no grant permits.
@@ -125,13 +124,43 @@ fn of_mode(file: &Metadata, (user, group): (u32, u32), permission: Permission) -
 }
 
 fn interpreter(path: &Path) -> Option<PathBuf> {
-    // What is no regular file may have no end, or wait for somebody.
     let mut line = Vec::new();
-    fs::metadata(path).ok().filter(Metadata::is_file)?;
-    File::open(path).ok()?.take(LINE_BYTES).read_to_end(&mut line).ok()?;
+    regular(path)?.take(LINE_BYTES).read_to_end(&mut line).ok()?;
     let line = line.strip_prefix(b"#!")?;
     let line = line.split(|byte| *byte == b'\n').next()?.trim_ascii();
     let name = line.split(|byte| matches!(byte, b' ' | b'\t')).next()?;
     let path = PathBuf::from(std::str::from_utf8(name).ok()?);
     path.is_absolute().then_some(path)
+}
+
+/// Opens a regular file. What is none may have no end, or wait for somebody, and the program may put it there at any time: so
+/// what is looked at is what is opened.
+fn regular(path: &Path) -> Option<File> {
+    let place = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let kind = FileType::from_raw_mode(fstat(&place).ok()?.st_mode);
+    if kind != FileType::RegularFile {
+        return None;
+    }
+    let place = format!("/proc/self/fd/{}", place.as_raw_fd());
+    // Whoever has a lease of it keeps others waiting, too.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    openat(CWD, place, flags, Mode::empty()).ok().map(File::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interpreters_are_of_regular_files() {
+        let tmp = tempfile::tempdir().unwrap();
+        let (script, link, pipe) =
+            (tmp.path().join("script"), tmp.path().join("link"), tmp.path().join("pipe"));
+        fs::write(&script, "#! /bin/sh -e\n").unwrap();
+        std::os::unix::fs::symlink(&script, &link).unwrap();
+        rustix::fs::mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        assert_eq!(interpreter(&link), Some("/bin/sh".into()));
+        // Nobody ever writes to it: whoever opened it would wait for ever.
+        assert!(interpreter(&pipe).is_none() && regular(Path::new("/dev/zero")).is_none());
+    }
 }
