@@ -154,6 +154,17 @@ fn files_as_streams() {
         output.blocking-write-and-flush end '!' = ok
         output.blocking-write-and-flush end '?' = ok
         descriptor.read f 4 14 = '\\0!?' more
+        ",
+    );
+}
+
+#[test]
+fn files_as_streams_into_each_other() {
+    check(
+        with_file,
+        "
+        preopens.get-directories >root = /
+        descriptor.open-at root - 'file' - read,write >f = ok
         # splice: 'the number of bytes transferred'
         descriptor.set-size f 0 = ok
         descriptor.write f 'spliced' 0 = 7

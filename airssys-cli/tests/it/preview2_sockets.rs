@@ -3,7 +3,7 @@
 use crate::{calls::check, preview2::with_nothing};
 
 #[test]
-fn connections() {
+fn sockets_that_listen() {
     check(
         with_nothing,
         "
@@ -40,6 +40,22 @@ fn connections() {
         # accept: 'would-block: No pending connections at the moment'
         tcp.accept s = would-block
         tcp.start-listen s = invalid-state
+        ",
+    );
+}
+
+#[test]
+fn connections() {
+    check(
+        with_nothing,
+        "
+        tcp.create-tcp-socket ipv4 >s = ok
+        tcp.start-bind s 127.0.0.1:0 = ok
+        tcp.finish-bind s = ok
+        tcp.local-address s >port = 127.0.0.1
+        tcp.set-hop-limit s 42 = ok
+        tcp.start-listen s = ok
+        tcp.finish-listen s = ok
         # start-connect: 'invalid-argument: … INADDR_ANY', 'port is set to 0', 'wrong address family', 'not unicast'
         tcp.create-tcp-socket ipv4 >c = ok
         tcp.start-connect c 0.0.0.0:$port = invalid-argument
