@@ -21,7 +21,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   test-kernel       what holds programs, on another kernel: Debian's, in qemu, where that can be had
   sanitize          the runtime's tests under valgrind and the sanitizers, where they are installed
   deep              a million decisions beside Cedar, and hostile bytes for every parser: minutes
-  bench NAME        measure, side by side with peers: logwatch, osl, rt, spawn";
+  bench NAME        measure, side by side with peers: logwatch, osl, rt, spawn, wasm";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
