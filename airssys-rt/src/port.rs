@@ -233,12 +233,13 @@ impl<M: Send + 'static> Port<M> {
 
 impl PortInput {
     /// Writes a frame, and waits until it has its place among those that the program reads next: behind all frames that were
-    /// written by this way before, and in no order to messages.
+    /// written by this way before, and in no order to messages. That is no delivery: what waits when the port ends is gone. Of
+    /// several that wait for room, any may get it.
     ///
     /// # Errors
     ///
     /// * [`PortError::TooLong`], [`PortError::Malformed`]: it cannot be framed. That ends nothing.
-    /// * [`PortError::InputClosed`]: the program takes no more, or its port has ended.
+    /// * [`PortError::InputClosed`]: the program takes no more, the port was told to close its input or to stop, or has ended.
     ///
     /// # Cancel safety
     ///

@@ -149,6 +149,9 @@ impl fmt::Debug for Compiler {
     }
 }
 
+/// `ENOMEM`, `EAGAIN`, `ENFILE` and `EMFILE`: there is no more of something now.
+const SHORT: [i32; 4] = [12, 11, 23, 24];
+
 /// Why nothing was compiled.
 pub(crate) enum Failed {
     /// No process came so far that it had a byte: this says why, and nothing about the bytes.
@@ -160,10 +163,14 @@ pub(crate) enum Failed {
 }
 
 impl Failed {
-    /// What the machine refuses can be done without, but not what policy or the audit log refuse.
+    /// What the machine never has can be done without; but not what policy or the audit log refuse, nor what it only lacks
+    /// now: else a machine that is pressed would compile without a bound.
     fn not_started(error: airssys_osl::Error) -> Self {
+        use DoorErrorKind::{AuditUnavailable, Busy, Denied, LimitExceeded, TimedOut};
+        let is_short = error.raw_os_error().is_some_and(|code| SHORT.contains(&code));
         match error.kind() {
-            DoorErrorKind::Denied | DoorErrorKind::AuditUnavailable => Self::Door(error),
+            Denied | AuditUnavailable | Busy | LimitExceeded | TimedOut => Self::Door(error),
+            _ if is_short => Self::Door(error),
             _ => {
                 let causes = iter::successors(Some(&error as &dyn error::Error), |cause| cause.source());
                 Self::Start(causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
@@ -198,7 +205,7 @@ fn verdict(
         _ if has_failed && NO_MEMORY.iter().any(|words| said.contains(words)) => {
             exceeded(out_of_memory(limits))
         }
-        (Cause::Itself, _, None) => {
+        (Cause::Itself, Status::Code(_), None) => {
             Err(Failed::Start(format!("the compiler ended with {exit}: {}", reason(said))))
         }
         (Cause::Itself, Status::Code(0), _) => Ok(()),

@@ -138,8 +138,10 @@ impl Outgoing {
                 let mut state = self.state();
                 if !state.bytes.is_empty() {
                     let spare = spare.take().unwrap_or_default();
+                    let bytes = std::mem::replace(&mut state.bytes, spare);
+                    drop(state);
                     self.room.notify_waiters();
-                    return Some(std::mem::replace(&mut state.bytes, spare));
+                    return Some(bytes);
                 }
                 if state.ended {
                     return None;

@@ -132,8 +132,9 @@ impl Instance {
     /// messages have found no room, and have not left.
     pub(super) async fn settle_soon(&mut self, cx: &mut Context<ComponentActor>) -> bool {
         let Some(port) = self.store.data_mut().port() else { return true };
+        let has_left = port.outbox.flush_within(HANDOVER).await;
         port.arm_timers(cx);
-        port.outbox.flush_within(HANDOVER).await
+        has_left
     }
 }
 

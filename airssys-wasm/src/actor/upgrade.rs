@@ -101,7 +101,7 @@ impl ComponentActor {
             return Ok(None);
         };
         let given = instance.snapshot(self.blueprint.spec.limits.snapshot_bytes).await;
-        if !matches!(given, Err(Refusal::Broke(_))) && !instance.settle_soon(cx).await {
+        if !matches!(given, Err(Refusal::Broke(_))) && !instance.settle_soon(cx).await && given.is_ok() {
             return Err(Refusal::Said(Trap::error(
                 "what it sent found no room: its receiver's mailbox is full",
             )));

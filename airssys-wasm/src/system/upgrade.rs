@@ -32,7 +32,8 @@ impl System {
     /// * [`NotFound`](ErrorKind::NotFound): the system has no such component.
     /// * [`InvalidComponent`](ErrorKind::InvalidComponent): it is no actor, was loaded by another engine than
     ///   [`engine`](Self::engine), or has no state to keep where the manifest says `on_restart = "snapshot"`.
-    /// * [`Guest`](ErrorKind::Guest): the new version did not start, or did not take the state; or the old one gave none.
+    /// * [`Guest`](ErrorKind::Guest): the new version did not start, or did not take the state; or the old one gave none, or
+    ///   what it sent meanwhile found no room within ten seconds.
     /// * [`Unavailable`](ErrorKind::Unavailable): its turn did not come, another change waits already, or the component
     ///   was stopped meanwhile.
     ///
