@@ -34,6 +34,7 @@ mod grant;
 mod host;
 mod instance;
 mod invoke;
+mod lineage;
 mod load;
 pub mod manifest;
 #[cfg(target_os = "linux")]
@@ -46,7 +47,7 @@ mod system;
 mod trap;
 mod watch;
 
-pub use actor::{Change, Handover, Switched, Version};
+pub use actor::Handover;
 pub use cache::{Cache, CacheUsage};
 pub use command::{Command, CommandDir, CommandOptions, Ended, Invocation};
 #[cfg(target_os = "linux")]
@@ -55,6 +56,7 @@ pub use component::{COMPONENT_BYTES, Component, Digest, InvalidDigest, Origin};
 pub use engine::Engine;
 pub use error::{Error, ErrorKind};
 pub use grant::{add_principals, grant_command, principal_name, process_principal_name};
+pub use lineage::{Change, Switched, Version};
 pub use load::{LoadError, load, load_grants};
 pub use service::Canary;
 pub use system::{Resend, Status, System};

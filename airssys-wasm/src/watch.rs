@@ -3,8 +3,8 @@
 use std::{fmt, time::Duration};
 
 use crate::{
-    actor::{Change, Switched},
     component::{Digest, Origin},
+    lineage::{Change, Switched},
     trap::Trap,
 };
 

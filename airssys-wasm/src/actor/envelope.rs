@@ -29,3 +29,10 @@ pub(crate) struct Envelope {
     /// The trace that it belongs to: all that its receiver does for it does, too.
     pub(crate) trace: [u8; 16],
 }
+
+impl Envelope {
+    /// How many bytes of a guest's it holds.
+    pub(super) fn bytes(&self) -> usize {
+        self.payload.len() + self.subject.len()
+    }
+}

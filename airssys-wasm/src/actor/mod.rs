@@ -24,7 +24,7 @@ use std::{
 use airssys_osl::{Os, trace as osl_trace};
 use airssys_rt::{Actor, Context, ExitReason, Init, Restart};
 
-pub use self::versions::{Change, Handover, Switched, Version};
+pub use self::versions::Handover;
 pub(crate) use self::{
     envelope::{Delivery, Envelope, SUBJECT_BYTES},
     guest::Life,

@@ -48,7 +48,7 @@ impl Outbox {
     }
 
     pub(crate) fn push(&mut self, receiver: String, to: Receiver, envelope: Envelope) {
-        self.bytes += envelope.payload.len() + envelope.subject.len();
+        self.bytes += envelope.bytes();
         self.waiting.push(Addressed { receiver, to, envelope });
     }
 
@@ -80,7 +80,7 @@ impl Outbox {
         loop {
             let mut messages = std::mem::take(&mut self.waiting).into_iter();
             let full = messages.by_ref().find_map(|message| {
-                self.bytes -= message.envelope.payload.len() + message.envelope.subject.len();
+                self.bytes -= message.envelope.bytes();
                 let full = self.post.try_hand_on(message);
                 if full.is_none() {
                     self.post.counters.sent.fetch_add(1, Ordering::Relaxed);

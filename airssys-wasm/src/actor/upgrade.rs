@@ -6,18 +6,18 @@
 
 use std::sync::Arc;
 
-use airssys_osl::Milestone;
 use airssys_rt::{Context, ExitReason};
 use tokio::time::Instant;
 
 use super::{
     Blueprint, Code, ComponentActor, Order, Snapshot, Unstarted,
     guest::{HANDOVER, Instance, Refusal},
-    versions::{Change, Handover, Switched},
+    versions::Handover,
 };
 use crate::{
     component::Digest,
     error::{Error, ErrorKind},
+    lineage::{self, Change, Switched},
     trap::Trap,
     watch::Event,
 };
@@ -45,7 +45,7 @@ impl ComponentActor {
             return Ok(());
         };
         let (from, to) = (self.code.digest, code.digest);
-        if let Err(error) = self.blueprint.record(from, to, "begun") {
+        if let Err(error) = lineage::record(&self.blueprint.os, &self.blueprint.name, from, to, "begun") {
             // Whoever asked may have gone: then nobody is told that nothing was done.
             let _ = answer.send(Err(error));
             return Ok(());
@@ -155,18 +155,8 @@ impl ComponentActor {
 }
 
 impl Blueprint {
-    /// Leaves a record of a change of version.
-    fn record(&self, from: Digest, to: Digest, what: &str) -> Result<(), Error> {
-        let resource = format!("{} from {from} to {to}: {what}", self.name);
-        let marked = self.os.mark(Milestone::Upgrade, &resource);
-        marked.map_err(|error| Error::door("record the change of version", error))
-    }
-
-    /// The same for what cannot be taken back any more.
     fn record_end(&self, from: Digest, to: Digest, what: &str) {
-        if let Err(error) = self.record(from, to, what) {
-            tracing::error!(component = &*self.name, cause = %error, "a change of version is not on the record");
-        }
+        lineage::record_end(&self.os, &self.name, from, to, what);
     }
 
     /// Makes an instance of the new version beside the old one, which does not learn of it.

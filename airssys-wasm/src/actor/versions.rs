@@ -1,12 +1,8 @@
 //! Which code of a component runs, which ran before, and which is to take over; and the state between two instances.
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
 };
 
 use tokio::sync::oneshot;
@@ -17,13 +13,8 @@ use crate::{
     error::{Error, ErrorKind},
     host::bindings::{EverythingIndices, stateful::StatefulIndices},
     instance::State,
+    lineage::{Change, Lineage, Switched, Version, Versioned},
 };
-
-/// How many versions before the running one are kept to roll back to: compiled code is megabytes.
-const PREVIOUS: usize = 4;
-
-/// How many changes of version are remembered.
-const HISTORY: usize = 64;
 
 /// One version of a component's code, ready to be instantiated.
 pub(crate) struct Code {
@@ -45,6 +36,12 @@ impl Code {
     }
 }
 
+impl Versioned for Code {
+    fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
 /// What an instance gave for the next one.
 pub(crate) struct Snapshot {
     pub(crate) made_by: Digest,
@@ -59,44 +56,6 @@ pub enum Handover {
     State,
     /// The new version starts with nothing: what the old one knew is lost.
     Fresh,
-}
-
-/// How a version came to run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Change {
-    /// The system started with it.
-    Started,
-    /// It was put in place of the one before it.
-    Upgraded,
-    /// The one after it was taken out by whoever runs the system.
-    RolledBack,
-    /// The one after it crashed of its first message and was taken out.
-    TakenBack,
-}
-
-/// A version that runs, or ran.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Version {
-    /// Its component.
-    pub digest: Digest,
-    /// How it came to run.
-    pub change: Change,
-}
-
-/// A change of version that took place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Switched {
-    /// The version that ran.
-    pub from: Digest,
-    /// The version that runs now.
-    pub to: Digest,
-    /// How large the state was that was handed on, in bytes. None where none was.
-    pub state_bytes: Option<usize>,
-    /// For how long no message was handled.
-    pub held: Duration,
 }
 
 /// Asks a component's actor to go on with other code.
@@ -115,11 +74,7 @@ pub(crate) struct Versions {
 }
 
 struct Inner {
-    /// What runs.
-    current: Arc<Code>,
-    /// What ran before it, the latest last.
-    previous: Vec<Arc<Code>>,
-    history: VecDeque<Version>,
+    lineage: Lineage<Code>,
     /// The order that waits, and its number.
     order: Option<(u64, Order)>,
     orders: u64,
@@ -131,11 +86,8 @@ struct Inner {
 
 impl Versions {
     pub(crate) fn new(code: Code) -> Self {
-        let started = Version { digest: code.digest, change: Change::Started };
         let inner = Inner {
-            current: Arc::new(code),
-            previous: Vec::new(),
-            history: [started].into(),
+            lineage: Lineage::new(Arc::new(code)),
             order: None,
             orders: 0,
             snapshot: None,
@@ -149,16 +101,16 @@ impl Versions {
     }
 
     pub(crate) fn current(&self) -> Arc<Code> {
-        self.lock().current.clone()
+        self.lock().lineage.current().clone()
     }
 
     /// The version that a rollback goes to.
     pub(crate) fn previous(&self) -> Option<Arc<Code>> {
-        self.lock().previous.last().cloned()
+        self.lock().lineage.previous().last().cloned()
     }
 
     pub(crate) fn history(&self) -> Vec<Version> {
-        self.lock().history.iter().copied().collect()
+        self.lock().lineage.history()
     }
 
     /// Leaves an order for the actor, which looks for it between two messages. The number is for taking it back.
@@ -203,25 +155,14 @@ impl Versions {
     /// Notes that other code runs now, and gives the versions that could be rolled back to so far.
     pub(super) fn switch(&self, code: Arc<Code>, change: Change) -> Vec<Arc<Code>> {
         let mut inner = self.lock();
-        let before = inner.previous.clone();
-        inner.remember(code.digest, change);
-        let old = std::mem::replace(&mut inner.current, code);
-        if change == Change::Upgraded {
-            inner.previous.push(old);
-            if inner.previous.len() > PREVIOUS {
-                inner.previous.remove(0);
-            }
-        } else if let Some(at) = inner.previous.iter().rposition(|code| Arc::ptr_eq(code, &inner.current)) {
-            inner.previous.truncate(at);
-        }
+        let before = inner.lineage.previous().to_vec();
+        inner.lineage.switch(code, change);
         before
     }
 
     /// Notes that a switch was undone. `previous` is what it gave.
     pub(super) fn take_back(&self, code: Arc<Code>, previous: Vec<Arc<Code>>) {
-        let mut inner = self.lock();
-        inner.remember(code.digest, Change::TakenBack);
-        (inner.current, inner.previous) = (code, previous);
+        self.lock().lineage.take_back(code, previous);
     }
 
     pub(super) fn snapshot(&self) -> Option<Arc<Snapshot>> {
@@ -239,14 +180,5 @@ impl Versions {
         inner.is_closed = true;
         inner.order = None;
         inner.snapshot = None;
-    }
-}
-
-impl Inner {
-    fn remember(&mut self, digest: Digest, change: Change) {
-        if self.history.len() == HISTORY {
-            self.history.pop_front();
-        }
-        self.history.push_back(Version { digest, change });
     }
 }

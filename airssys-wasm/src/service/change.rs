@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use airssys_osl::Milestone;
 use tokio::time::timeout;
 
 use super::{
@@ -11,9 +10,10 @@ use super::{
     request,
 };
 use crate::{
-    actor::{Change, Life, Switched},
+    actor::Life,
     component::Digest,
     error::{Error, ErrorKind},
+    lineage::{self, Change, Switched},
     trap::Trap,
     watch::Event,
 };
@@ -85,11 +85,6 @@ impl Service {
             Ok(Err(_)) | Err(_) => Err(failed().caused_by(Trap::overdue())),
         }
     }
-
-    fn record(&self, from: Digest, to: Digest, what: &str) -> Result<(), Error> {
-        let marked = self.os.mark(Milestone::Upgrade, &format!("{} from {from} to {to}: {what}", self.name));
-        marked.map_err(|error| Error::door("record the change of version", error))
-    }
 }
 
 /// A change whose begin is on the record. Its end will be, too: where it is dropped, as given up.
@@ -102,7 +97,7 @@ struct Begun<'a> {
 
 impl<'a> Begun<'a> {
     fn on_record(service: &'a Service, from: Digest, to: Digest, what: &str) -> Result<Self, Error> {
-        service.record(from, to, what)?;
+        lineage::record(&service.os, &service.name, from, to, what)?;
         Ok(Self { service, from, to, end: "given up" })
     }
 
@@ -119,9 +114,6 @@ impl<'a> Begun<'a> {
 
 impl Drop for Begun<'_> {
     fn drop(&mut self) {
-        if let Err(error) = self.service.record(self.from, self.to, self.end) {
-            let component = &*self.service.name;
-            tracing::error!(component, cause = %error, "a change of version is not on the record");
-        }
+        lineage::record_end(&self.service.os, &self.service.name, self.from, self.to, self.end);
     }
 }

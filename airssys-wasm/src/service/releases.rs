@@ -1,27 +1,18 @@
 //! Which code answers requests: one version, or for a while an old one and a new one side by side. No request is asked of
 //! two.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use super::verdict::Verdict;
 use crate::{
-    actor::{Change, Version},
     component::{Component, Digest},
     error::{Error, ErrorKind},
     instance::State,
+    lineage::{Change, Lineage, Version, Versioned},
 };
-
-/// How many versions before the running one are kept to roll back to: compiled code is megabytes.
-const PREVIOUS: usize = 4;
-
-/// How many changes of version are remembered.
-const HISTORY: usize = 64;
 
 /// How a new version of what answers requests is tried before all of them go to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +38,12 @@ impl Release {
     }
 }
 
+impl Versioned for Release {
+    fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
 /// What a trial came to: the version that was replaced, or why none was.
 type Told = Result<Digest, Error>;
 
@@ -54,10 +51,7 @@ type Told = Result<Digest, Error>;
 pub(crate) struct Releases(Mutex<Inner>);
 
 struct Inner {
-    current: Arc<Release>,
-    /// What ran before it, the latest last.
-    previous: Vec<Arc<Release>>,
-    history: VecDeque<Version>,
+    lineage: Lineage<Release>,
     trial: Option<Trial>,
 }
 
@@ -74,13 +68,7 @@ struct Trial {
 
 impl Releases {
     pub(crate) fn new(release: Arc<Release>) -> Self {
-        let started = Version { digest: release.digest, change: Change::Started };
-        Self(Mutex::new(Inner {
-            current: release,
-            previous: Vec::new(),
-            history: [started].into(),
-            trial: None,
-        }))
+        Self(Mutex::new(Inner { lineage: Lineage::new(release), trial: None }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -97,7 +85,7 @@ impl Releases {
                 return trial.release.clone();
             }
         }
-        inner.current.clone()
+        inner.lineage.current().clone()
     }
 
     /// Notes how a request ended with the version that had it. The first that breaks ends its trial; enough that do not
@@ -123,7 +111,7 @@ impl Releases {
                     format!("take the new version: it broke after {good} good requests; the old one goes on");
                 Err(Error::new(ErrorKind::Guest, what).caused_by(why))
             }
-            _ => Ok(inner.switch(release.clone(), Change::Upgraded)),
+            _ => Ok(inner.lineage.switch(release.clone(), Change::Upgraded).digest),
         };
         // Who asked for it and went away took the trial with them.
         let _ = tell.send(told);
@@ -136,11 +124,11 @@ impl Releases {
         if inner.trial.is_some() {
             return Err(busy());
         }
-        let is_last = || inner.previous.last().is_some_and(|last| Arc::ptr_eq(last, &release));
+        let is_last = || inner.lineage.previous().last().is_some_and(|last| Arc::ptr_eq(last, &release));
         if change == Change::RolledBack && !is_last() {
             return Err(Error::new(ErrorKind::Unavailable, "roll back: another change came first"));
         }
-        Ok(inner.switch(release, change))
+        Ok(inner.lineage.switch(release, change).digest)
     }
 
     /// Begins a trial.
@@ -163,42 +151,21 @@ impl Releases {
         );
         // Who asked for it may have gone away in this very moment.
         let _ = tell.send(Err(Error::new(ErrorKind::Unavailable, what)));
-        Some((release.digest, inner.current.digest))
+        Some((release.digest, inner.lineage.current().digest))
     }
 
     /// The version that answers, but for trials.
     pub(super) fn current(&self) -> Digest {
-        self.lock().current.digest
+        self.lock().lineage.current().digest
     }
 
     /// The version that a rollback goes to.
     pub(crate) fn previous(&self) -> Option<Arc<Release>> {
-        self.lock().previous.last().cloned()
+        self.lock().lineage.previous().last().cloned()
     }
 
     pub(crate) fn history(&self) -> Vec<Version> {
-        self.lock().history.iter().copied().collect()
-    }
-}
-
-impl Inner {
-    /// Gives the version that was replaced.
-    fn switch(&mut self, release: Arc<Release>, change: Change) -> Digest {
-        if self.history.len() == HISTORY {
-            self.history.pop_front();
-        }
-        self.history.push_back(Version { digest: release.digest, change });
-        let old = std::mem::replace(&mut self.current, release);
-        let from = old.digest;
-        if change == Change::RolledBack {
-            self.previous.pop();
-        } else {
-            self.previous.push(old);
-            if self.previous.len() > PREVIOUS {
-                self.previous.remove(0);
-            }
-        }
-        from
+        self.lock().lineage.history()
     }
 }
 

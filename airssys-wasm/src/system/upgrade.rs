@@ -6,10 +6,11 @@ use tokio::sync::oneshot;
 
 use super::{Member, Running, System};
 use crate::{
-    actor::{Change, Code, Delivery, Handover, Order, Switched, Version, Versions},
+    actor::{Code, Delivery, Handover, Order, Versions},
     component::Component,
     engine::Engine,
     error::{Error, ErrorKind},
+    lineage::{Change, Switched, Version},
     service::{Canary, Release},
 };
 
