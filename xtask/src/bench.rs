@@ -21,14 +21,13 @@ mod spawn;
 mod table;
 mod wasm;
 
-use std::{
-    env, error, fs,
-    path::{Path, PathBuf},
-};
+use std::{error, fs, path::PathBuf};
 
 use machine::Machine;
 use row::Row;
 use selection::{DEFAULT_ROUNDS, Selection};
+
+use crate::place;
 
 type Failure = Box<dyn error::Error>;
 
@@ -93,12 +92,9 @@ struct Workshop {
 }
 
 impl Workshop {
-    fn new(program: Option<PathBuf>, selection: Selection) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        // Absolute and short, as it is part of what a user reads.
-        let root = root.canonicalize().unwrap_or(root);
-        let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        Self { root, target, program, selection }
+    fn new(program: Option<PathBuf>, selection: Selection) -> Result<Self, Failure> {
+        let root = place::root()?;
+        Ok(Self { target: place::target(&root), root, program, selection })
     }
 
     /// Where logs, reports and results are kept.
@@ -141,7 +137,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
         );
     }
 
-    let workshop = Workshop::new(program, selection);
+    let workshop = Workshop::new(program, selection)?;
     fs::create_dir_all(workshop.bench_dir())?;
     let rows = (benchmark.run)(&workshop)?;
     let machine = Machine::describe((benchmark.versions)(&workshop)?)?;

@@ -8,12 +8,15 @@
 
 use std::{
     error::Error,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use crate::test::{FEATURES, program, step, succeed};
+use crate::{
+    place,
+    test::{FEATURES, program, step, succeed},
+};
 
 /// How often each property is drawn.
 const CASES: &str = "5000";
@@ -54,9 +57,8 @@ fn draw_anew() -> Result<(), Box<dyn Error>> {
 
 /// Builds the program of a workspace of its own.
 fn build(folder: &str, name: &str) -> Result<PathBuf, Box<dyn Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let target = target.join(name);
+    let root = place::root()?;
+    let target = place::target(&root).join(name);
     let mut cargo = Command::new(program());
     cargo
         .args(["build", "--locked", "--release", "--manifest-path"])

@@ -16,6 +16,8 @@ use std::{
 
 use wit_component::ComponentEncoder;
 
+use crate::place;
+
 type Failure = Box<dyn error::Error>;
 
 /// The compiler whose output is committed: Debian's, which comes with the sources of the standard library.
@@ -46,7 +48,7 @@ const COMPONENTS: &[(&str, &str)] = &[
 
 /// Builds every component. With `check` it changes nothing, and fails where one is not what is committed.
 pub(crate) fn build(check: bool) -> Result<(), Failure> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    let root = place::root()?;
     let toolchain = Toolchain::find().ok_or_else(no_toolchain)?;
     if check && !toolchain.is_reference() {
         return Err(
@@ -149,8 +151,7 @@ impl Toolchain {
 
     /// Compiles all modules, and returns the folder that they are in.
     fn compile(&self, root: &Path) -> Result<PathBuf, Failure> {
-        let target_dir = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        let target_dir = target_dir.join("guests");
+        let target_dir = place::target(root).join("guests");
         let mut build = Command::new(&self.cargo);
         build
             .args(["build", "--release", "--locked", "--target", TARGET, "--manifest-path"])

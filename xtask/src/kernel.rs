@@ -22,7 +22,7 @@ use std::{
 
 use self::archive::Archive;
 use crate::{
-    debian,
+    debian, place,
     test::{FEATURES, program, step},
 };
 
@@ -77,7 +77,7 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     if !debian::has(QEMU) {
         return skipped("qemu is not here, and cannot be installed (Debian: qemu-system-x86)");
     }
-    let folder = target_dir()?.join("kernel");
+    let folder = place::target(&place::root()?).join("kernel");
     fs::create_dir_all(&folder)?;
     let Some(kernel) = kernel(&folder)? else {
         return skipped(
@@ -97,11 +97,6 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
 fn skipped(why: &str) -> Result<(), Box<dyn Error>> {
     eprintln!("SKIPPED: the tests on another kernel: {why}");
     Ok(())
-}
-
-fn target_dir() -> Result<PathBuf, Box<dyn Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
-    Ok(env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from))
 }
 
 /// Debian's kernel: what is here of an earlier run, or what its archive has.

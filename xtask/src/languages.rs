@@ -6,13 +6,9 @@
     reason = "a tool of the project: it runs the languages' own installers"
 )]
 
-use std::{
-    env, error, fs, io,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{error, fs, io, path::Path, process::Command};
 
-use crate::test::succeed;
+use crate::{place, test::succeed};
 
 type Failure = Box<dyn error::Error>;
 
@@ -21,9 +17,8 @@ const STAMP: &str = "installed";
 
 /// Installs what is not there yet, of each language. The error tells of all that failed.
 pub(crate) fn install() -> Result<(), Failure> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let (templates, languages) = (root.join("airssys-cli/templates"), target.join("languages"));
+    let root = place::root()?;
+    let (templates, languages) = (root.join("airssys-cli/templates"), place::target(&root).join("languages"));
     let js = once(&languages.join("js"), &templates.join("js/package.json.in"), install_js);
     let python =
         once(&languages.join("python"), &templates.join("python/requirements.txt.in"), install_python);

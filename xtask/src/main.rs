@@ -6,6 +6,7 @@ mod deep;
 mod guests;
 mod kernel;
 mod languages;
+mod place;
 mod sound;
 mod test;
 mod tidy;

@@ -13,6 +13,8 @@ use std::{
     process::Command,
 };
 
+use crate::place;
+
 type Failure = Box<dyn Error>;
 
 /// A rule that does not hold, and where.
@@ -32,8 +34,7 @@ struct Source {
 
 /// Checks every rule, and tells all that is wrong.
 pub(crate) fn run() -> Result<(), Failure> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let root = root.canonicalize().unwrap_or(root);
+    let root = place::root()?;
     let sources = sources(&root)?;
     let mut findings = dependencies::check(&root)?;
     for source in &sources {

@@ -31,6 +31,9 @@ const GOALS: &[(&str, Goal)] = &[
 ];
 /// How much more a start may cost where the heap is large.
 const GROWTH: f64 = 1.1;
+/// A unit, and how many nanoseconds it has.
+const NS: (&str, f64) = ("ns", 1.0);
+const US: (&str, f64) = ("us", 1000.0);
 const SMALL: &str = "-10-mib";
 const LARGE: &str = "-1-gib";
 
@@ -79,8 +82,7 @@ pub(super) fn versions(_workshop: &Workshop) -> Result<Vec<String>, Failure> {
 fn rows(figures: &[Figure]) -> Vec<Row> {
     let of = |measure: &str| figure::of(figures, measure, OURS);
     let measures = figure::measures(figures);
-    let row = |name: String, ours: f64, peers: Vec<Peer>, goal: Option<Goal>| {
-        let (unit, scale) = if name.starts_with("port") { ("ns", 1.0) } else { ("us", 1000.0) };
+    let row = |name: String, (unit, scale), ours: f64, peers: Vec<Peer>, goal: Option<Goal>| {
         let peers = peers.into_iter().map(|peer| Peer { figure: peer.figure / scale, ..peer }).collect();
         // A plain start, the first of all peers, is no sandbox to be ahead of.
         Row { name, unit, ours: ours / scale, peers, goal, is_race: false }
@@ -89,13 +91,14 @@ fn rows(figures: &[Figure]) -> Vec<Row> {
     for measure in &measures {
         let peers = figure::peers(figures, measure, &PEERS);
         let goal = GOALS.iter().find(|(name, _)| measure.starts_with(name)).map(|(_, goal)| *goal);
-        rows.push(row(measure.replace('-', " "), of(measure), peers, goal));
+        let unit = if *measure == PORT_LINE { NS } else { US };
+        rows.push(row(measure.replace('-', " "), unit, of(measure), peers, goal));
     }
     for measure in measures.iter().filter_map(|measure| measure.strip_suffix(LARGE)) {
         let small = Peer { name: "10 MiB", figure: of(&format!("{measure}{SMALL}")) };
         let large = of(&format!("{measure}{LARGE}"));
         let name = format!("{} with 1 GiB", measure.replace('-', " "));
-        rows.push(row(name, large, vec![small], Some(Goal::RatioAtMost(GROWTH))));
+        rows.push(row(name, US, large, vec![small], Some(Goal::RatioAtMost(GROWTH))));
     }
     rows
 }
