@@ -51,11 +51,9 @@ pub(super) fn confine(script: &mut Script, version: u32, inside: Vec<(Fd, u64)>,
     for (fd, access) in inside {
         script.permit(ruleset, fd, access & handled);
     }
-    if !plan.layers.contains(Layers::MOUNTS) {
-        for (path, _) in DEVICES {
-            let device = script.open("open a device", Fd::Here, path, libc::O_PATH);
-            script.permit(ruleset, device, DEVICE & handled);
-        }
+    for (path, _) in DEVICES {
+        let device = script.open("open a device", Fd::Here, path, libc::O_PATH);
+        script.permit(ruleset, device, DEVICE & handled);
     }
     for (fd, directory, write) in place_rules(plan) {
         let access = match (write, plan.executes) {
