@@ -387,7 +387,11 @@ fn map_user(script: &mut Script, own: Own) {
 
 /// Makes a root of the places that the program sees, and returns what Landlock is to permit of it. `begun` is one that was
 /// made ready before.
-fn build_root(script: &mut Script, plan: &mut Plan, begun: Option<Fd>) -> Result<Vec<(Fd, u64)>, Fault> {
+fn build_root(
+    script: &mut Script,
+    plan: &mut Plan,
+    begun: Option<Fd>,
+) -> Result<Vec<(&'static CStr, u64)>, Fault> {
     let written = NO_SETUID | NO_DEVICES | if plan.executes { 0 } else { NO_EXECUTION };
     if begun.is_none() {
         script.keep_mounts_private();
@@ -430,10 +434,8 @@ fn build_root(script: &mut Script, plan: &mut Plan, begun: Option<Fd>) -> Result
         script.change_root();
     }
     script.restrict_tree(Fd::Here, c"/", READ_ONLY, false);
-    let temporary = script.open("open /tmp", Fd::Here, c"/tmp", libc::O_PATH);
     let execute = if plan.executes { landlock::EXECUTE } else { 0 };
-    let processes = script.open("open /proc", Fd::Here, c"/proc", libc::O_PATH);
-    Ok(vec![(temporary, landlock::CHANGE | execute), (processes, landlock::READ)])
+    Ok(vec![(c"/tmp", landlock::CHANGE | execute), (c"/proc", landlock::READ)])
 }
 
 /// What is the same in each program's root, which becomes the working directory.

@@ -459,14 +459,7 @@ impl Script {
 
     /// Permits `access` beneath what `fd` has open.
     pub(super) fn permit(&mut self, ruleset: Fd, fd: Fd, access: u64) {
-        // `struct landlock_path_beneath_attr` is packed: the accesses, then the descriptor.
-        let cell = self.take(3);
-        let bytes = access.to_ne_bytes();
-        let (halves, _) = bytes.as_chunks::<4>();
-        for (offset, half) in halves.iter().enumerate() {
-            self.set(cell, offset, i32::from_ne_bytes(*half));
-        }
-        let place = Cell(cell.0 + 2);
+        let (attr, place) = self.rule(access);
         match fd {
             Fd::Ours(fd) => self.set(place, 0, fd),
             Fd::Here => self.set(place, 0, libc::AT_FDCWD),
@@ -476,7 +469,29 @@ impl Script {
                 self.step("duplicate a descriptor", libc::SYS_fcntl, args).into = Some(place);
             }
         }
-        let attr = self.address(cell);
+        self.add_rule(ruleset, attr);
+    }
+
+    /// Permits `access` beneath what is at `path`.
+    pub(super) fn permit_path(&mut self, what: &'static str, ruleset: Fd, path: &CStr, access: u64) {
+        let (attr, place) = self.rule(access);
+        let args = [number(libc::AT_FDCWD), self.text(path), number(libc::O_PATH | libc::O_CLOEXEC)];
+        self.step(what, libc::SYS_openat, args).into = Some(place);
+        self.add_rule(ruleset, attr);
+    }
+
+    /// Makes a `struct landlock_path_beneath_attr`, which is packed: the accesses, then the descriptor, whose place is returned.
+    fn rule(&mut self, access: u64) -> (Arg, Cell) {
+        let cell = self.take(3);
+        let bytes = access.to_ne_bytes();
+        let (halves, _) = bytes.as_chunks::<4>();
+        for (offset, half) in halves.iter().enumerate() {
+            self.set(cell, offset, i32::from_ne_bytes(*half));
+        }
+        (self.address(cell), Cell(cell.0 + 2))
+    }
+
+    fn add_rule(&mut self, ruleset: Fd, attr: Arg) {
         let args = [ruleset.into(), Arg::Number(1), attr, NONE];
         // What has no place among the files, such as a program in memory, needs no rule, and gets none.
         self.step("add a Landlock rule", libc::SYS_landlock_add_rule, args).unless = libc::EBADFD;

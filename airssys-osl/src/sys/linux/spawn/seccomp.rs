@@ -181,7 +181,9 @@ fn make(sockets: Sockets, calls: Calls, watched: bool) -> Vec<u8> {
     let start = program.search(&ranges(calls, watched), LAST + 2);
     // From the last to the first: each jump leads on, to what is there already.
     let reach = program.distance(start);
-    program.push(JUMP, 0, 0, reach.into());
+    if reach > 0 {
+        program.push(JUMP, 0, 0, reach.into());
+    }
     program.push(LOAD, 0, 0, offset_of!(seccomp_data, nr) as u32);
     program.push(RETURN, 0, 0, if watched { ASK } else { KILL });
     program.push(JUMP_IF_EQUAL, 1, 0, ARCHITECTURE);

@@ -60,6 +60,7 @@ impl<T> Shelf<T> {
 
     /// Takes one, if one is ready: nobody waits for it to be made.
     pub(super) fn take(&self) -> Option<T> {
+        ASKED.store(true, Ordering::Release);
         lock(&self.state).take(Instant::now())
     }
 
@@ -121,6 +122,8 @@ pub(super) struct Left {
 static LEFT: Mutex<Vec<Left>> = Mutex::new(Vec::new());
 /// Held while something is made or taken away.
 static WORK: Mutex<()> = Mutex::new(());
+/// Somebody asked for one since it was last looked after.
+static ASKED: AtomicBool = AtomicBool::new(false);
 /// This process ends.
 static CLOSED: AtomicBool = AtomicBool::new(false);
 
@@ -135,7 +138,9 @@ pub(super) fn take_away(left: Left) {
 
 /// Has what was taken replaced, where more programs are expected.
 pub(super) fn refill() {
-    wake();
+    if ASKED.swap(false, Ordering::AcqRel) {
+        wake();
+    }
 }
 
 fn wake() {
