@@ -1,6 +1,7 @@
 //! Makes namespaces on a thread of its own, which goes into each new one and comes back.
 
 use std::{
+    cell::Cell,
     ffi::CStr,
     os::fd::{AsFd, OwnedFd},
 };
@@ -30,6 +31,8 @@ pub(super) struct Maker {
     network: OwnedFd,
     /// Where it makes roots, if it can.
     roots: Option<Roots>,
+    /// It went, and has not come back.
+    away: Cell<bool>,
 }
 
 struct Roots {
@@ -50,14 +53,21 @@ impl Maker {
             Ok::<_, Fault>(Roots { mounts: open_own(&own, c"mnt")?, root, base: base()? })
         });
         let roots = roots.transpose()?;
-        Ok(Self { own, network, roots })
+        Ok(Self { own, network, roots, away: Cell::new(false) })
+    }
+
+    /// Whether it did not come back from where it went: it must not go on then.
+    pub(super) fn is_lost(&self) -> bool {
+        self.away.get()
     }
 
     /// A network that nobody has been in yet: a loopback is all that is in it, and it is down.
     pub(super) fn network(&self) -> Result<OwnedFd, Fault> {
         raw::unshare(libc::CLONE_NEWNET).map_err(Fault::Os)?;
+        self.away.set(true);
         let made = open_own(&self.own, c"net");
         move_into_link_name_space(self.network.as_fd(), Some(LinkNameSpaceType::Network))?;
+        self.away.set(false);
         Ok(made?)
     }
 
@@ -66,6 +76,7 @@ impl Maker {
         let roots = self.roots.as_ref().ok_or(Fault::Bug)?;
         let mounts = Some(LinkNameSpaceType::Mount);
         move_into_link_name_space(roots.base.as_fd(), mounts)?;
+        self.away.set(true);
         let before = umask(Mode::empty());
         let made = self.furnish();
         umask(before);
@@ -73,6 +84,7 @@ impl Maker {
         // That alone leads to the root of the machine, which need not be ours.
         fchdir(&roots.root)?;
         chroot(".")?;
+        self.away.set(false);
         made
     }
 

@@ -177,8 +177,12 @@ fn run(wakes: &mpsc::Receiver<()>) {
         // What was sent meanwhile is done now.
         while wakes.try_recv().is_ok() {}
         // INVARIANT: it ends, as whoever ends the process waits for it: at most as often as there is something to do.
-        while catch_unwind(AssertUnwindSafe(|| work(maker.as_ref()))).unwrap_or(true) {}
+        while catch_unwind(AssertUnwindSafe(|| work(maker.as_ref()))).unwrap_or(false) {}
         kept = expire();
+        if maker.as_ref().is_some_and(Maker::is_lost) {
+            // From elsewhere it could take nothing away: from here on, whoever leaves something does.
+            return;
+        }
     }
 }
 
