@@ -5,7 +5,7 @@ mod room;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use airssys_osl::{
-    ErrorKind as DoorErrorKind, Principal, bootstrap,
+    Error as DoorError, ErrorKind as DoorErrorKind, Principal, bootstrap,
     fs::{Dir, Flush, SetTime},
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -78,17 +78,10 @@ impl Cache {
             }
             _ => {}
         }
-        let key = match dir.read(KEY_FILE, KEY_BYTES as u64).await {
-            Ok(bytes) => <[u8; KEY_BYTES]>::try_from(bytes).ok(),
-            Err(error) if error.kind() == DoorErrorKind::NotFound => None,
-            Err(error) => return Err(failed(error)),
+        let key = match read_key(&dir).await.map_err(failed)? {
+            Some(key) => key,
+            None => make_key(&dir, principal).await.map_err(failed)?,
         };
-        if let Some(key) = key {
-            return Ok(Self { dir, key, limit_bytes: Self::DEFAULT_BYTES });
-        }
-        let mut key = [0; KEY_BYTES];
-        principal.random().and_then(|random| random.fill(&mut key)).map_err(failed)?;
-        dir.replace(KEY_FILE, key, Flush::Later).await.map_err(failed)?;
         Ok(Self { dir, key, limit_bytes: Self::DEFAULT_BYTES })
     }
 
@@ -148,6 +141,39 @@ impl Cache {
             tracing::warn!(cause = %error, "cannot bound the code cache");
         }
     }
+}
+
+/// The key of a cache that has one. What has another length is none.
+async fn read_key(dir: &Dir) -> Result<Option<[u8; KEY_BYTES]>, DoorError> {
+    match dir.read(KEY_FILE, KEY_BYTES as u64).await {
+        Ok(bytes) => Ok(bytes.try_into().ok()),
+        Err(error) if error.kind() == DoorErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes the key of a new cache. Of several programs that do so at a time, the first makes that of all.
+async fn make_key(dir: &Dir, principal: &Principal) -> Result<[u8; KEY_BYTES], DoorError> {
+    let (mut key, mut name) = ([0; KEY_BYTES], [0; 8]);
+    let random = principal.random()?;
+    random.fill(&mut key)?;
+    random.fill(&mut name)?;
+    let name = format!("{KEY_FILE}.{:016x}", u64::from_ne_bytes(name));
+    dir.replace(&name, key, Flush::Later).await?;
+    let linked = dir.hard_link(&name, dir, KEY_FILE).await;
+    dir.remove_file(&name).await?;
+    match linked {
+        Ok(()) => return Ok(key),
+        Err(error) if error.kind() == DoorErrorKind::AlreadyExists => {
+            if let Some(first) = read_key(dir).await? {
+                return Ok(first);
+            }
+        }
+        // There are file systems without links: who is last makes the key, and the others' code is compiled again.
+        Err(_) => {}
+    }
+    dir.replace(KEY_FILE, key, Flush::Later).await?;
+    Ok(key)
 }
 
 /// The keyed hash over an entry's name and code: an entry cannot pass for another.

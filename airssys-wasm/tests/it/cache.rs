@@ -55,6 +55,19 @@ async fn a_folder_that_others_can_enter_is_not_trusted() {
 }
 
 #[tokio::test]
+async fn programs_that_begin_at_once_have_one_key() {
+    let engine = Engine::new().unwrap();
+    for _ in 0..20 {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, other) = tokio::join!(open(dir.path()), open(dir.path()));
+        assert_eq!(load(&engine, &one, EMPTY).await, Origin::Compiled);
+        assert_eq!(load(&engine, &other, EMPTY).await, Origin::Cached);
+        let left = fs::read_dir(dir.path()).unwrap().count();
+        assert_eq!(left, 2, "an entry and the key");
+    }
+}
+
+#[tokio::test]
 async fn code_is_compiled_once() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::new().unwrap();
