@@ -33,6 +33,10 @@ const PREFIX: &str = "airssys-";
 /// How long nothing has happened in a group before somebody else removes it.
 const ABANDONED: Duration = Duration::from_secs(60);
 
+/// How often that is tried at the end of this process, and after which pauses.
+const LAST_TRIES: usize = 20;
+const LAST_PAUSE: Duration = Duration::from_millis(5);
+
 /// More than the kernel tells of a group in one file that is read here.
 const TOLD_BYTES: usize = 256;
 
@@ -105,6 +109,7 @@ impl Group {
         if let Some(mut spare) = usual.then(|| GROUPS.take()).flatten()
             // Somebody else may have removed it.
             && spare.limit(limits, ours).is_ok()
+            && spare.directories().into_iter().all(|directory| directory.exists())
         {
             return Ok(spare);
         }
@@ -317,6 +322,18 @@ impl Drop for Group {
 fn left() -> MutexGuard<'static, Vec<PathBuf>> {
     static LEFT: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
     LEFT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes, at the end of this process, what was counted for a moment longer.
+pub(super) fn remove_last() {
+    let mut left = left();
+    for _ in 0..LAST_TRIES {
+        remove(&mut left);
+        if left.is_empty() {
+            return;
+        }
+        std::thread::sleep(LAST_PAUSE);
+    }
 }
 
 fn remove(left: &mut Vec<PathBuf>) {

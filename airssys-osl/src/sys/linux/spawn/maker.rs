@@ -92,6 +92,8 @@ impl Maker {
     fn furnish(&self) -> Result<OwnedFd, Fault> {
         raw::unshare(libc::CLONE_NEWNS).map_err(Fault::Os)?;
         let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        // What `mount` calls it.
+        fsconfig_set_string(&context, "source", "tmpfs")?;
         for (name, value) in ROOT_SIZE {
             fsconfig_set_string(&context, name, value)?;
         }

@@ -219,7 +219,8 @@ pub(super) fn prepare(mut plan: Plan, own: Own, groups: Vec<OwnedFd>) -> Result<
     let mut namespaces = namespaces(plan.layers, own);
     let user_namespace = namespaces & libc::CLONE_NEWUSER != 0;
     let mut script = Script::new();
-    let root = (plan.layers.contains(Layers::MOUNTS) && own.enters).then(|| ROOTS.take()).flatten();
+    let enters = plan.layers.contains(Layers::MOUNTS) && own.enters && !probe::has_unbindable();
+    let root = enters.then(|| ROOTS.take()).flatten();
     if root.is_some() {
         namespaces &= !libc::CLONE_NEWNS;
     }

@@ -1,16 +1,18 @@
 //! What this machine lets us enforce: found out by trying, for what is there may still be forbidden.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Read as _},
     ops::RangeInclusive,
     os::unix::fs::MetadataExt as _,
     sync::{
-        OnceLock,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     process::{getegid, geteuid},
     thread::{CapabilitySet, capabilities},
 };
@@ -33,6 +35,9 @@ const NOBODY: u32 = 65534;
 /// The users, and the groups, of programs that share theirs with nobody: what no system hands out, and, for containers that
 /// have only the lower ones, what systemd uses for the same.
 const DYNAMIC: [RangeInclusive<u32>; 2] = [0xffff_0000..=0xffff_ff00, 61_184..=65_519];
+
+/// What the list of mounts says of one that may not be copied.
+const UNBINDABLE: &[u8] = b" unbindable ";
 
 /// Tries each layer, once.
 pub(crate) fn host() -> &'static Host {
@@ -87,6 +92,35 @@ fn is_first() -> bool {
     const FIRST: u64 = 0xefff_fffd;
     static IS: OnceLock<bool> = OnceLock::new();
     *IS.get_or_init(|| fs::metadata("/proc/self/ns/user").is_ok_and(|found| found.ino() == FIRST))
+}
+
+/// Whether there is a mount that may not be copied. A copy of a tree shows what lies beneath it, unless all of the tree was made
+/// private before: in a namespace of the program's own that was done.
+pub(super) fn has_unbindable() -> bool {
+    /// The mounts, and what they said last.
+    struct Mounts {
+        file: File,
+        unbindable: bool,
+    }
+
+    static MOUNTS: Mutex<Option<Mounts>> = Mutex::new(None);
+    let mut known = MOUNTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(mounts) = &*known {
+        // The kernel tells of a change by this.
+        let mut changed = [PollFd::new(&mounts.file, PollFlags::PRI)];
+        if poll(&mut changed, Some(&Timespec::default())) == Ok(0) {
+            return mounts.unbindable;
+        }
+    }
+    let look = || {
+        let (mut file, mut mounts) = (File::open("/proc/thread-self/mountinfo")?, Vec::new());
+        file.read_to_end(&mut mounts)?;
+        let unbindable = mounts.windows(UNBINDABLE.len()).any(|word| word == UNBINDABLE);
+        Ok::<_, io::Error>(Mounts { file, unbindable })
+    };
+    *known = look().ok();
+    // Who cannot tell had better suppose so.
+    known.as_ref().is_none_or(|mounts| mounts.unbindable)
 }
 
 /// Whom a program of ours becomes where nobody is named: nobody, if we are root and may say so.

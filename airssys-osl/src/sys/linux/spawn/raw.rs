@@ -253,6 +253,16 @@ pub(super) fn go_last() {
     }
 }
 
+/// Lets no signal interrupt this thread: others of this process are there for them.
+pub(super) fn block_signals() {
+    // SAFETY: the set is ours, and it is about this thread alone.
+    unsafe {
+        let mut all: libc::sigset_t = mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, ptr::null_mut());
+    }
+}
+
 /// Gives this thread namespaces of its own, or a root and working directory that are not those of the other threads.
 pub(super) fn unshare(what: c_int) -> io::Result<()> {
     assert!(

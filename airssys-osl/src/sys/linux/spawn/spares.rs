@@ -7,6 +7,7 @@
 //! INVARIANT: what was taken never comes back. No two programs have had the same one.
 
 use std::{
+    collections::VecDeque,
     mem,
     os::fd::OwnedFd,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -15,12 +16,18 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
+    thread,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, getpid};
 
-use super::{cgroup::Group, keeper, maker::Maker, raw};
+use super::{
+    cgroup::{self, Group},
+    keeper,
+    maker::Maker,
+    raw,
+};
 use crate::os::Fault;
 
 /// How many of each are kept at most.
@@ -28,6 +35,16 @@ const READY: usize = 2;
 
 /// How long ago the last program may have been started for another one to be expected.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// How long none are made of a kind of which one could not be made.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// How many programs may have left something before who starts the next takes one away himself.
+const MOST_LEFT: usize = 32;
+
+/// How often, and after which pauses, the end of this process asks for what is at work to be done.
+const LAST_TRIES: usize = 100;
+const LAST_PAUSE: Duration = Duration::from_millis(10);
 
 /// Networks that nobody has been in yet.
 pub(super) static NETWORKS: Shelf<OwnedFd> = Shelf::new(Maker::network);
@@ -43,18 +60,19 @@ pub(super) struct Shelf<T> {
 }
 
 struct State<T> {
-    ready: Vec<T>,
+    /// The first that was made is the first to be taken, so none becomes old where programs are started.
+    ready: VecDeque<T>,
     /// When somebody asked for one last.
     asked: Option<Instant>,
     /// Whether the one before was not long ago.
     often: bool,
-    /// They cannot be made here.
-    useless: bool,
+    /// When one could not be made: here they cannot, or there was something too few.
+    failed: Option<Instant>,
 }
 
 impl<T> Shelf<T> {
     const fn new(make: fn(&Maker) -> Result<T, Fault>) -> Self {
-        let state = State { ready: Vec::new(), asked: None, often: false, useless: false };
+        let state = State { ready: VecDeque::new(), asked: None, often: false, failed: None };
         Self { make, state: Mutex::new(state) }
     }
 
@@ -73,8 +91,8 @@ impl<T> Shelf<T> {
         let made = (self.make)(maker);
         let mut state = lock(&self.state);
         match made {
-            Ok(made) => state.ready.push(made),
-            Err(_) => state.useless = true,
+            Ok(made) => state.ready.push_back(made),
+            Err(_) => state.failed = Some(Instant::now()),
         }
         true
     }
@@ -95,15 +113,16 @@ impl<T> State<T> {
     fn take(&mut self, now: Instant) -> Option<T> {
         self.often = self.is_expected(now);
         self.asked = Some(now);
-        self.ready.pop()
+        self.ready.pop_front()
     }
 
     fn is_missing(&self, now: Instant) -> bool {
-        self.often && !self.useless && self.is_expected(now) && self.ready.len() < READY
+        let pauses = self.failed.is_some_and(|failed| now.saturating_duration_since(failed) < PAUSE);
+        self.often && !pauses && self.is_expected(now) && self.ready.len() < READY
     }
 
-    fn give_up(&mut self, now: Instant) -> Vec<T> {
-        if self.is_expected(now) { Vec::new() } else { mem::take(&mut self.ready) }
+    fn give_up(&mut self, now: Instant) -> VecDeque<T> {
+        if self.is_expected(now) { VecDeque::new() } else { mem::take(&mut self.ready) }
     }
 
     fn is_expected(&self, now: Instant) -> bool {
@@ -119,8 +138,8 @@ pub(super) struct Left {
     pub(super) root: Option<OwnedFd>,
 }
 
-static LEFT: Mutex<Vec<Left>> = Mutex::new(Vec::new());
-/// Held while something is made or taken away.
+static LEFT: Mutex<VecDeque<Left>> = Mutex::new(VecDeque::new());
+/// Held while control groups are made or removed: they outlive us, where nobody does that. It is done soon.
 static WORK: Mutex<()> = Mutex::new(());
 /// Somebody asked for one since it was last looked after.
 static ASKED: AtomicBool = AtomicBool::new(false);
@@ -132,12 +151,27 @@ pub(super) fn take_away(left: Left) {
     if left.group.is_none() && left.root.is_none() {
         return;
     }
-    lock(&LEFT).push(left);
+    lock(&LEFT).push_back(left);
     wake();
 }
 
-/// Has what was taken replaced, where more programs are expected.
+/// Takes away what the first of them left; false where there is none.
+fn take_first_away() -> bool {
+    // The mounts first: what is in its /tmp counts for its group. That may take its time, and who ends this process finds
+    // the group all the same.
+    let Some(root) = lock(&LEFT).front_mut().map(|left| left.root.take()) else { return false };
+    drop(root);
+    let _working = lock(&WORK);
+    let gone = lock(&LEFT).pop_front_if(|left| left.root.is_none());
+    drop(gone);
+    true
+}
+
+/// Has what was taken replaced, where more programs are expected; takes away what there is too much of, while who starts
+/// programs waits for that.
 pub(super) fn refill() {
+    let too_many = || lock(&LEFT).len() > MOST_LEFT;
+    while too_many() && take_first_away() {}
     if ASKED.swap(false, Ordering::AcqRel) {
         wake();
     }
@@ -153,8 +187,7 @@ fn wake() {
     });
     let woken = helper.as_ref().is_some_and(|helper| helper.send(()).is_ok());
     if !woken {
-        let left = mem::take(&mut *lock(&LEFT));
-        drop(left);
+        while take_first_away() {}
     }
 }
 
@@ -162,8 +195,9 @@ fn wake() {
 static OURS: OnceLock<Pid> = OnceLock::new();
 
 fn run(wakes: &mpsc::Receiver<()>) {
-    // Whoever starts and ends programs goes before.
+    // Whoever starts and ends programs goes before. A handler that ends the process would wait for this thread.
     raw::go_last();
+    raw::block_signals();
     let maker = Maker::new().ok();
     let mut kept = false;
     loop {
@@ -176,38 +210,37 @@ fn run(wakes: &mpsc::Receiver<()>) {
         }
         // What was sent meanwhile is done now.
         while wakes.try_recv().is_ok() {}
-        // INVARIANT: it ends, as whoever ends the process waits for it: at most as often as there is something to do.
+        // It ends: at most as often as there is something to do.
         while catch_unwind(AssertUnwindSafe(|| work(maker.as_ref()))).unwrap_or(false) {}
-        kept = expire();
         if maker.as_ref().is_some_and(Maker::is_lost) {
             // From elsewhere it could take nothing away: from here on, whoever leaves something does.
             return;
         }
+        kept = expire();
     }
 }
 
-/// Does one thing; whether there was one to do.
+/// Does one thing of each kind; whether there was any to do.
 fn work(maker: Option<&Maker>) -> bool {
-    let _working = lock(&WORK);
-    if CLOSED.load(Ordering::Acquire) {
+    if CLOSED.load(Ordering::Acquire) || maker.is_some_and(Maker::is_lost) {
         return false;
     }
-    let left = lock(&LEFT).pop();
-    if let Some(left) = left {
-        // The mounts first: what is in its /tmp counts for its group.
-        drop(left.root);
-        drop(left.group);
-        return true;
-    }
-    let Some(maker) = maker else { return false };
-    let filled = [GROUPS.fill(maker), ROOTS.fill(maker), NETWORKS.fill(maker)];
-    filled.contains(&true)
+    let had_left = take_first_away();
+    let Some(maker) = maker else { return had_left };
+    let grouped = {
+        let _working = lock(&WORK);
+        !CLOSED.load(Ordering::Acquire) && GROUPS.fill(maker)
+    };
+    // One that does not find back makes nothing more.
+    let rooted = ROOTS.fill(maker);
+    let networked = !maker.is_lost() && NETWORKS.fill(maker);
+    had_left || grouped || rooted || networked
 }
 
 fn expire() -> bool {
-    let _working = lock(&WORK);
     let networks = NETWORKS.expire();
     let roots = ROOTS.expire();
+    let _working = lock(&WORK);
     let groups = GROUPS.expire();
     networks || roots || groups
 }
@@ -218,10 +251,21 @@ extern "C" fn close() {
         return;
     }
     CLOSED.store(true, Ordering::Release);
-    let _working = lock(&WORK);
+    // A group is made and removed in no time. Where the machine needs longer, the next of us sweeps away what stays.
+    let working = (0..LAST_TRIES).find_map(|_| {
+        let working = WORK.try_lock().ok();
+        if working.is_none() {
+            thread::sleep(LAST_PAUSE);
+        }
+        working
+    });
     let left = mem::take(&mut *lock(&LEFT));
     let groups = mem::take(&mut lock(&GROUPS.state).ready);
+    // What saw the mounts goes with us.
+    let left: Vec<_> = left.into_iter().filter_map(|left| left.group).collect();
     drop((left, groups));
+    cgroup::remove_last();
+    drop(working);
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -236,22 +280,28 @@ mod tests {
     fn they_are_for_who_starts_one_after_the_other() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut state = State { ready: Vec::new(), asked: None, often: false, useless: false };
+        let mut state = State { ready: VecDeque::new(), asked: None, often: false, failed: None };
         assert!(!state.is_missing(at(0)), "nothing was started");
         assert_eq!(state.take(at(0)), None);
         assert!(!state.is_missing(at(1)), "one alone");
         assert_eq!(state.take(at(900)), None);
         assert!(state.is_missing(at(901)));
-        state.ready.push(1);
+        state.ready.push_back(1);
         assert!(state.is_missing(at(902)));
-        state.ready.push(2);
+        state.ready.push_back(2);
         assert!(!state.is_missing(at(903)), "that is enough");
-        assert_eq!(state.take(at(1000)), Some(2));
+        assert_eq!(state.take(at(1000)), Some(1));
         assert!(state.is_missing(at(1001)));
-        assert_eq!(state.give_up(at(1999)), []);
+        assert!(state.give_up(at(1999)).is_empty());
         assert!(!state.is_missing(at(2000)), "nobody came");
-        assert_eq!(state.give_up(at(2000)), [1]);
+        assert_eq!(state.give_up(at(2000)), [2]);
         assert_eq!(state.take(at(3000)), None);
         assert!(!state.is_missing(at(3001)), "the one before was long ago");
+        assert_eq!(state.take(at(3002)), None);
+        state.failed = Some(at(3003));
+        assert!(!state.is_missing(at(3004)), "it failed just now");
+        assert_eq!(state.take(at(62_900)), None);
+        assert_eq!(state.take(at(63_100)), None);
+        assert!(state.is_missing(at(63_101)), "that was long ago");
     }
 }
