@@ -13,6 +13,7 @@ use crate::{
 };
 use crate::{
     cache::{Cache, Code},
+    compose::{self, Part, Plugs},
     engine::Engine,
     error::{Error, ErrorKind},
     host::bindings::EverythingIndices,
@@ -45,6 +46,8 @@ pub struct Component {
     pre: InstancePre<State>,
     exports: Vec<String>,
     imports: Vec<String>,
+    /// What it was composed with, and its later versions will be.
+    plugs: Plugs,
 }
 
 /// Where the code of a component came from.
@@ -81,9 +84,23 @@ impl Component {
         cache: Option<&Cache>,
         compiling: impl FnOnce(),
     ) -> Result<(Self, Origin), Error> {
+        let socket = Part { name: String::new(), bytes };
+        Self::load_plugged(engine, socket, Plugs::default(), cache, compiling).await
+    }
+
+    /// Composes a component with what is plugged into it first, and then does as [`load`](Self::load). Its digest, and its
+    /// place in the cache, are those of the composed bytes.
+    pub(crate) async fn load_plugged(
+        engine: &Engine,
+        socket: Part,
+        plugs: Plugs,
+        cache: Option<&Cache>,
+        compiling: impl FnOnce(),
+    ) -> Result<(Self, Origin), Error> {
+        let bytes = compose::join(engine, socket, &plugs).await?;
         let digest = Digest::of(&bytes);
         let (compiled, origin) = code(engine, &digest, bytes, cache, compiling).await?;
-        Ok((Self::new(engine, digest, &compiled)?, origin))
+        Ok((Self { plugs, ..Self::new(engine, digest, &compiled)? }, origin))
     }
 
     fn new(
@@ -106,10 +123,10 @@ impl Component {
             exports.iter().chain(&imports).find(|name| name.starts_with(WASI) && name.contains(NEWER));
         let explained = |error| invalid(explain(error, newer.cloned()));
         let pre = engine.linker().instantiate_pre(compiled).map_err(explained)?;
-        Ok(Self { digest, pre, exports, imports })
+        Ok(Self { digest, pre, exports, imports, plugs: Plugs::default() })
     }
 
-    /// SHA-256 of the bytes that it was compiled from.
+    /// SHA-256 of the bytes that it was compiled from: with what is plugged into it, where anything is.
     pub fn digest(&self) -> Digest {
         self.digest
     }
@@ -146,6 +163,10 @@ impl Component {
 
     pub(crate) fn run_export(&self) -> Option<&str> {
         self.exports.iter().map(String::as_str).find(|name| name.starts_with(COMMAND))
+    }
+
+    pub(crate) fn plugs(&self) -> &Plugs {
+        &self.plugs
     }
 
     pub(crate) fn pre(&self) -> &InstancePre<State> {
@@ -206,7 +227,8 @@ pub(crate) async fn code<C: Code>(
 async fn compile<C: Code>(engine: &Engine, bytes: Vec<u8>) -> Result<(C, Option<Vec<u8>>), Error> {
     #[cfg(target_os = "linux")]
     if let Some(compiler) = engine.compiler() {
-        let recipe = Recipe { is_module: C::IS_MODULE, settings: engine.settings() };
+        let make = if C::IS_MODULE { Recipe::Module } else { Recipe::Component };
+        let recipe = make(engine.settings());
         match compiler.compile(recipe, &bytes).await {
             Ok(code) => {
                 let engine = engine.inner().clone();

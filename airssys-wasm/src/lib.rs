@@ -28,6 +28,7 @@ mod command;
 #[cfg(target_os = "linux")]
 mod compiler;
 mod component;
+mod compose;
 mod engine;
 mod error;
 mod grant;

@@ -26,6 +26,7 @@ use crate::{
         SUBJECT_BYTES, Versions, trace,
     },
     component::Component,
+    compose::Plugs,
     engine::Engine,
     error::{Error, ErrorKind},
     grant::{Preopen, preopens},
@@ -74,6 +75,8 @@ struct Running {
     preopens: Arc<Mutex<Vec<Preopen>>>,
     /// What its code is compiled for.
     engine: Engine,
+    /// What is plugged into it, whatever its version.
+    plugs: Plugs,
     /// What it runs and ran, where it is an actor.
     versions: Option<Arc<Versions>>,
     /// Whether its manifest wants its state to outlive crashes.
@@ -353,6 +356,7 @@ fn sow(
         actor: mailbox.actor_ref(),
         preopens: preopens.clone(),
         engine: engine.within(&spec.limits)?,
+        plugs: component.plugs().clone(),
         versions: None,
         keeps_state: spec.snapshots.is_some(),
         service: None,

@@ -12,7 +12,7 @@ use airssys_osl::{
     fs::Dir,
     net::{UnixListener, UnixStream},
 };
-use airssys_wasm::{Cache, Canary, Component, Error, Handover, Switched, System};
+use airssys_wasm::{Canary, Component, Error, Switched, System};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -146,7 +146,7 @@ impl<'a> Served<'a> {
     async fn prepare(&self, component: String, bytes: Vec<u8>) -> Result<(Changing<'_>, Component), Value> {
         let changing = Changing::begin(&self.changing, &component).ok_or_else(|| is_changed(&component))?;
         let cache = self.door.cache().await;
-        let version = load(self.system, &component, bytes, cache.as_deref()).await;
+        let version = self.system.load(&component, bytes, cache.as_deref()).await;
         Ok((changing, version.map_err(|error| refused(&error))?))
     }
 
@@ -193,7 +193,10 @@ impl<'a> Served<'a> {
         let switched = match new {
             Some(bytes) => {
                 let cache = self.door.cache().await;
-                upgrade(self.system, &component, bytes, cache.as_deref(), handover).await
+                match self.system.load(&component, bytes, cache.as_deref()).await {
+                    Ok(version) => self.system.upgrade(&component, &version, handover, PATIENCE).await,
+                    Err(error) => Err(error),
+                }
             }
             None => self.system.rollback(&component, handover, PATIENCE).await,
         };
@@ -222,26 +225,6 @@ impl Drop for Changing<'_> {
     fn drop(&mut self) {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.component);
     }
-}
-
-async fn upgrade(
-    system: &System,
-    component: &str,
-    bytes: Vec<u8>,
-    cache: Option<&Cache>,
-    handover: Handover,
-) -> Result<Switched, Error> {
-    let version = load(system, component, bytes, cache).await?;
-    system.upgrade(component, &version, handover, PATIENCE).await
-}
-
-async fn load(
-    system: &System,
-    component: &str,
-    bytes: Vec<u8>,
-    cache: Option<&Cache>,
-) -> Result<Component, Error> {
-    Ok(Component::load(system.engine(component)?, bytes, cache, || ()).await?.0)
 }
 
 /// Sends an answer. Who went away without it knows that there was one.

@@ -15,6 +15,8 @@ mod audit;
 mod calls;
 mod command;
 mod compile;
+#[cfg(target_os = "linux")]
+mod compose;
 mod count;
 #[cfg(target_os = "linux")]
 mod dead;

@@ -118,6 +118,8 @@ pub struct ComponentSpec {
     pub source: Located<PathBuf>,
     /// What the file's bytes must be.
     pub digest: Option<Located<Digest>>,
+    /// What is plugged into it: each takes what it imports from those behind it.
+    pub plugs: Vec<PlugSpec>,
     /// Whether it is started again when it ends.
     pub restart: Restart,
     /// How it is stopped.
@@ -141,6 +143,15 @@ pub struct ComponentSpec {
     pub trust: Vec<Trust>,
     /// Where it answers requests over HTTP; an actor does not.
     pub http: Option<HttpSpec>,
+}
+
+/// `component.NAME.plug`: a component whose exports are another one's imports.
+#[derive(Clone, Debug)]
+pub struct PlugSpec {
+    /// The file of the component, absolute.
+    pub source: Located<PathBuf>,
+    /// What the file's bytes must be.
+    pub digest: Option<Located<Digest>>,
 }
 
 /// `[process.NAME]`: a program of the machine.

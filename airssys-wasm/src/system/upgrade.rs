@@ -7,7 +7,9 @@ use tokio::sync::oneshot;
 use super::{Member, Running, System};
 use crate::{
     actor::{Code, Delivery, Handover, Order, Versions},
+    cache::Cache,
     component::Component,
+    compose::Part,
     engine::Engine,
     error::{Error, ErrorKind},
     lineage::{Change, Switched, Version},
@@ -154,6 +156,26 @@ impl System {
             Some(service) => Ok(service.releases.history()),
             None => Ok(running.versions()?.history()),
         }
+    }
+
+    /// Loads another version of a component from its bytes: for the engine that its limits call for, and composed with what
+    /// the manifest plugs into it, as that was when the system started. Otherwise as [`Component::load`].
+    ///
+    /// # Errors
+    ///
+    /// * [`NotFound`](ErrorKind::NotFound): the system has no such component.
+    /// * [`InvalidComponent`](ErrorKind::InvalidComponent): what is plugged in does not fit this version; the cause says
+    ///   where.
+    /// * As [`Component::load`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Component::load`].
+    pub async fn load(&self, name: &str, bytes: Vec<u8>, cache: Option<&Cache>) -> Result<Component, Error> {
+        let running = self.running(name)?;
+        let socket = Part { name: name.to_owned(), bytes };
+        let plugs = running.plugs.clone();
+        Ok(Component::load_plugged(&running.engine, socket, plugs, cache, || ()).await?.0)
     }
 
     /// The engine that another version of a component has to be loaded with: its limits decide that.

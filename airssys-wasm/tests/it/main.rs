@@ -6,6 +6,7 @@
 mod cache;
 #[cfg(target_os = "linux")]
 mod compiler;
+mod compose;
 mod files;
 mod forged;
 mod hostile;

@@ -62,8 +62,8 @@ impl Watch for Told {
 
 impl World {
     /// Starts a system. In `components`, `SOURCE` is the hostile component, `SOCKETS` the one that uses the network, `WEB`
-    /// the one that speaks HTTP and `LEDGER` the one with a state, `KEYVALUE` the one that uses
-    /// buckets; `data` is a folder with a file `a`, `api.test` a host at
+    /// the one that speaks HTTP, `LEDGER` the one with a state, `KEYVALUE` the one that uses buckets and `EDITOR` the one that
+    /// `WORDS` is plugged into; `data` is a folder with a file `a`, `api.test` a host at
     /// 127.0.0.1, and `private.test` one at 10.0.0.1.
     pub(crate) async fn start(components: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -174,6 +174,9 @@ fn parse(dir: &TempDir, components: &str) -> Manifest {
     let components = components.replace("SOURCE", &fixture("hostile.wasm"));
     let components = components.replace("SOCKETS", &fixture("sockets.wasm"));
     let components = components.replace("LEDGER", &fixture("ledger.wasm"));
+    let components = components.replace("EDITOR", &fixture("editor.wasm"));
+    let words = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/words.wasm");
+    let components = components.replace("WORDS", &format!("\"{}\"", words.display()));
     let components = components.replace("KEYVALUE", &fixture("keyvalue.wasm"));
     let components = components.replace("WEB", &fixture("web.wasm"));
     let text = format!("[system]\nname = \"s\"\nintensity = 20\n{components}");

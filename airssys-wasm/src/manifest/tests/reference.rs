@@ -39,6 +39,7 @@ const ALL: &str = r#"
     config = {}
     limits = { net = {}, http = {} }
     roles = [{}]
+    plug = [{}]
     [component.name.http]
     [keyvalue.name]
     [process.name]
