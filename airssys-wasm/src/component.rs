@@ -70,7 +70,7 @@ impl Component {
     /// # Errors
     ///
     /// * [`InvalidComponent`](ErrorKind::InvalidComponent): the bytes are no component, or it imports something that
-    ///   this version does not have; the cause names it.
+    ///   this version does not have, or all that it exports to be run is of WASI 0.3; the cause names it.
     /// * [`LimitExceeded`](ErrorKind::LimitExceeded): compiling it takes more time or memory than it may.
     /// * [`Unavailable`](ErrorKind::Unavailable): the process that compiles it ended, and not for its bytes' sake as far as
     ///   anybody can tell.
@@ -119,11 +119,17 @@ impl Component {
             component_type.imports(engine.inner()).map(|(name, item)| (name, is_interface(&item.ty)));
         let (exports, imports): (Vec<String>, Vec<String>) =
             (names(exports.collect()), names(imports.collect()));
-        let newer =
-            exports.iter().chain(&imports).find(|name| name.starts_with(WASI) && name.contains(NEWER));
+        let is_newer = |name: &&String| name.starts_with(WASI) && name.contains(NEWER);
+        let newer = exports.iter().chain(&imports).find(is_newer);
         let explained = |error| invalid(explain(error, newer.cloned()));
         let pre = engine.linker().instantiate_pre(compiled).map_err(explained)?;
-        Ok(Self { digest, pre, exports, imports, plugs: Plugs::default() })
+        let newer = exports.iter().find(is_newer).cloned();
+        let loaded = Self { digest, pre, exports, imports, plugs: Plugs::default() };
+        // Beside an export that is run, one of WASI 0.3 does no harm.
+        if newer.is_some() && !(loaded.is_actor() || loaded.is_command() || loaded.is_service()) {
+            return Err(invalid(explain(wasmtime::Error::msg("nothing that it exports can be run"), newer)));
+        }
+        Ok(loaded)
     }
 
     /// SHA-256 of the bytes that it was compiled from: with what is plugged into it, where anything is.
