@@ -1,4 +1,4 @@
-//! `cargo xtask languages`: installs what builds components in JavaScript and in Python, below the folder of the build.
+//! `cargo xtask languages`: installs what builds components in JavaScript, in Python and (but for the compiler) in C, below the folder of the build.
 //! The versions are those that `airssys new` writes into its projects.
 
 #![expect(
@@ -22,7 +22,8 @@ pub(crate) fn install() -> Result<(), Failure> {
     let js = once(&languages.join("js"), &templates.join("js/package.json.in"), install_js);
     let python =
         once(&languages.join("python"), &templates.join("python/requirements.txt.in"), install_python);
-    let failed = [("JavaScript", js), ("Python", python)].into_iter();
+    let c = once(&languages.join("c"), &templates.join("c/requirements.txt.in"), install_python);
+    let failed = [("JavaScript", js), ("Python", python), ("C", c)].into_iter();
     let failed = failed.filter_map(|(name, done)| done.err().map(|error| format!("{name}: {error}")));
     let failed: Vec<_> = failed.collect();
     if failed.is_empty() { Ok(()) } else { Err(failed.join("; ").into()) }
