@@ -22,10 +22,10 @@ pub use self::resend::Resend;
 use crate::process::Program;
 use crate::{
     actor::{
-        Blueprint, Code, ComponentActor, Counters, Delivery, Envelope, Receiver, Route, Routes,
-        SUBJECT_BYTES, Versions, trace,
+        Blueprint, Code, ComponentActor, Counters, Delivery, Envelope, Health, Receiver, Route, Routes,
+        SUBJECT_BYTES, Versions, health, trace,
     },
-    component::Component,
+    component::{Component, Digest},
     compose::Plugs,
     engine::Engine,
     error::{Error, ErrorKind},
@@ -99,6 +99,10 @@ pub struct Status {
     pub dead: u64,
     /// Whether a call into it is under way.
     pub busy: bool,
+    /// Where it is in its life; nothing is known of a process.
+    pub health: Option<Health>,
+    /// The version that runs; a process has none.
+    pub version: Option<Digest>,
 }
 
 /// A component on its way into the tree.
@@ -316,6 +320,8 @@ impl System {
             handled: member.counters.handled.load(Ordering::Relaxed),
             dead: member.counters.dead.load(Ordering::Relaxed),
             busy: member.counters.busy.load(Ordering::Acquire),
+            health: member.component().map(|_| member.counters.health()),
+            version: member.component().map(Running::version),
         };
         self.members.iter().map(status).collect()
     }
@@ -404,12 +410,14 @@ fn leaf(seed: &Seed) -> ChildSpec {
         Role::Actor(blueprint) => {
             let shared = blueprint.clone();
             let make = move || ComponentActor::new(shared.clone());
-            (&blueprint.spec, ChildSpec::actor_with_mailbox(blueprint.spec.name.as_str(), mailbox, make))
+            let options = health::options(mailbox, blueprint.spec.health.as_ref(), &blueprint.counters);
+            (&blueprint.spec, ChildSpec::actor_with(blueprint.spec.name.as_str(), options, make))
         }
         Role::Service(service) => {
             let shared = service.clone();
             let make = move || ServiceActor::new(shared.clone());
-            (&service.spec, ChildSpec::actor_with_mailbox(service.spec.name.as_str(), mailbox, make))
+            let options = health::options(mailbox, service.spec.health.as_ref(), &service.counters);
+            (&service.spec, ChildSpec::actor_with(service.spec.name.as_str(), options, make))
         }
     };
     child.restart(spec.restart).shutdown(spec.shutdown).drain(true)

@@ -184,6 +184,7 @@ impl<'a> Served<'a> {
                 Ok(None) => (component, handover, None),
                 Err(error) => return refused(&error),
             },
+            Request::Status => return status(self.system),
             Request::Retry(letters) => return dead::retry(self, letters).await,
             Request::Drop(letters) => return dead::drop_from(&self.shelf, self.door, letters).await,
         };
@@ -230,6 +231,22 @@ impl Drop for Changing<'_> {
 /// Sends an answer. Who went away without it knows that there was one.
 async fn tell(stream: &mut UnixStream, answer: &Value) {
     let _ = tokio::time::timeout(ARRIVAL, control::send(stream, answer)).await;
+}
+
+/// What each process and component is doing.
+fn status(system: &System) -> Value {
+    let members = system.status().into_iter().map(|member| {
+        json!({
+            "name": &*member.name,
+            "state": member.health.map(|health| health.to_string()),
+            "version": member.version.map(|version| version.to_string()),
+            "waiting": member.waiting,
+            "handled": member.handled,
+            "dead_letters": member.dead,
+            "busy": member.busy,
+        })
+    });
+    json!({"members": members.collect::<Vec<_>>()})
 }
 
 fn is_changed(component: &str) -> Value {

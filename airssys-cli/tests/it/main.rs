@@ -40,5 +40,6 @@ mod program;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod script;
+mod status;
 mod transcript;
 mod upgrade;

@@ -15,6 +15,8 @@ pub(crate) enum Delivery {
     Timer { name: Arc<str> },
     /// Go on with what the last incarnation left.
     Resume,
+    /// Whether it is well: an answer says so, and there is none where it is not.
+    Health(Reply<()>),
 }
 
 /// One message for a guest, and what the host knows about it.

@@ -6,6 +6,7 @@
 
 mod envelope;
 mod guest;
+pub(crate) mod health;
 mod outbox;
 mod port;
 mod receiver;
@@ -24,7 +25,6 @@ use std::{
 use airssys_osl::{Os, trace as osl_trace};
 use airssys_rt::{Actor, Context, ExitReason, Init, Restart};
 
-pub use self::versions::Handover;
 pub(crate) use self::{
     envelope::{Delivery, Envelope, SUBJECT_BYTES},
     guest::Life,
@@ -33,6 +33,7 @@ pub(crate) use self::{
     versions::{Code, Order, Snapshot, Versions},
 };
 use self::{guest::Instance, upgrade::Parked};
+pub use self::{health::Health, versions::Handover};
 use crate::{
     engine::Engine,
     error::Error,
@@ -75,6 +76,33 @@ pub(crate) struct Counters {
     pub(crate) busy: AtomicBool,
     /// Whether it has crashed and its supervisor is about to start it again.
     pub(crate) down: AtomicBool,
+    health: Mutex<Health>,
+    /// Whether it was asked for its health and has not answered.
+    is_asked: AtomicBool,
+}
+
+impl Counters {
+    pub(crate) fn health(&self) -> Health {
+        *self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets where it is in its life; gives where it was.
+    pub(crate) fn set_health(&self, health: Health) -> Health {
+        std::mem::replace(&mut *self.health.lock().unwrap_or_else(PoisonError::into_inner), health)
+    }
+
+    /// Notes that it is asked for its health. One that left the last question without an answer is not well.
+    fn asked(&self) {
+        if self.is_asked.swap(true, Ordering::SeqCst) && self.health() == Health::Ready {
+            self.set_health(Health::Unhealthy);
+        }
+    }
+
+    /// Notes what it answered; gives what it was before.
+    pub(crate) fn answered(&self, health: Health) -> Health {
+        self.is_asked.store(false, Ordering::SeqCst);
+        self.set_health(health)
+    }
 }
 
 impl Blueprint {
@@ -323,7 +351,9 @@ impl Actor for ComponentActor {
     async fn init(&mut self, cx: &mut Context<Self>) -> Result<Init, ExitReason> {
         let counters = self.blueprint.counters.clone();
         let _busy = Busy::new(&counters);
+        counters.answered(Health::Starting);
         self.start(cx).await?;
+        self.become_ready(cx).await?;
         if !self.queue.is_empty() {
             // Where the mailbox is too full for this, another message is there to wake the actor.
             let _ = cx.actor_ref().try_cast(Delivery::Resume);
@@ -337,6 +367,10 @@ impl Actor for ComponentActor {
         match delivery {
             Delivery::Message(envelope) => self.queue.push_back(envelope),
             Delivery::Resume => {}
+            Delivery::Health(reply) => {
+                self.work(cx).await?;
+                return self.answer(reply, cx).await;
+            }
             Delivery::Timer { name } => {
                 self.work(cx).await?;
                 return self.timer(&name, cx).await;
@@ -359,6 +393,7 @@ impl Actor for ComponentActor {
 impl Drop for ComponentActor {
     /// However an incarnation ends, what it held is there for the next.
     fn drop(&mut self) {
+        self.blueprint.counters.set_health(Health::Stopped);
         let mut held = self.blueprint.held.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(envelope) = self.queue.pop_back() {
             held.push_front(envelope);

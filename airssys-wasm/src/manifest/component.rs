@@ -7,7 +7,7 @@ use airssys_rt::{Restart, Shutdown};
 use toml::{Spanned, de::DeValue};
 
 use super::{
-    ComponentSpec, Limits, Located, PlugSpec, Rules, http,
+    ComponentSpec, Limits, Located, PlugSpec, Rules, health, http,
     rules::ReadRules,
     section::{Notes, Section, kind},
     terms, units,
@@ -29,6 +29,8 @@ pub(super) struct ReadComponent {
     /// Its rules are still in `read`, and its directories are to be found.
     pub(super) spec: Option<ComponentSpec>,
     pub(super) read: ReadRules,
+    /// Whom it starts behind.
+    pub(super) after: Vec<Located<String>>,
 }
 
 pub(super) fn read(name: String, mut section: Section<'_>, notes: &mut Notes<'_>) -> ReadComponent {
@@ -50,6 +52,8 @@ pub(super) fn read(name: String, mut section: Section<'_>, notes: &mut Notes<'_>
     };
     let config = section.table("config", notes).map_or_else(Vec::new, |config| read_config(&config, notes));
     let http = http::read(&mut section, notes);
+    let health = health::read(&mut section, http.is_some(), notes);
+    let after = section.texts("after", notes);
     let mut read = ReadRules::read(&mut section, true, notes);
     read.rules.permits.extend(net);
     let http = http.map(|(http, listen)| {
@@ -78,8 +82,9 @@ pub(super) fn read(name: String, mut section: Section<'_>, notes: &mut Notes<'_>
         directories: Vec::new(),
         trust: Vec::new(),
         http,
+        health,
     });
-    ReadComponent { name, spec, read }
+    ReadComponent { name, spec, read, after }
 }
 
 fn read_digest(section: &mut Section<'_>, notes: &mut Notes<'_>) -> Option<Located<Digest>> {

@@ -17,25 +17,30 @@ use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 use airssys_osl::{
     Error as DoorError, ErrorKind as DoorErrorKind, Os, Principal,
     net::{Listener, TcpStream},
+    trace as osl_trace,
 };
 use airssys_rt::{Actor, ActorRef, Context, ExitReason, Init};
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
-    time::{Duration, sleep},
+    time::{Duration, sleep, timeout},
 };
 
 pub use self::releases::Canary;
 pub(crate) use self::releases::Release;
 use self::releases::Releases;
 use crate::{
-    actor::{Counters, Delivery, Life},
+    actor::{
+        Counters, Delivery, Health, Life,
+        health::{Ailment, Gate, NotReady},
+        trace,
+    },
     component::Component,
     engine::Engine,
     error::{Error, ErrorKind},
     grant::Preopen,
     host::Config,
-    manifest::{ComponentSpec, HttpSpec},
+    manifest::{ComponentSpec, HealthSpec, HttpSpec},
     watch::{Event, Watch},
 };
 
@@ -53,7 +58,7 @@ pub(crate) struct Service {
     preopens: Arc<Mutex<Vec<Preopen>>>,
     config: Config,
     watch: Arc<dyn Watch>,
-    counters: Arc<Counters>,
+    pub(crate) counters: Arc<Counters>,
     /// One for each request that may be handled at a time.
     places: Arc<Semaphore>,
     working: Mutex<usize>,
@@ -146,7 +151,7 @@ struct Running {
     stop: watch::Sender<bool>,
     /// One task, which holds the connections. Dropped, it takes them with it.
     accepting: JoinSet<()>,
-    _life: Life,
+    life: Life,
 }
 
 impl ServiceActor {
@@ -154,8 +159,7 @@ impl ServiceActor {
         Self { service, running: None }
     }
 
-    fn start(&self, actor: ActorRef<Delivery>) -> Result<Running, Error> {
-        let life = Life::begin(&self.service.os, &self.service.name)?;
+    fn start(&self, life: Life, actor: ActorRef<Delivery>) -> Result<Running, Error> {
         let listening = self.service.listen(&life.principal);
         let listener = listening
             .map_err(|error| Error::door(format!("listen for requests to `{}`", self.service.name), error))?;
@@ -166,7 +170,7 @@ impl ServiceActor {
             let _bell = Bell(actor);
             accept(service, principal, listener, stopped).await;
         });
-        Ok(Running { stop, accepting, _life: life })
+        Ok(Running { stop, accepting, life })
     }
 }
 
@@ -174,12 +178,39 @@ impl Actor for ServiceActor {
     type Msg = Delivery;
 
     async fn init(&mut self, cx: &mut Context<Self>) -> Result<Init, ExitReason> {
-        self.running = Some(self.start(cx.actor_ref())?);
+        let service = self.service.clone();
+        service.counters.answered(Health::Starting);
+        let life = Life::begin(&service.os, &service.name)?;
+        if let Some(health) = &service.spec.health {
+            // Nobody else reaches it yet.
+            let mut gate = Gate::new(health, &service.name, &*service.watch);
+            while !gate
+                .pass(async { Ok::<_, NotReady>(ask(&service, health, &life.principal).await) })
+                .await?
+            {}
+        }
+        self.running = Some(self.start(life, cx.actor_ref())?);
+        service.counters.set_health(Health::Ready);
         Ok(Init::Ready)
     }
 
     // Nobody can send it messages; it is told to look around.
-    async fn handle(&mut self, _: Delivery, _: &mut Context<Self>) -> Result<(), ExitReason> {
+    async fn handle(&mut self, delivery: Delivery, _: &mut Context<Self>) -> Result<(), ExitReason> {
+        let (service, running) = (&self.service, &self.running);
+        if let (Delivery::Health(reply), Some(health), Some(running)) =
+            (delivery, &service.spec.health, running)
+        {
+            match ask(service, health, &running.life.principal).await {
+                None => {
+                    service.counters.answered(Health::Ready);
+                    reply.send(());
+                }
+                Some(why) if service.counters.answered(Health::Unhealthy) != Health::Unhealthy => {
+                    service.watch.event(&Event::Unwell { component: &service.name, why: &why });
+                }
+                Some(_) => {}
+            }
+        }
         match self.running.as_mut().and_then(|running| running.accepting.try_join_next()) {
             Some(Err(panic)) => Err(Error::new(ErrorKind::Bug, "accept requests").caused_by(panic).into()),
             _ => Ok(()),
@@ -190,6 +221,21 @@ impl Actor for ServiceActor {
         let Some(running) = &mut self.running else { return };
         let _ = running.stop.send(true);
         while running.accepting.join_next().await.is_some() {}
+    }
+}
+
+impl Drop for ServiceActor {
+    fn drop(&mut self) {
+        self.service.counters.set_health(Health::Stopped);
+    }
+}
+
+/// Asks a fresh instance of the version that answers for the path of the manifest's `health`.
+async fn ask(service: &Service, health: &HealthSpec, principal: &Principal) -> Ailment {
+    let asked = request::probe(service, principal, &health.question);
+    match timeout(health.timeout, osl_trace::scope(trace::new(), asked)).await {
+        Ok(asked) => asked.err(),
+        Err(_late) => Some(format!("it gave no answer within {:?}", health.timeout)),
     }
 }
 

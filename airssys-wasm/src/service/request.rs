@@ -176,6 +176,45 @@ async fn handle(
     Ok(())
 }
 
+/// Has a fresh instance of the version that answers handle a GET for `path`, over no connection and whatever its places are
+/// taken by. The error says what is wrong with it: a status of 400 or more, or whatever else is no answer.
+pub(super) async fn probe(service: &Service, principal: &Principal, path: &str) -> Result<(), String> {
+    let limits = &service.spec.limits.http;
+    let authority = service.http.listen.to_string();
+    let body = Bounded::new(empty(), limits.body_bytes, Some(limits.timeout), HttpError::HttpRequestBodySize);
+    let body = body.map_err(|error| error.to_string())?;
+    let request = Request::get(format!("http://{authority}{path}")).header(http::header::HOST, authority);
+    let observed = Arc::<Observed>::default();
+    let request = request.body(observed.watch(body)).map_err(|error| error.to_string())?;
+    let (tell, head) = oneshot::channel();
+    let alarm = Alarm::new(Arc::default());
+    let release = service.releases.settled();
+    let handling = handle(service, &release, principal, request, tell, alarm, &observed);
+    // A guest may wait for somebody to take what it says.
+    let taking = async {
+        let response = match head.await {
+            Ok(Ok(response)) => response,
+            Ok(Err(code)) => return Err(format!("it answered with an error: {code:?}")),
+            Err(_none) => return Err("it gave no answer".to_owned()),
+        };
+        let (parts, mut body) = response.into_parts();
+        while let Some(frame) = body.frame().await {
+            frame.map_err(|error| format!("its answer broke off: {error}"))?;
+        }
+        Ok(parts.status)
+    };
+    let (handled, status) = tokio::join!(handling, taking);
+    match (handled, status) {
+        (Err(Failure::Instance(error)), _) => Err(error.to_string()),
+        (Err(Failure::Trap(trap)), _) => Err(trap.to_string()),
+        (_, Err(why)) => Err(why),
+        (_, Ok(status)) if status.is_client_error() || status.is_server_error() => {
+            Err(format!("it answered with the status {}", status.as_u16()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Makes an instance of a version.
 pub(super) async fn instance(
     service: &Service,

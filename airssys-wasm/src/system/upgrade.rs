@@ -8,7 +8,7 @@ use super::{Member, Running, System};
 use crate::{
     actor::{Code, Delivery, Handover, Order, Versions},
     cache::Cache,
-    component::Component,
+    component::{Component, Digest},
     compose::Part,
     engine::Engine,
     error::{Error, ErrorKind},
@@ -194,6 +194,16 @@ impl System {
 }
 
 impl Running {
+    /// The version that runs, or that the next request goes to, but for trials.
+    pub(super) fn version(&self) -> Digest {
+        match (&self.service, &self.versions) {
+            (Some(service), _) => service.releases.current(),
+            (None, Some(versions)) => versions.current().digest,
+            // It is one or the other.
+            (None, None) => Digest::of(&[]),
+        }
+    }
+
     fn versions(&self) -> Result<&Versions, Error> {
         let bug = || Error::new(ErrorKind::Bug, format!("find the versions of `{}`", self.name));
         self.versions.as_deref().ok_or_else(bug)

@@ -9,6 +9,7 @@ mod compiler;
 mod compose;
 mod files;
 mod forged;
+mod health;
 mod hostile;
 mod http;
 mod keyvalue;

@@ -13,7 +13,7 @@ use airssys_osl::{
 };
 use airssys_rt::EventKind;
 use airssys_wasm::{
-    Component, Engine, Event, System, Watch, add_principals, load, load_grants,
+    Component, Engine, Error, Event, System, Watch, add_principals, load, load_grants,
     manifest::{Manifest, Overrides},
 };
 use tempfile::TempDir;
@@ -35,7 +35,10 @@ pub(crate) struct World {
 
 /// What the system told, as text.
 #[derive(Default)]
-pub(crate) struct Told(Mutex<Vec<String>>);
+pub(crate) struct Told(Mutex<Vec<String>>, Option<Hear>);
+
+/// Hears of each thing as it is told, and of starts and ailments, too.
+pub(crate) type Hear = Box<dyn Fn(&str) + Send + Sync>;
 
 impl Watch for Told {
     fn event(&self, event: &Event<'_>) {
@@ -47,7 +50,9 @@ impl Watch for Told {
                 )
             }
             Event::TakenBack { component, reason, .. } => format!("taken back {component}: {reason}"),
+            Event::Unwell { component, why } => return self.hear(&format!("unwell {component}: {why}")),
             Event::Life(life) => match &life.kind {
+                EventKind::Started => return self.hear(&format!("started {}", life.path)),
                 EventKind::Exited { reason } => format!("exited {}: {reason}", life.path),
                 EventKind::InitFailed { reason } => format!("exited {}: {reason}", life.path),
                 EventKind::Restarting { .. } => format!("restarting {}", life.path),
@@ -56,7 +61,16 @@ impl Watch for Told {
             },
             _ => return,
         };
+        self.hear(&line);
         self.0.lock().unwrap().push(line);
+    }
+}
+
+impl Told {
+    fn hear(&self, line: &str) {
+        if let Some(hear) = &self.1 {
+            hear(line);
+        }
     }
 }
 
@@ -74,6 +88,11 @@ impl World {
     }
 
     pub(crate) async fn start_in(dir: TempDir, components: &str) -> Self {
+        Self::try_start(dir, components, None).await.unwrap_or_else(|error| panic!("{error:?}"))
+    }
+
+    /// As [`start_in`](Self::start_in), for a system that may not start.
+    pub(crate) async fn try_start(dir: TempDir, components: &str, hear: Option<Hear>) -> Result<Self, Error> {
         let manifest = parse(&dir, components);
 
         let records = MemorySink::new();
@@ -83,13 +102,13 @@ impl World {
         let resolver =
             ScriptedResolver::new().answer("api.test", &["127.0.0.1"]).answer("private.test", &["10.0.0.1"]);
         let os = Os::builder(policy, records.clone()).resolver(resolver).build();
-        let told = Arc::new(Told::default());
+        let told = Arc::new(Told(Mutex::default(), hear));
         let watch: Arc<dyn Watch> = told.clone();
         let program = os.principal("program").unwrap();
         let loaded: Vec<Component> = load(&manifest, &ENGINE, None, &os, &program, &watch).await.unwrap();
-        let system = System::start(&manifest, &loaded, &ENGINE, &os, watch).await.unwrap();
+        let system = System::start(&manifest, &loaded, &ENGINE, &os, watch).await?;
         records.take();
-        Self { dir, system, os, records, told }
+        Ok(Self { dir, system, os, records, told })
     }
 
     /// Puts the policy of another manifest in place.

@@ -41,6 +41,7 @@ const ALL: &str = r#"
     roles = [{}]
     plug = [{}]
     [component.name.http]
+    [component.name.health]
     [keyvalue.name]
     [process.name]
     env = {}
