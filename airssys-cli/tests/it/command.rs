@@ -246,3 +246,14 @@ fn a_component_of_wasi_0_3_is_refused_by_its_name() {
     let ended = world.run(&["run", "old.wat"]);
     assert!(!ended.stderr.contains("WASI 0.3"), "{}", ended.stderr);
 }
+
+#[test]
+fn what_is_not_there_is_refused_by_its_name() {
+    let world = World::new();
+    let name = "wasi:blobstore/blobstore@0.2.0-draft";
+    let function = r#"(export "container-exists" (func (param "name" string) (result bool)))"#;
+    world.write("blobs.wat", format!("(component (import \"{name}\" (instance {function})))"));
+    let ended = world.run(&["run", "blobs.wat"]);
+    assert_eq!(ended.code, Some(3));
+    assert!(ended.stderr.contains(name), "{}", ended.stderr);
+}
