@@ -266,7 +266,8 @@ impl System {
 
     /// Waits until nothing has happened for `quiet`: no message was sent, every mailbox is empty, no component runs.
     ///
-    /// Messages that are calls do not count, and neither do timers, unless one is set to fire at once.
+    /// Messages that are calls do not count, and neither do timers, unless one is set to fire at once, nor questions whether a
+    /// component is well; what it sends at one does, and so does a start that is under way.
     ///
     /// # Cancel safety
     ///

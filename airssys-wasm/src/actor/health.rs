@@ -150,9 +150,10 @@ impl ComponentActor {
         let Some(health) = &blueprint.spec.health else { return Ok(()) };
         match self.ask(health, cx).await {
             Ok(None) => {
+                // No work: a version has not proven itself by it, and nobody's state is kept for it.
                 blueprint.counters.answered(Health::Ready);
                 reply.send(());
-                self.settled(cx).await
+                Ok(())
             }
             Ok(Some(why)) => {
                 if blueprint.counters.answered(Health::Unhealthy) != Health::Unhealthy {

@@ -363,12 +363,14 @@ impl Actor for ComponentActor {
 
     async fn handle(&mut self, delivery: Delivery, cx: &mut Context<Self>) -> Result<(), ExitReason> {
         let counters = self.blueprint.counters.clone();
-        let _busy = Busy::new(&counters);
+        let busy = Busy::new(&counters);
         match delivery {
             Delivery::Message(envelope) => self.queue.push_back(envelope),
             Delivery::Resume => {}
             Delivery::Health(reply) => {
                 self.work(cx).await?;
+                // A system is idle although its components are asked whether they are well.
+                drop(busy);
                 return self.answer(reply, cx).await;
             }
             Delivery::Timer { name } => {

@@ -9,7 +9,7 @@ use crate::{versions::told, world::World};
 const PLUGGED: &str = "[component.a]\nEDITOR\nplug = [WORDS]\n";
 
 /// The editor that calls itself by another name of three letters.
-fn editor(version: &str) -> Vec<u8> {
+pub(crate) fn editor(version: &str) -> Vec<u8> {
     let mark = b"editor-version:";
     let mut bytes = fixture("editor.wasm");
     let at = bytes.windows(mark.len()).position(|window| window == mark).unwrap() + mark.len();

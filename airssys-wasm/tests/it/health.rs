@@ -2,11 +2,12 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use airssys_wasm::{Health, System};
+use airssys_wasm::{Handover, Health, System};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use crate::{
+    compose::editor,
     versions::told,
     world::{Hear, Reserved, World},
 };
@@ -94,6 +95,42 @@ async fn one_that_falls_ill_is_started_again() {
     std::fs::remove_file(&file).unwrap();
     wait_for(&mut told, "started s/a").await;
     assert_eq!(world.ask("a", "report", "").await, "one 0", "it began anew");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn questions_are_no_work() {
+    // A state that is asked for is too large, and ends the one that gave it.
+    let health = format!(
+        "{TWO}health = {{ every = \"1ms\", timeout = \"1m\", start = \"1m\" }}\nmax_deliver = 1\n\
+         on_restart = \"snapshot\"\nlimits = {{ fuel = 1000000, snapshot = \"4B\" }}\n"
+    );
+    let (dir, file) = sick();
+    std::fs::remove_file(&file).unwrap();
+    let world = World::start_in(dir, &health).await;
+    let next = world.system.load("a", editor("two"), None).await.unwrap();
+    world.system.upgrade("a", &next, Handover::Fresh, PATIENCE).await.unwrap();
+    world.traces();
+    // It looks for the file at each question.
+    let asked = async {
+        while world.traces().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked).await.unwrap();
+    // The first that it handles is more than it may compute for, and so it is for the one before it.
+    world.crash_by("a", "add", &"word ".repeat(200_000)).await;
+    let told = world.told();
+    assert!(told[0].starts_with("taken back a: "), "{told:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_system_whose_components_are_asked_is_idle() {
+    let components = "[component.a]\nEDITOR\nplug = [WORDS]\nconfig = { turns = 20000000 }\n\
+        limits = { deadline = \"1m\" }\n\
+        health = { every = \"1ms\", timeout = \"1m\", start = \"1m\" }\n";
+    let world = World::start(components).await;
+    let idle = world.system.idle(Duration::from_millis(100));
+    tokio::time::timeout(PATIENCE, idle).await.expect("it does nothing but answer that it is well");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

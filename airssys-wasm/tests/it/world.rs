@@ -126,7 +126,12 @@ impl World {
 
     /// Calls a component that crashes of it each time; the call ends when the message is given up.
     pub(crate) async fn crash(&self, to: &str, subject: &str) {
-        let error = self.system.call(to, subject, Vec::new(), PATIENCE).await.unwrap_err();
+        self.crash_by(to, subject, "").await;
+    }
+
+    /// The same, with a payload.
+    pub(crate) async fn crash_by(&self, to: &str, subject: &str, payload: &str) {
+        let error = self.system.call(to, subject, payload.into(), PATIENCE).await.unwrap_err();
         assert_eq!(error.kind(), airssys_wasm::ErrorKind::Unavailable, "{error:?}");
         let cause = std::error::Error::source(&error).unwrap().downcast_ref::<airssys_rt::CallError>();
         assert_eq!(cause, Some(&airssys_rt::CallError::Dropped), "the message was given up, not forgotten");

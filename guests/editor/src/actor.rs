@@ -1,5 +1,5 @@
 //! Counts what it is sent under `add`, and says how much that was, and which version it is, under `report`. Asked for its `health`
-//! it says what stands in `/stop/sick`, where it can read that.
+//! it says what stands in `/stop/sick`, where it can read that, after so many `turns` as its config has.
 
 use std::hint::black_box;
 
@@ -16,15 +16,19 @@ const SICK_BYTES: usize = 1 << 10;
 #[derive(Default)]
 pub(crate) struct Editor {
     words: u64,
+    /// How long it thinks about its health.
+    turns: u64,
 }
 
 impl Actor for Editor {
-    fn init(_: &Config) -> Result<Self, Error> {
-        Ok(Self::default())
+    fn init(config: &Config) -> Result<Self, Error> {
+        let turns = config.text("turns").and_then(|turns| turns.parse().ok()).unwrap_or_default();
+        Ok(Self { words: 0, turns })
     }
 
     fn handle(&mut self, message: Message) -> Result<Option<Vec<u8>>, Error> {
         if message.subject == "health" {
+            (0..self.turns).for_each(|turn| _ = black_box(turn));
             let sick = fs::dir("/stop").and_then(|dir| dir.read("sick", SICK_BYTES));
             return Ok(sick.ok());
         }
