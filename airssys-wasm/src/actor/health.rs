@@ -9,7 +9,7 @@ use airssys_osl::trace as osl_trace;
 use airssys_rt::{ChildOptions, Context, ExitReason, Mailbox, Probe, Reply};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{ComponentActor, Counters, Delivery, Envelope, trace};
+use super::{ComponentActor, Counters, Delivery, Envelope, guest::Instance, trace};
 use crate::{
     host::printable,
     manifest::HealthSpec,
@@ -35,9 +35,9 @@ pub enum Health {
     Stopped,
     /// Its instance is being made, or has not said yet that it is well.
     Starting,
-    /// It runs; where its manifest asks, it answered the last question.
+    /// It runs; where its manifest asks, it said so the last time, and no answer is late.
     Ready,
-    /// It runs, and did not answer the last question, or said that it is not well.
+    /// It runs, and said that it is not well, or its answer is late (`health.timeout`).
     Unhealthy,
 }
 
@@ -68,6 +68,18 @@ impl fmt::Display for NotReady {
 
 impl error::Error for NotReady {}
 
+/// A new version said that it is not well.
+#[derive(Debug)]
+pub(crate) struct Unwell(pub(crate) String);
+
+impl fmt::Display for Unwell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "it is not well: {}", self.0)
+    }
+}
+
+impl error::Error for Unwell {}
+
 /// What it says of itself: nothing where it is well, else what ails it.
 pub(crate) type Ailment = Option<String>;
 
@@ -78,9 +90,9 @@ pub(crate) fn options(
     counters: &Arc<Counters>,
 ) -> ChildOptions<Delivery> {
     let probe = health.map(|health| {
-        let counters = counters.clone();
+        let (counters, timeout) = (counters.clone(), health.timeout);
         let ask = move |reply| {
-            counters.asked();
+            counters.asked(timeout);
             Delivery::Health(reply)
         };
         Probe::new(health.every, ask).timeout(health.timeout).threshold(health.failures)
@@ -123,7 +135,7 @@ impl<'a> Gate<'a> {
     }
 
     fn late(&mut self) -> NotReady {
-        let why = self.last.take().unwrap_or_else(|| "it gave no answer".to_owned());
+        let why = self.last.take().unwrap_or_else(|| "it has not answered yet".to_owned());
         NotReady { within: self.health.start, why }
     }
 }
@@ -149,16 +161,9 @@ impl ComponentActor {
         let blueprint = self.blueprint.clone();
         let Some(health) = &blueprint.spec.health else { return Ok(()) };
         match self.ask(health, cx).await {
-            Ok(None) => {
-                // No work: a version has not proven itself by it, and nobody's state is kept for it.
-                blueprint.counters.answered(Health::Ready);
-                reply.send(());
-                Ok(())
-            }
-            Ok(Some(why)) => {
-                if blueprint.counters.answered(Health::Unhealthy) != Health::Unhealthy {
-                    blueprint.watch.event(&Event::Unwell { component: &blueprint.name, why: &why });
-                }
+            // No work: a version has not proven itself by it, and nobody's state is kept for it.
+            Ok(ailment) => {
+                told(health, ailment, reply, &blueprint.counters, (&blueprint.name, &*blueprint.watch));
                 Ok(())
             }
             Err(trap) if self.take_back(&trap, cx) => Ok(()),
@@ -169,11 +174,37 @@ impl ComponentActor {
     /// Hands the guest the question. What it sends and arms meanwhile leaves when it has returned, as ever.
     async fn ask(&mut self, health: &HealthSpec, cx: &mut Context<Self>) -> Result<Ailment, Trap> {
         let Some(instance) = self.instance.as_mut() else { return Ok(Some("it does not run".to_owned())) };
+        let ailment = instance.ask(health).await?;
+        instance.settle(cx).await;
+        Ok(ailment)
+    }
+}
+
+/// Notes what one that runs said of itself, and lets the prober know where it is well.
+pub(crate) fn told(
+    health: &HealthSpec,
+    ailment: Ailment,
+    reply: Reply<()>,
+    counters: &Counters,
+    (component, watch): (&str, &dyn Watch),
+) {
+    let late = || format!("it gave no answer within {:?}", health.timeout);
+    let Some(why) = ailment.or_else(|| counters.is_late().then(late)) else {
+        counters.set_health(Health::Ready);
+        return reply.send(());
+    };
+    if counters.set_health(Health::Unhealthy) != Health::Unhealthy {
+        watch.event(&Event::Unwell { component, why: &why });
+    }
+}
+
+impl Instance {
+    /// Hands it the question.
+    pub(super) async fn ask(&mut self, health: &HealthSpec) -> Result<Ailment, Trap> {
         let trace = trace::new();
         let (sender, subject) = (ASKER.into(), health.question.clone());
         let question = Envelope { sender, subject, payload: Vec::new(), reply: None, deliveries: 1, trace };
-        let answer = osl_trace::scope(trace, instance.handle(&question)).await?;
-        instance.settle(cx).await;
+        let answer = osl_trace::scope(trace, self.handle(&question)).await?;
         Ok(answer.filter(|answer| !answer.is_empty() && answer != WELL).map(|answer| {
             let text = String::from_utf8_lossy(&answer);
             printable(&text)

@@ -17,13 +17,15 @@ mod versions;
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use airssys_osl::{Os, trace as osl_trace};
 use airssys_rt::{Actor, Context, ExitReason, Init, Restart};
+use tokio::time::Instant;
 
 pub(crate) use self::{
     envelope::{Delivery, Envelope, SUBJECT_BYTES},
@@ -76,32 +78,54 @@ pub(crate) struct Counters {
     pub(crate) busy: AtomicBool,
     /// Whether it has crashed and its supervisor is about to start it again.
     pub(crate) down: AtomicBool,
-    health: Mutex<Health>,
-    /// Whether it was asked for its health and has not answered.
-    is_asked: AtomicBool,
+    condition: Mutex<Condition>,
+}
+
+/// Where it is in its life, and the question about that.
+#[derive(Debug, Default)]
+struct Condition {
+    health: Health,
+    /// When an answer to the question that it has is late.
+    late_at: Option<Instant>,
+}
+
+impl Condition {
+    fn is_late(&self) -> bool {
+        self.late_at.is_some_and(|at| Instant::now() >= at)
+    }
 }
 
 impl Counters {
+    fn condition(&self) -> MutexGuard<'_, Condition> {
+        self.condition.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn health(&self) -> Health {
-        *self.health.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Sets where it is in its life; gives where it was.
-    pub(crate) fn set_health(&self, health: Health) -> Health {
-        std::mem::replace(&mut *self.health.lock().unwrap_or_else(PoisonError::into_inner), health)
-    }
-
-    /// Notes that it is asked for its health. One that left the last question without an answer is not well.
-    fn asked(&self) {
-        if self.is_asked.swap(true, Ordering::SeqCst) && self.health() == Health::Ready {
-            self.set_health(Health::Unhealthy);
+        let condition = self.condition();
+        match condition.health {
+            Health::Ready if condition.is_late() => Health::Unhealthy,
+            health => health,
         }
     }
 
-    /// Notes what it answered; gives what it was before.
-    pub(crate) fn answered(&self, health: Health) -> Health {
-        self.is_asked.store(false, Ordering::SeqCst);
-        self.set_health(health)
+    /// Sets where it is in its life, which answers the question; gives where it was.
+    pub(crate) fn set_health(&self, health: Health) -> Health {
+        std::mem::replace(&mut *self.condition(), Condition { health, late_at: None }).health
+    }
+
+    /// Notes that it is asked for its health. One that has left a question without an answer is as late as before.
+    fn asked(&self, timeout: Duration) {
+        self.condition().late_at.get_or_insert_with(|| Instant::now() + timeout);
+    }
+
+    /// Whether its answer is late.
+    fn is_late(&self) -> bool {
+        self.condition().is_late()
+    }
+
+    /// Takes the question for one that is neither answered nor late.
+    pub(crate) fn forgive(&self) {
+        self.condition().late_at = None;
     }
 }
 
@@ -157,6 +181,11 @@ impl Blueprint {
         Ok(instance)
     }
 
+    /// Notes that its supervisor is about to start it again.
+    fn is_down(&self) {
+        self.counters.down.store(self.spec.restart != Restart::Temporary, Ordering::SeqCst);
+    }
+
     fn dead_letter(&self, envelope: Envelope, reason: &dyn std::fmt::Display) {
         self.counters.dead.fetch_add(1, Ordering::Relaxed);
         self.watch.event(&Event::DeadLetter(&DeadLetter {
@@ -194,6 +223,8 @@ pub(crate) struct ComponentActor {
     parked: Option<Parked>,
     /// How much was handled since the last snapshot.
     since_snapshot: u32,
+    /// Whether it ends because it was told to, or has no more to do.
+    is_done: bool,
 }
 
 /// Why there is no instance.
@@ -217,13 +248,19 @@ impl ComponentActor {
     pub(crate) fn new(blueprint: Arc<Blueprint>) -> Self {
         let queue = std::mem::take(&mut *blueprint.held.lock().unwrap_or_else(PoisonError::into_inner));
         let code = blueprint.versions.current();
-        Self { blueprint, queue, instance: None, code, parked: None, since_snapshot: 0 }
+        Self { blueprint, queue, instance: None, code, parked: None, since_snapshot: 0, is_done: false }
     }
 
     /// Handles everything in the queue, in order, and what was ordered before it.
     async fn work(&mut self, cx: &mut Context<Self>) -> Result<(), ExitReason> {
         loop {
             self.obey(cx).await?;
+            // One that was killed each time that it had this message in hand had no time to say so.
+            let is_poison = |envelope: &mut Envelope| envelope.deliveries >= self.blueprint.spec.max_deliver;
+            if let Some(poison) = self.queue.pop_front_if(is_poison) {
+                self.blueprint.dead_letter(poison, &"its receiver was killed at it");
+                continue;
+            }
             let Some(envelope) = self.queue.front_mut() else { return Ok(()) };
             let instance = self.instance.as_mut().ok_or(ExitReason::Killed)?;
             envelope.deliveries += 1;
@@ -310,10 +347,7 @@ impl ComponentActor {
     async fn crash(&mut self, trap: impl Into<Arc<Trap>>, cx: &mut Context<Self>) -> Result<(), ExitReason> {
         let trap = trap.into();
         // Told before the question: either this hears that the tree stops, or who stops it hears of this and waits.
-        self.blueprint
-            .counters
-            .down
-            .store(self.blueprint.spec.restart != Restart::Temporary, Ordering::SeqCst);
+        self.blueprint.is_down();
         if !self.blueprint.routes.is_stopping() {
             return Err(ExitReason::Error(trap));
         }
@@ -351,7 +385,7 @@ impl Actor for ComponentActor {
     async fn init(&mut self, cx: &mut Context<Self>) -> Result<Init, ExitReason> {
         let counters = self.blueprint.counters.clone();
         let _busy = Busy::new(&counters);
-        counters.answered(Health::Starting);
+        counters.set_health(Health::Starting);
         self.start(cx).await?;
         self.become_ready(cx).await?;
         if !self.queue.is_empty() {
@@ -382,6 +416,7 @@ impl Actor for ComponentActor {
     }
 
     async fn terminate(&mut self, reason: &ExitReason, cx: &mut Context<Self>) {
+        self.is_done = !reason.is_abnormal();
         let Some(instance) = self.instance.as_mut().filter(|_| !reason.is_abnormal()) else { return };
         let reason =
             if matches!(reason, ExitReason::Normal) { GuestExit::Normal } else { GuestExit::Shutdown };
@@ -396,6 +431,10 @@ impl Drop for ComponentActor {
     /// However an incarnation ends, what it held is there for the next.
     fn drop(&mut self) {
         self.blueprint.counters.set_health(Health::Stopped);
+        if !self.is_done {
+            // Killed, or not ready: who stops the tree waits for the next incarnation, as after a crash.
+            self.blueprint.is_down();
+        }
         let mut held = self.blueprint.held.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(envelope) = self.queue.pop_back() {
             held.push_front(envelope);

@@ -32,7 +32,7 @@ use self::releases::Releases;
 use crate::{
     actor::{
         Counters, Delivery, Health, Life,
-        health::{Ailment, Gate, NotReady},
+        health::{self, Ailment, Gate, NotReady},
         trace,
     },
     component::Component,
@@ -179,15 +179,16 @@ impl Actor for ServiceActor {
 
     async fn init(&mut self, cx: &mut Context<Self>) -> Result<Init, ExitReason> {
         let service = self.service.clone();
-        service.counters.answered(Health::Starting);
+        service.counters.set_health(Health::Starting);
         let life = Life::begin(&service.os, &service.name)?;
         if let Some(health) = &service.spec.health {
             // Nobody else reaches it yet.
             let mut gate = Gate::new(health, &service.name, &*service.watch);
-            while !gate
-                .pass(async { Ok::<_, NotReady>(ask(&service, health, &life.principal).await) })
-                .await?
-            {}
+            let asked = async || {
+                let asked = ask(&service, &service.releases.settled(), health, &life.principal).await;
+                Ok::<_, NotReady>(asked.unwrap_or_else(|no_room| Some(told_with_cause(&no_room))))
+            };
+            while !gate.pass(asked()).await? {}
         }
         self.running = Some(self.start(life, cx.actor_ref())?);
         service.counters.set_health(Health::Ready);
@@ -200,15 +201,18 @@ impl Actor for ServiceActor {
         if let (Delivery::Health(reply), Some(health), Some(running)) =
             (delivery, &service.spec.health, running)
         {
-            match ask(service, health, &running.life.principal).await {
-                None => {
-                    service.counters.answered(Health::Ready);
+            match ask(service, &service.releases.settled(), health, &running.life.principal).await {
+                Ok(ailment) => {
+                    let whom = (&*service.name, &*service.watch);
+                    health::told(health, ailment, reply, &service.counters, whom);
+                }
+                // Through no fault of the guest's: that says nothing of it.
+                Err(no_room) => {
+                    let cause = told_with_cause(&no_room);
+                    tracing::warn!(component = &*service.name, cause, "cannot ask whether it is well");
+                    service.counters.forgive();
                     reply.send(());
                 }
-                Some(why) if service.counters.answered(Health::Unhealthy) != Health::Unhealthy => {
-                    service.watch.event(&Event::Unwell { component: &service.name, why: &why });
-                }
-                Some(_) => {}
             }
         }
         match self.running.as_mut().and_then(|running| running.accepting.try_join_next()) {
@@ -230,12 +234,23 @@ impl Drop for ServiceActor {
     }
 }
 
-/// Asks a fresh instance of the version that answers for the path of the manifest's `health`.
-async fn ask(service: &Service, health: &HealthSpec, principal: &Principal) -> Ailment {
-    let asked = request::probe(service, principal, &health.question);
-    match timeout(health.timeout, osl_trace::scope(trace::new(), asked)).await {
-        Ok(asked) => asked.err(),
-        Err(_late) => Some(format!("it gave no answer within {:?}", health.timeout)),
+/// Asks a fresh instance of a version for the path of the manifest's `health`. The error is where there is no room for one.
+async fn ask(
+    service: &Service,
+    release: &Release,
+    health: &HealthSpec,
+    principal: &Principal,
+) -> Result<Ailment, Error> {
+    let asked = request::probe(service, release, principal, &health.question);
+    let late = |_| Ok(Some(format!("it gave no answer within {:?}", health.timeout)));
+    timeout(health.timeout, osl_trace::scope(trace::new(), asked)).await.unwrap_or_else(late)
+}
+
+/// An error with its cause.
+fn told_with_cause(error: &Error) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
 }
 

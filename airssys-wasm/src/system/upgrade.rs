@@ -35,8 +35,8 @@ impl System {
     /// * [`NotFound`](ErrorKind::NotFound): the system has no such component.
     /// * [`InvalidComponent`](ErrorKind::InvalidComponent): it is no actor, was loaded by another engine than
     ///   [`engine`](Self::engine), or has no state to keep where the manifest says `on_restart = "snapshot"`.
-    /// * [`Guest`](ErrorKind::Guest): the new version did not start, or did not take the state; or the old one gave none, or
-    ///   what it sent meanwhile found no room within ten seconds.
+    /// * [`Guest`](ErrorKind::Guest): the new version did not start, is not well (`health` in the manifest; it is asked
+    ///   once) or did not take the state; or the old one gave none, or what it sent meanwhile found no room within ten seconds.
     /// * [`Unavailable`](ErrorKind::Unavailable): its turn did not come, another change waits already, or the component
     ///   was stopped meanwhile.
     ///
@@ -74,7 +74,7 @@ impl System {
     /// * [`NotFound`](ErrorKind::NotFound): the system has no such component.
     /// * [`InvalidComponent`](ErrorKind::InvalidComponent): it answers no requests, or was loaded by another engine than
     ///   [`engine`](Self::engine).
-    /// * [`Guest`](ErrorKind::Guest): it did not start, or broke at a request; the cause says how.
+    /// * [`Guest`](ErrorKind::Guest): it did not start, is not well, or broke at a request; the cause says how.
     /// * [`Unavailable`](ErrorKind::Unavailable): too few requests came in time, or another version is on trial.
     /// * [`LimitExceeded`](ErrorKind::LimitExceeded): a share is 1 to 100 of a hundred, of at least one request.
     /// * [`Unsupported`](ErrorKind::Unsupported): the component is an actor, whose messages cannot go to two versions.
