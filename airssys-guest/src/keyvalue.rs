@@ -39,6 +39,7 @@ pub struct Bucket {
 /// # Errors
 ///
 /// [`Denied`](ErrorKind::Denied): the manifest does not grant it, whether it has it or not.
+/// [`NotFound`](ErrorKind::NotFound): it is granted, and there is none.
 pub fn bucket(name: &str) -> Result<Bucket, Error> {
     let host = host::Bucket::open(name)
         .map_err(|refusal| refusal.cannot(format_args!("open the bucket `{name}`")))?;
@@ -84,7 +85,7 @@ impl Bucket {
         self.host.exists(key).map_err(|refusal| self.cannot("look for", key, refusal))
     }
 
-    /// The keys, in the order in which they came, but no more than `limit` of them.
+    /// The keys, in the host's order, but no more than `limit` of them. None of them asks for nothing.
     ///
     /// # Errors
     ///
@@ -94,8 +95,10 @@ impl Bucket {
         while keys.len() < limit {
             let page = self.host.keys(cursor.as_deref());
             let (more, next) = page.map_err(|refusal| self.cannot("list", "*", refusal))?;
+            // A host whose pages are empty has nothing more to say.
+            let is_last = more.is_empty() || next.is_none();
             keys.extend(more);
-            if next.is_none() {
+            if is_last {
                 break;
             }
             cursor = next;

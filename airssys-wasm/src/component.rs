@@ -119,6 +119,9 @@ impl Component {
             component_type.imports(engine.inner()).map(|(name, item)| (name, is_interface(&item.ty)));
         let (exports, imports): (Vec<String>, Vec<String>) =
             (names(exports.collect()), names(imports.collect()));
+        let has_functions = component_type
+            .exports(engine.inner())
+            .any(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)));
         let is_newer = |name: &&String| name.starts_with(WASI) && name.contains(NEWER);
         let newer = exports.iter().chain(&imports).find(is_newer);
         let explained = |error| invalid(explain(error, newer.cloned()));
@@ -126,7 +129,8 @@ impl Component {
         let newer = exports.iter().find(is_newer).cloned();
         let loaded = Self { digest, pre, exports, imports, plugs: Plugs::default() };
         // Beside an export that is run, one of WASI 0.3 does no harm.
-        if newer.is_some() && !(loaded.is_actor() || loaded.is_command() || loaded.is_service()) {
+        let runs = loaded.is_actor() || loaded.is_command() || loaded.is_service() || has_functions;
+        if newer.is_some() && !runs {
             return Err(invalid(explain(wasmtime::Error::msg("nothing that it exports can be run"), newer)));
         }
         Ok(loaded)

@@ -22,7 +22,7 @@ pub use self::resend::Resend;
 use crate::process::Program;
 use crate::{
     actor::{
-        Blueprint, Code, ComponentActor, Counters, Delivery, Envelope, Health, Receiver, Route, Routes,
+        Blueprint, Code, ComponentActor, Counters, Delivery, Envelope, HOST, Health, Receiver, Route, Routes,
         SUBJECT_BYTES, Versions, health, trace,
     },
     component::{Component, Digest},
@@ -212,7 +212,7 @@ impl System {
         let root = runtime.start(tree).await.map_err(|error| {
             Error::new(ErrorKind::Guest, format!("start the system `{}`", manifest.name)).caused_by(error)
         })?;
-        Ok(Self { root, routes, host: "host".into(), os: os.clone(), members })
+        Ok(Self { root, routes, host: HOST.into(), os: os.clone(), members })
     }
 
     /// Takes over which directories components find when they start, and which buckets there are, from a manifest whose
@@ -322,7 +322,7 @@ impl System {
             dead: member.counters.dead.load(Ordering::Relaxed),
             busy: member.counters.busy.load(Ordering::Acquire),
             health: member.component().map(|_| member.counters.health()),
-            version: member.component().map(Running::version),
+            version: member.component().and_then(Running::version),
         };
         self.members.iter().map(status).collect()
     }

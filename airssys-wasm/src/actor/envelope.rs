@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use airssys_rt::Reply;
 
+/// What the program and the system are called as senders. No component and no process may be.
+pub(crate) const HOST: &str = "host";
+
 /// The longest subject of a message, in bytes: it is a word, not a document.
 pub(crate) const SUBJECT_BYTES: usize = 256;
 

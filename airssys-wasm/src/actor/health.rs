@@ -9,16 +9,13 @@ use airssys_osl::trace as osl_trace;
 use airssys_rt::{ChildOptions, Context, ExitReason, Mailbox, Probe, Reply};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{ComponentActor, Counters, Delivery, Envelope, guest::Instance, trace};
+use super::{ComponentActor, Counters, Delivery, Envelope, HOST, guest::Instance, trace};
 use crate::{
     host::printable,
     manifest::HealthSpec,
     trap::Trap,
     watch::{Event, Watch},
 };
-
-/// Who asks: the system itself, which no component can be called.
-const ASKER: &str = "host";
 
 /// How often one that is starting is asked, unless it is asked more often later.
 const STARTING: Duration = Duration::from_millis(500);
@@ -141,12 +138,18 @@ impl<'a> Gate<'a> {
 }
 
 impl ComponentActor {
-    /// Waits until the guest says that it is well, where its manifest asks for that. It handles nothing else meanwhile.
+    /// Waits until the guest says that it is well, where its manifest asks for that, or it is to stop. It handles nothing else
+    /// meanwhile.
     pub(super) async fn become_ready(&mut self, cx: &mut Context<Self>) -> Result<(), ExitReason> {
         let blueprint = self.blueprint.clone();
         if let Some(health) = &blueprint.spec.health {
             let mut gate = Gate::new(health, &blueprint.name, &*blueprint.watch);
-            while !gate.pass(async { self.ask(health, cx).await.map_err(Unready::Trap) }).await? {}
+            while !gate.pass(async { self.ask(health, cx).await.map_err(Unready::Trap) }).await? {
+                // It stops in order, and what is in its mailbox is handled before.
+                if cx.is_stopping() || blueprint.routes.is_stopping() {
+                    return Ok(());
+                }
+            }
         }
         blueprint.counters.set_health(Health::Ready);
         Ok(())
@@ -202,7 +205,7 @@ impl Instance {
     /// Hands it the question.
     pub(super) async fn ask(&mut self, health: &HealthSpec) -> Result<Ailment, Trap> {
         let trace = trace::new();
-        let (sender, subject) = (ASKER.into(), health.question.clone());
+        let (sender, subject) = (HOST.into(), health.question.clone());
         let question = Envelope { sender, subject, payload: Vec::new(), reply: None, deliveries: 1, trace };
         let answer = osl_trace::scope(trace, self.handle(&question)).await?;
         Ok(answer.filter(|answer| !answer.is_empty() && answer != WELL).map(|answer| {

@@ -28,7 +28,7 @@ use airssys_rt::{Actor, Context, ExitReason, Init, Restart};
 use tokio::time::Instant;
 
 pub(crate) use self::{
-    envelope::{Delivery, Envelope, SUBJECT_BYTES},
+    envelope::{Delivery, Envelope, HOST, SUBJECT_BYTES},
     guest::Life,
     port::{Port, Route, Routes},
     receiver::Receiver,

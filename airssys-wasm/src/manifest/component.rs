@@ -14,6 +14,9 @@ use super::{
 };
 use crate::{component::Digest, compose::PLUGS};
 
+/// How many others a component names that it starts behind.
+const AFTER: usize = 256;
+
 pub(super) const RESTARTS: &[(&str, Restart)] = &[
     ("permanent", Restart::Permanent),
     ("transient", Restart::Transient),
@@ -54,6 +57,10 @@ pub(super) fn read(name: String, mut section: Section<'_>, notes: &mut Notes<'_>
     let http = http::read(&mut section, notes);
     let health = health::read(&mut section, http.is_some(), notes);
     let after = section.texts("after", notes);
+    if let Some(first) = after.get(AFTER) {
+        let message = format!("`{}` has more than {AFTER} elements", section.place("after"));
+        notes.problem(&first.span, message, None);
+    }
     let mut read = ReadRules::read(&mut section, true, notes);
     read.rules.permits.extend(net);
     let http = http.map(|(http, listen)| {

@@ -1,6 +1,9 @@
 //! `after`: who starts before whom, within what `children` and the order of the file leave open.
 
-use std::{collections::HashMap, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Range,
+};
 
 use super::{
     section::{Notes, nearest},
@@ -23,7 +26,7 @@ pub(super) fn sort(
     (children, top): (&mut [Vec<Node>], &mut Vec<Node>),
     notes: &mut Notes<'_>,
 ) {
-    let mut edges: HashMap<Option<usize>, Vec<Edge>> = HashMap::new();
+    let mut edges: BTreeMap<Option<usize>, Vec<Edge>> = BTreeMap::new();
     for (index, component) in declared.components.iter().enumerate() {
         let own = Node::Component(index);
         for wanted in &component.after {
@@ -83,17 +86,39 @@ fn siblings(one: Node, other: Node, parents: &HashMap<Node, usize>) -> Option<(O
 
 /// Each node in its turn, as soon as all are placed that it is behind. The error is where nobody can be the next.
 fn sort_siblings<'e>(nodes: &mut Vec<Node>, edges: &'e [Edge]) -> Result<(), &'e Edge> {
-    let mut left = nodes.clone();
-    let mut placed = Vec::with_capacity(left.len());
-    while !left.is_empty() {
-        let waits = |node: &Node| edges.iter().find(|edge| edge.then == *node && left.contains(&edge.first));
-        let next = left.iter().position(|node| waits(node).is_none());
-        match next {
-            Some(next) => placed.push(left.remove(next)),
-            // Somebody waits, or there would be a next one.
-            None => return left.iter().find_map(waits).map_or(Ok(()), Err),
+    let places: HashMap<Node, usize> = nodes.iter().enumerate().map(|(place, node)| (*node, place)).collect();
+    // By places: for how many each waits, and who waits for it.
+    let (mut waits, mut behind) = (vec![0_usize; nodes.len()], vec![Vec::new(); nodes.len()]);
+    for edge in edges {
+        let ends = places.get(&edge.first).zip(places.get(&edge.then));
+        if let Some((behind, (waits, then))) =
+            ends.and_then(|(first, then)| behind.get_mut(*first).zip(waits.get_mut(*then).zip(Some(*then))))
+        {
+            *waits += 1;
+            behind.push(then);
         }
     }
-    *nodes = placed;
-    Ok(())
+    let mut ready: BTreeSet<usize> =
+        waits.iter().enumerate().filter(|(_, count)| **count == 0).map(|(place, _)| place).collect();
+    let mut order = Vec::with_capacity(nodes.len());
+    while let Some(place) = ready.pop_first() {
+        order.extend(nodes.get(place));
+        for then in behind.get(place).into_iter().flatten() {
+            if let Some(count) = waits.get_mut(*then) {
+                *count -= 1;
+                if *count == 0 {
+                    ready.insert(*then);
+                }
+            }
+        }
+    }
+    let is_left =
+        |node: &Node| places.get(node).and_then(|place| waits.get(*place)).is_some_and(|count| *count > 0);
+    match edges.iter().find(|edge| is_left(&edge.first) && is_left(&edge.then)) {
+        Some(edge) => Err(edge),
+        None => {
+            *nodes = order;
+            Ok(())
+        }
+    }
 }

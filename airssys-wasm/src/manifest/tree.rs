@@ -10,6 +10,7 @@ use super::{
     process::ReadProcess,
     section::{Notes, nearest},
 };
+use crate::actor::HOST;
 
 /// The deepest tree of supervisors.
 const DEPTH: usize = 32;
@@ -102,6 +103,10 @@ fn names<'a>(declared: &'a Declared, notes: &mut Notes<'_>) -> HashMap<&'a str, 
     let components = (0..declared.components.len()).map(Node::Component);
     for node in components.chain((0..declared.processes.len()).map(Node::Process)) {
         let called = name(declared, node);
+        if called == HOST {
+            let message = format!("`{HOST}` is what the system itself is called, as a sender");
+            notes.problem(&span(declared, node), message, Some("rename it".to_owned()));
+        }
         if let Some(other) = names.insert(called, node) {
             let message = format!("`{called}` is both a {} and a {}", other.kind(), node.kind());
             notes.problem(&span(declared, node), message, Some("rename one of them".to_owned()));

@@ -188,7 +188,11 @@ impl Actor for ServiceActor {
                 let asked = ask(&service, &service.releases.settled(), health, &life.principal).await;
                 Ok::<_, NotReady>(asked.unwrap_or_else(|no_room| Some(told_with_cause(&no_room))))
             };
-            while !gate.pass(asked()).await? {}
+            while !gate.pass(asked()).await? {
+                if cx.is_stopping() {
+                    return Ok(Init::Ready);
+                }
+            }
         }
         self.running = Some(self.start(life, cx.actor_ref())?);
         service.counters.set_health(Health::Ready);

@@ -34,7 +34,7 @@ impl System {
     ///
     /// * [`NotFound`](ErrorKind::NotFound): the system has no such component.
     /// * [`InvalidComponent`](ErrorKind::InvalidComponent): it is no actor, was loaded by another engine than
-    ///   [`engine`](Self::engine), or has no state to keep where the manifest says `on_restart = "snapshot"`.
+    ///   [`engine`](Self::engine) or without its plugs ([`load`](Self::load) has both), or has no state to keep where the manifest says `on_restart = "snapshot"`.
     /// * [`Guest`](ErrorKind::Guest): the new version did not start, is not well (`health` in the manifest; it is asked
     ///   once) or did not take the state; or the old one gave none, or what it sent meanwhile found no room within ten seconds.
     /// * [`Unavailable`](ErrorKind::Unavailable): its turn did not come, another change waits already, or the component
@@ -73,7 +73,7 @@ impl System {
     ///
     /// * [`NotFound`](ErrorKind::NotFound): the system has no such component.
     /// * [`InvalidComponent`](ErrorKind::InvalidComponent): it answers no requests, or was loaded by another engine than
-    ///   [`engine`](Self::engine).
+    ///   [`engine`](Self::engine) or without its plugs ([`load`](Self::load) has both).
     /// * [`Guest`](ErrorKind::Guest): it did not start, is not well, or broke at a request; the cause says how.
     /// * [`Unavailable`](ErrorKind::Unavailable): too few requests came in time, or another version is on trial.
     /// * [`LimitExceeded`](ErrorKind::LimitExceeded): a share is 1 to 100 of a hundred, of at least one request.
@@ -195,13 +195,9 @@ impl System {
 
 impl Running {
     /// The version that runs, or that the next request goes to, but for trials.
-    pub(super) fn version(&self) -> Digest {
-        match (&self.service, &self.versions) {
-            (Some(service), _) => service.releases.current(),
-            (None, Some(versions)) => versions.current().digest,
-            // It is one or the other.
-            (None, None) => Digest::of(&[]),
-        }
+    pub(super) fn version(&self) -> Option<Digest> {
+        let of_service = self.service.as_ref().map(|service| service.releases.current());
+        of_service.or_else(|| self.versions.as_ref().map(|versions| versions.current().digest))
     }
 
     fn versions(&self) -> Result<&Versions, Error> {
@@ -209,12 +205,17 @@ impl Running {
         self.versions.as_deref().ok_or_else(bug)
     }
 
-    /// Whether its engine can run it.
+    /// Whether its engine can run it, and what is plugged into it is what belongs to this one.
     fn fits(&self, component: &Component) -> Result<(), Error> {
-        match wasmtime::Engine::same(component.pre().engine(), self.engine.inner()) {
-            true => Ok(()),
-            false => Err(Error::new(ErrorKind::InvalidComponent, "use a component of another engine")),
+        let unfit = |what| Err(Error::new(ErrorKind::InvalidComponent, what));
+        if !wasmtime::Engine::same(component.pre().engine(), self.engine.inner()) {
+            return unfit("use a component of another engine");
         }
+        let plugs = component.plugs();
+        if !(Arc::ptr_eq(plugs, &self.plugs) || plugs.is_empty() && self.plugs.is_empty()) {
+            return unfit("use a component without what the manifest plugs into it (`System::load`)");
+        }
+        Ok(())
     }
 
     async fn change(

@@ -2,9 +2,12 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use airssys_wasm::{ErrorKind, Handover};
+use airssys_wasm::{Component, ErrorKind, Handover};
 
-use crate::{versions::told, world::World};
+use crate::{
+    versions::told,
+    world::{ENGINE, World},
+};
 
 const PLUGGED: &str = "[component.a]\nEDITOR\nplug = [WORDS]\n";
 
@@ -37,6 +40,12 @@ async fn a_plug_answers_and_goes_along_with_an_upgrade() {
     let switched = world.replace(editor("two")).await.unwrap();
     assert_eq!((switched.from == switched.to, switched.state_bytes), (false, Some(8)));
     assert_eq!(world.ask("a", "add", "four").await, "two 4", "the plug is there, and so is the state");
+
+    // Loaded past the system, it would go without its plug.
+    let bare = Component::load(&ENGINE, fixture("ledger.wasm"), None, || ()).await.unwrap().0;
+    let bare = world.system.upgrade("a", &bare, Handover::State, Duration::from_secs(30)).await.unwrap_err();
+    assert_eq!(bare.kind(), ErrorKind::InvalidComponent);
+    assert!(told(&bare).contains("without what the manifest plugs into it"), "{bare:?}");
 
     // What does not fit the plugs is no version, and neither is what is no component.
     let unfit = world.replace(fixture("ledger.wasm")).await.unwrap_err();

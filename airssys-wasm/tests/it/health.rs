@@ -86,6 +86,30 @@ async fn what_depends_on_one_that_is_not_well_waits_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_is_not_well_yet_stops_when_it_is_told_to() {
+    let (stop, _file) = sick();
+    let (hear, mut told) = hear();
+    // What makes it ill stays when the folder of the system has gone.
+    let components = TWO.replace("\"stop\"", &format!("\"{}\"", stop.path().join("stop").display()));
+    let components = format!(
+        "{components}shutdown = \"infinity\"\nhealth = {{ every = \"10ms\", timeout = \"1m\", start = \"1h\" }}\n"
+    );
+    tokio::select! {
+        started = World::try_start(tempfile::tempdir().unwrap(), &components, Some(hear)) => {
+            panic!("{:?}", started.err());
+        }
+        _ = wait_for(&mut told, "unwell a") => {}
+    }
+    // Nobody tells any more when all has ended.
+    let ended = async {
+        while let Some(line) = told.recv().await {
+            assert!(!line.contains("killed"), "{line}");
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended).await.expect("it does not wait until it is well");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_falls_ill_is_started_again() {
     let (dir, file) = sick();
     std::fs::remove_file(&file).unwrap();

@@ -51,6 +51,25 @@ fn what_cannot_be_in_any_order_is_told() {
 }
 
 #[test]
+fn many_in_the_wrong_order_are_put_right() {
+    let chain = |index: usize| component(&format!("c{index}"), &format!("after = \"c{}\"", index + 1));
+    let text: String = (0..3_000).map(chain).collect();
+    let manifest = parse(&format!("[system]\nname = \"s\"\n{text}{}", component("c3000", "")));
+    let manifest = manifest.expect("it is one");
+    let backward: Vec<String> = (0..=3_000).rev().map(|index| format!("c{index}")).collect();
+    assert_eq!(shape(&manifest, &manifest.root), format!("s({})", backward.join(" ")));
+}
+
+#[test]
+fn the_systems_own_name_is_nobodys() {
+    let text = format!("[system]\nname = \"s\"\n{}", component("host", ""));
+    check(&text, &[("host", "`host` is what the system itself is called", "rename")]);
+    let names: Vec<String> = (0..257).map(|index| format!("\"c{index}\"")).collect();
+    let problems = parse(&with(&format!("after = [{}]\n", names.join(", ")))).expect_err("too many");
+    assert!(problems.iter().any(|problem| problem.message.contains("more than 256")), "{problems:#?}");
+}
+
+#[test]
 fn health_is_asked_for_by_a_subject_or_a_path() {
     let health = |more: &str| parse(&with(more)).expect("it is one").components.remove(0).health;
     assert_eq!(health(""), None);
