@@ -16,7 +16,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 pub(crate) use self::{
     audit::{Anchor, Audit, Explain, Export, Learn, LogPath, Query, Tail, Target, TargetKind, Verify},
-    control::{Rollback, Running, Upgrade},
+    control::{Rollback, Running, Status, Upgrade},
     dead::{Dead, DeadSystem, Dispose, List, Show},
     new::{Language, New},
     process::Sandbox,
@@ -100,6 +100,7 @@ fn options_first(mut given: Vec<OsString>, count: usize) -> Vec<OsString> {
 pub(crate) enum Command {
     New(New),
     Run(Run),
+    Status(Status),
     Upgrade(Upgrade),
     Rollback(Rollback),
     #[command(subcommand)]

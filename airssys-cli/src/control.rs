@@ -17,8 +17,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 /// The name of the socket in its folder.
 pub(crate) const SOCKET: &str = "socket";
 
-/// The longest line, in bytes: names and reasons, no content.
+/// The longest request, in bytes: names and reasons, no content.
 const LINE_BYTES: usize = 16 << 10;
+
+/// The longest answer, in bytes: some hundred for each component of a large system.
+const ANSWER_BYTES: usize = 16 << 20;
 
 /// The folder of the socket, in the state folder: its owner's alone.
 pub(crate) fn folder(state: &Path) -> PathBuf {
@@ -47,6 +50,8 @@ pub(crate) enum Request {
     Upgrade { component: String, handover: Handover, canary: Option<(Canary, Duration)>, bytes: Vec<u8> },
     /// To put the version before it in its place.
     Rollback { component: String, handover: Handover },
+    /// To tell what its components are doing.
+    Status,
     /// To send dead letters again.
     Retry(Letters),
     /// To throw dead letters away.
@@ -82,19 +87,20 @@ impl Request {
                 (line, &**bytes)
             }
             Self::Rollback { component, handover } => (change("rollback", component, handover, 0), &[][..]),
+            Self::Status => (json!({"do": "status"}), &[][..]),
             Self::Retry(letters) => (json!({"do": "retry", "letters": letters.json()}), &[][..]),
             Self::Drop(letters) => (json!({"do": "drop", "letters": letters.json()}), &[][..]),
         };
         let io = |error: std::io::Error| error.to_string();
         send(stream, &line).await?;
         stream.write_all(bytes).await.map_err(io)?;
-        let (line, _) = receive(stream).await?;
+        let (line, _) = receive(stream, ANSWER_BYTES).await?;
         Ok(line)
     }
 
     /// Reads one. What is wrong with it is a sentence for whoever sent it.
     pub(crate) async fn read(stream: &mut UnixStream) -> Result<Self, String> {
-        let (line, bytes) = receive(stream).await?;
+        let (line, bytes) = receive(stream, LINE_BYTES).await?;
         match line.get("do").and_then(Value::as_str) {
             Some("rollback") => {
                 let (component, handover) = component(&line)?;
@@ -105,9 +111,13 @@ impl Request {
                 let bytes = receive_component(stream, &line, bytes).await?;
                 Ok(Self::Upgrade { component, handover, canary, bytes })
             }
+            Some("status") => Ok(Self::Status),
             Some("retry") => Ok(Self::Retry(Letters::of(&line)?)),
             Some("drop") => Ok(Self::Drop(Letters::of(&line)?)),
-            _ => Err("this system can be asked to `upgrade`, `rollback`, `retry` and `drop`".to_owned()),
+            _ => Err(
+                "this system can be asked to `upgrade`, `rollback`, `retry` and `drop`, and for its `status`"
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -190,8 +200,8 @@ pub(crate) async fn send(stream: &mut UnixStream, line: &Value) -> Result<(), St
     stream.write_all(format!("{line}\n").as_bytes()).await.map_err(|error| error.to_string())
 }
 
-/// Receives one line, and what came along behind it.
-async fn receive(stream: &mut UnixStream) -> Result<(Value, Vec<u8>), String> {
+/// Receives one line of at most `limit` bytes, and what came along behind it.
+async fn receive(stream: &mut UnixStream, limit: usize) -> Result<(Value, Vec<u8>), String> {
     let mut received = Vec::new();
     loop {
         if let Some(end) = received.iter().position(|byte| *byte == b'\n') {
@@ -199,8 +209,8 @@ async fn receive(stream: &mut UnixStream) -> Result<(Value, Vec<u8>), String> {
             let line = serde_json::from_slice(&received).map_err(|error| error.to_string())?;
             return Ok((line, behind));
         }
-        if received.len() > LINE_BYTES {
-            return Err(format!("a line is longer than {LINE_BYTES} bytes"));
+        if received.len() > limit {
+            return Err(format!("a line is longer than {limit} bytes"));
         }
         let mut chunk = [0; 4096];
         match stream.read(&mut chunk).await.map_err(|error| error.to_string())? {

@@ -21,3 +21,12 @@ pub mod state {
         export_macro_name: "export_state",
     });
 }
+
+/// What a component imports beside that, if it uses buckets.
+pub mod keyvalue {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "keyed",
+        generate_all,
+    });
+}

@@ -36,6 +36,7 @@
 //! * [`Message`], [`send`], [`call`]: what actors say to each other.
 //! * [`Config`]: what the manifest tells the component.
 //! * [`fs`]: the directories that the manifest grants.
+//! * [`keyvalue`]: buckets of keys and values, which components share.
 //! * [`timers`], [`clock`], [`mod@env`], [`net`], [`process`], [`log`]: the rest of the world.
 //! * [`Error`]: why something was not done; a denial is an error like any other.
 //! * `testing`: the same actor in a native test, with a host made of memory. Not part of a component.
@@ -58,6 +59,7 @@ mod error;
 pub mod export;
 pub mod fs;
 mod host;
+pub mod keyvalue;
 pub mod log;
 mod messaging;
 pub mod net;

@@ -143,6 +143,18 @@ impl Host {
         world(|world| world.answerers.insert(actor.to_owned(), Rc::new(answer)));
     }
 
+    /// Grants a bucket, which is empty, to be read and written.
+    pub fn grant_bucket(&self, name: &str) {
+        world(|world| {
+            world.buckets.entry(name.to_owned()).or_default();
+        });
+    }
+
+    /// What a bucket holds under a key.
+    pub fn value(&self, bucket: &str, key: &str) -> Option<Vec<u8>> {
+        world(|world| world.buckets.get(bucket)?.get(key).cloned())
+    }
+
     /// Grants a directory, without a slash at its end.
     pub fn grant_dir(&self, path: &str) {
         world(|world| world.directories.insert(path.to_owned()));

@@ -371,6 +371,12 @@ impl<A: Actor> Context<A> {
         self.cell.is_told_to_stop()
     }
 
+    /// Whether the actor has been told to stop, at once or after what is in its mailbox. An `init` that takes long looks at this
+    /// and returns, as it is not broken off for it; its `terminate` follows.
+    pub fn is_stopping(&self) -> bool {
+        self.cell.is_draining()
+    }
+
     /// As [`is_told_to_stop`](Self::is_told_to_stop), or after what is in its mailbox.
     #[cfg(feature = "port")]
     pub(crate) fn is_draining(&self) -> bool {

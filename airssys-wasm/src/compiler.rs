@@ -23,6 +23,7 @@ use wasmtime::InstanceAllocationStrategy;
 use crate::{
     cache::ENTRY_BYTES,
     component::{explain, newer_interface},
+    compose,
     engine::Settings,
     error::{Error, ErrorKind},
     manifest::CompileLimits,
@@ -234,22 +235,32 @@ fn reason(words: &str) -> String {
     words.trim().chars().take(REASON_CHARS).collect()
 }
 
-/// What is to be compiled, and how: all that an engine's code depends on.
+/// What is to be made of bytes, and how: all that an engine's code depends on.
 ///
 /// Its text is an argument of the compiler's process, such as `module+metered`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Recipe {
-    pub(crate) is_module: bool,
-    pub(crate) settings: Settings,
+pub(crate) enum Recipe {
+    /// Machine code of a component.
+    Component(Settings),
+    /// Machine code of a module.
+    Module(Settings),
+    /// One component of several, whose code depends on nothing else.
+    Composition,
 }
 
 const METERED: &str = "metered";
 const UNRESERVED: &str = "unreserved";
+const COMPOSITION: &str = "composition";
 
 impl fmt::Display for Recipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_module { "module" } else { "component" })?;
-        for (is_set, word) in [(self.settings.metered, METERED), (!self.settings.reserved, UNRESERVED)] {
+        let (kind, settings) = match self {
+            Self::Component(settings) => ("component", settings),
+            Self::Module(settings) => ("module", settings),
+            Self::Composition => return f.write_str(COMPOSITION),
+        };
+        f.write_str(kind)?;
+        for (is_set, word) in [(settings.metered, METERED), (!settings.reserved, UNRESERVED)] {
             if is_set {
                 write!(f, "+{word}")?;
             }
@@ -263,9 +274,10 @@ impl FromStr for Recipe {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let (kind, more) = text.split_once('+').unwrap_or((text, ""));
-        let is_module = match kind {
-            "module" => true,
-            "component" => false,
+        let make = match kind {
+            "module" => Self::Module,
+            "component" => Self::Component,
+            COMPOSITION if more.is_empty() => return Ok(Self::Composition),
             _ => return Err(()),
         };
         let mut settings = Settings { metered: false, reserved: true };
@@ -276,7 +288,7 @@ impl FromStr for Recipe {
                 _ => return Err(()),
             }
         }
-        Ok(Self { is_module, settings })
+        Ok(make(settings))
     }
 }
 
@@ -302,7 +314,8 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// What the process of a [`Compiler`] does: makes machine code of `bytes`, as the last of its arguments says.
+/// What the process of a [`Compiler`] does: makes machine code of `bytes`, or one component of several, as the last of its
+/// arguments says.
 ///
 /// # Errors
 ///
@@ -316,11 +329,14 @@ pub fn precompile(recipe: &str, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
         let text = causes.join(": ");
         Refusal { status: if text.contains(NO_MEMORY_CODE) { EXHAUSTED } else { status }, text }
     };
-    let engine = recipe.settings.engine(InstanceAllocationStrategy::OnDemand);
-    let engine = engine.map_err(|error| refused(error, UNABLE))?;
-    let code = match recipe.is_module {
-        true => engine.precompile_module(bytes),
-        false => engine.precompile_component(bytes),
+    let engine = |settings: Settings| {
+        let engine = settings.engine(InstanceAllocationStrategy::OnDemand);
+        engine.map_err(|error| refused(error, UNABLE))
+    };
+    let code = match recipe {
+        Recipe::Module(settings) => engine(settings)?.precompile_module(bytes),
+        Recipe::Component(settings) => engine(settings)?.precompile_component(bytes),
+        Recipe::Composition => compose::framed(bytes).map_err(wasmtime::Error::msg),
     };
     code.map_err(|error| refused(explain(error, newer_interface(bytes)), REFUSED))
 }
@@ -370,15 +386,16 @@ mod tests {
 
     #[test]
     fn a_recipe_is_read_as_it_is_written() {
-        for is_module in [false, true] {
+        let check = |recipe: Recipe| assert_eq!(recipe.to_string().parse(), Ok(recipe));
+        check(Recipe::Composition);
+        for make in [Recipe::Component, Recipe::Module] {
             for metered in [false, true] {
                 for reserved in [false, true] {
-                    let recipe = Recipe { is_module, settings: Settings { metered, reserved } };
-                    assert_eq!(recipe.to_string().parse(), Ok(recipe));
+                    check(make(Settings { metered, reserved }));
                 }
             }
         }
-        for text in ["", "modules", "module+fast", "+metered"] {
+        for text in ["", "modules", "module+fast", "+metered", "composition+metered"] {
             assert_eq!(text.parse::<Recipe>(), Err(()), "{text:?}");
             assert!(precompile(text, b"(module)").is_err());
         }
@@ -391,7 +408,7 @@ mod tests {
             (Settings { metered: true, reserved: false }, InstanceAllocationStrategy::OnDemand),
         ] {
             let engine = settings.engine(allocation).expect("it is one");
-            let recipe = Recipe { is_module: true, settings };
+            let recipe = Recipe::Module(settings);
             let elsewhere = precompile(&recipe.to_string(), b"\0asm\x01\0\0\0").expect("it is a module");
             assert!(elsewhere == engine.precompile_module(b"\0asm\x01\0\0\0").expect("it is a module"));
         }

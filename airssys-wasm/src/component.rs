@@ -13,6 +13,7 @@ use crate::{
 };
 use crate::{
     cache::{Cache, Code},
+    compose::{self, Part, Plugs},
     engine::Engine,
     error::{Error, ErrorKind},
     host::bindings::EverythingIndices,
@@ -45,6 +46,8 @@ pub struct Component {
     pre: InstancePre<State>,
     exports: Vec<String>,
     imports: Vec<String>,
+    /// What it was composed with, and its later versions will be.
+    plugs: Plugs,
 }
 
 /// Where the code of a component came from.
@@ -67,7 +70,7 @@ impl Component {
     /// # Errors
     ///
     /// * [`InvalidComponent`](ErrorKind::InvalidComponent): the bytes are no component, or it imports something that
-    ///   this version does not have; the cause names it.
+    ///   this version does not have, or all that it exports to be run is of WASI 0.3; the cause names it.
     /// * [`LimitExceeded`](ErrorKind::LimitExceeded): compiling it takes more time or memory than it may.
     /// * [`Unavailable`](ErrorKind::Unavailable): the process that compiles it ended, and not for its bytes' sake as far as
     ///   anybody can tell.
@@ -81,9 +84,23 @@ impl Component {
         cache: Option<&Cache>,
         compiling: impl FnOnce(),
     ) -> Result<(Self, Origin), Error> {
+        let socket = Part { name: String::new(), bytes };
+        Self::load_plugged(engine, socket, Plugs::default(), cache, compiling).await
+    }
+
+    /// Composes a component with what is plugged into it first, and then does as [`load`](Self::load). Its digest, and its
+    /// place in the cache, are those of the composed bytes.
+    pub(crate) async fn load_plugged(
+        engine: &Engine,
+        socket: Part,
+        plugs: Plugs,
+        cache: Option<&Cache>,
+        compiling: impl FnOnce(),
+    ) -> Result<(Self, Origin), Error> {
+        let bytes = compose::join(engine, socket, &plugs).await?;
         let digest = Digest::of(&bytes);
         let (compiled, origin) = code(engine, &digest, bytes, cache, compiling).await?;
-        Ok((Self::new(engine, digest, &compiled)?, origin))
+        Ok((Self { plugs, ..Self::new(engine, digest, &compiled)? }, origin))
     }
 
     fn new(
@@ -102,14 +119,24 @@ impl Component {
             component_type.imports(engine.inner()).map(|(name, item)| (name, is_interface(&item.ty)));
         let (exports, imports): (Vec<String>, Vec<String>) =
             (names(exports.collect()), names(imports.collect()));
-        let newer =
-            exports.iter().chain(&imports).find(|name| name.starts_with(WASI) && name.contains(NEWER));
+        let has_functions = component_type
+            .exports(engine.inner())
+            .any(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)));
+        let is_newer = |name: &&String| name.starts_with(WASI) && name.contains(NEWER);
+        let newer = exports.iter().chain(&imports).find(is_newer);
         let explained = |error| invalid(explain(error, newer.cloned()));
         let pre = engine.linker().instantiate_pre(compiled).map_err(explained)?;
-        Ok(Self { digest, pre, exports, imports })
+        let newer = exports.iter().find(is_newer).cloned();
+        let loaded = Self { digest, pre, exports, imports, plugs: Plugs::default() };
+        // Beside an export that is run, one of WASI 0.3 does no harm.
+        let runs = loaded.is_actor() || loaded.is_command() || loaded.is_service() || has_functions;
+        if newer.is_some() && !runs {
+            return Err(invalid(explain(wasmtime::Error::msg("nothing that it exports can be run"), newer)));
+        }
+        Ok(loaded)
     }
 
-    /// SHA-256 of the bytes that it was compiled from.
+    /// SHA-256 of the bytes that it was compiled from: with what is plugged into it, where anything is.
     pub fn digest(&self) -> Digest {
         self.digest
     }
@@ -146,6 +173,10 @@ impl Component {
 
     pub(crate) fn run_export(&self) -> Option<&str> {
         self.exports.iter().map(String::as_str).find(|name| name.starts_with(COMMAND))
+    }
+
+    pub(crate) fn plugs(&self) -> &Plugs {
+        &self.plugs
     }
 
     pub(crate) fn pre(&self) -> &InstancePre<State> {
@@ -206,7 +237,8 @@ pub(crate) async fn code<C: Code>(
 async fn compile<C: Code>(engine: &Engine, bytes: Vec<u8>) -> Result<(C, Option<Vec<u8>>), Error> {
     #[cfg(target_os = "linux")]
     if let Some(compiler) = engine.compiler() {
-        let recipe = Recipe { is_module: C::IS_MODULE, settings: engine.settings() };
+        let make = if C::IS_MODULE { Recipe::Module } else { Recipe::Component };
+        let recipe = make(engine.settings());
         match compiler.compile(recipe, &bytes).await {
             Ok(code) => {
                 let engine = engine.inner().clone();

@@ -28,6 +28,7 @@ mod command;
 #[cfg(target_os = "linux")]
 mod compiler;
 mod component;
+mod compose;
 mod engine;
 mod error;
 mod grant;
@@ -47,7 +48,7 @@ mod system;
 mod trap;
 mod watch;
 
-pub use actor::Handover;
+pub use actor::{Handover, Health};
 pub use cache::{Cache, CacheUsage};
 pub use command::{Command, CommandDir, CommandOptions, Ended, Invocation};
 #[cfg(target_os = "linux")]

@@ -1,6 +1,12 @@
 //! From the files that a manifest names to code that runs.
 
-use std::{collections::BTreeMap, ops::Range, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    iter,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use airssys_osl::{
     Os, Principal,
@@ -11,10 +17,11 @@ use tokio::{task::JoinSet, time::Instant};
 use crate::{
     cache::Cache,
     component::{COMPONENT_BYTES, Component, Digest, Origin},
+    compose::{Part, Plugs},
     engine::Engine,
     error::{Error, ErrorKind},
     grant::principal_name,
-    manifest::{ComponentSpec, Manifest},
+    manifest::{ComponentSpec, Located, Manifest},
     process,
     watch::{Event, Watch},
 };
@@ -32,8 +39,9 @@ pub struct LoadError {
 
 /// What a program needs to be granted to load the components of a manifest.
 pub fn load_grants(manifest: &Manifest) -> Vec<Grant> {
-    let mut grants: Vec<&Path> =
-        manifest.components.iter().filter_map(|spec| spec.source.value.parent()).collect();
+    let plugs = manifest.components.iter().flat_map(|spec| &spec.plugs).map(|plug| &plug.source);
+    let files = manifest.components.iter().map(|spec| &spec.source).chain(plugs);
+    let mut grants: Vec<&Path> = files.filter_map(|file| file.value.parent()).collect();
     grants.sort_unstable();
     grants.dedup();
     grants.into_iter().map(|dir| Grant::fs(dir, Rights::READ).rule("builtin.components")).collect()
@@ -97,11 +105,13 @@ pub async fn load(
 /// A component and its place in the manifest.
 type Placed<T> = (usize, T);
 
-/// The components of each file, by the engine that they need: what they have in common is read and compiled once.
+/// The components of each file, by what is plugged in and by the engine that they need: what they have in common is read and
+/// compiled once.
 fn by_file(manifest: &Manifest) -> Vec<Vec<Placed<ComponentSpec>>> {
     let mut files = BTreeMap::<_, Vec<_>>::new();
     for (index, spec) in manifest.components.iter().enumerate() {
-        let file = (&spec.source.value, spec.limits.fuel.is_some());
+        let plugs: Vec<_> = spec.plugs.iter().map(|plug| &plug.source.value).collect();
+        let file = (&spec.source.value, plugs, spec.limits.fuel.is_some());
         files.entry(file).or_default().push((index, spec.clone()));
     }
     files.into_values().collect()
@@ -116,20 +126,18 @@ async fn load_file(
     watch: &dyn Watch,
 ) -> Vec<Placed<Result<Component, LoadError>>> {
     let mut results = Vec::with_capacity(specs.len());
-    let mut known: Option<(Component, Origin)> = None;
+    let mut known: Option<Loaded> = None;
     for (index, spec) in specs {
         let started = Instant::now();
         let loaded = match &known {
-            Some((component, origin)) => {
-                check_digest(&spec, component.digest()).map(|()| (component.clone(), *origin))
-            }
+            Some(loaded) => check_digests(&spec, &loaded.files).map(|()| loaded.clone()),
             None => compile(&spec, engine, cache, program, watch).await,
         };
         let result = match loaded {
-            Ok((component, origin)) => {
+            Ok(loaded) => {
+                let Loaded { component, origin, .. } = known.insert(loaded).clone();
                 let elapsed = started.elapsed();
                 watch.event(&Event::Loaded { component: &spec.name, origin, elapsed });
-                known = Some((component.clone(), origin));
                 check_exports(&spec, &component).map(|()| component)
             }
             Err(error) => Err(error),
@@ -139,32 +147,58 @@ async fn load_file(
     results
 }
 
+/// A component that was loaded.
+#[derive(Clone)]
+struct Loaded {
+    component: Component,
+    origin: Origin,
+    /// The digests of its file, and of those that are plugged into it.
+    files: Vec<Digest>,
+}
+
 async fn compile(
     spec: &ComponentSpec,
     engine: &Engine,
     cache: Option<&Cache>,
     program: &Principal,
     watch: &dyn Watch,
-) -> Result<(Component, Origin), LoadError> {
+) -> Result<Loaded, LoadError> {
     let at_source = |error| at(spec, &spec.source.span, error);
-    let bytes = read(&spec.source.value, program).await.map_err(at_source)?;
-    if spec.digest.is_some() {
-        check_digest(spec, Digest::of(&bytes))?;
+    let mut parts = Vec::with_capacity(1 + spec.plugs.len());
+    for (source, _) in files(spec) {
+        let bytes = read(&source.value, program).await.map_err(|error| at(spec, &source.span, error))?;
+        let name =
+            source.value.file_name().map_or_else(Default::default, |name| name.to_string_lossy().into());
+        parts.push(Part { name, bytes });
     }
+    let files: Vec<_> = parts.iter().map(|part| Digest::of(&part.bytes)).collect();
+    check_digests(spec, &files)?;
     let engine = &engine.within(&spec.limits).map_err(at_source)?;
     let compiling = || watch.event(&Event::Compiling { component: &spec.name });
-    Component::load(engine, bytes, cache, compiling).await.map_err(at_source)
+    let plugs: Plugs = parts.split_off(1).into();
+    let socket = parts.remove(0);
+    let loaded = Component::load_plugged(engine, socket, plugs, cache, compiling).await;
+    let (component, origin) = loaded.map_err(at_source)?;
+    Ok(Loaded { component, origin, files })
+}
+
+/// The files of a component, and the digests that the manifest wants of them.
+fn files(spec: &ComponentSpec) -> impl Iterator<Item = (&Located<PathBuf>, &Option<Located<Digest>>)> {
+    let plugs = spec.plugs.iter().map(|plug| (&plug.source, &plug.digest));
+    iter::once((&spec.source, &spec.digest)).chain(plugs)
 }
 
 /// Whether these are the bytes that the manifest wants.
-fn check_digest(spec: &ComponentSpec, actual: Digest) -> Result<(), LoadError> {
-    match &spec.digest {
-        Some(wanted) if actual != wanted.value => {
-            let what = format!("use `{}`: its digest is {actual}", spec.source.value.display());
-            Err(at(spec, &wanted.span, Error::new(ErrorKind::DigestMismatch, what)))
+fn check_digests(spec: &ComponentSpec, actual: &[Digest]) -> Result<(), LoadError> {
+    for ((source, wanted), actual) in files(spec).zip(actual) {
+        if let Some(wanted) = wanted
+            && *actual != wanted.value
+        {
+            let what = format!("use `{}`: its digest is {actual}", source.value.display());
+            return Err(at(spec, &wanted.span, Error::new(ErrorKind::DigestMismatch, what)));
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 /// Whether it is what the manifest uses it as.

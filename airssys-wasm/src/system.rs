@@ -22,10 +22,11 @@ pub use self::resend::Resend;
 use crate::process::Program;
 use crate::{
     actor::{
-        Blueprint, Code, ComponentActor, Counters, Delivery, Envelope, Receiver, Route, Routes,
-        SUBJECT_BYTES, Versions, trace,
+        Blueprint, Code, ComponentActor, Counters, Delivery, Envelope, HOST, Health, Receiver, Route, Routes,
+        SUBJECT_BYTES, Versions, health, trace,
     },
-    component::Component,
+    component::{Component, Digest},
+    compose::Plugs,
     engine::Engine,
     error::{Error, ErrorKind},
     grant::{Preopen, preopens},
@@ -74,6 +75,8 @@ struct Running {
     preopens: Arc<Mutex<Vec<Preopen>>>,
     /// What its code is compiled for.
     engine: Engine,
+    /// What is plugged into it, whatever its version.
+    plugs: Plugs,
     /// What it runs and ran, where it is an actor.
     versions: Option<Arc<Versions>>,
     /// Whether its manifest wants its state to outlive crashes.
@@ -96,6 +99,10 @@ pub struct Status {
     pub dead: u64,
     /// Whether a call into it is under way.
     pub busy: bool,
+    /// Where it is in its life; nothing is known of a process.
+    pub health: Option<Health>,
+    /// The version that runs; a process has none.
+    pub version: Option<Digest>,
 }
 
 /// A component on its way into the tree.
@@ -205,7 +212,7 @@ impl System {
         let root = runtime.start(tree).await.map_err(|error| {
             Error::new(ErrorKind::Guest, format!("start the system `{}`", manifest.name)).caused_by(error)
         })?;
-        Ok(Self { root, routes, host: "host".into(), os: os.clone(), members })
+        Ok(Self { root, routes, host: HOST.into(), os: os.clone(), members })
     }
 
     /// Takes over which directories components find when they start, and which buckets there are, from a manifest whose
@@ -259,7 +266,8 @@ impl System {
 
     /// Waits until nothing has happened for `quiet`: no message was sent, every mailbox is empty, no component runs.
     ///
-    /// Messages that are calls do not count, and neither do timers, unless one is set to fire at once.
+    /// Messages that are calls do not count, and neither do timers, unless one is set to fire at once, nor questions whether a
+    /// component is well; what it sends at one does, and so does a start that is under way.
     ///
     /// # Cancel safety
     ///
@@ -313,6 +321,8 @@ impl System {
             handled: member.counters.handled.load(Ordering::Relaxed),
             dead: member.counters.dead.load(Ordering::Relaxed),
             busy: member.counters.busy.load(Ordering::Acquire),
+            health: member.component().map(|_| member.counters.health()),
+            version: member.component().and_then(Running::version),
         };
         self.members.iter().map(status).collect()
     }
@@ -353,6 +363,7 @@ fn sow(
         actor: mailbox.actor_ref(),
         preopens: preopens.clone(),
         engine: engine.within(&spec.limits)?,
+        plugs: component.plugs().clone(),
         versions: None,
         keeps_state: spec.snapshots.is_some(),
         service: None,
@@ -400,12 +411,14 @@ fn leaf(seed: &Seed) -> ChildSpec {
         Role::Actor(blueprint) => {
             let shared = blueprint.clone();
             let make = move || ComponentActor::new(shared.clone());
-            (&blueprint.spec, ChildSpec::actor_with_mailbox(blueprint.spec.name.as_str(), mailbox, make))
+            let options = health::options(mailbox, blueprint.spec.health.as_ref(), &blueprint.counters);
+            (&blueprint.spec, ChildSpec::actor_with(blueprint.spec.name.as_str(), options, make))
         }
         Role::Service(service) => {
             let shared = service.clone();
             let make = move || ServiceActor::new(shared.clone());
-            (&service.spec, ChildSpec::actor_with_mailbox(service.spec.name.as_str(), mailbox, make))
+            let options = health::options(mailbox, service.spec.health.as_ref(), &service.counters);
+            (&service.spec, ChildSpec::actor_with(service.spec.name.as_str(), options, make))
         }
     };
     child.restart(spec.restart).shutdown(spec.shutdown).drain(true)

@@ -39,6 +39,14 @@ pub enum Event<'a> {
     },
     /// A message was given up.
     DeadLetter(&'a DeadLetter<'a>),
+    /// A component said, asked by its manifest's `health`, that it is not well. Told for each new reason while it starts, and
+    /// once for a row of such answers later.
+    Unwell {
+        /// The component.
+        component: &'a str,
+        /// What it said.
+        why: &'a str,
+    },
     /// Another version of a component took over.
     Switched {
         /// The component.

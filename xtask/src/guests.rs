@@ -37,11 +37,13 @@ const COMPONENTS: &[(&str, &str)] = &[
     ("rogue", "examples/logwatch/components"),
     ("caller", "airssys-cli/tests/fixtures"),
     ("hello", "airssys-cli/tests/fixtures"),
+    ("editor", "airssys-wasm/tests/fixtures"),
     ("hostile", "airssys-wasm/tests/fixtures"),
     ("keyvalue", "airssys-wasm/tests/fixtures"),
     ("ledger", "airssys-wasm/tests/fixtures"),
     ("sockets", "airssys-wasm/tests/fixtures"),
     ("web", "airssys-wasm/tests/fixtures"),
+    ("words", "airssys-wasm/tests/fixtures"),
     ("pace", "bench/wasm/fixtures"),
     ("greet", "bench/wasm/fixtures"),
 ];

@@ -1,4 +1,4 @@
-//! `cargo xtask languages`: installs what builds components in JavaScript and in Python, below the folder of the build.
+//! `cargo xtask languages`: installs what builds components in JavaScript, in Python and (but for the compiler) in C, below the folder of the build.
 //! The versions are those that `airssys new` writes into its projects.
 
 #![expect(
@@ -15,6 +15,9 @@ type Failure = Box<dyn error::Error>;
 /// The file that says what was installed in its folder, to the end.
 const STAMP: &str = "installed";
 
+/// Where Debian has the sources of the standard library.
+const STD: &str = "/usr/lib/rustlib/src/rust/library";
+
 /// Installs what is not there yet, of each language. The error tells of all that failed.
 pub(crate) fn install() -> Result<(), Failure> {
     let root = place::root()?;
@@ -22,7 +25,11 @@ pub(crate) fn install() -> Result<(), Failure> {
     let js = once(&languages.join("js"), &templates.join("js/package.json.in"), install_js);
     let python =
         once(&languages.join("python"), &templates.join("python/requirements.txt.in"), install_python);
-    let failed = [("JavaScript", js), ("Python", python)].into_iter();
+    let c = once(&languages.join("c"), &templates.join("c/requirements.txt.in"), install_python);
+    // Debian's compiler builds the standard library itself, of crates that it does not bring.
+    let std = Path::new(STD).join("Cargo.lock");
+    let rust = if std.exists() { once(&languages.join("rust"), &std, fetch_std) } else { Ok(()) };
+    let failed = [("JavaScript", js), ("Python", python), ("C", c), ("Rust", rust)].into_iter();
     let failed = failed.filter_map(|(name, done)| done.err().map(|error| format!("{name}: {error}")));
     let failed: Vec<_> = failed.collect();
     if failed.is_empty() { Ok(()) } else { Err(failed.join("; ").into()) }
@@ -75,4 +82,13 @@ fn install_python(folder: &Path, template: &Path) -> Result<(), Failure> {
     let mut pip = Command::new(folder.join("bin/pip"));
     pip.args(["install", "--quiet", "--retries", "1", "--timeout", "20", "--requirement"]);
     succeed(pip.arg(template))
+}
+
+fn fetch_std(_: &Path, _: &Path) -> Result<(), Failure> {
+    let mut cargo = Command::new("/usr/bin/cargo");
+    cargo.args(["fetch", "--locked", "--manifest-path"]).arg(Path::new(STD).join("Cargo.toml"));
+    for leaked in ["CARGO", "RUSTUP_TOOLCHAIN", "RUSTC_WRAPPER", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
+        cargo.env_remove(leaked);
+    }
+    succeed(cargo.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1"))
 }

@@ -7,6 +7,21 @@ use clap::Args as ClapArgs;
 use super::{assignment, duration};
 use crate::control::TRIAL;
 
+/// Show what the components of a system that runs are doing.
+///
+/// Whether each is ready, and what it has done and has before it. `starting` has not said yet that it is well, `unhealthy` did not say so when it was asked last (`health` in the
+/// manifest), `stopped` waits to be started or has ended for good. Of a program of the machine only its messages are known.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Status {
+    /// A folder with an `airssys.toml`, or a manifest
+    #[arg(default_value = ".")]
+    pub(crate) target: PathBuf,
+
+    /// The values that the system was started with
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    pub(crate) set: Vec<(String, String)>,
+}
+
 /// Put another version in the place of a component of a system that runs.
 ///
 /// The new version is compiled and started beside the old one, which gives it its state; no message is lost, doubled or

@@ -6,7 +6,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 
 /// Begin a component: a folder with its source, and how to build and run it.
 ///
-/// It counts the words of a text. In Rust, JavaScript and Python it is an actor with a manifest; in C a WASI program.
+/// It is an actor with a manifest, which counts the words of a text.
 /// Nothing is overwritten.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct New {

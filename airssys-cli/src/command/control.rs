@@ -12,7 +12,7 @@ use airssys_osl::{
     fs::Dir,
     net::{UnixListener, UnixStream},
 };
-use airssys_wasm::{Cache, Canary, Component, Error, Handover, Switched, System};
+use airssys_wasm::{Canary, Component, Error, Switched, System};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -146,7 +146,7 @@ impl<'a> Served<'a> {
     async fn prepare(&self, component: String, bytes: Vec<u8>) -> Result<(Changing<'_>, Component), Value> {
         let changing = Changing::begin(&self.changing, &component).ok_or_else(|| is_changed(&component))?;
         let cache = self.door.cache().await;
-        let version = load(self.system, &component, bytes, cache.as_deref()).await;
+        let version = self.system.load(&component, bytes, cache.as_deref()).await;
         Ok((changing, version.map_err(|error| refused(&error))?))
     }
 
@@ -184,6 +184,7 @@ impl<'a> Served<'a> {
                 Ok(None) => (component, handover, None),
                 Err(error) => return refused(&error),
             },
+            Request::Status => return status(self.system),
             Request::Retry(letters) => return dead::retry(self, letters).await,
             Request::Drop(letters) => return dead::drop_from(&self.shelf, self.door, letters).await,
         };
@@ -193,7 +194,10 @@ impl<'a> Served<'a> {
         let switched = match new {
             Some(bytes) => {
                 let cache = self.door.cache().await;
-                upgrade(self.system, &component, bytes, cache.as_deref(), handover).await
+                match self.system.load(&component, bytes, cache.as_deref()).await {
+                    Ok(version) => self.system.upgrade(&component, &version, handover, PATIENCE).await,
+                    Err(error) => Err(error),
+                }
             }
             None => self.system.rollback(&component, handover, PATIENCE).await,
         };
@@ -224,29 +228,25 @@ impl Drop for Changing<'_> {
     }
 }
 
-async fn upgrade(
-    system: &System,
-    component: &str,
-    bytes: Vec<u8>,
-    cache: Option<&Cache>,
-    handover: Handover,
-) -> Result<Switched, Error> {
-    let version = load(system, component, bytes, cache).await?;
-    system.upgrade(component, &version, handover, PATIENCE).await
-}
-
-async fn load(
-    system: &System,
-    component: &str,
-    bytes: Vec<u8>,
-    cache: Option<&Cache>,
-) -> Result<Component, Error> {
-    Ok(Component::load(system.engine(component)?, bytes, cache, || ()).await?.0)
-}
-
 /// Sends an answer. Who went away without it knows that there was one.
 async fn tell(stream: &mut UnixStream, answer: &Value) {
     let _ = tokio::time::timeout(ARRIVAL, control::send(stream, answer)).await;
+}
+
+/// What each process and component is doing.
+fn status(system: &System) -> Value {
+    let members = system.status().into_iter().map(|member| {
+        json!({
+            "name": &*member.name,
+            "state": member.health.map(|health| health.to_string()),
+            "version": member.version.map(|version| version.to_string()),
+            "waiting": member.waiting,
+            "handled": member.handled,
+            "dead_letters": member.dead,
+            "busy": member.busy,
+        })
+    });
+    json!({"members": members.collect::<Vec<_>>()})
 }
 
 fn is_changed(component: &str) -> Value {

@@ -18,6 +18,7 @@ mod reload;
 mod run;
 #[cfg(target_os = "linux")]
 mod sandbox;
+mod status;
 mod trials;
 mod upgrade;
 
@@ -38,6 +39,7 @@ pub(crate) fn run(args: Args, terminal: &Arc<Terminal>) -> Result<ExitCode, Fail
         Command::Run(run) => run::run(run, terminal),
         Command::Upgrade(args) => upgrade::upgrade(&args, terminal),
         Command::Rollback(args) => upgrade::rollback(&args, terminal),
+        Command::Status(args) => status::status(&args, terminal),
         Command::Dead(args) => dead::dead(&args, terminal),
         Command::Check(check) => check::check(&check, terminal),
         Command::Inspect(inspect) => inspect::inspect(&inspect, terminal),

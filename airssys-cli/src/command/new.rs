@@ -34,6 +34,9 @@ const RUST: &[Template] = &[
 
 const C: &[Template] = &[
     ("main.c", include_str!("../../templates/c/main.c.in")),
+    ("actor.h", include_str!("../../templates/c/actor.h.in")),
+    ("requirements.txt", include_str!("../../templates/c/requirements.txt.in")),
+    ("airssys.toml", include_str!("../../templates/c/airssys.toml.in")),
     ("README.md", include_str!("../../templates/c/README.md.in")),
     (".gitignore", include_str!("../../templates/c/gitignore.in")),
     TEXT,
@@ -78,7 +81,7 @@ pub(super) fn new(new: &New, terminal: &Arc<Terminal>) -> Result<ExitCode, Failu
     let name = &new.name;
     let (templates, contract, sdk) = match new.lang {
         Language::Rust => (RUST, &[][..], Some(find_sdk(new.sdk.as_deref())?)),
-        Language::C => (C, &[][..], None),
+        Language::C => (C, WIT, None),
         Language::Js => (JS, WIT, None),
         Language::Python => (PYTHON, WIT, None),
     };

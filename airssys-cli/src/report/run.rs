@@ -232,6 +232,11 @@ impl Watch for Announcer {
             Event::DeadLetter(letter) => self.dead_letter(letter),
             Event::Switched { component, change, switched } => self.switched(component, *change, switched),
             Event::TakenBack { component, from, to, reason } => self.taken_back(component, from, to, reason),
+            Event::Unwell { component, why } => {
+                let word = self.terminal.err.text(Style::Warning, "not well");
+                let line = format!("  {word}  {component}: {why}");
+                self.terminal.tell(&line, || json!({"event": "unwell", "component": component, "why": why}));
+            }
             Event::Life(event) => self.life(event),
             _ => {}
         }

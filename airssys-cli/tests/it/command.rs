@@ -218,14 +218,42 @@ fn what_adapters_of_test_suites_pass_is_taken() {
 #[test]
 fn a_component_of_wasi_0_3_is_refused_by_its_name() {
     let world = World::new();
-    for component in [
-        r#"(component (import "wasi:cli/environment@0.3.0" (instance (export "get-arguments" (func)))))"#,
-        r#"(component (import "wasi:cli/environment@0.3.0" (instance (export "x" (func async)))))"#,
-    ] {
+    let refuse = |component: &str, name: &str| {
         world.write("new.wat", component);
         let ended = world.run(&["run", "-S", "p3", "new.wat"]);
         assert_eq!(ended.code, Some(3));
-        let said = "it is of WASI 0.3, which is not run yet: it names `wasi:cli/environment@0.3.0`";
-        assert!(ended.stderr.contains(said), "{}", ended.stderr);
+        let said = format!("it is of WASI 0.3, which is not run yet: it names `{name}`");
+        assert!(ended.stderr.contains(&said), "{}", ended.stderr);
+    };
+    let environment = "wasi:cli/environment@0.3.0";
+    for function in ["(export \"get-arguments\" (func))", "(export \"x\" (func async))"] {
+        refuse(&format!("(component (import \"{environment}\" (instance {function})))"), environment);
     }
+    let export = |name: &str| {
+        format!(
+            r#"(component
+              (core module $m (func (export "f")))
+              (core instance $i (instantiate $m))
+              (func $f (canon lift (core func $i "f")))
+              (instance $x (export "run" (func $f)))
+              (export "{name}" (instance $x)))"#
+        )
+    };
+    for name in ["wasi:cli/run@0.3.0", "wasi:http/handler@0.3.0-rc-2026-01-06"] {
+        refuse(&export(name), name);
+    }
+    world.write("old.wat", export("wasi:cli/run@0.2.6"));
+    let ended = world.run(&["run", "old.wat"]);
+    assert!(!ended.stderr.contains("WASI 0.3"), "{}", ended.stderr);
+}
+
+#[test]
+fn what_is_not_there_is_refused_by_its_name() {
+    let world = World::new();
+    let name = "wasi:blobstore/blobstore@0.2.0-draft";
+    let function = r#"(export "container-exists" (func (param "name" string) (result bool)))"#;
+    world.write("blobs.wat", format!("(component (import \"{name}\" (instance {function})))"));
+    let ended = world.run(&["run", "blobs.wat"]);
+    assert_eq!(ended.code, Some(3));
+    assert!(ended.stderr.contains(name), "{}", ended.stderr);
 }

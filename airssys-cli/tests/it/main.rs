@@ -15,6 +15,8 @@ mod audit;
 mod calls;
 mod command;
 mod compile;
+#[cfg(target_os = "linux")]
+mod compose;
 mod count;
 #[cfg(target_os = "linux")]
 mod dead;
@@ -38,5 +40,6 @@ mod program;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod script;
+mod status;
 mod transcript;
 mod upgrade;

@@ -34,6 +34,7 @@ pub(crate) struct World {
     pub(crate) answerers: BTreeMap<String, Answerer>,
     pub(crate) directories: BTreeSet<String>,
     pub(crate) files: BTreeMap<String, Node>,
+    pub(crate) buckets: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
     nodes: u64,
 }
 
@@ -68,15 +69,67 @@ pub(crate) fn world<T>(act: impl FnOnce(&mut World) -> T) -> T {
 pub(crate) mod imports {
     //! The same functions as those of a component's host.
 
-    use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
+    use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr, rc::Rc, time::Duration};
 
     use super::{Timer, world};
     use crate::{
         ErrorKind,
         fs::{Identity, Kind},
-        host::{Failure, Purpose},
+        host::{Failure, Purpose, Refusal},
         log::Level,
     };
+
+    /// A bucket, by its name.
+    pub(crate) struct Bucket(String);
+
+    impl Bucket {
+        pub(crate) fn open(name: &str) -> Result<Self, Refusal> {
+            let bucket = Self(name.to_owned());
+            bucket.with(|_| ()).map(|()| bucket)
+        }
+
+        pub(crate) fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
+            self.with(|values| values.get(key).cloned())
+        }
+
+        pub(crate) fn set(&self, key: &str, value: &[u8]) -> Result<(), Refusal> {
+            self.with(|values| values.insert(key.to_owned(), value.to_vec())).map(|_| ())
+        }
+
+        pub(crate) fn delete(&self, key: &str) -> Result<(), Refusal> {
+            self.with(|values| values.remove(key)).map(|_| ())
+        }
+
+        pub(crate) fn exists(&self, key: &str) -> Result<bool, Refusal> {
+            self.with(|values| values.contains_key(key))
+        }
+
+        pub(crate) fn keys(&self, _: Option<&str>) -> Result<(Vec<String>, Option<String>), Refusal> {
+            self.with(|values| (values.keys().cloned().collect(), None))
+        }
+
+        pub(crate) fn add(&self, key: &str, delta: i64) -> Result<i64, Refusal> {
+            let value = self.get(key)?.unwrap_or_else(|| b"0".to_vec());
+            let number = std::str::from_utf8(&value).ok().and_then(|text| text.parse::<i64>().ok());
+            let sum = number.and_then(|number| number.checked_add(delta));
+            let sum = sum.ok_or_else(|| Refusal(ErrorKind::Io, "no number, or none that fits".to_owned()))?;
+            self.set(key, sum.to_string().as_bytes()).map(|()| sum)
+        }
+
+        pub(crate) fn swap(
+            &self,
+            key: &str,
+            change: impl FnOnce(Option<&[u8]>) -> Vec<u8>,
+        ) -> Result<bool, Refusal> {
+            let value = self.get(key)?;
+            self.set(key, &change(value.as_deref())).map(|()| true)
+        }
+
+        fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<String, Vec<u8>>) -> T) -> Result<T, Refusal> {
+            let done = world(|world| world.buckets.get_mut(&self.0).map(act));
+            done.ok_or_else(|| Refusal(ErrorKind::Denied, String::new()))
+        }
+    }
 
     const DENIED: Failure = Failure(ErrorKind::Denied, "not granted");
     const NO_ENTRY: Failure = Failure(ErrorKind::NotFound, "no such file");

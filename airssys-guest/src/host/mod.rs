@@ -6,13 +6,15 @@ use crate::{Error, ErrorKind};
 
 #[cfg(target_arch = "wasm32")]
 mod component;
+#[cfg(target_arch = "wasm32")]
+mod keyvalue;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) mod memory;
 
-#[cfg(target_arch = "wasm32")]
-pub(crate) use component::*;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use memory::imports::*;
+#[cfg(target_arch = "wasm32")]
+pub(crate) use {component::*, keyvalue::Bucket};
 
 /// How a request to the host failed: what its caller can do about it, and the host's own word for it.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +27,19 @@ impl Failure {
         let error = Error::cannot(kind, what);
         // "denied by policy" is all that a guest learns; the rule is in the audit log.
         if kind == ErrorKind::Denied { error } else { error.caused_by(cause) }
+    }
+}
+
+/// The same of a bucket, whose host has a sentence for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal(pub(crate) ErrorKind, pub(crate) String);
+
+impl Refusal {
+    /// Makes it the error of `what`, which completes the sentence "cannot …".
+    pub(crate) fn cannot(self, what: impl fmt::Display) -> Error {
+        let Self(kind, cause) = self;
+        let error = Error::cannot(kind, what);
+        if cause.is_empty() { error } else { error.caused_by(cause) }
     }
 }
 

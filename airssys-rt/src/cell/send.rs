@@ -379,7 +379,6 @@ impl AnyCell {
     }
 
     /// Whether it is to stop, at the latest when it has handled what is queued.
-    #[cfg(feature = "port")]
     pub(crate) fn is_draining(&self) -> bool {
         self.state.load() & (STOP | DRAIN | KILL) != 0
     }

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use airssys_rt::Reply;
 
+/// What the program and the system are called as senders. No component and no process may be.
+pub(crate) const HOST: &str = "host";
+
 /// The longest subject of a message, in bytes: it is a word, not a document.
 pub(crate) const SUBJECT_BYTES: usize = 256;
 
@@ -15,6 +18,8 @@ pub(crate) enum Delivery {
     Timer { name: Arc<str> },
     /// Go on with what the last incarnation left.
     Resume,
+    /// Whether it is well: an answer says so, and there is none where it is not.
+    Health(Reply<()>),
 }
 
 /// One message for a guest, and what the host knows about it.

@@ -6,6 +6,7 @@
 
 mod envelope;
 mod guest;
+pub(crate) mod health;
 mod outbox;
 mod port;
 mod receiver;
@@ -16,23 +17,25 @@ mod versions;
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use airssys_osl::{Os, trace as osl_trace};
 use airssys_rt::{Actor, Context, ExitReason, Init, Restart};
+use tokio::time::Instant;
 
-pub use self::versions::Handover;
 pub(crate) use self::{
-    envelope::{Delivery, Envelope, SUBJECT_BYTES},
+    envelope::{Delivery, Envelope, HOST, SUBJECT_BYTES},
     guest::Life,
     port::{Port, Route, Routes},
     receiver::Receiver,
     versions::{Code, Order, Snapshot, Versions},
 };
 use self::{guest::Instance, upgrade::Parked};
+pub use self::{health::Health, versions::Handover};
 use crate::{
     engine::Engine,
     error::Error,
@@ -75,6 +78,55 @@ pub(crate) struct Counters {
     pub(crate) busy: AtomicBool,
     /// Whether it has crashed and its supervisor is about to start it again.
     pub(crate) down: AtomicBool,
+    condition: Mutex<Condition>,
+}
+
+/// Where it is in its life, and the question about that.
+#[derive(Debug, Default)]
+struct Condition {
+    health: Health,
+    /// When an answer to the question that it has is late.
+    late_at: Option<Instant>,
+}
+
+impl Condition {
+    fn is_late(&self) -> bool {
+        self.late_at.is_some_and(|at| Instant::now() >= at)
+    }
+}
+
+impl Counters {
+    fn condition(&self) -> MutexGuard<'_, Condition> {
+        self.condition.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        let condition = self.condition();
+        match condition.health {
+            Health::Ready if condition.is_late() => Health::Unhealthy,
+            health => health,
+        }
+    }
+
+    /// Sets where it is in its life, which answers the question; gives where it was.
+    pub(crate) fn set_health(&self, health: Health) -> Health {
+        std::mem::replace(&mut *self.condition(), Condition { health, late_at: None }).health
+    }
+
+    /// Notes that it is asked for its health. One that has left a question without an answer is as late as before.
+    fn asked(&self, timeout: Duration) {
+        self.condition().late_at.get_or_insert_with(|| Instant::now() + timeout);
+    }
+
+    /// Whether its answer is late.
+    fn is_late(&self) -> bool {
+        self.condition().is_late()
+    }
+
+    /// Takes the question for one that is neither answered nor late.
+    pub(crate) fn forgive(&self) {
+        self.condition().late_at = None;
+    }
 }
 
 impl Blueprint {
@@ -129,6 +181,11 @@ impl Blueprint {
         Ok(instance)
     }
 
+    /// Notes that its supervisor is about to start it again.
+    fn is_down(&self) {
+        self.counters.down.store(self.spec.restart != Restart::Temporary, Ordering::SeqCst);
+    }
+
     fn dead_letter(&self, envelope: Envelope, reason: &dyn std::fmt::Display) {
         self.counters.dead.fetch_add(1, Ordering::Relaxed);
         self.watch.event(&Event::DeadLetter(&DeadLetter {
@@ -166,6 +223,8 @@ pub(crate) struct ComponentActor {
     parked: Option<Parked>,
     /// How much was handled since the last snapshot.
     since_snapshot: u32,
+    /// Whether it ends because it was told to, or has no more to do.
+    is_done: bool,
 }
 
 /// Why there is no instance.
@@ -189,13 +248,19 @@ impl ComponentActor {
     pub(crate) fn new(blueprint: Arc<Blueprint>) -> Self {
         let queue = std::mem::take(&mut *blueprint.held.lock().unwrap_or_else(PoisonError::into_inner));
         let code = blueprint.versions.current();
-        Self { blueprint, queue, instance: None, code, parked: None, since_snapshot: 0 }
+        Self { blueprint, queue, instance: None, code, parked: None, since_snapshot: 0, is_done: false }
     }
 
     /// Handles everything in the queue, in order, and what was ordered before it.
     async fn work(&mut self, cx: &mut Context<Self>) -> Result<(), ExitReason> {
         loop {
             self.obey(cx).await?;
+            // One that was killed each time that it had this message in hand had no time to say so.
+            let is_poison = |envelope: &mut Envelope| envelope.deliveries >= self.blueprint.spec.max_deliver;
+            if let Some(poison) = self.queue.pop_front_if(is_poison) {
+                self.blueprint.dead_letter(poison, &"its receiver was killed at it");
+                continue;
+            }
             let Some(envelope) = self.queue.front_mut() else { return Ok(()) };
             let instance = self.instance.as_mut().ok_or(ExitReason::Killed)?;
             envelope.deliveries += 1;
@@ -282,10 +347,7 @@ impl ComponentActor {
     async fn crash(&mut self, trap: impl Into<Arc<Trap>>, cx: &mut Context<Self>) -> Result<(), ExitReason> {
         let trap = trap.into();
         // Told before the question: either this hears that the tree stops, or who stops it hears of this and waits.
-        self.blueprint
-            .counters
-            .down
-            .store(self.blueprint.spec.restart != Restart::Temporary, Ordering::SeqCst);
+        self.blueprint.is_down();
         if !self.blueprint.routes.is_stopping() {
             return Err(ExitReason::Error(trap));
         }
@@ -323,7 +385,9 @@ impl Actor for ComponentActor {
     async fn init(&mut self, cx: &mut Context<Self>) -> Result<Init, ExitReason> {
         let counters = self.blueprint.counters.clone();
         let _busy = Busy::new(&counters);
+        counters.set_health(Health::Starting);
         self.start(cx).await?;
+        self.become_ready(cx).await?;
         if !self.queue.is_empty() {
             // Where the mailbox is too full for this, another message is there to wake the actor.
             let _ = cx.actor_ref().try_cast(Delivery::Resume);
@@ -333,10 +397,16 @@ impl Actor for ComponentActor {
 
     async fn handle(&mut self, delivery: Delivery, cx: &mut Context<Self>) -> Result<(), ExitReason> {
         let counters = self.blueprint.counters.clone();
-        let _busy = Busy::new(&counters);
+        let busy = Busy::new(&counters);
         match delivery {
             Delivery::Message(envelope) => self.queue.push_back(envelope),
             Delivery::Resume => {}
+            Delivery::Health(reply) => {
+                self.work(cx).await?;
+                // A system is idle although its components are asked whether they are well.
+                drop(busy);
+                return self.answer(reply, cx).await;
+            }
             Delivery::Timer { name } => {
                 self.work(cx).await?;
                 return self.timer(&name, cx).await;
@@ -346,6 +416,7 @@ impl Actor for ComponentActor {
     }
 
     async fn terminate(&mut self, reason: &ExitReason, cx: &mut Context<Self>) {
+        self.is_done = !reason.is_abnormal();
         let Some(instance) = self.instance.as_mut().filter(|_| !reason.is_abnormal()) else { return };
         let reason =
             if matches!(reason, ExitReason::Normal) { GuestExit::Normal } else { GuestExit::Shutdown };
@@ -359,6 +430,11 @@ impl Actor for ComponentActor {
 impl Drop for ComponentActor {
     /// However an incarnation ends, what it held is there for the next.
     fn drop(&mut self) {
+        self.blueprint.counters.set_health(Health::Stopped);
+        if !self.is_done {
+            // Killed, or not ready: who stops the tree waits for the next incarnation, as after a crash.
+            self.blueprint.is_down();
+        }
         let mut held = self.blueprint.held.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(envelope) = self.queue.pop_back() {
             held.push_front(envelope);

@@ -97,7 +97,7 @@ fn with<M, N>(error: SendError<M>, map: impl FnOnce(M) -> N) -> SendError<N> {
 fn undelivered(delivery: Delivery) -> Option<Envelope> {
     match delivery {
         Delivery::Message(envelope) => Some(envelope),
-        Delivery::Timer { .. } | Delivery::Resume => None,
+        Delivery::Timer { .. } | Delivery::Resume | Delivery::Health(_) => None,
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::{
     Blueprint, Code, ComponentActor, Order, Snapshot, Unstarted,
     guest::{HANDOVER, Instance, Refusal},
+    health::Unwell,
     versions::Handover,
 };
 use crate::{
@@ -159,11 +160,20 @@ impl Blueprint {
         lineage::record_end(&self.os, &self.name, from, to, what);
     }
 
-    /// Makes an instance of the new version beside the old one, which does not learn of it.
+    /// Makes an instance of the new version beside the old one, which does not learn of it. It has to be well.
     async fn take_over(&self, code: &Code, state: Option<&Snapshot>) -> Result<Instance, Error> {
         let failed = || Error::new(ErrorKind::Guest, "start the new version; the old one goes on");
-        match tokio::time::timeout(HANDOVER, self.prepare(code, state)).await {
-            Ok(Ok(instance)) => Ok(instance),
+        let prepare = async {
+            let mut instance = self.prepare(code, state).await?;
+            let ailment = match &self.spec.health {
+                Some(health) => instance.ask(health).await.map_err(Unstarted::Trap)?,
+                None => None,
+            };
+            Ok((instance, ailment))
+        };
+        match tokio::time::timeout(HANDOVER, prepare).await {
+            Ok(Ok((instance, None))) => Ok(instance),
+            Ok(Ok((_, Some(why)))) => Err(failed().caused_by(Unwell(why))),
             Ok(Err(Unstarted::Door(error))) => Err(failed().caused_by(error)),
             Ok(Err(Unstarted::Trap(trap) | Unstarted::Refused(trap))) => Err(failed().caused_by(trap)),
             Err(_) => Err(failed().caused_by(Trap::overdue())),

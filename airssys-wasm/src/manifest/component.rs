@@ -7,11 +7,15 @@ use airssys_rt::{Restart, Shutdown};
 use toml::{Spanned, de::DeValue};
 
 use super::{
-    ComponentSpec, Limits, Located, Rules, http,
+    ComponentSpec, Limits, Located, PlugSpec, Rules, health, http,
     rules::ReadRules,
     section::{Notes, Section, kind},
     terms, units,
 };
+use crate::{component::Digest, compose::PLUGS};
+
+/// How many others a component names that it starts behind.
+const AFTER: usize = 256;
 
 pub(super) const RESTARTS: &[(&str, Restart)] = &[
     ("permanent", Restart::Permanent),
@@ -28,6 +32,8 @@ pub(super) struct ReadComponent {
     /// Its rules are still in `read`, and its directories are to be found.
     pub(super) spec: Option<ComponentSpec>,
     pub(super) read: ReadRules,
+    /// Whom it starts behind.
+    pub(super) after: Vec<Located<String>>,
 }
 
 pub(super) fn read(name: String, mut section: Section<'_>, notes: &mut Notes<'_>) -> ReadComponent {
@@ -35,8 +41,8 @@ pub(super) fn read(name: String, mut section: Section<'_>, notes: &mut Notes<'_>
     if section.take("source").is_none() {
         section.missing("source", "\"component.wasm\"", notes);
     }
-    let digest =
-        section.parsed("digest", "`sha256:` and 64 hexadecimal digits", notes, |text| text.parse().ok());
+    let digest = read_digest(&mut section, notes);
+    let plugs = read_plugs(&mut section, notes);
     let restart = section.word("restart", RESTARTS, notes).unwrap_or(Restart::Permanent);
     let expected = format!("\"brutal_kill\", \"infinity\" or {}", units::DURATION);
     let shutdown = section.parsed("shutdown", &expected, notes, shutdown);
@@ -49,6 +55,12 @@ pub(super) fn read(name: String, mut section: Section<'_>, notes: &mut Notes<'_>
     };
     let config = section.table("config", notes).map_or_else(Vec::new, |config| read_config(&config, notes));
     let http = http::read(&mut section, notes);
+    let health = health::read(&mut section, http.is_some(), notes);
+    let after = section.texts("after", notes);
+    if let Some(first) = after.get(AFTER) {
+        let message = format!("`{}` has more than {AFTER} elements", section.place("after"));
+        notes.problem(&first.span, message, None);
+    }
     let mut read = ReadRules::read(&mut section, true, notes);
     read.rules.permits.extend(net);
     let http = http.map(|(http, listen)| {
@@ -65,6 +77,7 @@ pub(super) fn read(name: String, mut section: Section<'_>, notes: &mut Notes<'_>
         name: name.clone(),
         source,
         digest,
+        plugs,
         restart,
         shutdown: shutdown.map_or(Shutdown::Timeout(Duration::from_secs(5)), |shutdown| shutdown.value),
         mailbox: mailbox as usize,
@@ -76,8 +89,41 @@ pub(super) fn read(name: String, mut section: Section<'_>, notes: &mut Notes<'_>
         directories: Vec::new(),
         trust: Vec::new(),
         http,
+        health,
     });
-    ReadComponent { name, spec, read }
+    ReadComponent { name, spec, read, after }
+}
+
+fn read_digest(section: &mut Section<'_>, notes: &mut Notes<'_>) -> Option<Located<Digest>> {
+    section.parsed("digest", "`sha256:` and 64 hexadecimal digits", notes, |text| text.parse().ok())
+}
+
+/// `plug`: files, or tables with a `source`.
+fn read_plugs(section: &mut Section<'_>, notes: &mut Notes<'_>) -> Vec<PlugSpec> {
+    let elements = section.array("plug", notes);
+    if elements.len() > PLUGS {
+        let message = format!("`{}` has more than {PLUGS} elements", section.place("plug"));
+        let span = section.take("plug").map_or(0..0, Spanned::span);
+        notes.problem(&span, message, None);
+    }
+    let mut plugs = Vec::new();
+    for (index, element) in elements.into_iter().enumerate() {
+        let place = format!("{}[{index}]", section.place("plug"));
+        let DeValue::Table(table) = element.get_ref() else {
+            let source = notes.path(&place, element);
+            plugs.extend(source.map(|source| PlugSpec { source, digest: None }));
+            continue;
+        };
+        let mut plug = Section::new(place, table, element.span());
+        let source = plug.path("source", notes);
+        if plug.take("source").is_none() {
+            plug.missing("source", "\"adapter.wasm\"", notes);
+        }
+        let digest = read_digest(&mut plug, notes);
+        plug.finish(notes);
+        plugs.extend(source.map(|source| PlugSpec { source, digest }));
+    }
+    plugs
 }
 
 /// `on_restart` and `snapshot_every`.

@@ -7,8 +7,10 @@ mod audit;
 mod component;
 mod confine;
 mod folders;
+mod health;
 mod http;
 mod keyvalue;
+mod order;
 mod parse;
 mod peer;
 mod process;
@@ -118,6 +120,8 @@ pub struct ComponentSpec {
     pub source: Located<PathBuf>,
     /// What the file's bytes must be.
     pub digest: Option<Located<Digest>>,
+    /// What is plugged into it: each takes what it imports from those behind it.
+    pub plugs: Vec<PlugSpec>,
     /// Whether it is started again when it ends.
     pub restart: Restart,
     /// How it is stopped.
@@ -141,6 +145,17 @@ pub struct ComponentSpec {
     pub trust: Vec<Trust>,
     /// Where it answers requests over HTTP; an actor does not.
     pub http: Option<HttpSpec>,
+    /// How it is asked whether it is well; not at all, unless set.
+    pub health: Option<HealthSpec>,
+}
+
+/// `component.NAME.plug`: a component whose exports are another one's imports.
+#[derive(Clone, Debug)]
+pub struct PlugSpec {
+    /// The file of the component, absolute.
+    pub source: Located<PathBuf>,
+    /// What the file's bytes must be.
+    pub digest: Option<Located<Digest>>,
 }
 
 /// `[process.NAME]`: a program of the machine.
@@ -268,6 +283,21 @@ pub struct HttpSpec {
     pub requests: usize,
     /// The longest time from a request's head to its answer's, waiting included.
     pub timeout: Duration,
+}
+
+/// `[component.NAME.health]`: how a component is asked whether it is well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthSpec {
+    /// How long after an answer it is asked again.
+    pub every: Duration,
+    /// How long an answer may take, waiting in the mailbox included.
+    pub timeout: Duration,
+    /// How many questions in a row may go without a good answer; the last of them ends it.
+    pub failures: u32,
+    /// How long it may take to be well for the first time.
+    pub start: Duration,
+    /// The subject of the message to an actor, or the path of the request to a service.
+    pub question: String,
 }
 
 /// Whose certificates a component trusts when it connects over TLS.

@@ -80,6 +80,7 @@ impl ComponentSpec {
                 format!("{:?}", new.digest.as_ref().map(|digest| digest.value)),
                 "digest",
             ),
+            differs(self.plugged(), new.plugged(), "plug"),
             differs(format!("{:?}", self.restart), format!("{:?}", new.restart), "restart"),
             differs(format!("{:?}", self.shutdown), format!("{:?}", new.shutdown), "shutdown"),
             differs(self.mailbox.to_string(), new.mailbox.to_string(), "mailbox"),
@@ -93,9 +94,21 @@ impl ComponentSpec {
             differs(format!("{:?}", self.config), format!("{:?}", new.config), "config"),
             differs(format!("{:?}", self.trust), format!("{:?}", new.trust), "trust"),
             differs(format!("{:?}", self.http), format!("{:?}", new.http), "http"),
+            differs(format!("{:?}", self.health), format!("{:?}", new.health), "health"),
         ];
         let keys: Vec<_> = keys.into_iter().flatten().map(|key| format!("`{key}`")).collect();
         (!keys.is_empty()).then(|| format!("{} of the component `{}` changed", keys.join(", "), self.name))
+    }
+}
+
+impl ComponentSpec {
+    /// What is plugged into it, wherever in the file that stands.
+    fn plugged(&self) -> String {
+        let plugs = self
+            .plugs
+            .iter()
+            .map(|plug| (&plug.source.value, plug.digest.as_ref().map(|digest| digest.value)));
+        format!("{:?}", plugs.collect::<Vec<_>>())
     }
 }
 
@@ -144,6 +157,10 @@ mod tests {
         check(
             |text| text.replace("[component.b]", "mailbox = 5\nrestart = \"temporary\"\n[component.b]"),
             &["`restart`, `mailbox` of the component `a` changed"],
+        );
+        check(
+            |text| text.replace("[component.b]", "plug = [\"x\"]\n[component.b]"),
+            &["`plug` of the component `a` changed"],
         );
         check(|text| format!("{text}[audit]\ndir = \"z\""), &["`audit` changed"]);
         check(|text| format!("{text}trust = [\"web\"]\n"), &["`trust` of the component `b` changed"]);

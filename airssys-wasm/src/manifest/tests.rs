@@ -11,6 +11,7 @@ use airssys_rt::{Restart, Shutdown, Strategy};
 use super::*;
 
 mod audit;
+mod order;
 mod policy;
 mod process;
 mod reference;

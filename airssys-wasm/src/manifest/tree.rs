@@ -5,10 +5,12 @@ use std::{collections::HashMap, ops::Range};
 use super::{
     Child, SupervisorSpec,
     component::ReadComponent,
+    order,
     parse::{ReadRole, ReadSupervisor},
     process::ReadProcess,
     section::{Notes, nearest},
 };
+use crate::actor::HOST;
 
 /// The deepest tree of supervisors.
 const DEPTH: usize = 32;
@@ -25,7 +27,7 @@ pub(super) struct Declared {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Node {
+pub(super) enum Node {
     Supervisor(usize),
     Component(usize),
     Process(usize),
@@ -49,7 +51,7 @@ pub(super) fn build(
 ) -> Option<SupervisorSpec> {
     let before = notes.problems.len();
     let names = names(declared, notes);
-    let children: Vec<Vec<Node>> =
+    let mut children: Vec<Vec<Node>> =
         declared.supervisors.iter().map(|supervisor| resolve(supervisor, &names, notes)).collect();
     let parents = parents(declared, &children, notes);
     check_cycles(declared, &parents, notes);
@@ -62,6 +64,7 @@ pub(super) fn build(
     let all = all.chain((0..declared.processes.len()).map(Node::Process));
     let mut top: Vec<Node> = all.filter(|node| !parents.contains_key(node)).collect();
     top.sort_by_key(|node| span(declared, *node).start);
+    order::sort(declared, &names, &parents, (&mut children, &mut top), notes);
     let grow = Grow { declared, children: &children };
     Some(grow.supervisor(&system, &top))
 }
@@ -100,6 +103,10 @@ fn names<'a>(declared: &'a Declared, notes: &mut Notes<'_>) -> HashMap<&'a str, 
     let components = (0..declared.components.len()).map(Node::Component);
     for node in components.chain((0..declared.processes.len()).map(Node::Process)) {
         let called = name(declared, node);
+        if called == HOST {
+            let message = format!("`{HOST}` is what the system itself is called, as a sender");
+            notes.problem(&span(declared, node), message, Some("rename it".to_owned()));
+        }
         if let Some(other) = names.insert(called, node) {
             let message = format!("`{called}` is both a {} and a {}", other.kind(), node.kind());
             notes.problem(&span(declared, node), message, Some("rename one of them".to_owned()));
@@ -186,7 +193,7 @@ fn tell_cycle(declared: &Declared, start: usize, path: &[usize], notes: &mut Not
     notes.problem(&span(declared, Node::Supervisor(start)), message, Some(help));
 }
 
-fn name(declared: &Declared, node: Node) -> &str {
+pub(super) fn name(declared: &Declared, node: Node) -> &str {
     match node {
         Node::Supervisor(index) => declared.supervisors.get(index).map_or("", |found| &found.name.value),
         Node::Component(index) => declared.components.get(index).map_or("", |found| &found.name),

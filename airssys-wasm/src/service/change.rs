@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 use super::{
-    Service,
+    Service, ask,
     releases::{Canary, Release},
     request,
 };
 use crate::{
-    actor::Life,
+    actor::{Life, health::Unwell},
     component::Digest,
     error::{Error, ErrorKind},
     lineage::{self, Change, Switched},
@@ -74,15 +74,21 @@ impl Service {
         }
     }
 
-    /// Whether there can be an instance of it.
+    /// Whether there can be an instance of it, and that is well.
     async fn starts(&self, release: &Release) -> Result<(), Error> {
         let failed = || Error::new(ErrorKind::Guest, "start the new version; the old one goes on");
         let life = Life::begin(&self.os, &self.name)?;
         match timeout(START, request::instance(self, release, &life.principal)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(request::Failure::Instance(error))) => Err(failed().caused_by(error)),
-            Ok(Err(request::Failure::Trap(trap))) => Err(failed().caused_by(trap)),
-            Ok(Err(_)) | Err(_) => Err(failed().caused_by(Trap::overdue())),
+            Ok(Ok(_)) => {}
+            Ok(Err(request::Failure::Instance(error))) => return Err(failed().caused_by(error)),
+            Ok(Err(request::Failure::Trap(trap))) => return Err(failed().caused_by(trap)),
+            Ok(Err(_)) | Err(_) => return Err(failed().caused_by(Trap::overdue())),
+        }
+        let Some(health) = &self.spec.health else { return Ok(()) };
+        match ask(self, release, health, &life.principal).await {
+            Ok(None) => Ok(()),
+            Ok(Some(why)) => Err(failed().caused_by(Unwell(why))),
+            Err(no_room) => Err(failed().caused_by(no_room)),
         }
     }
 }

@@ -17,25 +17,30 @@ use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 use airssys_osl::{
     Error as DoorError, ErrorKind as DoorErrorKind, Os, Principal,
     net::{Listener, TcpStream},
+    trace as osl_trace,
 };
 use airssys_rt::{Actor, ActorRef, Context, ExitReason, Init};
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
-    time::{Duration, sleep},
+    time::{Duration, sleep, timeout},
 };
 
 pub use self::releases::Canary;
 pub(crate) use self::releases::Release;
 use self::releases::Releases;
 use crate::{
-    actor::{Counters, Delivery, Life},
+    actor::{
+        Counters, Delivery, Health, Life,
+        health::{self, Ailment, Gate, NotReady},
+        trace,
+    },
     component::Component,
     engine::Engine,
     error::{Error, ErrorKind},
     grant::Preopen,
     host::Config,
-    manifest::{ComponentSpec, HttpSpec},
+    manifest::{ComponentSpec, HealthSpec, HttpSpec},
     watch::{Event, Watch},
 };
 
@@ -53,7 +58,7 @@ pub(crate) struct Service {
     preopens: Arc<Mutex<Vec<Preopen>>>,
     config: Config,
     watch: Arc<dyn Watch>,
-    counters: Arc<Counters>,
+    pub(crate) counters: Arc<Counters>,
     /// One for each request that may be handled at a time.
     places: Arc<Semaphore>,
     working: Mutex<usize>,
@@ -146,7 +151,7 @@ struct Running {
     stop: watch::Sender<bool>,
     /// One task, which holds the connections. Dropped, it takes them with it.
     accepting: JoinSet<()>,
-    _life: Life,
+    life: Life,
 }
 
 impl ServiceActor {
@@ -154,8 +159,7 @@ impl ServiceActor {
         Self { service, running: None }
     }
 
-    fn start(&self, actor: ActorRef<Delivery>) -> Result<Running, Error> {
-        let life = Life::begin(&self.service.os, &self.service.name)?;
+    fn start(&self, life: Life, actor: ActorRef<Delivery>) -> Result<Running, Error> {
         let listening = self.service.listen(&life.principal);
         let listener = listening
             .map_err(|error| Error::door(format!("listen for requests to `{}`", self.service.name), error))?;
@@ -166,7 +170,7 @@ impl ServiceActor {
             let _bell = Bell(actor);
             accept(service, principal, listener, stopped).await;
         });
-        Ok(Running { stop, accepting, _life: life })
+        Ok(Running { stop, accepting, life })
     }
 }
 
@@ -174,12 +178,47 @@ impl Actor for ServiceActor {
     type Msg = Delivery;
 
     async fn init(&mut self, cx: &mut Context<Self>) -> Result<Init, ExitReason> {
-        self.running = Some(self.start(cx.actor_ref())?);
+        let service = self.service.clone();
+        service.counters.set_health(Health::Starting);
+        let life = Life::begin(&service.os, &service.name)?;
+        if let Some(health) = &service.spec.health {
+            // Nobody else reaches it yet.
+            let mut gate = Gate::new(health, &service.name, &*service.watch);
+            let asked = async || {
+                let asked = ask(&service, &service.releases.settled(), health, &life.principal).await;
+                Ok::<_, NotReady>(asked.unwrap_or_else(|no_room| Some(told_with_cause(&no_room))))
+            };
+            while !gate.pass(asked()).await? {
+                if cx.is_stopping() {
+                    return Ok(Init::Ready);
+                }
+            }
+        }
+        self.running = Some(self.start(life, cx.actor_ref())?);
+        service.counters.set_health(Health::Ready);
         Ok(Init::Ready)
     }
 
     // Nobody can send it messages; it is told to look around.
-    async fn handle(&mut self, _: Delivery, _: &mut Context<Self>) -> Result<(), ExitReason> {
+    async fn handle(&mut self, delivery: Delivery, _: &mut Context<Self>) -> Result<(), ExitReason> {
+        let (service, running) = (&self.service, &self.running);
+        if let (Delivery::Health(reply), Some(health), Some(running)) =
+            (delivery, &service.spec.health, running)
+        {
+            match ask(service, &service.releases.settled(), health, &running.life.principal).await {
+                Ok(ailment) => {
+                    let whom = (&*service.name, &*service.watch);
+                    health::told(health, ailment, reply, &service.counters, whom);
+                }
+                // Through no fault of the guest's: that says nothing of it.
+                Err(no_room) => {
+                    let cause = told_with_cause(&no_room);
+                    tracing::warn!(component = &*service.name, cause, "cannot ask whether it is well");
+                    service.counters.forgive();
+                    reply.send(());
+                }
+            }
+        }
         match self.running.as_mut().and_then(|running| running.accepting.try_join_next()) {
             Some(Err(panic)) => Err(Error::new(ErrorKind::Bug, "accept requests").caused_by(panic).into()),
             _ => Ok(()),
@@ -190,6 +229,32 @@ impl Actor for ServiceActor {
         let Some(running) = &mut self.running else { return };
         let _ = running.stop.send(true);
         while running.accepting.join_next().await.is_some() {}
+    }
+}
+
+impl Drop for ServiceActor {
+    fn drop(&mut self) {
+        self.service.counters.set_health(Health::Stopped);
+    }
+}
+
+/// Asks a fresh instance of a version for the path of the manifest's `health`. The error is where there is no room for one.
+async fn ask(
+    service: &Service,
+    release: &Release,
+    health: &HealthSpec,
+    principal: &Principal,
+) -> Result<Ailment, Error> {
+    let asked = request::probe(service, release, principal, &health.question);
+    let late = |_| Ok(Some(format!("it gave no answer within {:?}", health.timeout)));
+    timeout(health.timeout, osl_trace::scope(trace::new(), asked)).await.unwrap_or_else(late)
+}
+
+/// An error with its cause.
+fn told_with_cause(error: &Error) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
 }
 

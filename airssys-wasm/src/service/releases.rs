@@ -155,8 +155,13 @@ impl Releases {
     }
 
     /// The version that answers, but for trials.
-    pub(super) fn current(&self) -> Digest {
-        self.lock().lineage.current().digest
+    pub(crate) fn current(&self) -> Digest {
+        self.settled().digest
+    }
+
+    /// The same, to be asked.
+    pub(super) fn settled(&self) -> Arc<Release> {
+        self.lock().lineage.current().clone()
     }
 
     /// The version that a rollback goes to.

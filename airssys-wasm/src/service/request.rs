@@ -26,13 +26,16 @@ use wasmtime_wasi_http::{
 use super::{
     Release, Service, Working,
     connection::{Client, plain},
+    told_with_cause,
     verdict::{Observed, Received},
 };
 use crate::{
+    actor::health::Ailment,
     error::{Error, ErrorKind},
     host::{
         Stdio,
         http::{Alarm, Bounded, Whole},
+        printable,
     },
     instance::{Setup, State},
     trap::Trap,
@@ -174,6 +177,53 @@ async fn handle(
     guest.wasi_http_incoming_handler().call_handle(&mut store, request, out).await.map_err(trapped)?;
     alarm.disarm();
     Ok(())
+}
+
+/// Has a fresh instance of a version handle a GET for `path`, over no connection and whatever its places are taken by. What
+/// ails it is a status of 400 or more, or whatever else is no answer; the error is where there is no room for an instance.
+pub(super) async fn probe(
+    service: &Service,
+    release: &Release,
+    principal: &Principal,
+    path: &str,
+) -> Result<Ailment, Error> {
+    let limits = &service.spec.limits.http;
+    let authority = service.http.listen.to_string();
+    let body = Bounded::new(empty(), limits.body_bytes, Some(limits.timeout), HttpError::HttpRequestBodySize);
+    let bug = |cause: &dyn std::fmt::Display| {
+        Error::new(ErrorKind::Bug, format!("ask `{}` for `{path}`: {cause}", service.name))
+    };
+    let body = body.map_err(|error| bug(&error))?;
+    let request = Request::get(format!("http://{authority}{path}")).header(http::header::HOST, authority);
+    let observed = Arc::<Observed>::default();
+    let request = request.body(observed.watch(body)).map_err(|error| bug(&error))?;
+    let (tell, head) = oneshot::channel();
+    let alarm = Alarm::new(Arc::default());
+    let handling = handle(service, release, principal, request, tell, alarm, &observed);
+    // A guest may wait for somebody to take what it says.
+    let taking = async {
+        let response = match head.await {
+            Ok(Ok(response)) => response,
+            Ok(Err(code)) => return Err(printable(&format!("it answered with an error: {code:?}"))),
+            Err(_none) => return Err("it gave no answer".to_owned()),
+        };
+        let (parts, mut body) = response.into_parts();
+        while let Some(frame) = body.frame().await {
+            frame.map_err(|error| format!("its answer broke off: {error}"))?;
+        }
+        Ok(parts.status)
+    };
+    let (handled, status) = tokio::join!(handling, taking);
+    match (handled, status) {
+        (Err(Failure::Instance(error)), _) if error.kind() == ErrorKind::Unavailable => Err(error),
+        (Err(Failure::Instance(error)), _) => Ok(Some(told_with_cause(&error))),
+        (Err(Failure::Trap(trap)), _) => Ok(Some(trap.to_string())),
+        (_, Err(why)) => Ok(Some(why)),
+        (_, Ok(status)) if status.as_u16() >= 400 => {
+            Ok(Some(format!("it answered with the status {}", status.as_u16())))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Makes an instance of a version.

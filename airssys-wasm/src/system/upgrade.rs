@@ -7,7 +7,9 @@ use tokio::sync::oneshot;
 use super::{Member, Running, System};
 use crate::{
     actor::{Code, Delivery, Handover, Order, Versions},
-    component::Component,
+    cache::Cache,
+    component::{Component, Digest},
+    compose::Part,
     engine::Engine,
     error::{Error, ErrorKind},
     lineage::{Change, Switched, Version},
@@ -32,9 +34,9 @@ impl System {
     ///
     /// * [`NotFound`](ErrorKind::NotFound): the system has no such component.
     /// * [`InvalidComponent`](ErrorKind::InvalidComponent): it is no actor, was loaded by another engine than
-    ///   [`engine`](Self::engine), or has no state to keep where the manifest says `on_restart = "snapshot"`.
-    /// * [`Guest`](ErrorKind::Guest): the new version did not start, or did not take the state; or the old one gave none, or
-    ///   what it sent meanwhile found no room within ten seconds.
+    ///   [`engine`](Self::engine) or without its plugs ([`load`](Self::load) has both), or has no state to keep where the manifest says `on_restart = "snapshot"`.
+    /// * [`Guest`](ErrorKind::Guest): the new version did not start, is not well (`health` in the manifest; it is asked
+    ///   once) or did not take the state; or the old one gave none, or what it sent meanwhile found no room within ten seconds.
     /// * [`Unavailable`](ErrorKind::Unavailable): its turn did not come, another change waits already, or the component
     ///   was stopped meanwhile.
     ///
@@ -71,8 +73,8 @@ impl System {
     ///
     /// * [`NotFound`](ErrorKind::NotFound): the system has no such component.
     /// * [`InvalidComponent`](ErrorKind::InvalidComponent): it answers no requests, or was loaded by another engine than
-    ///   [`engine`](Self::engine).
-    /// * [`Guest`](ErrorKind::Guest): it did not start, or broke at a request; the cause says how.
+    ///   [`engine`](Self::engine) or without its plugs ([`load`](Self::load) has both).
+    /// * [`Guest`](ErrorKind::Guest): it did not start, is not well, or broke at a request; the cause says how.
     /// * [`Unavailable`](ErrorKind::Unavailable): too few requests came in time, or another version is on trial.
     /// * [`LimitExceeded`](ErrorKind::LimitExceeded): a share is 1 to 100 of a hundred, of at least one request.
     /// * [`Unsupported`](ErrorKind::Unsupported): the component is an actor, whose messages cannot go to two versions.
@@ -156,6 +158,26 @@ impl System {
         }
     }
 
+    /// Loads another version of a component from its bytes: for the engine that its limits call for, and composed with what
+    /// the manifest plugs into it, as that was when the system started. Otherwise as [`Component::load`].
+    ///
+    /// # Errors
+    ///
+    /// * [`NotFound`](ErrorKind::NotFound): the system has no such component.
+    /// * [`InvalidComponent`](ErrorKind::InvalidComponent): what is plugged in does not fit this version; the cause says
+    ///   where.
+    /// * As [`Component::load`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Component::load`].
+    pub async fn load(&self, name: &str, bytes: Vec<u8>, cache: Option<&Cache>) -> Result<Component, Error> {
+        let running = self.running(name)?;
+        let socket = Part { name: name.to_owned(), bytes };
+        let plugs = running.plugs.clone();
+        Ok(Component::load_plugged(&running.engine, socket, plugs, cache, || ()).await?.0)
+    }
+
     /// The engine that another version of a component has to be loaded with: its limits decide that.
     ///
     /// # Errors
@@ -172,17 +194,28 @@ impl System {
 }
 
 impl Running {
+    /// The version that runs, or that the next request goes to, but for trials.
+    pub(super) fn version(&self) -> Option<Digest> {
+        let of_service = self.service.as_ref().map(|service| service.releases.current());
+        of_service.or_else(|| self.versions.as_ref().map(|versions| versions.current().digest))
+    }
+
     fn versions(&self) -> Result<&Versions, Error> {
         let bug = || Error::new(ErrorKind::Bug, format!("find the versions of `{}`", self.name));
         self.versions.as_deref().ok_or_else(bug)
     }
 
-    /// Whether its engine can run it.
+    /// Whether its engine can run it, and what is plugged into it is what belongs to this one.
     fn fits(&self, component: &Component) -> Result<(), Error> {
-        match wasmtime::Engine::same(component.pre().engine(), self.engine.inner()) {
-            true => Ok(()),
-            false => Err(Error::new(ErrorKind::InvalidComponent, "use a component of another engine")),
+        let unfit = |what| Err(Error::new(ErrorKind::InvalidComponent, what));
+        if !wasmtime::Engine::same(component.pre().engine(), self.engine.inner()) {
+            return unfit("use a component of another engine");
         }
+        let plugs = component.plugs();
+        if !(Arc::ptr_eq(plugs, &self.plugs) || plugs.is_empty() && self.plugs.is_empty()) {
+            return unfit("use a component without what the manifest plugs into it (`System::load`)");
+        }
+        Ok(())
     }
 
     async fn change(

@@ -42,6 +42,38 @@ async fn components_share_what_they_are_granted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sdk_has_them_too() {
+    let world = World::start(&two()).await;
+    for (subject, payload, expected) in [
+        ("sdk-get:shared:k", "", "None"),
+        ("sdk-set:shared:k", "v", "()"),
+        ("sdk-update:shared:k", "w", "()"),
+        ("sdk-get:shared:k", "", "Some(\"vw\")"),
+        ("get:shared:k", "", "vw"),
+        ("sdk-add:shared:n", "", "1"),
+        ("sdk-add:shared:n", "", "2"),
+        ("sdk-exists:shared:n", "", "true"),
+        ("sdk-keys:shared:", "", "2"),
+        ("sdk-delete:shared:n", "", "()"),
+        ("sdk-exists:shared:n", "", "false"),
+        ("sdk-add:shared:k", "", "Io: cannot add to `k` of the bucket `shared`"),
+        ("sdk-set:small:k", "nine byte", "Io: cannot write `k` of the bucket `small`"),
+        ("sdk-get:ghost-1:k", "", "NotFound: cannot open the bucket `ghost-1`"),
+    ] {
+        assert_eq!(world.ask("a", subject, payload).await, expected, "{subject}");
+    }
+    let pages = world.ask("a", "set-many:shared:many-", "1000").await;
+    assert_eq!((pages.as_str(), world.ask("a", "sdk-keys:shared:", "").await.as_str()), ("()", "1001"));
+    for (subject, expected) in [
+        ("sdk-set:shared:k", "Denied: cannot write `k` of the bucket `shared`: denied by policy"),
+        ("sdk-get:nobodys:k", "Denied: cannot open the bucket `nobodys`: denied by policy"),
+    ] {
+        assert_eq!(world.ask("b", subject, "").await, expected, "{subject}");
+    }
+    world.system.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_granted_is_denied_and_recorded() {
     let world = World::start(&two()).await;
     let denied = "Error::AccessDenied";

@@ -6,8 +6,10 @@
 mod cache;
 #[cfg(target_os = "linux")]
 mod compiler;
+mod compose;
 mod files;
 mod forged;
+mod health;
 mod hostile;
 mod http;
 mod keyvalue;

@@ -139,3 +139,30 @@ async fn each_request_is_a_trace_of_its_own_and_one_that_holds_goes_on() {
     let [one, other, held] = traces[..] else { panic!("{traces:?}") };
     assert!(one != other && one != [0; 16] && other != [0; 16] && held == [7; 16], "{traces:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_it_waits_for_until_it_is_killed_is_given_up_too() {
+    let peer = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = peer.local_addr().unwrap();
+    let components = format!(
+        "[supervisor.x]\nstrategy = \"one_for_all\"\nchildren = [\"a\", \"b\"]\n\
+         [component.a]\nSOCKETS\nmax_deliver = 2\nshutdown = \"brutal_kill\"\n\
+         grants = {{ connect = [\"tcp://{address}\"] }}\n\
+         [component.b]\nSOURCE\nmax_deliver = 1\n"
+    );
+    let world = World::start(&components).await;
+    // It waits for what its peer says, which is nothing, and is killed with its sibling.
+    let kill = async {
+        let mut silent = Vec::new();
+        for _ in 0..2 {
+            silent.push(peer.accept().await.unwrap());
+            world.crash("b", "trap").await;
+        }
+        silent
+    };
+    let subject = format!("connect:{address}");
+    tokio::join!(world.crash("a", &subject), kill);
+    let given_up = format!("dead a {subject} after 2: its receiver was killed at it");
+    let told = world.told();
+    assert!(told.contains(&given_up), "{told:#?}");
+}

@@ -18,7 +18,10 @@ use tracing::{
 
 use airssys_wasm::{Canary, Change, Component, ErrorKind, Handover};
 
-use crate::world::{ENGINE, PATIENCE, Reserved, World};
+use crate::{
+    versions::told,
+    world::{ENGINE, PATIENCE, Reserved, World},
+};
 
 const RULE: &str = "component.web.http.listen";
 
@@ -329,8 +332,14 @@ async fn version(mark: u8) -> Component {
 
 /// One that answers with 503 where the other one says 404.
 async fn failing() -> Component {
-    // `i32.const 404` and `i32.const 503`.
-    let (from, to) = (b"\x41\x94\x03", b"\x41\xf7\x03");
+    // `i32.const 404`.
+    failing_for(b"\x41\x94\x03").await
+}
+
+/// One that answers with 503 where the other one says what this code does.
+async fn failing_for(from: &[u8; 3]) -> Component {
+    // `i32.const 503`.
+    let to = b"\x41\xf7\x03";
     let mut bytes = web();
     while let Some(at) = bytes.windows(3).position(|window| window == from) {
         bytes.iter_mut().skip(at).zip(to).for_each(|(byte, new)| *byte = *new);
@@ -365,6 +374,26 @@ async fn a_service_is_upgraded_between_two_requests_and_rolled_back() {
     assert_eq!((back.from, back.to), (switched.to, switched.from));
     assert_eq!(changes(&world), [Change::Started, Change::Upgraded, Change::RolledBack]);
     assert_eq!(status(&get(port, "/hello").await), "200");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_is_not_well_answers_no_request() {
+    let reserved = Reserved::new();
+    let port = reserved.0;
+    let health = "health = { path = \"/hello\", every = \"1h\", timeout = \"1m\", start = \"1m\" }";
+    let world = serve(port, "", health).await;
+    // `i32.const 200`.
+    let ill = failing_for(b"\x41\xc8\x01").await;
+    let upgraded = world.system.upgrade("web", &ill, Handover::State, PATIENCE).await;
+    let canary = Canary { percent: 100, requests: 1 };
+    let tried = world.system.canary("web", &ill, canary, PATIENCE).await;
+    for error in [upgraded.unwrap_err(), tried.unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::Guest);
+        assert!(told(&error).contains("it is not well: it answered with the status 503"), "{error:?}");
+    }
+    assert_eq!(status(&get(port, "/hello").await), "200", "the old one goes on");
+    world.system.upgrade("web", &version(b'2').await, Handover::State, PATIENCE).await.unwrap();
+    assert_eq!(changes(&world), [Change::Started, Change::Upgraded]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

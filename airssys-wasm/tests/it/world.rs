@@ -13,7 +13,7 @@ use airssys_osl::{
 };
 use airssys_rt::EventKind;
 use airssys_wasm::{
-    Component, Engine, Event, System, Watch, add_principals, load, load_grants,
+    Component, Engine, Error, Event, System, Watch, add_principals, load, load_grants,
     manifest::{HttpLimits, Limits, Manifest, Overrides},
 };
 use tempfile::TempDir;
@@ -39,7 +39,10 @@ pub(crate) struct World {
 
 /// What the system told, as text.
 #[derive(Default)]
-pub(crate) struct Told(Mutex<Vec<String>>);
+pub(crate) struct Told(Mutex<Vec<String>>, Option<Hear>);
+
+/// Hears of each thing as it is told, and of starts and ailments, too.
+pub(crate) type Hear = Box<dyn Fn(&str) + Send + Sync>;
 
 impl Watch for Told {
     fn event(&self, event: &Event<'_>) {
@@ -51,7 +54,9 @@ impl Watch for Told {
                 )
             }
             Event::TakenBack { component, reason, .. } => format!("taken back {component}: {reason}"),
+            Event::Unwell { component, why } => return self.hear(&format!("unwell {component}: {why}")),
             Event::Life(life) => match &life.kind {
+                EventKind::Started => return self.hear(&format!("started {}", life.path)),
                 EventKind::Exited { reason } => format!("exited {}: {reason}", life.path),
                 EventKind::InitFailed { reason } => format!("exited {}: {reason}", life.path),
                 EventKind::Restarting { .. } => format!("restarting {}", life.path),
@@ -60,16 +65,24 @@ impl Watch for Told {
             },
             _ => return,
         };
+        self.hear(&line);
         self.0.lock().unwrap().push(line);
+    }
+}
+
+impl Told {
+    fn hear(&self, line: &str) {
+        if let Some(hear) = &self.1 {
+            hear(line);
+        }
     }
 }
 
 impl World {
     /// Starts a system. In `components`, `SOURCE` is the hostile component, `SOCKETS` the one that uses the network, `WEB`
-    /// the one that speaks HTTP and `LEDGER` the one with a state, `KEYVALUE` the one that uses
-    /// buckets; `data` is a folder with a file `a`, `api.test` a host at
-    /// 127.0.0.1, and `private.test` one at 10.0.0.1. Deadlines and time limits of HTTP that the test does not set are
-    /// long.
+    /// the one that speaks HTTP, `LEDGER` the one with a state, `KEYVALUE` the one that uses buckets and `EDITOR` the one that
+    /// `WORDS` is plugged into; `data` is a folder with a file `a`, `api.test` a host at
+    /// 127.0.0.1, and `private.test` one at 10.0.0.1. Deadlines and time limits of HTTP that the test does not set are long.
     pub(crate) async fn start(components: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("data")).unwrap();
@@ -79,6 +92,11 @@ impl World {
     }
 
     pub(crate) async fn start_in(dir: TempDir, components: &str) -> Self {
+        Self::try_start(dir, components, None).await.unwrap_or_else(|error| panic!("{error:?}"))
+    }
+
+    /// As [`start_in`](Self::start_in), for a system that may not start.
+    pub(crate) async fn try_start(dir: TempDir, components: &str, hear: Option<Hear>) -> Result<Self, Error> {
         let manifest = parse(&dir, components);
 
         let records = MemorySink::new();
@@ -88,13 +106,13 @@ impl World {
         let resolver =
             ScriptedResolver::new().answer("api.test", &["127.0.0.1"]).answer("private.test", &["10.0.0.1"]);
         let os = Os::builder(policy, records.clone()).resolver(resolver).build();
-        let told = Arc::new(Told::default());
+        let told = Arc::new(Told(Mutex::default(), hear));
         let watch: Arc<dyn Watch> = told.clone();
         let program = os.principal("program").unwrap();
         let loaded: Vec<Component> = load(&manifest, &ENGINE, None, &os, &program, &watch).await.unwrap();
-        let system = System::start(&manifest, &loaded, &ENGINE, &os, watch).await.unwrap();
+        let system = System::start(&manifest, &loaded, &ENGINE, &os, watch).await?;
         records.take();
-        Self { dir, system, os, records, told }
+        Ok(Self { dir, system, os, records, told })
     }
 
     /// Puts the policy of another manifest in place.
@@ -112,7 +130,12 @@ impl World {
 
     /// Calls a component that crashes of it each time; the call ends when the message is given up.
     pub(crate) async fn crash(&self, to: &str, subject: &str) {
-        let error = self.system.call(to, subject, Vec::new(), PATIENCE).await.unwrap_err();
+        self.crash_by(to, subject, "").await;
+    }
+
+    /// The same, with a payload.
+    pub(crate) async fn crash_by(&self, to: &str, subject: &str, payload: &str) {
+        let error = self.system.call(to, subject, payload.into(), PATIENCE).await.unwrap_err();
         assert_eq!(error.kind(), airssys_wasm::ErrorKind::Unavailable, "{error:?}");
         let cause = std::error::Error::source(&error).unwrap().downcast_ref::<airssys_rt::CallError>();
         assert_eq!(cause, Some(&airssys_rt::CallError::Dropped), "the message was given up, not forgotten");
@@ -179,6 +202,9 @@ fn parse(dir: &TempDir, components: &str) -> Manifest {
     let components = components.replace("SOURCE", &fixture("hostile.wasm"));
     let components = components.replace("SOCKETS", &fixture("sockets.wasm"));
     let components = components.replace("LEDGER", &fixture("ledger.wasm"));
+    let components = components.replace("EDITOR", &fixture("editor.wasm"));
+    let words = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/words.wasm");
+    let components = components.replace("WORDS", &format!("\"{}\"", words.display()));
     let components = components.replace("KEYVALUE", &fixture("keyvalue.wasm"));
     let components = components.replace("WEB", &fixture("web.wasm"));
     let text = format!("[system]\nname = \"s\"\nintensity = 20\n{components}");

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use airssys_guest::{Actor, Config, Error, Message};
+use airssys_guest::{Actor, Config, Error, Message, keyvalue};
 
 use crate::bindings::wasi::{
     keyvalue0_2_0_draft::{atomics, batch, store},
@@ -24,7 +24,10 @@ impl Actor for Buckets {
             told(store::open(bucket).and_then(|bucket| bucket.set(request.key, request.value)));
             return Err("told to fail".into());
         }
-        let answer = request.first_draft(verb).or_else(|| request.second_draft(verb));
+        let answer = match verb.starts_with("sdk-") {
+            true => request.by_the_sdk(verb),
+            false => request.first_draft(verb).or_else(|| request.second_draft(verb)),
+        };
         answer.map(|answer| Some(answer.into_bytes())).ok_or_else(|| format!("no verb `{verb}`").into())
     }
 }
@@ -35,7 +38,34 @@ struct Request<'a> {
     value: &'a [u8],
 }
 
+fn sdk<T: Debug>(done: Result<T, Error>) -> String {
+    match done {
+        Ok(value) => format!("{value:?}"),
+        Err(error) => format!("{:?}: {error}", error.kind()),
+    }
+}
+
 impl Request<'_> {
+    fn by_the_sdk(&self, verb: &str) -> Option<String> {
+        let bucket = match keyvalue::bucket(self.bucket) {
+            Ok(bucket) => bucket,
+            Err(error) => return Some(format!("{:?}: {error}", error.kind())),
+        };
+        let key = self.key;
+        Some(match verb {
+            "sdk-get" => {
+                sdk(bucket.get(key).map(|value| value.and_then(|value| String::from_utf8(value).ok())))
+            }
+            "sdk-set" => sdk(bucket.set(key, self.value)),
+            "sdk-delete" => sdk(bucket.delete(key)),
+            "sdk-exists" => sdk(bucket.exists(key)),
+            "sdk-keys" => sdk(bucket.keys(1001).map(|keys| keys.len())),
+            "sdk-add" => sdk(bucket.add(key, 1)),
+            "sdk-update" => sdk(bucket.update(key, |value| [value.unwrap_or_default(), self.value].concat())),
+            _ => return None,
+        })
+    }
+
     fn first_draft(&self, verb: &str) -> Option<String> {
         let bucket = match store::open(self.bucket) {
             Ok(bucket) => bucket,

@@ -39,7 +39,9 @@ const ALL: &str = r#"
     config = {}
     limits = { net = {}, http = {} }
     roles = [{}]
+    plug = [{}]
     [component.name.http]
+    [component.name.health]
     [keyvalue.name]
     [process.name]
     env = {}
