@@ -1,0 +1,136 @@
+//! Started for real: on Windows, or on what stands in for it.
+
+use std::{sync::mpsc, time::Duration};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::{
+    super::{input_pipe, output_pipe},
+    *,
+};
+use crate::process::{Cause, Exit, Status};
+
+/// How long a test waits before it is called stuck.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const SHELL: &str = r"C:\windows\system32\cmd.exe";
+
+fn plan(args: &[&str], limits: Limits) -> Plan {
+    Plan {
+        program: open_program(Path::new(SHELL), None, 0).unwrap(),
+        args: [SHELL].iter().chain(args).map(|arg| (*arg).to_owned()).collect(),
+        env: vec!["AIRSSYS=b c".to_owned()],
+        stdio: [null().unwrap(), null().unwrap(), null().unwrap()],
+        files: Vec::new(),
+        directory: START.to_owned(),
+        places: Vec::new(),
+        layers: Layers::JOB | Layers::TOKEN,
+        landlock: None,
+        sockets: Sockets::Internet,
+        loopback: false,
+        listen: None,
+        calls: Calls::default(),
+        executes: false,
+        tells: false,
+        watched: false,
+        learns: false,
+        limits,
+        ids: None,
+    }
+}
+
+fn begin(plan: Plan) -> (Begun, mpsc::Receiver<Exit>) {
+    let (tell, told) = mpsc::channel();
+    let begun = start(plan, Box::new(move |exit| tell.send(exit.clone()).unwrap())).unwrap();
+    (begun, told)
+}
+
+fn run(args: &[&str], limits: Limits) -> Exit {
+    let (begun, ended) = begin(plan(args, limits));
+    let exit = ended.recv_timeout(PATIENCE).unwrap();
+    drop(begun);
+    exit
+}
+
+#[test]
+fn its_end_is_told() {
+    let exit = run(&["/c", "exit 7"], Limits::new());
+    assert_eq!((exit.status, exit.cause), (Status::Code(7), Cause::Itself));
+    assert!(run(&["/c", "exit 0"], Limits::new().memory_bytes(1 << 30).processes(4)).is_success());
+}
+
+#[tokio::test]
+async fn what_it_says_arrives_and_so_do_its_variables() {
+    let (theirs, mut ours) = output_pipe().unwrap();
+    let mut plan = plan(&["/c", "echo %AIRSSYS%"], Limits::new());
+    plan.stdio[1] = theirs;
+    let (begun, ended) = begin(plan);
+    let mut said = String::new();
+    ours.read_to_string(&mut said).await.unwrap();
+    assert_eq!(said.trim_end(), "b c");
+    assert!(ended.recv_timeout(PATIENCE).unwrap().is_success());
+    drop(begun);
+}
+
+#[tokio::test]
+async fn what_it_reads_arrives_and_ends() {
+    let (theirs, mut input) = input_pipe().unwrap();
+    let (to, mut output) = output_pipe().unwrap();
+    let mut plan = plan(&["/q", "/d"], Limits::new());
+    (plan.stdio[0], plan.stdio[1]) = (theirs, to);
+    let (begun, ended) = begin(plan);
+    input.write_all(b"echo heard\r\n").await.unwrap();
+    drop(input);
+    let mut said = String::new();
+    output.read_to_string(&mut said).await.unwrap();
+    assert!(said.contains("heard"), "{said:?}");
+    ended.recv_timeout(PATIENCE).unwrap();
+    drop(begun);
+}
+
+#[test]
+fn what_goes_on_too_long_is_ended_and_what_is_dropped_too() {
+    // Its input never comes.
+    let (theirs, _ours) = pipe_without_runtime();
+    let mut waits = plan(&["/q"], Limits::new().wall_time(Duration::from_millis(50)));
+    waits.stdio[0] = theirs;
+    let (begun, ended) = begin(waits);
+    assert_eq!(ended.recv_timeout(PATIENCE).unwrap().cause, Cause::WallTime);
+    drop(begun);
+
+    let (theirs, _ours) = pipe_without_runtime();
+    let mut waits = plan(&["/q"], Limits::new());
+    waits.stdio[0] = theirs;
+    let (begun, ended) = begin(waits);
+    drop(begun);
+    assert_eq!(ended.recv_timeout(PATIENCE).unwrap().cause, Cause::Dropped);
+}
+
+fn pipe_without_runtime() -> (OwnedHandle, OwnedHandle) {
+    let (from, to) = io::pipe().unwrap();
+    (from.into(), to.into())
+}
+
+#[test]
+fn what_is_no_image_is_not_started() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in [("a.bat", "MZ"), ("a.exe", "@echo off"), ("empty.exe", "")] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        assert!(matches!(open_program(&path, None, 0), Err(Fault::Forbidden(rule::NO_SCRIPTS))), "{name}");
+    }
+    let other = open_program(Path::new(SHELL), Some(&[0; 32]), u64::MAX);
+    assert!(matches!(other, Err(Fault::Forbidden(rule::OTHER_PROGRAM))));
+}
+
+#[test]
+fn limits_that_nothing_holds_to_are_named() {
+    assert_eq!(unbounded(&Limits::new().memory_bytes(1).processes(1).cpu_percent(1), Layers::JOB), None);
+    assert!(unbounded(&Limits::new().file_bytes(1), Layers::JOB).is_some());
+    assert!(unbounded(&Limits::new().io_weight(1), Layers::JOB).is_some());
+}
+
+#[test]
+fn the_host_has_a_job_and_a_token_and_no_more() {
+    assert_eq!(host().available(), Layers::JOB | Layers::TOKEN);
+}
