@@ -151,5 +151,5 @@ pub(crate) fn measure(_dir: &Directory, _limit: u64) -> Result<(u64, u64), Fault
     Err(Fault::Unsupported)
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;

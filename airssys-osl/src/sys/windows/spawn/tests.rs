@@ -2,13 +2,8 @@
 
 use std::{sync::mpsc, time::Duration};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-use super::{
-    super::{input_pipe, output_pipe},
-    *,
-};
-use crate::process::{Cause, Exit, Status};
+use super::*;
+use crate::process::{Cause, Exit};
 
 /// How long a test waits before it is called stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,49 +38,6 @@ fn begin(plan: Plan) -> (Begun, mpsc::Receiver<Exit>) {
     let (tell, told) = mpsc::channel();
     let begun = start(plan, Box::new(move |exit| tell.send(exit.clone()).unwrap())).unwrap();
     (begun, told)
-}
-
-fn run(args: &[&str], limits: Limits) -> Exit {
-    let (begun, ended) = begin(plan(args, limits));
-    let exit = ended.recv_timeout(PATIENCE).unwrap();
-    drop(begun);
-    exit
-}
-
-#[test]
-fn its_end_is_told() {
-    let exit = run(&["/c", "exit 7"], Limits::new());
-    assert_eq!((exit.status, exit.cause), (Status::Code(7), Cause::Itself));
-    assert!(run(&["/c", "exit 0"], Limits::new().memory_bytes(1 << 30).processes(4)).is_success());
-}
-
-#[tokio::test]
-async fn what_it_says_arrives_and_so_do_its_variables() {
-    let (theirs, mut ours) = output_pipe().unwrap();
-    let mut plan = plan(&["/c", "echo %AIRSSYS%"], Limits::new());
-    plan.stdio[1] = theirs;
-    let (begun, ended) = begin(plan);
-    let mut said = String::new();
-    ours.read_to_string(&mut said).await.unwrap();
-    assert_eq!(said.trim_end(), "b c");
-    assert!(ended.recv_timeout(PATIENCE).unwrap().is_success());
-    drop(begun);
-}
-
-#[tokio::test]
-async fn what_it_reads_arrives_and_ends() {
-    let (theirs, mut input) = input_pipe().unwrap();
-    let (to, mut output) = output_pipe().unwrap();
-    let mut plan = plan(&["/q", "/d"], Limits::new());
-    (plan.stdio[0], plan.stdio[1]) = (theirs, to);
-    let (begun, ended) = begin(plan);
-    input.write_all(b"echo heard\r\n").await.unwrap();
-    drop(input);
-    let mut said = String::new();
-    output.read_to_string(&mut said).await.unwrap();
-    assert!(said.contains("heard"), "{said:?}");
-    ended.recv_timeout(PATIENCE).unwrap();
-    drop(begun);
 }
 
 #[test]
