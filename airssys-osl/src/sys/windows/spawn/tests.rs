@@ -3,7 +3,7 @@
 use std::{sync::mpsc, time::Duration};
 
 use super::*;
-use crate::process::{Cause, Exit};
+use crate::process::{Cause, Exit, Status};
 
 /// How long a test waits before it is called stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,6 +38,20 @@ fn begin(plan: Plan) -> (Begun, mpsc::Receiver<Exit>) {
     let (tell, told) = mpsc::channel();
     let begun = start(plan, Box::new(move |exit| tell.send(exit.clone()).unwrap())).unwrap();
     (begun, told)
+}
+
+fn run(args: &[&str], limits: Limits) -> Exit {
+    let (begun, ended) = begin(plan(args, limits));
+    let exit = ended.recv_timeout(PATIENCE).unwrap();
+    drop(begun);
+    exit
+}
+
+#[test]
+fn its_end_is_told() {
+    let exit = run(&["/c", "exit 7"], Limits::new());
+    assert_eq!((exit.status, exit.cause), (Status::Code(7), Cause::Itself));
+    assert!(run(&["/c", "exit 0"], Limits::new().memory_bytes(1 << 30).processes(4)).is_success());
 }
 
 #[test]
