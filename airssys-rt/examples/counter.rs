@@ -38,7 +38,7 @@ impl Actor for Counter {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (system, patience) = (System::new(), Duration::from_secs(30));
+    let (system, patience) = (System::new(), Duration::from_secs(60));
 
     let ticket = system.spawn(Ticket(0));
     println!("ticket {}", ticket.call(|reply| reply, patience).await?);

@@ -55,7 +55,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let child = ChildSpec::actor_with_mailbox("worker", mailbox, || Worker { done: 0 })
         // It finishes what is queued, but not for longer than this.
         .drain(true)
-        .shutdown(Shutdown::Timeout(Duration::from_secs(30)));
+        .shutdown(Shutdown::Timeout(Duration::from_secs(60)));
     let system = System::new();
     let tree = system.start(Supervisor::new("jobs", Strategy::OneForOne).child(child)).await?;
 

@@ -78,13 +78,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     one.cast(Job::Work(until)).await?;
     one.cast_for(Job::Fail, Duration::from_millis(50)).await?;
     two.cast(Job::Fail).await?;
-    two.call(Job::Ask, Duration::from_secs(30)).await?;
+    two.call(Job::Ask, Duration::from_secs(60)).await?;
 
     println!("top: {}", system.actor(top.id()).as_ref().map_or_else(String::new, describe));
     print_tree(&system, &top.which_children().await, 2);
     tokio::time::sleep(Duration::from_millis(100)).await;
     let _ = done.send(());
-    one.call(Job::Ask, Duration::from_secs(30)).await?;
+    one.call(Job::Ask, Duration::from_secs(60)).await?;
     let metrics = system.metrics();
     println!("{} live, {} restart, {} expired", metrics.live, metrics.restarts, metrics.dead_letters.expired);
     top.shutdown().await;

@@ -68,7 +68,7 @@ mod linux {
         port.cast(PortMsg::CloseInput).await?;
         println!("the port ended: {}", port.exited().await);
         // What it said last came before its end.
-        printer.call(Msg::Flush, Duration::from_secs(30)).await?;
+        printer.call(Msg::Flush, Duration::from_secs(60)).await?;
         Ok(())
     }
 }

@@ -80,7 +80,7 @@ impl StateMachine for Connection {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let connection = System::new().spawn(Machine::new(Connection { tries: 0 }));
-    let patience = Duration::from_secs(30);
+    let patience = Duration::from_secs(60);
     let (one, two) = tokio::join!(
         connection.call(|reply| Msg::Request("one", reply), patience),
         connection.call(|reply| Msg::Request("two", reply), patience),

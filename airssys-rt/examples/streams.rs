@@ -74,6 +74,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("out: {words} in `{line}`");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    feeding.join(Duration::from_secs(30)).await??;
+    feeding.join(Duration::from_secs(60)).await??;
     Ok(())
 }

@@ -88,7 +88,7 @@ impl Iterator for Actors {
             if let Some(info) = self.page.next() {
                 return Some(info);
             }
-            let (cells, next) = cell::page(self.next?, PAGE);
+            let (cells, next) = cell::page(self.next?, PAGE, |other| self.system.inner().is(other));
             self.next = next;
             let infos: Vec<ActorInfo> =
                 cells.iter().filter_map(|cell| cell.inspect(self.system.inner())).collect();

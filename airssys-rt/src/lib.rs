@@ -22,7 +22,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let counter = System::new().spawn(Counter(0));
 //! counter.cast(Msg::Add(42)).await?;
-//! assert_eq!(counter.call(Msg::Get, Duration::from_secs(1)).await?, 42);
+//! assert_eq!(counter.call(Msg::Get, Duration::from_secs(60)).await?, 42);
 //! # Ok(())
 //! # }
 //! ```

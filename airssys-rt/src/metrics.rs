@@ -110,9 +110,8 @@ impl System {
         let mut handled = system.counters().sum(Count::Handled);
         let mut from = Some(0);
         while let Some(start) = from {
-            let (cells, next) = cell::page(start, PAGE);
-            let ours = cells.iter().filter(|cell| cell.belongs_to(system));
-            handled = ours.fold(handled, |sum, cell| sum.wrapping_add(cell.taken()));
+            let (cells, next) = cell::page(start, PAGE, |other| system.is(other));
+            handled = cells.iter().fold(handled, |sum, cell| sum.wrapping_add(cell.taken()));
             from = next;
         }
         // One that ended between the two may be missing.

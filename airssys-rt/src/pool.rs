@@ -43,7 +43,7 @@ const DEFAULT_PERIOD: Duration = Duration::from_secs(5);
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let (supervisor, squarers) = Pool::new("squarers", 4, |_| Squarer).build();
 /// let tree = System::new().start(supervisor).await?;
-/// assert_eq!(squarers.call(|reply| (12, reply), Duration::from_secs(1)).await?, 144);
+/// assert_eq!(squarers.call(|reply| (12, reply), Duration::from_secs(60)).await?, 144);
 /// tree.shutdown().await;
 /// # Ok(())
 /// # }

@@ -170,7 +170,7 @@ impl<M, R: Registry<M> + ?Sized> Registry<M> for Arc<R> {
 ///
 /// let actor = system.spawn(Clock); // registers itself, in `init`
 /// # while clock.whereis().is_none() { tokio::task::yield_now().await; }
-/// assert_eq!(clock.call(|now| now, Duration::from_secs(1)).await?, 7);
+/// assert_eq!(clock.call(|now| now, Duration::from_secs(60)).await?, 7);
 /// # Ok(())
 /// # }
 /// ```

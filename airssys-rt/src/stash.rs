@@ -43,7 +43,7 @@ use crate::timer::TimerRef;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let shop = System::new().spawn(Shop::default());
-/// let (bought, _) = tokio::join!(shop.call(Msg::Buy, Duration::from_secs(1)), shop.cast(Msg::Open));
+/// let (bought, _) = tokio::join!(shop.call(Msg::Buy, Duration::from_secs(60)), shop.cast(Msg::Open));
 /// assert_eq!(bought?, "bread");
 /// # Ok(())
 /// # }

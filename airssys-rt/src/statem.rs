@@ -42,7 +42,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let door = System::new().spawn(Machine::new(Door { pushes: 0 }));
-//! assert_eq!(door.call(Msg::Push, Duration::from_secs(5)).await?, 1);
+//! assert_eq!(door.call(Msg::Push, Duration::from_secs(60)).await?, 1);
 //! # Ok(())
 //! # }
 //! ```

@@ -177,6 +177,11 @@ impl Inner {
         &self.scheduler
     }
 
+    /// Whether `other` is this system.
+    pub(crate) fn is(&self, other: Option<&Self>) -> bool {
+        other.is_some_and(|other| std::ptr::eq(other, self))
+    }
+
     /// How long a turn takes at most, for each message in it, that counts as quick.
     pub(crate) fn quick(&self) -> Duration {
         self.quick

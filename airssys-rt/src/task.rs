@@ -97,7 +97,7 @@ impl<A: Actor> Context<A> {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// let summer = System::new().spawn(Summer);
-    /// let sum = summer.call(|reply| (vec![1, 2, 3], reply), std::time::Duration::from_secs(1)).await;
+    /// let sum = summer.call(|reply| (vec![1, 2, 3], reply), std::time::Duration::from_secs(60)).await;
     /// assert_eq!(sum, Ok(6));
     /// # }
     /// ```

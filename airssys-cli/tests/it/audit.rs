@@ -4,15 +4,24 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::program::World;
+use crate::program::{World, has_read};
 
-/// A world whose system has run once.
+/// How often a world is made anew where its system stopped before it had read its log.
+const ATTEMPTS: usize = 10;
+
+/// A world whose system has run once, and read its log.
 fn world_with_log() -> World {
-    let world = World::with_example("logwatch");
-    fs::remove_dir_all(world.path("logwatch/inbox")).unwrap();
-    world.write("logwatch/inbox/access.log", "no log line\n");
-    assert_eq!(world.run_json(&["run", "logwatch", "--until-idle=300ms"]).0, Some(0));
-    world
+    for _ in 0..ATTEMPTS {
+        let world = World::with_example("logwatch");
+        fs::remove_dir_all(world.path("logwatch/inbox")).unwrap();
+        world.write("logwatch/inbox/access.log", "no log line\n");
+        let (code, events) = world.run_json(&["run", "logwatch", "--until-idle=300ms"]);
+        assert_eq!(code, Some(0), "{events:#?}");
+        if has_read(&events) {
+            return world;
+        }
+    }
+    panic!("the log was not read in {ATTEMPTS} runs");
 }
 
 fn segment(world: &World) -> Vec<u8> {

@@ -43,6 +43,14 @@ pub(crate) fn check(prepare: impl Fn(&World), script: &str) {
     compare(&theirs, |line| line.wasmtimes, "wasmtime", &prepare, wasmtimes);
 }
 
+/// What the program answers to a script, whatever that expects.
+pub(crate) fn answers_to(prepare: impl Fn(&World), script: &str) -> Vec<String> {
+    let script: Vec<_> = lines(script).iter().map(|line| line.what).collect();
+    let world = World::new();
+    prepare(&world);
+    ours(&world, &script.join("\n")).lines
+}
+
 fn compare<'a>(
     lines: &[&Line<'a>],
     expected: impl Fn(&Line<'a>) -> &'a str,

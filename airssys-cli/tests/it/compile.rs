@@ -97,7 +97,7 @@ fn a_bomb_for_the_compiler_ends_at_its_memory() {
     }
     let world = World::new();
     world.write("bomb.wasm", module_bomb());
-    let ended = world.run(&["run", "--compile-memory", "96MiB", "bomb.wasm"]);
+    let ended = world.run(&["run", "--compile-memory", "96MiB", "--compile-time", "30m", "bomb.wasm"]);
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
     let why = "of memory, its limit (system.compile.memory, --compile-memory)";
     assert!(ended.stderr.contains(why), "{}", ended.stderr);
@@ -112,7 +112,7 @@ fn a_bomb_in_a_manifest_is_told_where_it_stands_and_costs_its_neighbour_nothing(
     let world = World::new();
     world.write("bomb.wasm", component_bomb());
     world.write("good.wasm", ledger("good"));
-    let system = "[system]\nname = \"s\"\ncompile = { time = \"15s\", memory = \"256MiB\" }\n";
+    let system = "[system]\nname = \"s\"\ncompile = { time = \"30m\", memory = \"256MiB\" }\n";
     let good = "[component.good]\nsource = \"good.wasm\"\n";
     world.write("airssys.toml", format!("{system}{good}[component.bomb]\nsource = \"bomb.wasm\"\n"));
     let checked = run(&world, &["check"]);
@@ -132,7 +132,7 @@ fn a_bomb_as_a_new_version_leaves_the_old_one_at_work() {
     world.write("bomb.wasm", component_bomb());
     world.write("ledger.wasm", ledger("good"));
     world.write("fine.wasm", ledger("fine"));
-    let system = "[system]\nname = \"s\"\ncompile = { time = \"20s\", memory = \"256MiB\" }\n";
+    let system = "[system]\nname = \"s\"\ncompile = { time = \"30m\", memory = \"256MiB\" }\n";
     world.write("airssys.toml", format!("{system}[component.a]\nsource = \"ledger.wasm\"\n"));
     let mut running = world.start(&["run", "."]);
     running.events.wait_for("ready");

@@ -1,18 +1,14 @@
 //! Hostile programs: each is stopped by a limit, says so, and costs nothing else.
 
-use std::time::{Duration, Instant};
-
 use crate::program::World;
 
 /// Runs a text and expects that it was ended, and why.
 fn check(text: &str, options: &[&str], why: &str) {
     let world = World::new();
     world.write("hostile.wat", text);
-    let started = Instant::now();
     let ended = world.run(&[&["run"], options, &["hostile.wat"]].concat());
     assert_eq!(ended.code, Some(134), "{}", ended.stderr);
     assert!(ended.stderr.contains(why), "{why}: {}", ended.stderr);
-    assert!(started.elapsed() < Duration::from_secs(60), "{why}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::program::World;
+use crate::program::{World, patient};
 
 /// The components of the example without what they are granted.
 const BARE: &str = r#"
@@ -39,15 +39,24 @@ const NOTHING: [(&str, &str); 3] = [
 
 fn manifest(grants: &[(&str, &str)]) -> String {
     let filled = grants.iter().fold(BARE.to_owned(), |text, (name, grant)| text.replace(name, grant));
-    ["STATS", "ROGUE", "REPORT", "PARSER", "READER"].iter().fold(filled, |text, name| text.replace(name, ""))
+    let names = ["STATS", "ROGUE", "REPORT", "PARSER", "READER"];
+    patient(&names.iter().fold(filled, |text, name| text.replace(name, "")))
 }
+
+/// How many lines the log has.
+const LINES: usize = 5;
+
+/// How often something is done again where the machine stood still for so long that the system seemed to have nothing left to do,
+/// or that the statistics seemed to give no answer.
+const ATTEMPTS: usize = 10;
 
 /// The example with a short log and another manifest.
 fn world(manifest: &str) -> World {
     let world = World::with_example("logwatch");
     fs::remove_dir_all(world.path("logwatch/inbox")).unwrap();
-    let line = "192.0.2.7 - - [24/Oct/2026:06:25:01 +0200] \"GET / HTTP/1.1\" 200 12 \"-\" \"test\"\n";
-    world.write("logwatch/inbox/access.log", line.repeat(5));
+    // Of a client that the plug-in does not know: so the report is the same where that answered too late.
+    let line = "240.0.0.7 - - [24/Oct/2026:06:25:01 +0200] \"GET / HTTP/1.1\" 200 12 \"-\" \"test\"\n";
+    world.write("logwatch/inbox/access.log", line.repeat(LINES));
     world.write("logwatch/airssys.toml", manifest);
     world
 }
@@ -58,16 +67,25 @@ fn run(world: &World, args: &[&str]) -> Vec<Value> {
     events
 }
 
+/// The report, where it has every line of the log.
+fn report(world: &World) -> Option<Vec<u8>> {
+    let report = fs::read(world.path("logwatch/out/report.json")).ok()?;
+    let is_whole = serde_json::from_slice::<Value>(&report).is_ok_and(|report| report["lines"] == LINES);
+    is_whole.then_some(report)
+}
+
 fn query(world: &World, args: &[&str]) -> Vec<Value> {
     world.run_json(&[&["audit", "query", "logwatch"], args].concat()).1
 }
 
 #[test]
 fn what_was_learned_lets_exactly_that_run_pass() {
-    let world = world(&manifest(&NOTHING));
-    run(&world, &["--learn"]);
-    let report = fs::read(world.path("logwatch/out/report.json")).unwrap();
-    fs::remove_file(world.path("logwatch/out/report.json")).unwrap();
+    let learn = |_| {
+        let world = world(&manifest(&NOTHING));
+        run(&world, &["--learn"]);
+        report(&world).map(|report| (world, report))
+    };
+    let (world, learned_from) = (0..ATTEMPTS).find_map(learn).expect("a whole report");
     assert!(query(&world, &["--would-deny"]).len() > 5);
 
     let learned = world.run(&["audit", "learn", "logwatch"]);
@@ -81,24 +99,44 @@ fn what_was_learned_lets_exactly_that_run_pass() {
 
     let taught = format!("{}\n{grants}", manifest(&[]));
     world.write("logwatch/airssys.toml", &taught);
-    let before = query(&world, &["--denied"]).len();
-    run(&world, &[]);
+    let first = query(&world, &["--denied"]).len();
+    let again = |_| {
+        // Where the run before wrote none, there is none.
+        let _ = fs::remove_file(world.path("logwatch/out/report.json"));
+        let before = query(&world, &["--denied"]).len();
+        run(&world, &[]);
+        report(&world).map(|report| (before, report))
+    };
+    let (before, report) = (0..ATTEMPTS).find_map(again).expect("a whole report");
     // What is always forbidden was denied in the first run, too.
-    assert_eq!(query(&world, &["--denied"]).len(), 2 * before, "{:#?}", query(&world, &["--denied"]));
-    assert_eq!(fs::read(world.path("logwatch/out/report.json")).unwrap().len(), report.len());
+    let denied = query(&world, &["--denied"]);
+    assert_eq!(denied.len() - before, first, "{denied:#?}");
+    assert_eq!(report.len(), learned_from.len());
 
     world.write("logwatch/airssys.toml", taught.replace("send = [\"parser\"]\n", ""));
-    // The reader crashes of it, and its supervisor gives up.
-    world.run_json(&["run", "logwatch", "--until-idle=500ms"]);
-    let denied = query(&world, &["--denied", "--principal", "component.reader"]);
+    let denied = denied_to_the_reader(&world, "--until-idle=500ms");
     assert!(denied.iter().all(|record| record["action"] == "actor.send"), "{denied:#?}");
-    assert!(!denied.is_empty());
+}
+
+/// Runs it until something was denied to the reader, which crashes of that, and its supervisor gives up.
+fn denied_to_the_reader(world: &World, until_idle: &str) -> Vec<Value> {
+    let run = |_| {
+        let (code, _) = world.run_json(&["run", "logwatch", until_idle]);
+        assert!(code.is_some());
+        let denied = query(world, &["--denied", "--principal", "component.reader"]);
+        (!denied.is_empty()).then_some(denied)
+    };
+    (0..ATTEMPTS).find_map(run).unwrap_or_else(|| panic!("nothing was denied in {ATTEMPTS} runs"))
 }
 
 #[test]
 fn a_policy_that_is_only_tried_stops_nothing() {
-    let world = world(&manifest(&NOTHING).replace("guest =", "rights = [\"list\"], guest ="));
-    let events = run(&world, &["--audit-only"]);
+    let tried = |_| {
+        let world = world(&manifest(&NOTHING).replace("guest =", "rights = [\"list\"], guest ="));
+        let events = run(&world, &["--audit-only"]);
+        report(&world).map(|_| (world, events))
+    };
+    let (world, events) = (0..ATTEMPTS).find_map(tried).expect("it was written all the same");
     let mode = events.iter().find(|event| event["event"] == "mode").unwrap();
     assert_eq!(mode["mode"], "audit-only", "{mode}");
     let would = query(&world, &["--would-deny"]);
@@ -106,7 +144,6 @@ fn a_policy_that_is_only_tried_stops_nothing() {
         would.iter().any(|record| record["rule"].as_str().unwrap().ends_with(": lacks read")),
         "{would:#?}"
     );
-    assert!(world.path("logwatch/out/report.json").exists(), "it was written all the same");
 }
 
 #[test]
@@ -115,9 +152,7 @@ fn an_explanation_names_the_line_and_what_would_permit_it() {
         .replace("guest = \"/inbox\", rights = [\"read\", ", "guest = \"/inbox\", rights = [");
     let world = world(&text);
     let line = text.lines().position(|line| line.contains("/inbox")).unwrap() + 1;
-    let (code, _) = world.run_json(&["run", "logwatch", "--until-idle=300ms"]);
-    assert!(code.is_some());
-    let denied = query(&world, &["--denied", "--principal", "component.reader"]);
+    let denied = denied_to_the_reader(&world, "--until-idle=300ms");
     let number = denied[0]["seq"].to_string();
     let told = world.run(&["explain", &number, "logwatch"]);
     assert_eq!(told.code, Some(0), "{}", told.stderr);

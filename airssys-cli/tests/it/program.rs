@@ -5,6 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Output, Stdio},
+    sync::Once,
 };
 
 use serde_json::Value;
@@ -45,10 +46,13 @@ impl World {
         Self { dir: tempfile::tempdir_in("/var/tmp").unwrap() }
     }
 
-    /// A world with a copy of an example.
+    /// A world with a copy of an example, whose manifest is [`patient`].
     pub(crate) fn with_example(name: &str) -> Self {
         let world = Self::new();
         copy(&repository().join("examples").join(name), &world.path(name));
+        let manifest = world.path(name).join("airssys.toml");
+        let text = patient(&fs::read_to_string(&manifest).unwrap());
+        fs::write(manifest, text).unwrap();
         world
     }
 
@@ -70,7 +74,7 @@ impl World {
             .current_dir(self.dir.path())
             .env_clear()
             .env("HOME", self.path("home"))
-            .env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"));
+            .env("XDG_CACHE_HOME", shared_cache());
         command
     }
 
@@ -115,7 +119,9 @@ impl Running {
     pub(crate) fn end(mut self) -> (Option<i32>, Vec<Value>) {
         let mut rest = String::new();
         self.events.stdout.read_to_string(&mut rest).unwrap();
-        let events = rest.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        // One that was killed may leave the beginning of a line.
+        let whole = rest.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        let events = whole.map(|line| serde_json::from_str(line).unwrap()).collect();
         (self.child.wait().unwrap().code(), events)
     }
 }
@@ -135,6 +141,33 @@ impl Events {
             }
         }
     }
+}
+
+/// A manifest in which no clock ends a component: what a test is about then comes out the same on a machine that stands still
+/// for seconds.
+pub(crate) fn patient(manifest: &str) -> String {
+    let manifest = manifest.replace("[system]\n", "[system]\ncompile = { time = \"30m\" }\n");
+    manifest.replace(".wasm\"\n", ".wasm\"\nshutdown = \"10m\"\nlimits = { deadline = \"10m\" }\n")
+}
+
+/// Whether a run of the example has come to its log. A system whose threads stand still looks as if it had nothing left to do.
+pub(crate) fn has_read(events: &[Value]) -> bool {
+    events.iter().any(|event| event["event"] == "first_message" && event["component"] == "parser")
+}
+
+/// Where the programs of all tests keep what they compiled. One of them makes its key before any other looks for it: of two that
+/// make it at a time, one would not trust what the other kept, and say so.
+fn shared_cache() -> PathBuf {
+    static KEY: Once = Once::new();
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
+    KEY.call_once(|| {
+        let home = tempfile::tempdir().unwrap();
+        let mut show = Command::new(env!("CARGO_BIN_EXE_airssys"));
+        show.args(["cache", "show"]).env_clear().env("HOME", home.path()).env("XDG_CACHE_HOME", &cache);
+        let shown = show.output().unwrap();
+        assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
+    });
+    cache
 }
 
 /// The root of the repository.

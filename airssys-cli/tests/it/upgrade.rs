@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     os::unix::{fs::PermissionsExt as _, net::UnixStream},
-    process::Stdio,
+    process::{Child, Stdio},
 };
 
 use crate::program::{World, repository};
@@ -12,6 +12,9 @@ use crate::program::{World, repository};
 const MANIFEST: &str = "[system]\nname = \"s\"\n\
     [component.witness]\nsource = \"ledger.wasm\"\n\
     [component.a]\nsource = \"ledger.wasm\"\nconfig = { to = \"witness\" }\ngrants = { send = [\"witness\"] }\n";
+
+/// How often a trial is asked for.
+const ATTEMPTS: usize = 100;
 
 /// The ledger with another word behind its mark: see the component's source.
 pub(crate) fn ledger(mode: &str) -> Vec<u8> {
@@ -177,10 +180,11 @@ fn service() -> (World, tokio::net::TcpSocket, u16) {
     reserved.set_reuseaddr(true).unwrap();
     reserved.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let port = reserved.local_addr().unwrap().port();
-    let http = format!("http = {{ listen = \"127.0.0.1:{port}\" }}");
+    let http = format!("http = {{ listen = \"127.0.0.1:{port}\", timeout = \"10m\" }}");
+    let limits = "limits = { deadline = \"10m\", http = { timeout = \"10m\" } }";
     world.write(
         "airssys.toml",
-        format!("[system]\nname = \"s\"\n[component.web]\nsource = \"web.wasm\"\n{http}\n"),
+        format!("[system]\nname = \"s\"\n[component.web]\nsource = \"web.wasm\"\n{http}\n{limits}\n"),
     );
     (world, reserved, port)
 }
@@ -197,7 +201,17 @@ fn a_canary_answers_its_share_of_the_requests_and_takes_over() {
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     };
-    let mut upgrade = world.command(&["upgrade", "web", "new.wasm", "--canary", "50", "--requests", "3"]);
+    let mut upgrade = world.command(&[
+        "upgrade",
+        "web",
+        "new.wasm",
+        "--canary",
+        "50",
+        "--requests",
+        "3",
+        "--within",
+        "24h",
+    ]);
     let mut upgrade = upgrade.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     while upgrade.try_wait().unwrap().is_none() {
         get();
@@ -220,27 +234,36 @@ fn a_trial_ends_with_its_client_and_with_a_rollback() {
     let (world, _reserved, _) = service();
     let mut running = world.start(&["run", "."]);
     running.events.wait_for("ready");
-    let begin = || {
-        let mut upgrade = world.command(&["upgrade", "web", "new.wasm", "--canary", "10", "--within", "24h"]);
-        upgrade.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    let is_recorded = |count: usize, end: &str| {
+        let (_, changes) = world.run_json(&["audit", "query", ".", "--action", "system.upgrade"]);
+        let last = changes.get(count - 1).map(|change| change["resource"].as_str().unwrap());
+        assert!(last.is_none_or(|last| last.ends_with(end)), "{changes:#?}");
+        last.is_some()
     };
-    let reaches = |count: usize, end: &str| {
-        loop {
-            let (_, changes) = world.run_json(&["audit", "query", ".", "--action", "system.upgrade"]);
-            if changes.len() >= count {
-                assert!(changes[count - 1]["resource"].as_str().unwrap().ends_with(end), "{changes:#?}");
-                return;
+    // That a trial has ended is on record a little before another can begin: until then that is refused.
+    let begin = |count: usize| -> Child {
+        for _ in 0..ATTEMPTS {
+            let mut upgrade =
+                world.command(&["upgrade", "web", "new.wasm", "--canary", "10", "--within", "24h"]);
+            let mut upgrade = upgrade.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            loop {
+                let is_refused = upgrade.try_wait().unwrap().is_some();
+                if is_recorded(count, ": on trial") {
+                    return upgrade;
+                }
+                if is_refused {
+                    break;
+                }
             }
         }
+        panic!("no trial began in {ATTEMPTS} attempts");
     };
-    let mut gone = begin();
-    reaches(1, ": on trial");
+    let mut gone = begin(1);
     gone.kill().unwrap();
     gone.wait().unwrap();
-    reaches(2, ": given up");
+    while !is_recorded(2, ": given up") {}
 
-    let trial = begin();
-    reaches(3, ": on trial");
+    let trial = begin(3);
     // It is on record before there is an instance of it: until then nothing can be rolled back.
     let back = loop {
         let (code, told) = world.run_json(&["rollback", "web"]);

@@ -23,8 +23,8 @@ use crate::{
 };
 
 /// How many descriptors a program that runs takes of its principal's: two for itself, one for what tells of its end,
-/// three for its pipes. Its proxy takes another, and so does whoever watches it.
-const DESCRIPTORS: usize = 6;
+/// three for its pipes, one for its mounts and three for what its control groups count. Its proxy takes another, and so does whoever watches it.
+const DESCRIPTORS: usize = 10;
 
 /// Whether a path is of the system's own, which every program sees that is not refused it.
 pub(super) fn is_system(path: &Path) -> bool {

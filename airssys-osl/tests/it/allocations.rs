@@ -103,13 +103,22 @@ async fn a_read_and_its_record_allocate_nothing() {
     let file = dir.open("file", &OpenOptions::new().read(true)).await.unwrap();
     let mut buffer = [0; 4096];
     file.read_at(&mut buffer, 0).await.unwrap();
-    let before = COUNT.get();
+    let mut least = usize::MAX;
+    // Somebody who mounts something meanwhile makes the kernel unsure of paths, and then another thread is asked: once
+    // more.
     for _ in 0..100 {
-        assert_eq!(file.read_at(&mut buffer, 0).await.unwrap(), 4096);
-        dir.metadata("file", true).await.unwrap();
-        principal.may_send("q").unwrap();
+        let before = COUNT.get();
+        for _ in 0..100 {
+            assert_eq!(file.read_at(&mut buffer, 0).await.unwrap(), 4096);
+            dir.metadata("file", true).await.unwrap();
+            principal.may_send("q").unwrap();
+        }
+        least = least.min(COUNT.get() - before);
+        if least == 0 {
+            break;
+        }
     }
-    assert_eq!(COUNT.get() - before, 0, "the way through the door allocated");
+    assert_eq!(least, 0, "the way through the door allocated");
 }
 
 #[tokio::test]

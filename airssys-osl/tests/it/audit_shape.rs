@@ -1,5 +1,7 @@
 //! What a log keeps of what it is given: floods of denials, redaction, and records in the words of OCSF.
 
+use std::time::Instant;
+
 use airssys_osl::{
     Action, Verdict,
     audit::{self, DenialLimit, Event, Log, LogOptions, Outcome, Phase, Record, Redaction, Sink as _, ocsf},
@@ -15,6 +17,7 @@ fn a_flood_of_denials_becomes_a_number() {
     let options = LogOptions { denials: DenialLimit { burst: 10, per_second: 1 }, ..fast() };
     let log = Log::open(dir.path(), ORIGIN, options).unwrap();
     let denied = Event { verdict: Verdict::Deny, outcome: Outcome::Denied, ..event("guest", b"/etc/shadow") };
+    let began = Instant::now();
     for _ in 0..100_000 {
         log.record(&denied).unwrap();
     }
@@ -22,9 +25,11 @@ fn a_flood_of_denials_becomes_a_number() {
     log.record(&event("guest", b"/srv")).unwrap();
     log.record(&Event { principal: "other", ..denied }).unwrap();
     log.close().unwrap();
+    // Each second earns one, and is told of.
+    let most = 100 + 3 * began.elapsed().as_secs() as usize;
 
     let records = read(dir.path());
-    assert!(records.len() < 100, "{} records", records.len());
+    assert!(records.len() < most, "{} records", records.len());
     let told = records.iter().filter(|record| record.action() == Some(Action::AuditSuppressed));
     let mut suppressed = 0;
     for record in told {

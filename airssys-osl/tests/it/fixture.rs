@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    sync::mpsc,
 };
 
 use airssys_osl::{
@@ -103,6 +104,21 @@ fn walk(dir: &Path, found: &mut BTreeMap<PathBuf, String>) {
         if metadata.is_dir() {
             walk(&path, found);
         }
+    }
+}
+
+/// As long as this lives, the clock of its runtime stands still, which has to be paused: what waits for the kernel, or for a
+/// processor, meets no limit of time then.
+pub(crate) struct AtRest {
+    _release: mpsc::Sender<()>,
+}
+
+impl AtRest {
+    pub(crate) fn begin() -> Self {
+        let (release, wait) = mpsc::channel::<()>();
+        // With a thread of the pool at work, a paused clock does not go on by itself.
+        drop(tokio::task::spawn_blocking(move || wait.recv()));
+        Self { _release: release }
     }
 }
 

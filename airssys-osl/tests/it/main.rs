@@ -70,6 +70,9 @@ mod process_end;
 #[cfg(target_os = "linux")]
 mod process_policy;
 #[cfg(test)]
+#[cfg(target_os = "linux")]
+mod process_spares;
+#[cfg(test)]
 mod race;
 #[cfg(test)]
 mod rights;

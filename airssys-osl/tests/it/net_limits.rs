@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use crate::{
-    fixture::{assert_denied, assert_fails},
+    fixture::{AtRest, assert_denied, assert_fails},
     net_fixture::{Net, TCP, echo_server, loopback, silent_server},
 };
 
@@ -162,7 +162,9 @@ async fn silence_ends() {
     let (server, _accepted) = silent_server().await;
     let limits = Limits::new().idle_timeout(Duration::from_secs(30));
     let net = Net::new([loopback(), Grant::net_limits(limits)]);
+    let rest = AtRest::begin();
     let mut stream = net.principal().tcp_connector().connect("127.0.0.1", server.port()).await.unwrap();
+    drop(rest);
     let start = Instant::now();
     tokio::time::advance(Duration::from_secs(20)).await;
     stream.write_all(b"x").await.unwrap();
@@ -179,6 +181,7 @@ async fn nothing_stays_open_for_ever() {
     let server = echo_server().await;
     let limits = Limits::new().total_timeout(Duration::from_secs(10)).idle_timeout(Duration::MAX);
     let net = Net::new([loopback(), Grant::net_limits(limits)]);
+    let rest = AtRest::begin();
     let mut stream = net.principal().tcp_connector().connect("127.0.0.1", server.port()).await.unwrap();
     let mut rounds = 0;
     let error = loop {
@@ -193,6 +196,7 @@ async fn nothing_stays_open_for_ever() {
     };
     assert_eq!((error.kind(), rounds), (io::ErrorKind::TimedOut, 4));
     let mut stream = net.principal().tcp_connector().connect("127.0.0.1", server.port()).await.unwrap();
+    drop(rest);
     let start = Instant::now();
     assert_eq!(stream.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     assert_eq!(start.elapsed().as_secs(), 10, "also under someone who waits");
@@ -203,7 +207,9 @@ async fn one_half_that_times_out_ends_the_other() {
     let (server, _accepted) = silent_server().await;
     let limits = Limits::new().idle_timeout(Duration::from_secs(5));
     let net = Net::new([loopback(), Grant::net_limits(limits)]);
+    let rest = AtRest::begin();
     let stream = net.principal().tcp_connector().connect("127.0.0.1", server.port()).await.unwrap();
+    drop(rest);
     let (mut reader, mut writer) = tokio::io::split(stream);
     let reading = tokio::spawn(async move { reader.read(&mut [0]).await });
     let writing = tokio::spawn(async move {
@@ -223,7 +229,9 @@ async fn a_half_that_waited_once_does_not_take_the_timer_with_it() {
     let (server, accepted) = silent_server().await;
     let limits = Limits::new().idle_timeout(Duration::from_secs(5));
     let net = Net::new([loopback(), Grant::net_limits(limits)]);
+    let rest = AtRest::begin();
     let stream = net.principal().tcp_connector().connect("127.0.0.1", server.port()).await.unwrap();
+    drop(rest);
     let (mut reader, mut writer) = tokio::io::split(stream);
     let start = Instant::now();
     let reading = tokio::spawn(async move { reader.read(&mut [0]).await });
@@ -247,8 +255,10 @@ async fn timed_transfer(limits: Limits, bytes: usize, send: bool) -> Duration {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let net = Net::new([loopback(), Grant::net_limits(limits)]);
+    let rest = AtRest::begin();
     let mut stream = net.principal().tcp_connector().connect("127.0.0.1", port).await.unwrap();
     let (mut peer, _) = listener.accept().await.unwrap();
+    drop(rest);
     let start = Instant::now();
     if send {
         let peer = tokio::spawn(async move {
@@ -298,7 +308,9 @@ async fn connections_share_the_rate_of_their_principal() {
     let start = Instant::now();
     let mut tasks = Vec::new();
     for _ in 0..3 {
+        let rest = AtRest::begin();
         let mut stream = connector.connect("127.0.0.1", server.port()).await.unwrap();
+        drop(rest);
         tasks.push(tokio::spawn(async move { stream.write_all(&[7; 1_000]).await }));
     }
     for task in tasks {

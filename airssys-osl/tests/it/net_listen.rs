@@ -12,7 +12,7 @@ use airssys_osl::{
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
-    fixture::{assert_denied, assert_fails},
+    fixture::{AtRest, assert_denied, assert_fails},
     net_fixture::{Net, TCP, UDP, echo_server, loopback},
 };
 
@@ -264,6 +264,7 @@ async fn a_pool_does_not_hand_out_what_its_peer_ended_or_spoke_on() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pool_keeps_few_and_not_for_long() {
+    let _rest = AtRest::begin();
     let server = echo_server().await;
     let net = Net::new([loopback()]);
     let options = PoolOptions { per_host: 2, total: 3, keep: Duration::from_secs(60) };

@@ -432,7 +432,7 @@ async fn a_program_is_what_was_opened_and_hashed() {
 
 /// Copies a program, in a process of its own: what this one has open to write to, each child that another test starts
 /// meanwhile has open, too, until it is a program, and what is open to be written to cannot be executed.
-fn copy_program(from: impl AsRef<Path>, to: &Path) {
+pub(crate) fn copy_program(from: impl AsRef<Path>, to: &Path) {
     let status = std::process::Command::new("cp").arg(from.as_ref()).arg(to).status().unwrap();
     assert!(status.success(), "{status}");
 }

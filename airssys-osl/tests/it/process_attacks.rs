@@ -31,7 +31,7 @@ use airssys_osl::{
 
 use tokio::io::AsyncReadExt as _;
 
-use crate::process::{Programs, exec, run, said, shell};
+use crate::process::{Programs, copy_program, exec, run, said, shell};
 
 const VARIABLE: &str = "AIRSSYS_ATTACK";
 
@@ -207,11 +207,12 @@ const ATTACKS: &[(&str, Attack)] = &[
         drop(go_on);
         children.map(ended_well).into_iter().all(|well| well)
     }),
-    ("fill the disk", |_| {
+    ("fill the disk", |target| {
         // More than a program's own `/tmp` has.
-        let Ok(file) = fs::File::create("/tmp/airssys-attack-fill") else { return false };
+        let path = format!("/tmp/airssys-attack-fill-{}", target.port);
+        let Ok(file) = fs::File::create(&path) else { return false };
         let filled = unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, 80 << 20) } == 0;
-        let _ = fs::remove_file("/tmp/airssys-attack-fill");
+        let _ = fs::remove_file(&path);
         filled
     }),
     ("use a descriptor that leaked", |target| unsafe {
@@ -371,7 +372,7 @@ impl Range {
             (&inside, "/usr/bin/id", "set-id", 0o6755),
             (&outside, "/bin/true", "tool", 0o755),
         ] {
-            fs::copy(program, dir.path().join(name)).unwrap();
+            copy_program(program, &dir.path().join(name));
             fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
         }
         let secret = fs::File::open(outside.path().join("secret")).unwrap();
@@ -379,7 +380,7 @@ impl Range {
         let leaked = unsafe { libc::fcntl(secret.as_raw_fd(), libc::F_DUPFD, 200) };
         assert!(leaked >= 200);
         let mut victim = Command::new("/bin/sleep");
-        victim.arg("1000");
+        victim.arg("100000");
         if rustix::process::geteuid().is_root() {
             std::os::unix::fs::chown(outside.path().join("owned"), Some(65534), Some(65534)).unwrap();
             victim.uid(65534).gid(65534);
@@ -434,7 +435,7 @@ impl Range {
             .arg("--nocapture")
             .env(VARIABLE, told.join("|"))
             .change(inside)
-            .limits(Limits::new().memory_bytes(MEMORY_BYTES).wall_time(std::time::Duration::from_secs(60)))
+            .limits(Limits::new().memory_bytes(MEMORY_BYTES).wall_time(std::time::Duration::from_secs(600)))
             .profile(profile)
             .without(without);
         let own = env::current_exe().unwrap();
@@ -499,7 +500,7 @@ async fn no_attack_goes_through_a_profile() {
 #[tokio::test]
 async fn no_bomb_goes_off_in_a_profile() {
     let counts = host().available().contains(Layers::CGROUP) || !rustix::process::geteuid().is_root();
-    let long = || Limits::new().wall_time(std::time::Duration::from_secs(60));
+    let long = || Limits::new().wall_time(std::time::Duration::from_secs(600));
     let short = || Limits::new().wall_time(std::time::Duration::from_millis(300));
     for profile in [Profile::Strict, Profile::Network, Profile::Build] {
         let run =

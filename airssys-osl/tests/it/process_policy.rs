@@ -63,7 +63,7 @@ fn terms_are_not_ambiguous() {
 #[tokio::test]
 async fn what_is_forbidden_is_not_started_and_what_runs_is_killed() {
     let policy = |forbidden: bool| {
-        let policy = Policy::builder().principal("p", [Grant::exec("/bin/sh", shell("sleep 100"))]);
+        let policy = Policy::builder().principal("p", [Grant::exec("/bin/sh", shell("sleep 10000"))]);
         if forbidden {
             policy.forbid("p", [Grant::exec("/bin/sh", ExecTerms::new()).rule("no")])
         } else {

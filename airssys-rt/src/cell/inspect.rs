@@ -9,7 +9,7 @@ use crate::system;
 
 impl AnyCell {
     pub(crate) fn belongs_to(&self, system: &system::Inner) -> bool {
-        self.system().is_some_and(|own| std::ptr::eq(own, system))
+        system.is(self.system())
     }
 
     /// What is known of the actor; `None` where it has ended, or is of another system.

@@ -483,7 +483,7 @@ fn models_who_lists_cells_brings_none_back() {
         let cell: CellRef<Word> = CellRef::vacant(None, Box::new(Cold::default()));
         assert!(cell.offer(play.word(), None).is_ok());
         let thread = thread::spawn(move || drop(cell));
-        drop(page(0, 8));
+        drop(page(0, 8, |_| true));
         join([thread]);
     });
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::core::{AnyCell, Core};
 use super::sync::{Mutex, MutexGuard};
 use crate::actor_ref::ActorId;
+use crate::system;
 
 /// Slots are allocated so many at a time, and never move.
 const BLOCK: usize = if cfg!(airssys_loom) { 4 } else { 1024 };
@@ -82,15 +83,26 @@ pub(super) fn leave(id: ActorId) {
     }
 }
 
-/// The cells that can be found, those in slots from `start` on, at most `limit` of them; and where to go on.
-pub(crate) fn page(start: u32, limit: u32) -> (Vec<AnyCell>, Option<u32>) {
+/// The cells that can be found and whose system is `ours`, in `limit` slots from `start` on; and where to go on.
+///
+/// Those of others are not held, not even for a moment: their system could not end meanwhile.
+pub(crate) fn page(
+    start: u32,
+    limit: u32,
+    ours: impl Fn(Option<&system::Inner>) -> bool,
+) -> (Vec<AnyCell>, Option<u32>) {
     let (number, first) = (start % TABLES, start / TABLES);
     let mut table = table(number);
     let end = first.saturating_add(limit).min(table.unused);
     let cells = (first..end).filter_map(|index| {
-        // One whose last reference has been dropped is about to leave.
+        let cell = table.row(index).and_then(|row| row.cell)?;
         // SAFETY: the cell is in the table, whose lock we have: it is not freed before it has left.
-        table.row(index).and_then(|row| row.cell).and_then(|cell| unsafe { AnyCell::upgrade(cell) })
+        if !ours(unsafe { cell.as_ref() }.system()) {
+            return None;
+        }
+        // One whose last reference has been dropped is about to leave.
+        // SAFETY: as above.
+        unsafe { AnyCell::upgrade(cell) }
     });
     let cells = cells.collect();
     // Then the next table, from its beginning.

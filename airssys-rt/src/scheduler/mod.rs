@@ -231,11 +231,11 @@ impl Scheduler {
         self.abandon();
         let mut from = Some(0);
         while let Some(start) = from {
-            let (cells, next) = cell::page(start, 1024);
-            let ours =
-                |cell: &AnyCell| cell.system().is_some_and(|system| std::ptr::eq(system.scheduler(), self));
+            let (cells, next) = cell::page(start, 1024, |system| {
+                system.is_some_and(|system| std::ptr::eq(system.scheduler(), self))
+            });
             // Each is queued, and run here to its end.
-            cells.iter().filter(|cell| ours(cell)).for_each(AnyCell::kill);
+            cells.iter().for_each(AnyCell::kill);
             from = next;
         }
     }

@@ -55,7 +55,7 @@ use crate::mailbox::MailboxOptions;
 /// let tree = System::new().start(top).await?;
 ///
 /// let session = door.start_child("joe".to_owned()).await?;
-/// assert_eq!(session.call(Msg::Who, Duration::from_secs(1)).await?, "joe");
+/// assert_eq!(session.call(Msg::Who, Duration::from_secs(60)).await?, "joe");
 /// tree.shutdown().await;
 /// # Ok(())
 /// # }

@@ -351,12 +351,13 @@ async fn a_monitor_counts_rightly_through_a_storm() {
     };
     let storms = [storm(0), storm(1)];
     let last = system.spawn(stage.lone("last"));
+    let last_id = last.id();
     let counting = tokio::spawn(async move {
         let mut count = 0_usize;
         loop {
             match monitor.next().await {
                 GroupEvent::Members(members) => count = members.len(),
-                GroupEvent::Joined(actor) if actor.id() == last.id() => return count,
+                GroupEvent::Joined(actor) if actor.id() == last_id => return count,
                 GroupEvent::Joined(_) => count += 1,
                 GroupEvent::Left(_) => count -= 1,
             }
@@ -366,6 +367,6 @@ async fn a_monitor_counts_rightly_through_a_storm() {
         storm.await.unwrap();
     }
     assert!(group.members().is_empty());
-    group.join(&stage.player("last")).unwrap();
+    group.join(&last).unwrap();
     assert_eq!(counting.await.unwrap(), 0);
 }

@@ -289,7 +289,7 @@ impl Observer for Held {
 async fn a_link_does_not_keep_the_dead() {
     let (one, held) = (Node::default().start(&System::new()), Arc::new(Held));
     for reason in [ExitReason::Normal, ExitReason::Shutdown] {
-        let others = System::builder().observer(Arc::<Held>::clone(&held)).build();
+        let others = System::builder().observer(Arc::<Held>::clone(&held)).watchdog(None).build();
         let other = Node::default().start(&others);
         one.link(&other).await;
         if matches!(reason, ExitReason::Shutdown) {

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use airssys_rt::{Actor, Context, ExitReason, Init, Reply, System};
 use tokio::task::yield_now;
+
+use crate::stage::LONG;
 
 /// What a test looks at.
 #[derive(Default)]
@@ -133,7 +134,7 @@ async fn births_without_end_keep_nobody_waiting() {
     // A task, because tokio lets the test itself wait for 61 of those.
     let calls = tokio::spawn(async move {
         for _ in 0..100 {
-            echo.call(|reply| reply, Duration::from_secs(60)).await.unwrap();
+            echo.call(|reply| reply, LONG).await.unwrap();
         }
     });
     calls.await.unwrap();

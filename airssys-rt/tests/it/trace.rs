@@ -218,8 +218,9 @@ mod events {
             .with_writer(move || writer.clone())
             .finish();
         // With one subscriber only, `tracing` takes it that it is every thread's: another test that comes by an event
-        // first would turn that off for all.
-        let _another = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
+        // first would turn that off for all. That one wants nothing, so no event is looked at before both are there.
+        let off = tracing::level_filters::LevelFilter::OFF;
+        let _another = tracing::Dispatch::new(tracing_subscriber::fmt().with_max_level(off).finish());
         let _here = tracing::subscriber::set_default(subscriber);
         let system = System::builder().watchdog(None).build();
         let actor = system.spawn_with(named("talker"), Talker);

@@ -1,15 +1,16 @@
 //! A hostile guest harms itself at most, and everyone learns how it ended.
 
-use std::time::Duration;
+use crate::world::{PATIENCE, World};
 
-use crate::world::World;
-
-const TWO: &str =
-    "[component.a]\nSOURCE\nlimits = { memory = \"8MiB\", deadline = \"50ms\" }\n[component.b]\nSOURCE\n";
+const TWO: &str = "[component.a]\nSOURCE\nlimits = { memory = \"8MiB\" }\n[component.b]\nSOURCE\n";
 
 /// Lets the guest do it, and expects `ending` as the reason of each of its crashes. Its neighbour is not disturbed.
 async fn check(subject: &str, ending: &str) {
-    let world = World::start(TWO).await;
+    check_in(TWO, subject, ending).await;
+}
+
+async fn check_in(components: &str, subject: &str, ending: &str) {
+    let world = World::start(components).await;
     world.crash("a", subject).await;
     assert_eq!(world.ask("a", "handled", "").await, "1", "a new instance, with nothing of the old one");
     let told = world.told();
@@ -28,7 +29,9 @@ async fn a_panic_is_a_crash() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_endless_loop_is_stopped_at_its_deadline() {
-    check("spin", "the guest ran past its deadline").await;
+    // Long enough for a guest that does little, however often it is interrupted.
+    let components = TWO.replace("8MiB\"", "8MiB\", deadline = \"500ms\"");
+    check_in(&components, "spin", "the guest ran past its deadline").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -77,9 +80,9 @@ async fn what_is_computed_is_bounded_for_each_message() {
 #[tokio::test]
 async fn an_endless_loop_leaves_others_their_turn_on_the_same_thread() {
     let components =
-        "[component.a]\nSOURCE\nmax_deliver = 1\nlimits = { deadline = \"10s\" }\n[component.b]\nSOURCE\n";
+        "[component.a]\nSOURCE\nmax_deliver = 1\nlimits = { deadline = \"2h\" }\n[component.b]\nSOURCE\n";
     let world = World::start(components).await;
-    let spin = world.system.call("a", "spin", Vec::new(), Duration::from_secs(60));
+    let spin = world.system.call("a", "spin", Vec::new(), PATIENCE * 2);
     tokio::select! {
         biased;
         _ = spin => panic!("the loop ended before its neighbour was asked"),
@@ -96,7 +99,7 @@ async fn crashes_beyond_the_intensity_end_the_system() {
     let tree = "period = \"1h\"\n[supervisor.x]\nintensity = 2\nperiod = \"1h\"\nchildren = [\"a\"]\n";
     let world = World::start(&format!("{tree}[component.a]\nSOURCE\n")).await;
     // The root starts its supervisor again until its own patience is at its end, too.
-    while world.system.call("a", "trap", Vec::new(), Duration::from_secs(30)).await.is_err() {
+    while world.system.call("a", "trap", Vec::new(), PATIENCE).await.is_err() {
         if world.told().iter().any(|line| line == "gave up s") {
             break;
         }

@@ -8,7 +8,7 @@ const BOTH: &str = "rights = [\"read\", \"write\"]";
 fn two() -> String {
     format!(
         "[keyvalue.shared]\n[keyvalue.small]\nkeys = 5\nvalue = \"8B\"\nmemory = \"1KiB\"\n\
-         [component.a]\nKEYVALUE\nmax_deliver = 1\nlimits = {{ handles = 64, deadline = \"10s\" }}\n\
+         [component.a]\nKEYVALUE\nmax_deliver = 1\nlimits = {{ handles = 64 }}\n\
          [component.a.grants]\nkeyvalue = [{{ bucket = \"shared\", {BOTH} }}, {{ bucket = \"small\", {BOTH} }}, \
          {{ bucket = \"ghost-*\", {BOTH} }}]\n\
          [component.b]\nKEYVALUE\n[component.b.grants]\n\

@@ -1,6 +1,7 @@
 //! `[component.NAME.http]`: a fresh instance for each request, whatever the last one did.
 
 use std::{
+    cell::Cell,
     fmt,
     io::{Read as _, Write as _},
     net::TcpStream,
@@ -17,11 +18,9 @@ use tracing::{
 
 use airssys_wasm::{Canary, Change, Component, ErrorKind, Handover};
 
-use crate::world::{ENGINE, Reserved, World};
+use crate::world::{ENGINE, PATIENCE, Reserved, World};
 
 const RULE: &str = "component.web.http.listen";
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn serve(port: u16, http: &str, more: &str) -> World {
     let listen = format!("listen = \"127.0.0.1:{port}\"");
@@ -87,12 +86,20 @@ async fn the_manifests_config_is_there_by_wasi_config_and_its_log_by_wasi_loggin
     let reserved = Reserved::new();
     let port = reserved.0;
     let _world = serve(port, "", "config = { greeting = \"hello\", loud = true }").await;
-    let (status, body) = get(port, "/config").await;
-    assert_eq!(status, "200");
     let expected = r#"Some("hello") Some(None) Some([("greeting", "hello"), ("loud", "true")])"#;
-    assert!(body.contains(expected), "{body}");
-    let lines = LINES.lock().unwrap();
-    assert_eq!(*lines, [format!("INFO web config: {expected}")]);
+    let began = Instant::now();
+    loop {
+        let (status, body) = get(port, "/config").await;
+        assert_eq!(status, "200");
+        assert!(body.contains(expected), "{body}");
+        let lines = std::mem::take(&mut *LINES.lock().unwrap());
+        if !lines.is_empty() || began.elapsed() > PATIENCE {
+            return assert_eq!(lines, [format!("INFO web config: {expected}")]);
+        }
+        // Where a guest of another test logs for the first time while the log is put in place, it can be noted for good
+        // that nobody wants to hear of it.
+        tracing::callsite::rebuild_interest_cache();
+    }
 }
 
 /// What guests logged with the context `config`.
@@ -138,11 +145,11 @@ async fn answers(port: u16, after: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_guest_does_costs_its_own_request_alone() {
-    let long = "timeout = \"60s\"";
+    let long = "timeout = \"1h\"";
     for (timeout, deadline, cases) in [
         (
             long,
-            "60s",
+            "1h",
             &[
                 ("/trap", "500", "Failed(5)"),
                 ("/silent", "500", "Failed(5)"),
@@ -150,7 +157,7 @@ async fn what_a_guest_does_costs_its_own_request_alone() {
             ][..],
         ),
         (long, "50ms", &[("/spin", "500", "Failed(5)")]),
-        ("timeout = \"300ms\"", "60s", &[("/sleep", "504", "Failed(110)")]),
+        ("timeout = \"300ms\"", "1h", &[("/sleep", "504", "Failed(110)")]),
     ] {
         let reserved = Reserved::new();
         let port = reserved.0;
@@ -236,7 +243,7 @@ async fn finish(mut begun: TcpStream) {
 async fn no_more_requests_at_once_than_the_manifest_says() {
     let reserved = Reserved::new();
     let port = reserved.0;
-    let world = serve(port, "requests = 1\ntimeout = \"120s\"", "").await;
+    let world = serve(port, "requests = 1", "").await;
     let first = begin(&world, port).await;
     // The second waits for the place of the first, if it comes before that is free.
     let second = tokio::spawn(async move { get(port, "/hello").await });
@@ -246,20 +253,29 @@ async fn no_more_requests_at_once_than_the_manifest_says() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_too_long_for_a_place_is_told_to_come_back() {
-    let reserved = Reserved::new();
-    let port = reserved.0;
-    let world = serve(port, "requests = 1\ntimeout = \"8s\"", "").await;
-    let slow = begin(&world, port).await;
-    assert_eq!(status(&get(port, "/hello").await), "503", "after half of its time");
-    drop(slow);
-    answers(port, "it").await;
+    let time = Duration::from_secs(8);
+    loop {
+        let reserved = Reserved::new();
+        let port = reserved.0;
+        let world = serve(port, "requests = 1\ntimeout = \"8s\"", "").await;
+        let began = Instant::now();
+        // Where the machine stands still, the first can have had all of its time before anybody has seen it, or before the
+        // second comes: then it says nothing.
+        let Ok(slow) = tokio::time::timeout(time, begin(&world, port)).await else { continue };
+        let second = get(port, "/hello").await;
+        if status(&second) == "503" {
+            drop(slow);
+            return answers(port, "it").await;
+        }
+        assert!(began.elapsed() >= time, "after half of its time: {second:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_answers_what_was_begun() {
     let reserved = Reserved::new();
     let port = reserved.0;
-    let world = serve(port, "", "shutdown = \"60s\"").await;
+    let world = serve(port, "", "shutdown = \"1h\"").await;
     let begun = begin(&world, port).await;
     let stop = tokio::spawn(async move { world.system.shutdown().await });
     while TcpStream::connect(("127.0.0.1", port)).is_ok() {
@@ -274,7 +290,7 @@ async fn nobody_sends_messages_to_a_service() {
     let reserved = Reserved::new();
     let port = reserved.0;
     let world = serve(port, "", "").await;
-    let error = world.system.call("web", "x", Vec::new(), Duration::from_secs(9)).await.unwrap_err();
+    let error = world.system.call("web", "x", Vec::new(), PATIENCE).await.unwrap_err();
     assert_eq!(error.kind(), airssys_wasm::ErrorKind::NotFound);
     assert_eq!(world.told(), [""; 0], "it is no dead letter either: those would pile up");
 }
@@ -334,15 +350,15 @@ fn changes(world: &World) -> Vec<Change> {
 async fn a_service_is_upgraded_between_two_requests_and_rolled_back() {
     let reserved = Reserved::new();
     let port = reserved.0;
-    let world = serve(port, "timeout = \"300ms\"", "").await;
+    let world = serve(port, "", "").await;
     let error = world.system.rollback("web", Handover::State, PATIENCE).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
 
-    let (slow, switched) = tokio::join!(get(port, "/sleep"), async {
-        world.system.upgrade("web", &version(b'2').await, Handover::State, PATIENCE).await
-    });
-    assert_eq!(status(&slow), "504", "what is in hand is not broken off");
-    let switched = switched.unwrap();
+    let begun = begin(&world, port).await;
+    let switched =
+        world.system.upgrade("web", &version(b'2').await, Handover::State, PATIENCE).await.unwrap();
+    // What is in hand is not broken off.
+    finish(begun).await;
     assert_eq!(switched.to, version(b'2').await.digest());
     assert_eq!(status(&get(port, "/hello").await), "200");
     let back = world.system.rollback("web", Handover::State, PATIENCE).await.unwrap();
@@ -377,14 +393,14 @@ async fn a_canary_takes_over_when_it_has_answered_its_share() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_canary_that_breaks_is_taken_out_and_costs_one_request() {
-    for (path, answer, why) in [
-        ("/trap", "500", "panicked"),
-        ("/silent", "500", "it gave no answer"),
-        ("/sleep", "504", "longer for a request than it may"),
+    for (http, path, answer, why) in [
+        ("", "/trap", "500", "panicked"),
+        ("", "/silent", "500", "it gave no answer"),
+        ("timeout = \"300ms\"", "/sleep", "504", "longer for a request than it may"),
     ] {
         let reserved = Reserved::new();
         let port = reserved.0;
-        let world = serve(port, "timeout = \"300ms\"", "").await;
+        let world = serve(port, http, "").await;
         let new = version(b'2').await;
         let canary = Canary { percent: 100, requests: 1000 };
         let trial = world.system.canary("web", &new, canary, PATIENCE);
@@ -404,7 +420,7 @@ async fn a_canary_that_breaks_is_taken_out_and_costs_one_request() {
         let cause = std::error::Error::source(&error).unwrap().to_string();
         assert!(cause.contains(why), "{cause}");
         assert_eq!(changes(&world), [Change::Started]);
-        assert_eq!(status(&get(port, "/hello").await), "200");
+        answers(port, path).await;
     }
 }
 
@@ -418,12 +434,11 @@ async fn a_trial_that_comes_to_nothing_leaves_the_old_version() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("it answered 0 of 5 requests in time"), "{error}");
     // One at a time; one that is given up is over.
-    let (first, second) = tokio::join!(
-        world.system.canary("web", &new, canary, Duration::from_millis(500)),
-        world.system.canary("web", &new, canary, Duration::from_millis(500)),
-    );
-    let both = [first.unwrap_err().to_string(), second.unwrap_err().to_string()];
-    assert!(both.iter().any(|error| error.contains("another one is on trial")), "{both:?}");
+    let refused = tokio::select! {
+        ended = world.system.canary("web", &new, canary, PATIENCE) => ended.unwrap_err(),
+        ended = world.system.canary("web", &new, canary, PATIENCE) => ended.unwrap_err(),
+    };
+    assert!(refused.to_string().contains("another one is on trial"), "{refused}");
     let given_up =
         tokio::time::timeout(Duration::from_millis(10), world.system.canary("web", &new, canary, PATIENCE));
     assert!(given_up.await.is_err());
@@ -463,23 +478,33 @@ async fn a_slow_client_does_not_end_a_trial() {
     let port = reserved.0;
     let world = serve(port, "timeout = \"2s\"", "").await;
     let new = version(b'2').await;
-    let trial = world.system.canary("web", &new, Canary { percent: 100, requests: 1 }, PATIENCE);
-    let asked = async {
-        for _ in 0..2 {
-            let half = "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhe";
-            let answer = say(port, half).await;
-            assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
+    loop {
+        let trial = world.system.canary("web", &new, Canary { percent: 100, requests: 1 }, PATIENCE);
+        // When the client that is not slow asked. The machine may stand still until it has no answer in time either.
+        let hello = Cell::new(None::<Instant>);
+        let is_late = || hello.get().is_some_and(|began| began.elapsed() >= Duration::from_secs(2));
+        let asked = async {
+            for _ in 0..2 {
+                let half =
+                    "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhe";
+                let answer = say(port, half).await;
+                assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
+            }
+            loop {
+                hello.set(Some(Instant::now()));
+                let answer = say(port, "GET /hello HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+                assert!(answer.starts_with("HTTP/1.1 200") || is_late(), "{answer}");
+            }
+        };
+        let switched = tokio::select! {
+            switched = trial => switched,
+            () = asked => unreachable!(),
+        };
+        match switched {
+            Ok(switched) => return assert_eq!(switched.to, new.digest()),
+            Err(error) => assert!(is_late(), "{error}"),
         }
-        loop {
-            let answer = say(port, "GET /hello HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
-            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        }
-    };
-    let switched = tokio::select! {
-        switched = trial => switched,
-        () = asked => unreachable!(),
-    };
-    assert_eq!(switched.unwrap().to, new.digest());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,22 +10,20 @@ use airssys_wasm::{Change, ErrorKind, Handover};
 use crate::{
     text,
     versions::{told, version},
-    world::World,
+    world::{PATIENCE, World},
 };
 
 /// How often the version changes under load.
 const UPGRADES: usize = 200;
 
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// From the source through the one that is upgraded to the witness, by small mailboxes, so that there is always
 /// something in them.
 const CHAIN: &str = "[component.witness]\nLEDGER\nmailbox = 16\n\
     [component.a]\nLEDGER\nmailbox = 16\nconfig = { to = \"witness\" }\ngrants = { send = [\"witness\"] }\n\
-    limits = { deadline = \"250ms\", snapshot = \"1KiB\" }\n\
-    [component.source]\nLEDGER\nconfig = { to = \"a\" }\ngrants = { send = [\"a\"] }\nlimits = { deadline = \"10s\" }\n";
+    limits = { deadline = \"500ms\", snapshot = \"1KiB\" }\n\
+    [component.source]\nLEDGER\nconfig = { to = \"a\" }\ngrants = { send = [\"a\"] }\n";
 
-const ALONE: &str = "[component.a]\nLEDGER\nlimits = { deadline = \"250ms\", snapshot = \"1KiB\" }\n";
+const ALONE: &str = "[component.a]\nLEDGER\nlimits = { snapshot = \"1KiB\" }\n";
 
 /// Changes the version of `a` under load, by what `change` does with it, and gives what `a` knows at the end.
 async fn under_load(world: &World, change: impl Future<Output = ()>) -> String {
@@ -40,13 +38,13 @@ async fn under_load(world: &World, change: impl Future<Output = ()>) -> String {
         done.store(true, Ordering::Relaxed);
     };
     tokio::join!(pour, change);
-    world.system.idle(Duration::from_millis(50)).await;
+    // Each answers when it has handled what the one before it had sent, and has sent that on.
     let source = world.ask("source", "report", "").await;
+    let known = world.ask("a", "report", "").await;
     let poured: u64 = source.split(' ').nth(2).unwrap().parse().unwrap();
     // On a busy machine one pour can last as long as all changes.
     assert!(poured >= 200, "{source}");
     assert_eq!(world.ask("witness", "report", "").await, format!("{poured} 0 0 0"), "each once, in order");
-    let known = world.ask("a", "report", "").await;
     known.replace(&poured.to_string(), "all")
 }
 
@@ -136,14 +134,16 @@ async fn timers_go_along_and_back() {
     // It must not run out while the next version is compiled.
     version("late").await;
     let mut fired = 1;
+    let mut delay_ms = 500;
     loop {
         let began = Instant::now();
-        world.ask("a", "arm", "500").await;
+        world.ask("a", "arm", &delay_ms.to_string()).await;
         world.upgrade("a", "late").await.unwrap();
         fired += 1;
-        if began.elapsed() < Duration::from_millis(500) {
+        if began.elapsed() < Duration::from_millis(delay_ms) {
             break;
         }
+        delay_ms *= 2;
         // The machine stood still, and the timer may have been the old one's: once more, from there.
         let reported = async || world.ask("a", "report", "").await;
         while reported().await != format!("0 0 0 {fired}") {}
@@ -159,13 +159,15 @@ async fn timers_go_along_and_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_timer_that_a_version_replaced_is_there_again_when_that_is_taken_back() {
     let replaces = text::component(text::actor(text::ARM, text::TRAP, "")).await;
+    let mut delay_ms = 1000;
     loop {
+        delay_ms *= 2;
         let world = World::start(ALONE).await;
         let armed = Instant::now();
-        world.ask("a", "arm", "2000").await;
+        world.ask("a", "arm", &delay_ms.to_string()).await;
         world.system.upgrade("a", &replaces, Handover::Fresh, PATIENCE).await.unwrap();
         let reported = world.ask("a", "report", "").await;
-        if armed.elapsed() >= Duration::from_secs(2) {
+        if armed.elapsed() >= Duration::from_millis(delay_ms) {
             // The machine stood still until the timer had run out.
             continue;
         }
@@ -194,7 +196,7 @@ async fn what_a_version_sends_when_it_gives_its_state_leaves() {
 async fn an_upgrade_does_not_wait_for_ever_for_who_does_not_read_what_the_old_version_sends() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("teller.wasm"), text::actor("", "", text::TELL)).unwrap();
-    let manifest = "[component.witness]\nSOURCE\nmailbox = 1\nlimits = { deadline = \"120s\" }\n\
+    let manifest = "[component.witness]\nSOURCE\nmailbox = 1\nlimits = { deadline = \"2h\" }\n\
                     [component.a]\nsource = \"teller.wasm\"\ngrants = { send = [\"witness\"] }\n";
     let world = World::start_in(dir, manifest).await;
     let next = text::component(text::actor("(nop)", "", text::TELL)).await;
@@ -202,7 +204,12 @@ async fn an_upgrade_does_not_wait_for_ever_for_who_does_not_read_what_the_old_ve
     let spins = || world.system.call("witness", "spin", Vec::new(), PATIENCE * 4);
     let busy = async { tokio::join!(spins(), spins(), spins()) };
     let upgrade = async {
-        while !world.system.status().iter().any(|status| status.busy && status.waiting > 0) {
+        let witness = || world.system.status().into_iter().find(|status| &*status.name == "witness").unwrap();
+        while !witness().busy {
+            tokio::task::yield_now().await;
+        }
+        // It has the first in hand for good, so that what waits from now on is another one.
+        while witness().waiting == 0 {
             tokio::task::yield_now().await;
         }
         world.system.upgrade("a", &next, Handover::State, PATIENCE * 2).await
@@ -230,20 +237,32 @@ async fn what_is_no_version_of_it_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upgrade_waits_for_the_message_in_hand_and_no_longer_than_it_may() {
     let world =
-        World::start(&format!("{ALONE}[component.b]\nSOURCE\nlimits = {{ deadline = \"60s\" }}\n")).await;
-    let spin = world.system.call("b", "spin", Vec::new(), PATIENCE);
+        World::start(&format!("{ALONE}[component.b]\nSOURCE\nlimits = {{ deadline = \"2h\" }}\n")).await;
+    let spin = world.system.call("b", "spin", Vec::new(), PATIENCE * 4);
     let fine = version("fine").await;
     let upgrade = async {
-        while !world.system.status().iter().any(|status| status.busy) {
+        while !world.system.status().iter().any(|status| &*status.name == "b" && status.busy) {
             tokio::task::yield_now().await;
         }
-        world.system.upgrade("b", &fine, Handover::State, Duration::from_millis(20)).await
+        loop {
+            let before = world.system.history("b").unwrap().len();
+            let Err(refused) =
+                world.system.upgrade("b", &fine, Handover::State, Duration::from_millis(20)).await
+            else {
+                // It was busy, and not yet with the message. Of that the new one crashes, and the old one has it back.
+                while world.system.history("b").unwrap().last().unwrap().change != Change::TakenBack {
+                    tokio::task::yield_now().await;
+                }
+                continue;
+            };
+            assert_eq!(world.system.history("b").unwrap().len(), before);
+            return refused;
+        }
     };
     tokio::select! {
         _ = spin => panic!("the loop ended"),
-        end = upgrade => assert_eq!(end.unwrap_err().kind(), ErrorKind::Unavailable),
+        refused = upgrade => assert_eq!(refused.kind(), ErrorKind::Unavailable),
     }
-    assert_eq!(world.system.history("b").unwrap().len(), 1);
 }
 
 const KEPT: &str = "on_restart = \"snapshot\"\nmax_deliver = 1\n";

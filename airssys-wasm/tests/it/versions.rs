@@ -1,11 +1,11 @@
 //! The ledger, in versions good and bad.
 
-use std::{collections::HashMap, path::PathBuf, sync::LazyLock, time::Duration};
+use std::{collections::HashMap, path::PathBuf, sync::LazyLock};
 
 use airssys_wasm::{Component, Error, Handover, Switched};
 use tokio::sync::Mutex;
 
-use crate::world::{ENGINE, World};
+use crate::world::{ENGINE, PATIENCE, World};
 
 /// What a version does stands in its bytes behind this.
 const MARK: &[u8] = b"ledger-mode:";
@@ -42,9 +42,20 @@ pub(crate) async fn hostile() -> Component {
 }
 
 impl World {
+    /// Upgrades to a version of the ledger. Where the machine stood still until there was no time left to start the new
+    /// one, which costs nobody anything, it is tried again.
     pub(crate) async fn upgrade(&self, name: &str, mode: &'static str) -> Result<Switched, Error> {
         let component = version(mode).await;
-        self.system.upgrade(name, &component, Handover::State, Duration::from_secs(30)).await
+        loop {
+            let upgraded = self.system.upgrade(name, &component, Handover::State, PATIENCE).await;
+            let is_late = |error: &Error| {
+                error.to_string().contains("start the new version")
+                    && told(error).contains("not done in time")
+            };
+            if !upgraded.as_ref().is_err_and(is_late) {
+                return upgraded;
+            }
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use airssys_osl::{
 use airssys_rt::EventKind;
 use airssys_wasm::{
     Component, Engine, Event, System, Watch, add_principals, load, load_grants,
-    manifest::{Manifest, Overrides},
+    manifest::{HttpLimits, Limits, Manifest, Overrides},
 };
 use tempfile::TempDir;
 use tokio::net::TcpSocket;
@@ -22,8 +22,12 @@ use tokio::net::TcpSocket;
 /// One engine for all tests: each reserves address space for a thousand instances.
 pub(crate) static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new().unwrap());
 
-/// Answers that take this long do not come.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// What takes this long does not come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
+
+/// What a guest may take where no test wants it to be late. Its time is counted in turns, and on a busy machine each
+/// call to the host can cost one.
+const LONG: Duration = Duration::from_secs(3600);
 
 pub(crate) struct World {
     pub(crate) dir: TempDir,
@@ -64,7 +68,8 @@ impl World {
     /// Starts a system. In `components`, `SOURCE` is the hostile component, `SOCKETS` the one that uses the network, `WEB`
     /// the one that speaks HTTP and `LEDGER` the one with a state, `KEYVALUE` the one that uses
     /// buckets; `data` is a folder with a file `a`, `api.test` a host at
-    /// 127.0.0.1, and `private.test` one at 10.0.0.1.
+    /// 127.0.0.1, and `private.test` one at 10.0.0.1. Deadlines and time limits of HTTP that the test does not set are
+    /// long.
     pub(crate) async fn start(components: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("data")).unwrap();
@@ -178,5 +183,18 @@ fn parse(dir: &TempDir, components: &str) -> Manifest {
     let components = components.replace("WEB", &fixture("web.wasm"));
     let text = format!("[system]\nname = \"s\"\nintensity = 20\n{components}");
     let manifest = Manifest::parse(&text, &dir.path().canonicalize().unwrap(), &Overrides::default());
-    manifest.unwrap_or_else(|problems| panic!("{problems:#?}"))
+    let mut manifest = manifest.unwrap_or_else(|problems| panic!("{problems:#?}"));
+    for spec in &mut manifest.components {
+        if spec.limits.deadline == Limits::default().deadline {
+            spec.limits.deadline = Some(LONG);
+        }
+        if spec.limits.http.timeout == HttpLimits::default().timeout {
+            spec.limits.http.timeout = LONG;
+        }
+        // Of those that answer requests; it is the default, too.
+        if let Some(http) = spec.http.as_mut().filter(|http| http.timeout == HttpLimits::default().timeout) {
+            http.timeout = LONG;
+        }
+    }
+    manifest
 }

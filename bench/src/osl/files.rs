@@ -4,12 +4,15 @@ use std::{fs, hint::black_box, os::unix::fs::FileExt as _, path::Path, time::Dur
 
 use airssys_osl::{
     Os,
-    audit::{Log, LogOptions},
+    audit::Log,
     fs::{Dir, Flush, OpenOptions},
     policy::{Grant, Policy, Rights},
 };
 
-use super::figures::{Failure, figure};
+use super::{
+    audit::log_options,
+    figures::{Failure, figure},
+};
 use crate::turns::{Turns, timed};
 
 const LEN: usize = 4 * 1024;
@@ -30,7 +33,7 @@ pub async fn run(rounds: usize) -> Result<(), Failure> {
     let tmp = tempfile::tempdir()?;
     fs::create_dir_all(tmp.path().join("root/one/two"))?;
     let root = tmp.path().join("root");
-    let log = Log::open(&tmp.path().join("log"), "example.org/bench", LogOptions::default())?;
+    let log = Log::open(&tmp.path().join("log"), "example.org/bench", log_options())?;
     let policy = Policy::builder().principal("p", [Grant::fs(&root, Rights::all())]).build()?;
     let dir = Os::new(policy, log.clone()).principal("p")?.dir(&root).await?;
     small_reads(&dir, &root, rounds).await?;

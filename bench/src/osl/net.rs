@@ -8,7 +8,7 @@ use std::{
 
 use airssys_osl::{
     Os,
-    audit::{Log, LogOptions},
+    audit::Log,
     policy::{Grant, Policy, Ports, Protocol},
 };
 use tokio::{
@@ -17,7 +17,7 @@ use tokio::{
     runtime::Builder,
 };
 
-use super::figures::Failure;
+use super::{audit::log_options, figures::Failure};
 use crate::turns::{Turns, timed};
 
 const LEN: usize = 1024;
@@ -33,7 +33,7 @@ const EXCHANGES: u32 = 1_000;
 pub async fn run(rounds: usize) -> Result<(), Failure> {
     let server = serve()?;
     let tmp = tempfile::tempdir()?;
-    let log = Log::open(tmp.path(), "example.org/bench", LogOptions::default())?;
+    let log = Log::open(tmp.path(), "example.org/bench", log_options())?;
     let grant = Grant::connect(Protocol::Tcp, "127.0.0.1", Ports::ALL);
     let policy = Policy::builder().principal("p", [grant]).build()?;
     let connector = Os::new(policy, log.clone()).principal("p")?.tcp_connector();

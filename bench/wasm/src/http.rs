@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -10,7 +10,7 @@ use std::{
 use airssys_bench::{osl::Failure, turns::Turns};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 use crate::system::{GREET, Plan};
@@ -20,7 +20,7 @@ const CONNECTIONS: u32 = 4;
 /// Requests of each connection in a turn.
 const REQUESTS: u32 = 500;
 /// How long a server may take until it listens.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(600);
 /// How long it waits between two looks whether a server listens.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -39,11 +39,10 @@ pub(crate) async fn run(rounds: usize) -> Result<(), Failure> {
     let greet = dir.path().join("greet.wasm");
     fs::write(&greet, GREET)?;
     let mut servers = Vec::new();
-    let port = unused()?;
-    servers.push((
-        "airssys",
-        Server::start(Command::new(env::current_exe()?).args(["serve", &port.to_string()]), port).await?,
-    ));
+    let (port, reserved) = reserve()?;
+    let mut command = Command::new(env::current_exe()?);
+    command.args(["serve", &port.to_string()]);
+    servers.push(("airssys", Server::start(&mut command, port, reserved).await?));
     if Command::new("wasmtime")
         .arg("--version")
         .stdout(Stdio::null())
@@ -51,10 +50,10 @@ pub(crate) async fn run(rounds: usize) -> Result<(), Failure> {
         .status()
         .is_ok_and(|status| status.success())
     {
-        let port = unused()?;
+        let (port, reserved) = reserve()?;
         let mut command = Command::new("wasmtime");
         command.args(["serve", "--addr", &format!("127.0.0.1:{port}")]).arg(&greet);
-        servers.push(("wasmtime-serve", Server::start(&mut command, port).await?));
+        servers.push(("wasmtime-serve", Server::start(&mut command, port, reserved).await?));
     }
     let mut turns = Turns::new();
     for round in 0..=rounds {
@@ -74,12 +73,13 @@ pub(crate) async fn run(rounds: usize) -> Result<(), Failure> {
 struct Server {
     child: Child,
     address: SocketAddr,
+    _reserved: TcpSocket,
 }
 
 impl Server {
-    async fn start(command: &mut Command, port: u16) -> Result<Self, Failure> {
+    async fn start(command: &mut Command, port: u16, reserved: TcpSocket) -> Result<Self, Failure> {
         let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        let server = Self { child, address: (Ipv4Addr::LOCALHOST, port).into() };
+        let server = Self { child, address: (Ipv4Addr::LOCALHOST, port).into(), _reserved: reserved };
         let start = Instant::now();
         while TcpStream::connect(server.address).await.is_err() {
             if start.elapsed() > PATIENCE {
@@ -98,8 +98,12 @@ impl Drop for Server {
     }
 }
 
-fn unused() -> Result<u16, Failure> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+/// A port. As long as the socket is there, nobody is given it who does not ask for it by its number.
+fn reserve() -> Result<(u16, TcpSocket), Failure> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+    Ok((socket.local_addr()?.port(), socket))
 }
 
 async fn load(address: SocketAddr) -> Result<f64, Failure> {

@@ -2,12 +2,8 @@
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
-use airssys_bench::osl::Failure;
-use airssys_osl::{
-    Os,
-    audit::{Log, LogOptions},
-    policy::Policy,
-};
+use airssys_bench::osl::{Failure, audit::log_options};
+use airssys_osl::{Os, audit::Log, policy::Policy};
 use airssys_wasm::{
     Component, Engine, Event, System, Watch, add_principals, load, load_grants,
     manifest::{Manifest, Overrides},
@@ -21,17 +17,17 @@ pub(crate) const PACE: &[u8] = include_bytes!("../fixtures/pace.wasm");
 pub(crate) const GREET: &[u8] = include_bytes!("../fixtures/greet.wasm");
 
 /// Nothing that is measured takes this long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A system that can be started, any number of times.
 pub(crate) struct Plan {
-    /// Holds the components, the log, and `data/file` with 4 KiB.
-    pub(crate) dir: TempDir,
     manifest: Manifest,
     components: Vec<Component>,
     engine: Engine,
     os: Os,
     log: Log,
+    /// Holds the components, the log, and `data/file` with 4 KiB. It goes last: a log that has lost its folder waits for it.
+    pub(crate) dir: TempDir,
 }
 
 /// Nobody looks.
@@ -55,7 +51,7 @@ impl Plan {
         let manifest = Manifest::parse(&text, &root, &Overrides::default())
             .map_err(|problems| format!("the manifest has problems: {problems:?}"))?;
 
-        let log = Log::open(&root.join("log"), "example.org/bench", LogOptions::default())?;
+        let log = Log::open(&root.join("log"), "example.org/bench", log_options())?;
         let policy = add_principals(&manifest, Policy::builder());
         let policy = policy.principal("program", load_grants(&manifest)).build()?;
         let os = Os::new(policy, log.clone());
@@ -65,7 +61,7 @@ impl Plan {
         let components = load(&manifest, &engine, None, &os, &program, &watch)
             .await
             .map_err(|errors| format!("cannot load: {errors:?}"))?;
-        Ok(Self { dir, manifest, components, engine, os, log })
+        Ok(Self { manifest, components, engine, os, log, dir })
     }
 
     /// So many actors, called `a0`, `a1` and so on.

@@ -115,9 +115,10 @@ mod tests {
     #[test]
     fn a_program_is_measured() {
         // 200 ms is no wait for something else: it is what is measured.
-        let run = run(Command::new("sh")
-            .args(["-c", "echo a line; i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; sleep 0.2"]))
-        .expect("sh runs");
+        let script = "echo a line; i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; sleep 0.2";
+        // Its memory is not known where nobody had the time to look at it while it ran.
+        let measured = |_| run(Command::new("sh").args(["-c", script])).ok();
+        let run = (0..20).find_map(measured).expect("sh runs");
         assert!(run.wall >= Duration::from_millis(200), "{run:?}");
         assert!(run.cpu_seconds > 0.0 && run.cpu_seconds < run.wall.as_secs_f64(), "{run:?}");
         assert!(run.peak_bytes > 100_000 && run.peak_bytes < 100_000_000, "{run:?}");

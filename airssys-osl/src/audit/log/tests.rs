@@ -13,6 +13,7 @@ fn a_full_disk_refuses_records_until_it_has_room_again_and_loses_none() {
     let (dir, disk, log) = open_on_a_failing_disk(LogOptions::default());
     fill(&log, 10);
     log.flush().unwrap();
+    settle(dir.path(), &log);
 
     disk.fail_after(50);
     // Some, or all, come before the writer knows; the first one does.
@@ -114,6 +115,7 @@ fn a_change_waits_until_its_intent_is_on_the_device() {
         let report = verify(dir.path(), None).unwrap();
         assert_eq!(report.records, number, "it went on without its record");
     }
+    settle(dir.path(), &log);
     // What a kernel says that cannot write: nobody may go on, though the bytes are in the file.
     disk.fail_sync.store(true, Ordering::Relaxed);
     assert_unavailable(log.record(&intent).map(drop));
@@ -291,6 +293,16 @@ fn open_on_a_failing_disk(options: LogOptions) -> (tempfile::TempDir, Arc<Disk>,
 /// Records until one is refused, and returns how many were not.
 fn fill(log: &Log, records: u64) -> u64 {
     (0..records).map_while(|_| log.record(&event()).ok()).count() as u64
+}
+
+/// Waits until all that was written is sealed: the writer writes nothing then until another record comes.
+fn settle(dir: &Path, log: &Log) {
+    while verify(dir, None).unwrap().unsealed > 0 {
+        thread::yield_now();
+    }
+    // The pass that sealed it may not be over.
+    let passes = log.0.shared.progress().passes;
+    drop(log.0.shared.wait_while(None, |progress| progress.passes == passes));
 }
 
 fn assert_unavailable(result: Result<(), Error>) {

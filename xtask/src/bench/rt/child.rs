@@ -128,9 +128,10 @@ mod tests {
 
     #[test]
     fn a_child_that_fails_is_an_error_with_what_it_said() {
-        let error = sh("echo R 1 1 1 1; echo no such workload >&2; exit 1", LIMIT).unwrap_err();
+        const LONG: Duration = Duration::from_secs(600);
+        let error = sh("echo R 1 1 1 1; echo no such workload >&2; exit 1", LONG).unwrap_err();
         assert!(error.to_string().contains("no such workload"), "{error}");
-        let error = sh("true", LIMIT).unwrap_err();
+        let error = sh("true", LONG).unwrap_err();
         assert!(error.to_string().contains("no result"), "{error}");
     }
 }

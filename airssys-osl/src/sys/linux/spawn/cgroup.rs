@@ -1,17 +1,20 @@
 //! Control groups: what a whole tree of processes may use, by version 2 where that has what is needed, else by version 1.
 
 use std::{
-    fs, io,
-    os::fd::OwnedFd,
+    fs::{self, File},
+    io::{self, Write as _},
+    os::{fd::OwnedFd, unix::fs::FileExt as _},
     path::{Path, PathBuf},
     sync::{
         Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
-use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal, test_kill_process};
 
+use super::spares::GROUPS;
 use crate::process::{Cause, Limits, Usage};
 
 /// How often the members of a group are killed, where some fork faster than they die. No more of them can be made than
@@ -23,6 +26,15 @@ const CPU_PERIOD_US: u64 = 100_000;
 
 /// How many names are tried for a group.
 const NAME_TRIES: usize = 64;
+
+/// What the names of groups begin with; the number of who made them follows, and one of their own.
+const PREFIX: &str = "airssys-";
+
+/// How long nothing has happened in a group before somebody else removes it.
+const ABANDONED: Duration = Duration::from_secs(60);
+
+/// More than the kernel tells of a group in one file that is read here.
+const TOLD_BYTES: usize = 256;
 
 /// Where groups can be made: a directory for each of what counts, or one for all.
 #[derive(Clone, Debug)]
@@ -43,39 +55,111 @@ pub(super) struct Group {
     cpu: Option<PathBuf>,
     io: Option<PathBuf>,
     unified: bool,
+    /// What a process writes to in order to be in them, and other files of theirs by their names, where they were opened
+    /// before.
+    entrances: Vec<OwnedFd>,
+    open: Vec<(&'static str, File)>,
 }
+
+/// The files of a group.
+struct Names {
+    memory: &'static str,
+    swap: &'static str,
+    entrance: &'static str,
+    peak: &'static str,
+    events: &'static str,
+}
+
+const NAMES: Names = Names {
+    memory: "memory.max",
+    swap: "memory.swap.max",
+    entrance: "cgroup.procs",
+    peak: "memory.peak",
+    events: "memory.events",
+};
+
+const NAMES_OF_VERSION_1: Names = Names {
+    memory: "memory.limit_in_bytes",
+    swap: "memory.memsw.limit_in_bytes",
+    // A thread that moves only itself takes no lock that the whole machine shares; version 1 has a file for that, and the
+    // child is one thread.
+    entrance: "tasks",
+    peak: "memory.max_usage_in_bytes",
+    events: "memory.oom_control",
+};
+
+/// Of either version.
+const PROCESSES: &str = "pids.max";
+const REFUSED: &str = "pids.events";
 
 /// Whether groups can be made here, found out by making one.
 pub(super) fn available() -> Result<(), Box<str>> {
-    Group::new(&Limits::new(), 0).map(drop).map_err(|error| error.to_string().into())
+    Group::make(&Limits::new()).map(drop).map_err(|error| error.to_string().into())
 }
 
 impl Group {
-    /// Makes groups with `limits`, for a program with so many processes of ours in it.
+    /// Groups with `limits`, for a program with so many processes of ours in it: spare ones, where there are.
     pub(super) fn new(limits: &Limits, ours: u64) -> io::Result<Self> {
+        // Few programs share processors and disks.
+        let usual = limits.cpu_percent.is_none() && limits.io_weight.is_none();
+        if let Some(mut spare) = usual.then(|| GROUPS.take()).flatten()
+            // Somebody else may have removed it.
+            && spare.limit(limits, ours).is_ok()
+        {
+            return Ok(spare);
+        }
+        let mut group = Self::make(limits)?;
+        group.limit(limits, ours)?;
+        Ok(group)
+    }
+
+    /// Groups that anything can be limited by, and that have all that is needed open.
+    pub(super) fn spare() -> io::Result<Self> {
+        let mut group = Self::make(&Limits::new())?;
+        group.entrances = group.open_entrances()?;
+        let names = group.names();
+        let limits =
+            [(&group.memory, names.memory), (&group.memory, names.swap), (&group.processes, PROCESSES)];
+        let counts =
+            [(&group.memory, names.peak), (&group.memory, names.events), (&group.processes, REFUSED)];
+        let limits =
+            limits.map(|(directory, name)| (name, File::options().write(true).open(directory.join(name))));
+        let counts = counts.map(|(directory, name)| (name, File::open(directory.join(name))));
+        // What is not there is not needed, or found missing later.
+        let open = limits.into_iter().chain(counts).filter_map(|(name, file)| Some((name, file.ok()?)));
+        group.open = open.collect();
+        Ok(group)
+    }
+
+    /// Makes groups without limits, for those that are to come.
+    fn make(limits: &Limits) -> io::Result<Self> {
         static PARENTS: OnceLock<Option<Parents>> = OnceLock::new();
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let parents = PARENTS.get_or_init(find_parents).as_ref();
-        let parents = parents.ok_or_else(|| {
+        let parents = PARENTS.get_or_init(|| {
+            let parents = find_parents()?;
+            for parent in
+                [&parents.memory, &parents.processes].into_iter().chain(&parents.cpu).chain(&parents.io)
+            {
+                sweep(parent);
+            }
+            Some(parents)
+        });
+        let parents = parents.as_ref().ok_or_else(|| {
             io::Error::new(io::ErrorKind::Unsupported, "no control group that counts memory and processes")
         })?;
         for _ in 0..NAME_TRIES {
             // One of this name may have been left behind by another life of our number.
             let number = COUNT.fetch_add(1, Ordering::Relaxed);
-            let name = format!("airssys-{}-{number}", getpid().as_raw_nonzero());
-            match Self::make(parents, &name, limits) {
+            let name = format!("{PREFIX}{}-{number}", getpid().as_raw_nonzero());
+            match Self::make_named(parents, &name, limits) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-                Ok(group) => {
-                    group.limit(limits, ours)?;
-                    return Ok(group);
-                }
+                made => return made,
             }
         }
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    fn make(parents: &Parents, name: &str, limits: &Limits) -> io::Result<Self> {
+    fn make_named(parents: &Parents, name: &str, limits: &Limits) -> io::Result<Self> {
         let needed = |parent: &Option<PathBuf>, is_needed: bool, what: &str| match parent {
             _ if !is_needed => Ok(None),
             Some(parent) if !parents.unified || controls(parent, &[what]) => Ok(Some(parent.join(name))),
@@ -88,7 +172,8 @@ impl Group {
         let io = needed(&parents.io, limits.io_weight.is_some(), "io")?;
         fs::create_dir(parents.memory.join(name))?;
         let (memory, processes) = (parents.memory.join(name), parents.processes.join(name));
-        let group = Self { memory, processes, cpu, io, unified: parents.unified };
+        let (entrances, open) = (Vec::new(), Vec::new());
+        let group = Self { memory, processes, cpu, io, unified: parents.unified, entrances, open };
         group.directories().into_iter().skip(1).try_for_each(fs::create_dir)?;
         Ok(group)
     }
@@ -104,22 +189,25 @@ impl Group {
         directories
     }
 
-    fn limit(&self, limits: &Limits, ours: u64) -> io::Result<()> {
+    fn names(&self) -> &'static Names {
+        if self.unified { &NAMES } else { &NAMES_OF_VERSION_1 }
+    }
+
+    fn limit(&mut self, limits: &Limits, ours: u64) -> io::Result<()> {
         if let Some(bytes) = limits.memory_bytes {
-            let (most, swap, swap_bytes) = match self.unified {
-                true => ("memory.max", "memory.swap.max", 0),
-                false => ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", bytes),
-            };
-            fs::write(self.memory.join(most), bytes.to_string())?;
+            let swap_bytes = if self.unified { 0 } else { bytes };
+            self.write(&self.memory, self.names().memory, bytes)?;
             // Where swap is not counted there is no such file, nor, mostly, any swap.
-            match fs::write(self.memory.join(swap), swap_bytes.to_string()) {
+            match self.write(&self.memory, self.names().swap, swap_bytes) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
         }
         if let Some(count) = limits.processes {
-            fs::write(self.processes.join("pids.max"), count.saturating_add(ours).to_string())?;
+            self.write(&self.processes, PROCESSES, count.saturating_add(ours))?;
         }
+        let names = self.names();
+        self.open.retain(|(name, _)| [names.peak, names.events, REFUSED].contains(name));
         if let (Some(percent), Some(cpu)) = (limits.cpu_percent, &self.cpu) {
             let quota_us = u64::from(percent).saturating_mul(CPU_PERIOD_US / 100);
             match self.unified {
@@ -142,12 +230,37 @@ impl Group {
         Ok(())
     }
 
-    /// Opens what a process writes to in order to be in the groups.
-    pub(super) fn entrances(&self) -> io::Result<Vec<OwnedFd>> {
-        // A thread that moves only itself takes no lock that the whole machine shares; version 1 has a file for that, and
-        // the child is one thread.
-        let name = if self.unified { "cgroup.procs" } else { "tasks" };
-        let open = |path: &Path| fs::OpenOptions::new().write(true).open(path.join(name)).map(OwnedFd::from);
+    /// Writes to one of its files, which need not be open.
+    fn write(&self, directory: &Path, name: &str, number: u64) -> io::Result<()> {
+        match self.open.iter().find(|(open, _)| *open == name) {
+            Some((_, file)) => (&*file).write_all(number.to_string().as_bytes()),
+            None => fs::write(directory.join(name), number.to_string()),
+        }
+    }
+
+    /// What one of its files says; nothing where it says nothing.
+    fn read(&self, directory: &Path, name: &str) -> String {
+        match self.open.iter().find(|(open, _)| *open == name) {
+            Some((_, file)) => {
+                let mut told = [0; TOLD_BYTES];
+                let length = file.read_at(&mut told, 0).unwrap_or(0);
+                String::from_utf8_lossy(told.get(..length).unwrap_or_default()).into_owned()
+            }
+            None => fs::read_to_string(directory.join(name)).unwrap_or_default(),
+        }
+    }
+
+    /// Lends what a process writes to in order to be in the groups, once.
+    pub(super) fn entrances(&mut self) -> io::Result<Vec<OwnedFd>> {
+        match std::mem::take(&mut self.entrances) {
+            open if !open.is_empty() => Ok(open),
+            _ => self.open_entrances(),
+        }
+    }
+
+    fn open_entrances(&self) -> io::Result<Vec<OwnedFd>> {
+        let name = self.names().entrance;
+        let open = |path: &Path| File::options().write(true).open(path.join(name)).map(OwnedFd::from);
         self.directories().into_iter().map(|directory| open(directory)).collect()
     }
 
@@ -178,15 +291,11 @@ impl Group {
 
     /// Adds what the groups counted.
     pub(super) fn finish(&self, usage: &mut Usage, cause: &mut Cause) {
-        let (peak, events) = match self.unified {
-            true => ("memory.peak", "memory.events"),
-            false => ("memory.max_usage_in_bytes", "memory.oom_control"),
-        };
-        let peak = fs::read_to_string(self.memory.join(peak)).ok();
-        usage.peak_memory_bytes = peak.and_then(|peak| peak.trim().parse().ok());
-        let events = fs::read_to_string(self.memory.join(events)).unwrap_or_default();
+        let names = self.names();
+        usage.peak_memory_bytes = self.read(&self.memory, names.peak).trim().parse().ok();
+        let events = self.read(&self.memory, names.events);
         let kills = events.lines().find_map(|line| line.strip_prefix("oom_kill "));
-        let refused = fs::read_to_string(self.processes.join("pids.events")).unwrap_or_default();
+        let refused = self.read(&self.processes, REFUSED);
         let refused = refused.lines().find_map(|line| line.strip_prefix("max "));
         usage.refused_processes = refused.and_then(|count| count.trim().parse().ok());
         if *cause == Cause::Itself && kills.is_some_and(|kills| kills.trim() != "0") {
@@ -214,6 +323,26 @@ fn remove(left: &mut Vec<PathBuf>) {
     left.retain(|group| {
         fs::remove_dir(group).is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
     });
+}
+
+/// Removes what others of our kind left in `parent` when they were killed. One of them may be where we cannot see it, in a
+/// namespace of processes of its own: what is in use cannot be removed, and what is not yet is younger.
+fn sweep(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let made_by = entry.file_name().to_str().and_then(maker);
+        let gone = made_by.is_some_and(|pid| test_kill_process(pid) == Err(rustix::io::Errno::SRCH));
+        let modified = entry.metadata().and_then(|found| found.modified());
+        if gone && modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > ABANDONED)) {
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+}
+
+/// The number of who made a group of this name.
+fn maker(name: &str) -> Option<Pid> {
+    let (pid, number) = name.strip_prefix(PREFIX)?.split_once('-')?;
+    number.parse::<u64>().ok()?;
+    pid.parse().ok().filter(|pid| *pid > 0).and_then(Pid::from_raw)
 }
 
 /// Finds out where we are, and where below groups can be made that count both memory and processes.
@@ -266,4 +395,41 @@ fn mounted(mounts: &str, path: &str, fits: impl Fn(&str, &str) -> bool) -> Optio
         let beneath = Path::new(path).strip_prefix(root).ok()?;
         Some(Path::new(point).join(beneath))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{CWD, Timespec, Timestamps, utimensat};
+
+    use super::*;
+
+    #[test]
+    fn what_the_dead_left_is_swept_away() {
+        let parent = tempfile::tempdir().unwrap();
+        let (gone, ours) = (i32::MAX, getpid().as_raw_nonzero());
+        let make = |name: String, old: bool| {
+            let path = parent.path().join(&name);
+            fs::create_dir(&path).unwrap();
+            let long_ago = Timespec { tv_sec: 1_000_000, tv_nsec: 0 };
+            let times = Timestamps { last_access: long_ago, last_modification: long_ago };
+            if old {
+                utimensat(CWD, &path, &times, rustix::fs::AtFlags::empty()).unwrap();
+            }
+            name
+        };
+        make(format!("airssys-{gone}-0"), true);
+        let mut kept = vec![
+            make(format!("airssys-{gone}-1"), false),
+            make(format!("airssys-{ours}-0"), true),
+            make(format!("other-{gone}-0"), true),
+            make(format!("airssys-{gone}-x"), true),
+            make("airssys-0-0".to_owned(), true),
+        ];
+        sweep(parent.path());
+        let left = fs::read_dir(parent.path()).unwrap().flatten();
+        let mut left: Vec<_> = left.map(|entry| entry.file_name().into_string().unwrap()).collect();
+        left.sort();
+        kept.sort();
+        assert_eq!(left, kept);
+    }
 }

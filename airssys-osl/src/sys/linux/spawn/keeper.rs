@@ -5,7 +5,7 @@
 //! the time of those that run is another.
 
 use std::{
-    fmt,
+    fmt, mem,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc},
@@ -23,6 +23,7 @@ use tokio::sync::{oneshot, watch};
 use super::{
     cgroup::Group,
     raw::{self, Reaped},
+    spares::{self, Left},
 };
 use crate::{
     os::Fault,
@@ -73,7 +74,7 @@ fn bound_children() {
     }
 }
 
-fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
+pub(super) fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
     thread::Builder::new().name(name.to_owned()).spawn(work).map_err(Fault::Os)?;
     Ok(())
 }
@@ -99,7 +100,6 @@ struct Kept {
     program: Option<OwnedFd>,
     /// Where `init` tells how the program ended.
     socket: Option<OwnedFd>,
-    group: Option<Group>,
     started: Instant,
     deadline: Option<Instant>,
     /// What the kernel's limits end a process for.
@@ -114,6 +114,8 @@ struct State {
     gone: bool,
     cause: Option<Cause>,
     on_end: Option<OnEnd>,
+    /// What it has that is taken away when it is gone.
+    left: Left,
 }
 
 /// What a program was started as.
@@ -122,21 +124,20 @@ pub(super) struct Started {
     pub(super) pid: u32,
     pub(super) program: Option<OwnedFd>,
     pub(super) socket: Option<OwnedFd>,
-    pub(super) group: Option<Group>,
+    pub(super) left: Left,
 }
 
 impl Child {
     /// Takes over a program that was started.
     pub(super) fn keep(started: Started, limits: &Limits, on_end: OnEnd) -> Result<Self, Fault> {
         let now = Instant::now();
-        let Started { pidfd, pid, program, socket, group } = started;
-        let state = State { gone: false, cause: None, on_end: Some(on_end) };
+        let Started { pidfd, pid, program, socket, left } = started;
+        let state = State { gone: false, cause: None, on_end: Some(on_end), left };
         let kept = Arc::new(Kept {
             pidfd,
             pid,
             program,
             socket,
-            group,
             started: now,
             deadline: limits.wall_time.and_then(|time| now.checked_add(time)),
             cpu_time: limits.cpu_time,
@@ -221,12 +222,12 @@ impl Kept {
         let mut state = self.state();
         if !state.gone {
             state.cause.get_or_insert(cause);
-            self.kill_all();
+            self.kill_all(&state);
         }
     }
 
     /// Kills whatever is there. The lock on the state is held, and it is not gone: its number is its own.
-    fn kill_all(&self) {
+    fn kill_all(&self, state: &State) {
         // Each may be gone already, and that is all that can go wrong.
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
         // With an `init` the kernel ends them all.
@@ -236,7 +237,7 @@ impl Kept {
         if let Some(group) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) {
             let _ = kill_process_group(group, Signal::KILL);
         }
-        if let Some(group) = &self.group {
+        if let Some(group) = &state.left.group {
             group.kill();
         }
     }
@@ -250,19 +251,22 @@ impl Kept {
         let ended = match raw::reap(self.pidfd.as_raw_fd(), true) {
             Ok(None) => return false,
             Ok(Some(_)) => {
-                self.kill_all();
+                self.kill_all(&state);
                 raw::reap(self.pidfd.as_raw_fd(), false)
             }
             Err(error) => Err(error),
         };
         state.gone = true;
-        let exit = self.exit(ended.ok().flatten(), state.cause);
+        let left = mem::take(&mut state.left);
+        let exit = self.exit(ended.ok().flatten(), state.cause, left.group.as_ref());
         let on_end = state.on_end.take();
         drop(state);
         if let Some(on_end) = on_end {
             // It is our caller's sink that is in there: it may panic, and may take its time to take a record.
             drop(catch_unwind(AssertUnwindSafe(|| on_end(&exit))));
         }
+        // Nobody waits for that. But who hears of the end may end all of us, in order, and it is done before.
+        spares::take_away(left);
         self.ended.send_replace(Some(exit));
         true
     }
@@ -286,7 +290,7 @@ impl Kept {
         }
     }
 
-    fn exit(&self, reaped: Option<Reaped>, cause: Option<Cause>) -> Exit {
+    fn exit(&self, reaped: Option<Reaped>, cause: Option<Cause>, group: Option<&Group>) -> Exit {
         let told = self.socket.as_ref().and_then(|socket| {
             let mut status = [0; 4];
             let received = rustix::net::recv(socket, &mut status, rustix::net::RecvFlags::DONTWAIT);
@@ -305,7 +309,7 @@ impl Kept {
         let mut usage = reaped.map(|reaped| usage(&reaped.usage)).unwrap_or_default();
         usage.wall_time = self.started.elapsed();
         let mut cause = cause.unwrap_or(Cause::Itself);
-        if let Some(group) = &self.group {
+        if let Some(group) = group {
             group.finish(&mut usage, &mut cause);
         }
         if cause == Cause::Itself {

@@ -1,6 +1,6 @@
 //! Landlock: what a program may reach by path, whatever its root is.
 
-use std::os::fd::AsRawFd as _;
+use std::{ffi::CStr, os::fd::AsRawFd as _};
 
 use super::{
     prepare::{DEVICES, Plan, place_rules},
@@ -35,8 +35,8 @@ fn handled(version: u32) -> u64 {
     }
 }
 
-/// Confines the child to the places of its plan, and to `inside`, which it has made itself.
-pub(super) fn confine(script: &mut Script, version: u32, inside: Vec<(Fd, u64)>, plan: &Plan) {
+/// Confines the child to the places of its plan, and to `inside`, which is in each root.
+pub(super) fn confine(script: &mut Script, version: u32, inside: Vec<(&CStr, u64)>, plan: &Plan) {
     let handled = handled(version);
     // TCP ports from version 4 on, where there is no network at all, not even a loopback; scopes from version 6 on: abstract sockets, signals.
     let unplugged = plan.layers.contains(Layers::NETWORK) && !plan.loopback;
@@ -48,14 +48,11 @@ pub(super) fn confine(script: &mut Script, version: u32, inside: Vec<(Fd, u64)>,
         _ => 3,
     };
     let ruleset = script.new_ruleset([handled, ports, scopes], words);
-    for (fd, access) in inside {
-        script.permit(ruleset, fd, access & handled);
+    for (path, access) in inside {
+        script.permit_path("open what it has", ruleset, path, access & handled);
     }
-    if !plan.layers.contains(Layers::MOUNTS) {
-        for (path, _) in DEVICES {
-            let device = script.open("open a device", Fd::Here, path, libc::O_PATH);
-            script.permit(ruleset, device, DEVICE & handled);
-        }
+    for (path, _) in DEVICES {
+        script.permit_path("open a device", ruleset, path, DEVICE & handled);
     }
     for (fd, directory, write) in place_rules(plan) {
         let access = match (write, plan.executes) {

@@ -7,6 +7,7 @@
 //! | `prepare` `landlock` `seccomp` | from a plan to the script |
 //! | `init` | the first process of a namespace of processes |
 //! | `cgroup` | what a tree of processes may use |
+//! | `spares` `maker` | what is kept ready for the next program |
 //! | `watcher` | is told what a program asks for, where that is wanted |
 //! | `keeper` | the threads that start programs and wait for their ends |
 //! | `probe` | what this machine can enforce |
@@ -15,11 +16,13 @@ mod cgroup;
 mod init;
 mod keeper;
 mod landlock;
+mod maker;
 mod prepare;
 mod probe;
 mod raw;
 mod script;
 mod seccomp;
+mod spares;
 mod watcher;
 
 use std::{
@@ -39,7 +42,7 @@ use rustix::{
 };
 
 use self::watcher::Eyes;
-use self::{cgroup::Group, keeper::Started};
+use self::{cgroup::Group, keeper::Started, spares::Left};
 pub(crate) use self::{
     init::sealed,
     keeper::{Child, Killer, OnEnd},
@@ -73,13 +76,14 @@ fn start(plan: Plan, on_end: OnEnd) -> Result<Begun, Fault> {
     let start = OsStr::from_bytes(plan.directory.as_bytes()).to_owned();
     let ids = plan.ids;
     let inside = plan.layers.contains(Layers::PROCESSES);
-    let group = match plan.layers.contains(Layers::CGROUP) {
+    let mut group = match plan.layers.contains(Layers::CGROUP) {
         true => Some(Group::new(&plan.limits, inside.into()).map_err(Fault::Os)?),
         false => None,
     };
-    let entrances = group.as_ref().map_or(Ok(Vec::new()), Group::entrances).map_err(Fault::Os)?;
+    let entrances = group.as_mut().map_or(Ok(Vec::new()), Group::entrances).map_err(Fault::Os)?;
     let prepared = prepare::prepare(plan, probe::own(), entrances)?;
     let born = raw::start(&prepared.script, prepared.namespaces).map_err(Fault::Os)?;
+    spares::refill();
     if let Some((step, error)) = born.failed {
         // It has ended, or does so at once: this waits for no more than that.
         keeper::take_away(&born.pidfd);
@@ -92,7 +96,8 @@ fn start(plan: Plan, on_end: OnEnd) -> Result<Begun, Fault> {
         keeper::take_away(&born.pidfd);
         return Err(Fault::errno(errno::TOO_MANY_OPEN));
     }
-    let started = Started { pidfd: born.pidfd, pid: born.pid, program, socket: prepared.socket, group };
+    let left = Left { group, root: prepared.root };
+    let started = Started { pidfd: born.pidfd, pid: born.pid, program, socket: prepared.socket, left };
     let child = Child::keep(started, &limits, on_end)?;
     // Where something fails from here on, it ends with its handle. Why no descriptor came is as above.
     let sent = |socket: Option<OwnedFd>| match socket.map(received) {
@@ -103,6 +108,16 @@ fn start(plan: Plan, on_end: OnEnd) -> Result<Begun, Fault> {
     let asks = sent(prepared.watched)?;
     let notes = asks.map(|asks| watcher::watch(asks, Eyes::new(ids, start.as_ref()))).transpose()?;
     Ok(Begun { child, listener, notes })
+}
+
+/// Two ends of what carries messages.
+fn messages() -> Result<(OwnedFd, OwnedFd), rustix::io::Errno> {
+    rustix::net::socketpair(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::SEQPACKET,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )
 }
 
 /// Takes a descriptor that the child sent before it became another program.

@@ -16,9 +16,10 @@ use rustix::{
 };
 
 use super::{
-    init, landlock, probe,
+    init, landlock, messages, probe,
     script::{Fd, Script},
     seccomp::{self, Sockets},
+    spares::{NETWORKS, ROOTS},
 };
 use crate::{
     limits::PROGRAM_FILES,
@@ -46,13 +47,21 @@ pub(super) const DEVICES: [(&CStr, &CStr); 5] = [
     (c"/dev/urandom", c"dev/urandom"),
 ];
 
-const LINKS: [(&CStr, &CStr); 5] = [
+pub(super) const LINKS: [(&CStr, &CStr); 5] = [
     (c"/proc/self/fd", c"dev/fd"),
     (c"/proc/self/fd/0", c"dev/stdin"),
     (c"/proc/self/fd/1", c"dev/stdout"),
     (c"/proc/self/fd/2", c"dev/stderr"),
     (c"/tmp", c"dev/shm"),
 ];
+
+/// The directories of every root that something is put into or mounted on.
+pub(super) const DIRECTORIES: [&CStr; 3] = [c"tmp", c"dev", c"proc"];
+
+/// How a root is mounted, beside what its files are kept from.
+pub(super) const ROOT_SIZE: [(&CStr, &CStr); 3] =
+    [(c"mode", c"0755"), (c"size", c"1m"), (c"nr_inodes", c"8k")];
+const ROOT_DATA: &CStr = c"mode=0755,size=1m,nr_inodes=8k";
 
 /// Everything that a program is started with.
 #[derive(Debug)]
@@ -167,6 +176,8 @@ pub(super) struct Prepared {
     pub(super) listener: Option<OwnedFd>,
     /// Where the descriptor comes from by which it is watched.
     pub(super) watched: Option<OwnedFd>,
+    /// The mounts of its root, where they were begun before.
+    pub(super) root: Option<OwnedFd>,
 }
 
 /// What this process may do itself.
@@ -178,6 +189,8 @@ pub(super) struct Own {
     pub(super) admin: bool,
     /// Whether it can bound what a child can ever have.
     pub(super) bounds: bool,
+    /// Whether it can enter mounts that were made before, and be given a `/proc` there.
+    pub(super) enters: bool,
 }
 
 /// The `CLONE_NEW…` flags of `layers`.
@@ -217,9 +230,13 @@ fn counts_processes(layers: Layers) -> bool {
 
 /// Makes the scripts of a plan. `groups` are the control groups that it is to be in, open to be entered.
 pub(super) fn prepare(mut plan: Plan, own: Own, groups: Vec<OwnedFd>) -> Result<Prepared, Fault> {
-    let namespaces = namespaces(plan.layers, own);
+    let mut namespaces = namespaces(plan.layers, own);
     let user_namespace = namespaces & libc::CLONE_NEWUSER != 0;
     let mut script = Script::new();
+    let root = (plan.layers.contains(Layers::MOUNTS) && own.enters).then(|| ROOTS.take()).flatten();
+    if root.is_some() {
+        namespaces &= !libc::CLONE_NEWNS;
+    }
     reset_signals(&mut script);
     for group in groups {
         let group = script.hold(group);
@@ -227,6 +244,11 @@ pub(super) fn prepare(mut plan: Plan, own: Own, groups: Vec<OwnedFd>) -> Result<
     }
     if user_namespace {
         map_user(&mut script, own);
+    } else if let Some(network) = plan.layers.contains(Layers::NETWORK).then(|| NETWORKS.take()).flatten() {
+        // One in a user namespace of its own could not enter it.
+        namespaces &= !libc::CLONE_NEWNET;
+        let network = script.hold(network);
+        script.enter("enter the network", network, libc::CLONE_NEWNET);
     }
     if plan.layers.contains(Layers::CGROUP_VIEW) {
         script.new_cgroup_view();
@@ -241,10 +263,14 @@ pub(super) fn prepare(mut plan: Plan, own: Own, groups: Vec<OwnedFd>) -> Result<
         Some(port) => Some(listen(&mut script, port)?),
         None => None,
     };
+    let begun = root.as_ref().map(|root| Fd::Ours(root.as_raw_fd()));
     // Ours may keep the directories of its root from everybody but root.
     script.set_umask(0);
-    let rules =
-        if plan.layers.contains(Layers::MOUNTS) { build_root(&mut script, &mut plan)? } else { Vec::new() };
+    let rules = if plan.layers.contains(Layers::MOUNTS) {
+        build_root(&mut script, &mut plan, begun)?
+    } else {
+        Vec::new()
+    };
     script.set_umask(0o077);
     let ids = plan.ids.filter(|_| !user_namespace);
     become_nobody(&mut script, ids, own.bounds || user_namespace);
@@ -263,6 +289,7 @@ pub(super) fn prepare(mut plan: Plan, own: Own, groups: Vec<OwnedFd>) -> Result<
         socket,
         listener,
         watched,
+        root,
     })
 }
 
@@ -275,12 +302,12 @@ fn filter_calls(script: &mut Script, plan: &Plan) -> Result<Option<OwnedFd>, Fau
     };
     let filter = seccomp::filter(plan.sockets, plan.calls, flags.is_some());
     let Some(flags) = flags else {
-        script.filter_calls(&filter);
+        script.filter_calls(filter);
         return Ok(None);
     };
     let (ours, theirs) = messages()?;
     let theirs = script.hold(high(theirs.as_fd())?);
-    let lent = script.filter_watched_calls(&filter, flags);
+    let lent = script.filter_watched_calls(filter, flags);
     script.send("hand over what it is watched by", theirs, lent);
     Ok(Some(ours))
 }
@@ -292,16 +319,6 @@ fn listen(script: &mut Script, port: u16) -> Result<OwnedFd, Fault> {
     let socket = script.listen(port);
     script.send("hand over the proxy's socket", theirs, socket);
     Ok(ours)
-}
-
-/// Two ends of what carries messages.
-fn messages() -> Result<(OwnedFd, OwnedFd), Errno> {
-    rustix::net::socketpair(
-        rustix::net::AddressFamily::UNIX,
-        rustix::net::SocketType::SEQPACKET,
-        rustix::net::SocketFlags::CLOEXEC,
-        None,
-    )
 }
 
 /// The end of the script, where the program begins; below an `init` where it is in a namespace of processes.
@@ -365,9 +382,7 @@ fn high(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 /// The default action for each signal, and only then none is blocked any more: a handler of ours must never run in a
 /// child that has our memory. What is ignored here, such as `SIGPIPE`, would stay so.
 fn reset_signals(script: &mut Script) {
-    for signal in 1..=64 {
-        script.forget_signal(signal);
-    }
+    script.reset_signals();
 }
 
 /// Who we are inside is who we are outside.
@@ -384,11 +399,17 @@ fn map_user(script: &mut Script, own: Own) {
     }
 }
 
-/// Makes a root of the places that the program sees, and returns what Landlock is to permit of it.
-fn build_root(script: &mut Script, plan: &mut Plan) -> Result<Vec<(Fd, u64)>, Fault> {
-    let mut rules = Vec::new();
+/// Makes a root of the places that the program sees, and returns what Landlock is to permit of it. `begun` is one that was
+/// made ready before.
+fn build_root(
+    script: &mut Script,
+    plan: &mut Plan,
+    begun: Option<Fd>,
+) -> Result<Vec<(&'static CStr, u64)>, Fault> {
     let written = NO_SETUID | NO_DEVICES | if plan.executes { 0 } else { NO_EXECUTION };
-    script.keep_mounts_private();
+    if begun.is_none() {
+        script.keep_mounts_private();
+    }
     plan.places.sort_by(|one, other| one.path.cmp(&other.path));
     let mut trees = Vec::new();
     for place in &plan.places {
@@ -404,30 +425,17 @@ fn build_root(script: &mut Script, plan: &mut Plan) -> Result<Vec<(Fd, u64)>, Fa
         };
         trees.push(tree);
     }
-    let devices = DEVICES.map(|(path, target)| {
-        let tree = script.copy_tree(path);
-        script.restrict_tree(tree, c"", NO_SETUID | NO_EXECUTION, true);
-        rules.push((tree, landlock::DEVICE));
-        (tree, target)
-    });
-    let flags = libc::MS_NOSUID | libc::MS_NODEV;
-    script.mount("mount a root", c"tmpfs", STAGE, flags, c"mode=0755,size=1m,nr_inodes=8k");
-    script.change_dir("enter the stage", STAGE);
-    for path in [c"tmp", c"dev", c"proc"] {
-        script.make_dir(path, 0o755);
+    match begun {
+        // The copies are nobody's yet, and come along.
+        Some(begun) => script.enter("enter the root", begun, libc::CLONE_NEWNS),
+        None => begin_root(script),
     }
     let no_exec = if plan.executes { 0 } else { libc::MS_NOEXEC };
     let size = text(format!("mode=1777,nr_inodes=64k,size={}", plan.limits.temporary_bytes))?;
+    let flags = libc::MS_NOSUID | libc::MS_NODEV;
     script.mount("mount /tmp", c"tmpfs", c"tmp", flags | no_exec, &size);
-    for (tree, target) in devices {
-        script.make_file(target);
-        script.attach_tree(tree, target);
-    }
-    for (target, path) in LINKS {
-        script.make_link(target, path);
-    }
     if plan.layers.contains(Layers::PROCESSES) {
-        let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | libc::MS_RDONLY;
+        let flags = flags | libc::MS_NOEXEC | libc::MS_RDONLY;
         let data = if plan.tells { c"" } else { c"subset=pid" };
         // Where parts of the machine's own are hidden from us, as in most containers, the kernel gives no other one: the
         // program has none then.
@@ -436,14 +444,34 @@ fn build_root(script: &mut Script, plan: &mut Plan) -> Result<Vec<(Fd, u64)>, Fa
     for (place, tree) in plan.places.iter().zip(trees) {
         attach(script, place, tree)?;
     }
-    script.change_root();
+    if begun.is_none() {
+        script.change_root();
+    }
     script.restrict_tree(Fd::Here, c"/", READ_ONLY, false);
-    let temporary = script.open("open /tmp", Fd::Here, c"/tmp", libc::O_PATH);
     let execute = if plan.executes { landlock::EXECUTE } else { 0 };
-    rules.push((temporary, landlock::CHANGE | execute));
-    let processes = script.open("open /proc", Fd::Here, c"/proc", libc::O_PATH);
-    rules.push((processes, landlock::READ));
-    Ok(rules)
+    Ok(vec![(c"/tmp", landlock::CHANGE | execute), (c"/proc", landlock::READ)])
+}
+
+/// What is the same in each program's root, which becomes the working directory.
+pub(super) fn begin_root(script: &mut Script) {
+    let devices = DEVICES.map(|(path, target)| {
+        let tree = script.copy_tree(path);
+        script.restrict_tree(tree, c"", NO_SETUID | NO_EXECUTION, true);
+        (tree, target)
+    });
+    let flags = libc::MS_NOSUID | libc::MS_NODEV;
+    script.mount("mount a root", c"tmpfs", STAGE, flags, ROOT_DATA);
+    script.change_dir("enter the stage", STAGE);
+    for path in DIRECTORIES {
+        script.make_dir(path, 0o755);
+    }
+    for (tree, target) in devices {
+        script.make_file(target);
+        script.attach_tree(tree, target);
+    }
+    for (target, path) in LINKS {
+        script.make_link(target, path);
+    }
 }
 
 fn attach(script: &mut Script, place: &Place, tree: Option<Fd>) -> Result<(), Fault> {

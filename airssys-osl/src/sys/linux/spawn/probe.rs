@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     ops::RangeInclusive,
+    os::unix::fs::MetadataExt as _,
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -75,7 +76,17 @@ pub(super) fn own() -> Own {
         gid: getegid().as_raw(),
         admin: effective.contains(CapabilitySet::SYS_ADMIN),
         bounds: effective.contains(CapabilitySet::SETPCAP),
+        enters: effective.contains(CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_CHROOT) && is_first(),
     }
+}
+
+/// Whether we are in the user namespace that the machine began with. In others the kernel gives a `/proc` only where a whole one
+/// can be seen.
+fn is_first() -> bool {
+    /// The number that Linux has for it.
+    const FIRST: u64 = 0xefff_fffd;
+    static IS: OnceLock<bool> = OnceLock::new();
+    *IS.get_or_init(|| fs::metadata("/proc/self/ns/user").is_ok_and(|found| found.ino() == FIRST))
 }
 
 /// Whom a program of ours becomes where nobody is named: nobody, if we are root and may say so.

@@ -234,6 +234,36 @@ fn with_signals_blocked<T>(work: impl FnOnce() -> T) -> T {
     result
 }
 
+/// Has `work` done when this process ends in order.
+pub(super) fn at_exit(work: extern "C" fn()) {
+    // SAFETY: it is a function of this program, which is called with nothing. Where it cannot be noted it is not called.
+    unsafe { libc::atexit(work) };
+}
+
+/// Has this thread go after the others of this process, where those go before everybody.
+pub(super) fn go_last() {
+    // SAFETY: the calls are about this thread alone. The record is of plain numbers, and the kernel reads it.
+    unsafe {
+        let policy = libc::syscall(libc::SYS_sched_getscheduler, 0);
+        let policy = c_int::try_from(policy).unwrap_or(libc::SCHED_OTHER);
+        if [libc::SCHED_FIFO, libc::SCHED_RR].contains(&(policy & !libc::SCHED_RESET_ON_FORK)) {
+            let lowest = libc::sched_param { sched_priority: 1 };
+            libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &raw const lowest);
+        }
+    }
+}
+
+/// Gives this thread namespaces of its own, or a root and working directory that are not those of the other threads.
+pub(super) fn unshare(what: c_int) -> io::Result<()> {
+    assert!(
+        what & !(libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_FS) == 0,
+        "descriptors stay shared"
+    );
+    // SAFETY: with these flags descriptors and memory stay those of all threads, which is what everything else relies on.
+    let done = unsafe { libc::unshare(what) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// What the kernel tells of a child that ended: why, and what it used with all its children that were waited for.
 #[derive(Debug)]
 pub(super) struct Reaped {

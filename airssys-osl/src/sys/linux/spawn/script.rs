@@ -278,7 +278,8 @@ impl Script {
     pub(super) fn restrict_tree(&mut self, tree: Fd, path: &CStr, attributes: u64, deep: bool) {
         let path = self.text(path);
         let mut record = Vec::new();
-        for word in [attributes, 0, 0, 0] {
+        // What is mounted where it was copied from, or within the copy, is not mounted in the other one too.
+        for word in [attributes, 0, libc::MS_PRIVATE, 0] {
             record.extend(word.to_ne_bytes());
         }
         let length = Arg::Number(record.len());
@@ -295,6 +296,11 @@ impl Script {
         self.step("attach a mount", libc::SYS_move_mount, args);
     }
 
+    /// Goes on in another namespace of `kind`. Where that is one of mounts, its root becomes root and working directory.
+    pub(super) fn enter(&mut self, what: &'static str, namespace: Fd, kind: c_int) {
+        self.step(what, libc::SYS_setns, [namespace.into(), number(kind)]);
+    }
+
     /// Makes the working directory the root, and forgets the old one.
     pub(super) fn change_root(&mut self) {
         let here = self.text(c".");
@@ -306,9 +312,16 @@ impl Script {
 
 /// Who the child is, and what it may do.
 impl Script {
-    pub(super) fn forget_signal(&mut self, signal: c_int) {
+    /// Gives each signal its default action.
+    pub(super) fn reset_signals(&mut self) {
         // An empty `struct kernel_sigaction`: the default action, no flags, an empty mask.
         let action = self.data(&[0; 32]);
+        for signal in 1..=64 {
+            self.forget_signal(signal, action);
+        }
+    }
+
+    fn forget_signal(&mut self, signal: c_int, action: Arg) {
         let args = [number(signal), action, NONE, Arg::Number(8)];
         // The two that nobody can catch are refused.
         self.step("reset a signal", libc::SYS_rt_sigaction, args).unless = libc::EINVAL;
@@ -446,14 +459,7 @@ impl Script {
 
     /// Permits `access` beneath what `fd` has open.
     pub(super) fn permit(&mut self, ruleset: Fd, fd: Fd, access: u64) {
-        // `struct landlock_path_beneath_attr` is packed: the accesses, then the descriptor.
-        let cell = self.take(3);
-        let bytes = access.to_ne_bytes();
-        let (halves, _) = bytes.as_chunks::<4>();
-        for (offset, half) in halves.iter().enumerate() {
-            self.set(cell, offset, i32::from_ne_bytes(*half));
-        }
-        let place = Cell(cell.0 + 2);
+        let (attr, place) = self.rule(access);
         match fd {
             Fd::Ours(fd) => self.set(place, 0, fd),
             Fd::Here => self.set(place, 0, libc::AT_FDCWD),
@@ -463,7 +469,29 @@ impl Script {
                 self.step("duplicate a descriptor", libc::SYS_fcntl, args).into = Some(place);
             }
         }
-        let attr = self.address(cell);
+        self.add_rule(ruleset, attr);
+    }
+
+    /// Permits `access` beneath what is at `path`.
+    pub(super) fn permit_path(&mut self, what: &'static str, ruleset: Fd, path: &CStr, access: u64) {
+        let (attr, place) = self.rule(access);
+        let args = [number(libc::AT_FDCWD), self.text(path), number(libc::O_PATH | libc::O_CLOEXEC)];
+        self.step(what, libc::SYS_openat, args).into = Some(place);
+        self.add_rule(ruleset, attr);
+    }
+
+    /// Makes a `struct landlock_path_beneath_attr`, which is packed: the accesses, then the descriptor, whose place is returned.
+    fn rule(&mut self, access: u64) -> (Arg, Cell) {
+        let cell = self.take(3);
+        let bytes = access.to_ne_bytes();
+        let (halves, _) = bytes.as_chunks::<4>();
+        for (offset, half) in halves.iter().enumerate() {
+            self.set(cell, offset, i32::from_ne_bytes(*half));
+        }
+        (self.address(cell), Cell(cell.0 + 2))
+    }
+
+    fn add_rule(&mut self, ruleset: Fd, attr: Arg) {
         let args = [ruleset.into(), Arg::Number(1), attr, NONE];
         // What has no place among the files, such as a program in memory, needs no rule, and gets none.
         self.step("add a Landlock rule", libc::SYS_landlock_add_rule, args).unless = libc::EBADFD;
@@ -512,6 +540,14 @@ impl Script {
         let socket = Arg::Kept(lent.fd());
         self.step("take the port of the proxy", libc::SYS_bind, [socket, address, Arg::Number(16)]);
         self.step("listen for the proxy", libc::SYS_listen, [socket, number(libc::SOMAXCONN)]);
+        lent
+    }
+
+    /// Opens a file that is to be handed over.
+    pub(super) fn open_lent(&mut self, what: &'static str, path: &CStr) -> Lent {
+        let (path, lent) = (self.text(path), self.lend());
+        let args = [number(libc::AT_FDCWD), path, number(libc::O_CLOEXEC), NONE];
+        self.step(what, libc::SYS_openat, args).into = Some(lent.fd());
         lent
     }
 

@@ -3,7 +3,7 @@
 mod names;
 mod usual;
 
-use std::mem::offset_of;
+use std::{mem::offset_of, sync::OnceLock};
 
 use libc::{c_long, seccomp_data};
 
@@ -165,13 +165,25 @@ enum Answer {
 ///
 /// Where a program is `watched`, calls with paths are told to its watcher before they are made, and what is refused or killed
 /// for is left to it: those must be refused or killed for all the same.
+///
+/// There are no more than eight of them, so each is made once.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-pub(super) fn filter(sockets: Sockets, calls: Calls, watched: bool) -> Vec<u8> {
+pub(super) fn filter(sockets: Sockets, calls: Calls, watched: bool) -> &'static [u8] {
+    static MADE: [OnceLock<Vec<u8>>; 8] = [const { OnceLock::new() }; 8];
+    let (internet, usual) = (sockets == Sockets::Internet, calls == Calls::Usual);
+    let index = usize::from(internet) | usize::from(usual) << 1 | usize::from(watched) << 2;
+    MADE.get(index).map_or(&[], |made| made.get_or_init(|| make(sockets, calls, watched)))
+}
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn make(sockets: Sockets, calls: Calls, watched: bool) -> Vec<u8> {
     let mut program = Program { reversed: Vec::new(), placed: Vec::new(), sockets, watched };
-    let start = program.search(&ranges(calls, watched));
+    let start = program.search(&ranges(calls, watched), LAST + 2);
     // From the last to the first: each jump leads on, to what is there already.
     let reach = program.distance(start);
-    program.push(JUMP, 0, 0, reach.into());
+    if reach > 0 {
+        program.push(JUMP, 0, 0, reach.into());
+    }
     program.push(LOAD, 0, 0, offset_of!(seccomp_data, nr) as u32);
     program.push(RETURN, 0, 0, if watched { ASK } else { KILL });
     program.push(JUMP_IF_EQUAL, 1, 0, ARCHITECTURE);
@@ -223,8 +235,8 @@ pub(super) fn open() -> [u8; 8] {
 
 /// There is none; whoever asks has looked at [`EXISTS`].
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-pub(super) fn filter(_sockets: Sockets, _calls: Calls, _watched: bool) -> Vec<u8> {
-    Vec::new()
+pub(super) fn filter(_sockets: Sockets, _calls: Calls, _watched: bool) -> &'static [u8] {
+    &[]
 }
 
 /// The lower half of an argument: all that the kernel looks at where it takes 32 bits.
@@ -265,16 +277,20 @@ impl Program {
         (self.reversed.len() - place) as u8
     }
 
-    /// Adds a search through `ranges`, and returns its place.
-    fn search(&mut self, ranges: &[(u32, Answer)]) -> usize {
-        let (lower, upper) = ranges.split_at(ranges.len() / 2);
-        let Some((first, answer)) = upper.first().copied() else { return self.answer(Answer::Kill) };
-        if lower.is_empty() {
+    /// Adds a search through `ranges`, the last of which ends before `end`, and returns its place. Each half has about as many
+    /// numbers as the other: the kernel asks about each of them once.
+    fn search(&mut self, ranges: &[(u32, Answer)], end: u32) -> usize {
+        let Some((begin, answer)) = ranges.first().copied() else { return self.answer(Answer::Kill) };
+        let uneven = |(_, (first, _)): &(usize, &(u32, Answer))| {
+            first.saturating_sub(begin).abs_diff(end.saturating_sub(*first))
+        };
+        let Some((index, (first, _))) = ranges.iter().enumerate().skip(1).min_by_key(uneven) else {
             return self.answer(answer);
-        }
-        let (then, otherwise) = (self.search(upper), self.search(lower));
+        };
+        let (lower, upper) = ranges.split_at(index);
+        let (then, otherwise) = (self.search(upper, end), self.search(lower, *first));
         let (then, otherwise) = (self.distance(then), self.distance(otherwise));
-        self.push(JUMP_IF_AT_LEAST, then, otherwise, first);
+        self.push(JUMP_IF_AT_LEAST, then, otherwise, *first);
         self.reversed.len()
     }
 

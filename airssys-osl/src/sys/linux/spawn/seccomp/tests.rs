@@ -6,7 +6,7 @@ fn run(sockets: Sockets, arch: u32, call: u32, args: [u64; 6]) -> u32 {
 
 /// Runs the filter as the kernel would, and says through how many instructions it went.
 fn steps(sockets: Sockets, arch: u32, call: u32, args: [u64; 6]) -> (u32, usize) {
-    steps_of(&filter(sockets, Calls::AllButRefused, false), arch, call, args)
+    steps_of(filter(sockets, Calls::AllButRefused, false), arch, call, args)
 }
 
 fn steps_of(program: &[u8], arch: u32, call: u32, args: [u64; 6]) -> (u32, usize) {
@@ -74,11 +74,11 @@ fn few_instructions_are_gone_through_for_each_call() {
     for sockets in [Sockets::Unix, Sockets::Internet] {
         for calls in [Calls::AllButRefused, Calls::Usual] {
             let program = filter(sockets, calls, false);
-            for program in [&program, &filter(sockets, calls, true)] {
+            for program in [program, filter(sockets, calls, true)] {
                 let length = program.len() / 8;
                 assert!(length < 256, "{length}: a jump by condition does not reach that far");
             }
-            let count = |call| steps_of(&program, ARCHITECTURE, call, [u64::MAX; 6]).1;
+            let count = |call| steps_of(program, ARCHITECTURE, call, [u64::MAX; 6]).1;
             let most = (0..=LAST).map(count).max();
             assert!(most < Some(24), "{most:?}");
         }
@@ -141,7 +141,7 @@ fn sockets() {
 #[test]
 fn usual_calls_are_those_and_no_other() {
     let program = filter(Sockets::Internet, Calls::Usual, false);
-    let answer = |call: c_long| steps_of(&program, ARCHITECTURE, call as u32, [0; 6]).0;
+    let answer = |call: c_long| steps_of(program, ARCHITECTURE, call as u32, [0; 6]).0;
     let by_arguments = [libc::SYS_clone, libc::SYS_ioctl, libc::SYS_socket];
     for call in 0..=LAST.into() {
         let expected = match () {
