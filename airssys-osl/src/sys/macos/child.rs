@@ -1,4 +1,4 @@
-//! A program that runs: waits for its end, and kills it with its session.
+//! A program that runs: waits for its end, and kills it with its group of processes. What makes a group of its own lives on.
 
 use std::{
     fmt,
@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::{
+    io::Errno,
+    process::{Pid, Signal, kill_process, kill_process_group},
+};
 use tokio::sync::watch;
 
 use super::raw;
@@ -17,7 +20,7 @@ use crate::{
     process::{Cause, Exit, Limits, Status, Usage},
 };
 
-/// A program that runs, or ran: it is killed with its session when this is dropped.
+/// A program that runs, or ran: it is killed with its group of processes when this is dropped.
 pub(crate) struct Child(Arc<Kept>);
 
 /// What is called when a program has ended.
@@ -69,7 +72,7 @@ impl Child {
         Ok(child)
     }
 
-    /// Kills the program with its session.
+    /// Kills the program with its group of processes.
     pub(crate) fn kill(&self, cause: Cause) {
         self.0.kill(cause);
     }
@@ -82,7 +85,11 @@ impl Child {
         if state.gone {
             return Ok(false);
         }
-        kill_process(self.0.pid, signal).map(|()| true).map_err(|error| Fault::Os(error.into()))
+        match kill_process(self.0.pid, signal) {
+            // It has ended, and was not taken away yet.
+            Err(Errno::SRCH) => Ok(false),
+            sent => sent.map(|()| true).map_err(|error| Fault::Os(error.into())),
+        }
     }
 
     /// Tells of the end.

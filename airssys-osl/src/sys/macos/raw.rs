@@ -91,7 +91,14 @@ pub(super) fn reap(pid: c_int) -> io::Result<(c_int, libc::rusage)> {
     let mut status = 0;
     // SAFETY: the record is plain numbers, for which zeros are values.
     let mut usage: libc::rusage = unsafe { mem::zeroed() };
-    // SAFETY: the kernel writes to both.
-    let reaped = unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) };
-    if reaped == pid { Ok((status, usage)) } else { Err(io::Error::last_os_error()) }
+    loop {
+        // SAFETY: the kernel writes to both.
+        if unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) } == pid {
+            return Ok((status, usage));
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
 }

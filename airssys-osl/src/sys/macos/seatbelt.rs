@@ -20,13 +20,29 @@ pub(crate) struct Held<'a> {
 
 /// What every program needs before its first line of code runs, and what of the machine it can tell by that: the names of
 /// directories on the way to its libraries, the kind of the processor, the clock. No Mach service but the two by which a
-/// program writes to the system's log and asks who its user is, and no IOKit.
+/// program writes to the system's log and asks who its user is, and no IOKit. Of what the kernel tells by name, what is named:
+/// not `kern.proc*`, the arguments and variables of the user's other processes.
 const ALWAYS: &str = r#"(version 1)
 (deny default)
 (allow process-fork)
 (allow signal (target same-sandbox))
 (allow process-info* (target same-sandbox))
-(allow sysctl-read)
+(allow sysctl-read
+  (sysctl-name "hw.activecpu") (sysctl-name "hw.busfrequency_compat") (sysctl-name "hw.byteorder")
+  (sysctl-name "hw.cacheconfig") (sysctl-name "hw.cachelinesize") (sysctl-name "hw.cachelinesize_compat")
+  (sysctl-name "hw.cpufamily") (sysctl-name "hw.cpufrequency_compat") (sysctl-name "hw.cputype")
+  (sysctl-name "hw.l1dcachesize_compat") (sysctl-name "hw.l1icachesize_compat") (sysctl-name "hw.l2cachesize_compat")
+  (sysctl-name "hw.l3cachesize_compat") (sysctl-name "hw.logicalcpu") (sysctl-name "hw.logicalcpu_max")
+  (sysctl-name "hw.machine") (sysctl-name "hw.memsize") (sysctl-name "hw.model") (sysctl-name "hw.ncpu")
+  (sysctl-name "hw.nperflevels") (sysctl-name "hw.packages") (sysctl-name "hw.pagesize")
+  (sysctl-name "hw.pagesize_compat") (sysctl-name "hw.physicalcpu") (sysctl-name "hw.physicalcpu_max")
+  (sysctl-name "hw.tbfrequency_compat") (sysctl-name "hw.vectorunit") (sysctl-name-prefix "hw.optional.")
+  (sysctl-name-prefix "hw.perflevel") (sysctl-name-prefix "machdep.cpu.")
+  (sysctl-name "kern.argmax") (sysctl-name "kern.hostname") (sysctl-name "kern.maxfilesperproc")
+  (sysctl-name "kern.maxproc") (sysctl-name "kern.osproductversion") (sysctl-name "kern.osrelease")
+  (sysctl-name "kern.ostype") (sysctl-name "kern.osvariant_status") (sysctl-name "kern.osversion")
+  (sysctl-name "kern.secure_kernel") (sysctl-name "kern.usrstack64") (sysctl-name "kern.version")
+  (sysctl-name "sysctl.proc_cputype") (sysctl-name "vm.loadavg"))
 (allow file-read-metadata (literal "/") (literal "/private") (literal "/private/var") (literal "/private/etc")
   (literal "/var") (literal "/etc") (literal "/tmp"))
 (allow file-read* (literal "/dev/null") (literal "/dev/zero") (literal "/dev/random") (literal "/dev/urandom"))
@@ -35,9 +51,11 @@ const ALWAYS: &str = r#"(version 1)
 (allow mach-lookup (global-name "com.apple.system.logger") (global-name "com.apple.system.opendirectoryd.libinfo"))
 "#;
 
-/// What a program on the network asks for beside sockets: who looks hosts up, and whom it trusts.
-const NETWORK: &str = r#"(allow network*)
-(allow system-socket)
+/// The sockets of a program on the network, those of IP alone: `network*` would be UNIX sockets too, wherever they lie, and who
+/// listens there runs programs for others. Beside them who looks hosts up, and whom it trusts.
+const NETWORK: &str = r#"(allow network-outbound (remote ip))
+(allow network-bind network-inbound (local ip))
+(allow network-outbound (literal "/private/var/run/mDNSResponder"))
 (allow mach-lookup (global-name "com.apple.dnssd.service") (global-name "com.apple.trustd.agent")
   (global-name "com.apple.SystemConfiguration.configd"))
 "#;
@@ -45,7 +63,7 @@ const NETWORK: &str = r#"(allow network*)
 /// Writes the profile; `None` where a path cannot be written in one.
 ///
 /// Rules that come later go before those that came earlier, as `sandbox(7)` has it: what may be changed is denied to be
-/// executed after everything that sees is allowed to.
+/// executed after everything that sees is allowed to, and to be exchanged itself after everything beneath it may be.
 pub(crate) fn profile(held: &Held<'_>) -> Option<String> {
     let mut profile = ALWAYS.to_owned();
     let mut rule = |action: &str, path: &Path| -> Option<()> {
@@ -60,6 +78,10 @@ pub(crate) fn profile(held: &Held<'_>) -> Option<String> {
     }
     for (path, _) in held.places.iter().filter(|(_, write)| *write && !held.executes) {
         writeln!(profile, "(deny process-exec* file-map-executable (subpath {}))", quoted(path)?).ok()?;
+    }
+    // Who may put a link in the place of what it is given chooses what its next start is given.
+    for (path, _) in held.places.iter().filter(|(_, write)| *write) {
+        writeln!(profile, "(deny file-write-unlink file-write-create (literal {}))", quoted(path)?).ok()?;
     }
     if held.network {
         profile.push_str(NETWORK);
@@ -138,7 +160,35 @@ mod tests {
 
     #[test]
     fn the_network_is_a_word_of_its_own() {
-        check(&write(&[], true, false).unwrap(), &["(allow network*)", "(allow system-socket)"], &[]);
+        let words = [
+            "(allow network-outbound (remote ip))",
+            "(allow network-bind network-inbound (local ip))",
+            r#"(allow network-outbound (literal "/private/var/run/mDNSResponder"))"#,
+        ];
+        let profile = write(&[("/srv", true)], true, false).unwrap();
+        check(&profile, &words, &["network*", "system-socket", "(local)", "(remote)", "unix"]);
+        let named = profile.lines().filter(|line| line.contains("network-")).count();
+        assert_eq!(named, words.len(), "{profile}");
+    }
+
+    #[test]
+    fn what_is_given_to_change_is_not_exchanged_itself() {
+        let profile = write(&[("/srv/a", true), ("/srv/in", false), ("/srv/b", true)], false, true).unwrap();
+        let last = profile.rfind("(allow file-write").unwrap();
+        for path in ["/srv/a", "/srv/b"] {
+            let denied = format!("(deny file-write-unlink file-write-create (literal \"{path}\"))\n");
+            assert!(profile.find(&denied).unwrap() > last, "an allowance comes after {denied}{profile}");
+        }
+        assert_eq!(profile.matches("file-write-unlink").count(), 2, "{profile}");
+    }
+
+    #[test]
+    fn other_processes_are_not_told_of_by_the_kernel() {
+        check(
+            &write(&[], true, true).unwrap(),
+            &[],
+            &["(allow sysctl-read)", "kern.proc", "prefix \"kern", "prefix \"hw.\""],
+        );
     }
 
     #[test]

@@ -6,14 +6,14 @@ use std::{
     io::{self, Read as _},
     os::{
         fd::{AsFd as _, OwnedFd},
-        unix::fs::MetadataExt as _,
+        unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     },
     path::{Path, PathBuf},
+    ptr,
     sync::{Arc, Mutex, OnceLock},
 };
 
 use rustix::io::{fcntl_dupfd_cloexec, ioctl_fionbio};
-use sha2::{Digest as _, Sha256};
 use tokio::net::unix::pipe::{Receiver, Sender};
 
 use super::{
@@ -179,6 +179,7 @@ fn start(plan: Plan, on_end: OnEnd) -> Result<Begun, Fault> {
     let args: Option<Vec<&str>> = plan.args.iter().map(|arg| arg.to_str().ok()).collect();
     let mut args = args.ok_or_else(invalid)?;
     let program = same_program(&plan.program, args.first().ok_or_else(invalid)?)?;
+    check_places(&plan.places, plan.executes.then_some(program.as_path()))?;
     let profile = if plan.layers.intersects(BY_PATH) {
         let places: Vec<_> = plan.places.into_iter().map(|place| (place.path, place.write)).collect();
         let network = plan.sockets == Sockets::Internet;
@@ -193,30 +194,62 @@ fn start(plan: Plan, on_end: OnEnd) -> Result<Begun, Fault> {
         *first = real;
     }
     let directory = plan.directory.to_str().map_err(|_| invalid())?;
+    // Of what the shell does, this alone fails for what a grant's user may have done.
+    let there = fs::metadata(directory).and_then(|found| match found.is_dir() {
+        true => Ok(()),
+        false => Err(io::ErrorKind::NotADirectory.into()),
+    });
+    there.map_err(|error| Fault::Step("change the directory", error))?;
+    let env: Option<Vec<&str>> = plan.env.iter().map(|variable| variable.to_str().ok()).collect();
+    let env = env.ok_or_else(invalid)?;
     let (descriptors, cpu_time) = (plan.limits.descriptors, plan.limits.cpu_time);
-    let words =
-        launch::words(profile.as_deref(), descriptors, cpu_time, directory, &args).ok_or_else(invalid)?;
-    let pid = raw::start(&words, &plan.env, &plan.stdio).map_err(|error| Fault::Step("start", error))?;
+    let words = launch::words(profile.as_deref(), descriptors, cpu_time, directory, &env, &args);
+    let words = words.ok_or_else(invalid)?;
+    let pid = raw::start(&words, &[], &plan.stdio).map_err(|error| Fault::Step("start", error))?;
     Ok(Begun { child: Child::keep(pid, &plan.limits, on_end)?, listener: None, notes: None })
 }
 
-/// Where the program that was opened is now, if it is still what `path` leads to and nobody wrote to it since. That it stays so
-/// until it is executed is not held to by anything: macOS executes paths.
+/// Refuses places that lie in one that is changed, and a program that does: what is written there is what the next start finds.
+/// A grant says so of the names it was written with; this is what they lead to by now, whatever the case of their letters.
+fn check_places(places: &[Place], program: Option<&Path>) -> Result<(), Fault> {
+    let number = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).map_err(Fault::Os);
+    for outer in places.iter().filter(|place| place.write) {
+        let changed = number(&outer.path)?;
+        let inner = places.iter().filter(|place| !ptr::eq(*place, outer)).map(|place| place.path.as_path());
+        for path in inner.chain(program) {
+            for above in path.ancestors() {
+                if number(above)? == changed {
+                    return Err(Fault::Forbidden(rule::BENEATH_ROOT));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where the program that was opened is now, if that is what `path` still leads to. Its content may be another one by now, and
+/// that it stays there until it is executed is not held to by anything: macOS executes paths.
 fn same_program(opened: &OwnedFd, path: &str) -> Result<PathBuf, Fault> {
     let path = fs::canonicalize(path).map_err(Fault::Os)?;
     let (was, is) = (File::from(opened.try_clone().map_err(Fault::Os)?).metadata(), fs::metadata(&path));
     let (was, is) = (was.map_err(Fault::Os)?, is.map_err(Fault::Os)?);
-    let same = (was.dev(), was.ino(), was.len()) == (is.dev(), is.ino(), is.len());
+    let same = (was.dev(), was.ino()) == (is.dev(), is.ino());
     if same { Ok(path) } else { Err(Fault::Forbidden(rule::OTHER_PROGRAM)) }
 }
 
-/// Opens a program. With a hash, it is compared with it now, and not again.
+/// Opens a program. With a hash it is refused: what is executed is what lies at its path then, which nothing holds to the hash.
 pub(crate) fn open_program(
     path: &Path,
     sha256: Option<&[u8; 32]>,
-    limit_bytes: u64,
+    _limit_bytes: u64,
 ) -> Result<OwnedFd, Fault> {
-    let mut file = File::open(path).map_err(Fault::Os)?;
+    if sha256.is_some() {
+        let why = "macOS executes paths: who may write the program's file can change it after it was hashed";
+        return Err(Fault::Lacks("sha256".to_owned(), why.into()));
+    }
+    // Nobody waits for the other end of what is no file.
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let mut file = file.map_err(Fault::Os)?;
     if !file.metadata().map_err(Fault::Os)?.is_file() {
         return Err(Fault::Forbidden(rule::PLAIN_FILES));
     }
@@ -226,14 +259,7 @@ pub(crate) fn open_program(
         // Images begin with a number, each byte order of which has one byte that is no text.
         return Err(Fault::Forbidden(rule::NO_SCRIPTS));
     }
-    let Some(sha256) = sha256 else { return Ok(file.into()) };
-    let mut image = Vec::from(head);
-    (&file).take(limit_bytes).read_to_end(&mut image).map_err(Fault::Os)?;
-    match () {
-        () if image.len() as u64 > limit_bytes => Err(Fault::TooLarge),
-        () if Sha256::digest(&image).as_slice() != sha256 => Err(Fault::Forbidden(rule::OTHER_PROGRAM)),
-        () => Ok(file.into()),
-    }
+    Ok(file.into())
 }
 
 /// Tells what there is: Seatbelt, where it holds a program that is started in it.
@@ -250,25 +276,39 @@ fn why_not(layer: Layers) -> &'static str {
     match layer {
         Layers::SECCOMP | Layers::LANDLOCK | Layers::MOUNTS => "it is Linux's; Seatbelt has its place",
         Layers::NETWORK => "no program has a network of its own; Seatbelt refuses it the machine's",
-        Layers::PROCESSES => "it is Linux's: a child that leaves its session outlives its program",
+        Layers::PROCESSES => {
+            "it is Linux's: a child that makes a group of processes of its own outlives its program"
+        }
         Layers::CGROUP => "it is Linux's: memory and processes are not bounded",
         _ => "it is Linux's",
     }
 }
 
-/// Starts a program that does nothing.
+/// Starts a program that does nothing in a profile like those of grants, and one that reads what that does not allow.
 fn try_seatbelt() -> Result<(), Box<str>> {
-    let words = [SANDBOX, "-p", "(version 1)(allow default)", "/usr/bin/true"];
-    let words = words.map(|word| CString::new(word).unwrap_or_default());
-    let stdio = || Ok::<_, Fault>([null()?, null()?, null()?]);
-    let stdio = stdio().map_err(|_| "there is no /dev/null")?;
-    let ended = raw::start(&words, &[], &stdio).and_then(raw::reap);
-    match ended {
-        Ok((0, _)) => Ok(()),
-        Ok((status, _)) => {
-            Err(format!("{SANDBOX} ended with status {status}: is this within a sandbox?").into())
+    let system = SYSTEM.iter().filter_map(|path| Place::system(Path::new(path), false).ok());
+    let places: Vec<_> = system.map(|place| (place.path, place.write)).collect();
+    let ended = |words: [&str; 2]| {
+        let program = Path::new(words[0]);
+        let held = seatbelt::Held { program, places: &places, network: true, executes: false };
+        let profile = seatbelt::profile(&held).ok_or("there is no profile for the system's own files")?;
+        let words = [&[SANDBOX, "-p", &profile], &words[..]].concat();
+        let words: Vec<_> = words.into_iter().map(|word| CString::new(word).unwrap_or_default()).collect();
+        let stdio = || Ok::<_, Fault>([null()?, null()?, null()?]);
+        let stdio = stdio().map_err(|_| "there is no /dev/null")?;
+        let ended = raw::start(&words, &[], &stdio).and_then(raw::reap);
+        ended.map(|(status, _)| status).map_err(|error| Box::<str>::from(format!("{SANDBOX}: {error}")))
+    };
+    match ended(["/usr/bin/true", ""])? {
+        0 => {}
+        status => {
+            let why = format!("{SANDBOX} ended with status {status}: is this within a sandbox?");
+            return Err(why.into());
         }
-        Err(error) => Err(format!("{SANDBOX}: {error}").into()),
+    }
+    match ended(["/bin/cat", "/private/etc/passwd"])? {
+        0 => Err("a program read a file that its profile does not allow".into()),
+        _ => Ok(()),
     }
 }
 

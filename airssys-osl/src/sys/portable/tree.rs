@@ -151,5 +151,6 @@ pub(crate) fn measure(_dir: &Directory, _limit: u64) -> Result<(u64, u64), Fault
     Err(Fault::Unsupported)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests;

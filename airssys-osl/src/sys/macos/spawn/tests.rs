@@ -85,7 +85,7 @@ fn its_end_is_told() {
 }
 
 #[test]
-fn what_goes_on_too_long_ends_with_its_session() {
+fn what_goes_on_too_long_ends_with_its_group() {
     let (said, exit) = run("sleep 600 & sleep 600", Limits::new().wall_time(Duration::from_millis(50)));
     // The pipe's other end is closed by all.
     assert_eq!(
@@ -106,16 +106,58 @@ fn what_is_dropped_is_killed() {
 
 #[test]
 fn a_directory_that_is_not_there_starts_nothing() {
+    for directory in ["/not/there", "/bin/echo"] {
+        let missing = plan(&["/bin/echo", "a"], null().unwrap(), Limits::new());
+        let refused = start(Plan { directory: text(directory), ..missing }, Box::new(|_| {}));
+        assert!(matches!(refused.map(drop), Err(Fault::Step("change the directory", _))), "{directory}");
+    }
+}
+
+#[test]
+fn what_the_shell_cannot_set_starts_nothing() {
+    let (said, exit) = run("echo a", Limits::new().descriptors(u64::MAX));
+    assert_eq!((said.as_str(), exit.status), ("", Status::Code(NOT_STARTED)));
+}
+
+#[test]
+fn it_has_the_variables_that_it_was_given_and_no_others() {
     let (from, to) = pipe(false).unwrap();
-    let missing = Plan { directory: text("/not/there"), ..plan(&["/bin/echo", "a"], to, Limits::new()) };
-    let (begun, ended) = begin(missing);
+    let (begun, ended) = begin(plan(&["/usr/bin/env"], to, Limits::new()));
     let mut said = String::new();
     File::from(from).read_to_string(&mut said).unwrap();
-    assert_eq!(
-        (said.as_str(), ended.recv_timeout(PATIENCE).unwrap().status),
-        ("", Status::Code(NOT_STARTED))
-    );
+    assert_eq!(said, "A=b c\n");
+    assert!(ended.recv_timeout(PATIENCE).unwrap().is_success());
     drop(begun);
+}
+
+#[test]
+fn what_computes_for_too_long_ends() {
+    let limits = Limits::new().cpu_time(Duration::from_secs(1));
+    let (_, exit) = run("while :; do :; done", limits);
+    assert_eq!((exit.status, exit.cause), (Status::Signal(libc::SIGXCPU), Cause::CpuTime));
+}
+
+#[test]
+fn no_place_lies_in_one_that_is_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    let (changed, link, beside) = (root.join("a"), root.join("link"), root.join("ab"));
+    fs::create_dir_all(changed.join("in")).unwrap();
+    fs::create_dir(&beside).unwrap();
+    std::os::unix::fs::symlink(changed.join("in"), &link).unwrap();
+    let check = |places: &[(&Path, bool)], program: Option<&Path>| {
+        let places: Vec<_> =
+            places.iter().map(|(path, write)| Place::granted(path, *write).unwrap()).collect();
+        let checked = check_places(&places, program);
+        assert!(matches!(checked, Ok(()) | Err(Fault::Forbidden(rule::BENEATH_ROOT))), "{checked:?}");
+        checked.is_ok()
+    };
+    assert!(check(&[(&changed, true), (&beside, false), (&beside.join(".."), false)], None));
+    assert!(!check(&[(&changed, true), (&link, false)], None));
+    assert!(!check(&[(&link, false), (&changed, true)], None));
+    assert!(!check(&[(&changed, true), (&link, true)], None));
+    assert!(check(&[(&changed, false), (&link, true)], Some(&changed)));
+    assert!(!check(&[(&changed, true)], Some(&changed.join("in"))));
 }
 
 #[test]
@@ -132,8 +174,12 @@ fn a_script_is_no_program() {
     let script = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&script, "#!/bin/sh\n").unwrap();
     assert!(matches!(open_program(script.path(), None, 0), Err(Fault::Forbidden(rule::NO_SCRIPTS))));
-    let other = open_program(Path::new("/bin/sh"), Some(&[0; 32]), u64::MAX);
-    assert!(matches!(other, Err(Fault::Forbidden(rule::OTHER_PROGRAM))));
+}
+
+#[test]
+fn a_hash_is_refused_as_nothing_holds_the_program_to_it() {
+    let refused = open_program(Path::new("/bin/sh"), Some(&[0; 32]), u64::MAX);
+    assert!(matches!(refused, Err(Fault::Lacks(what, _)) if what == "sha256"));
 }
 
 #[test]
