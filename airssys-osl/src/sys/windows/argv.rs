@@ -1,7 +1,8 @@
 //! The one text that Windows starts a program with: its arguments, joined so that the program takes apart what we put in.
 //!
 //! Programs do that by the rules of `CommandLineToArgvW` and of the C library, which are those below. `cmd.exe` has others, by
-//! which quotes do not protect: so what it would run, batch files, is never started (CVE-2024-24576, "BatBadBut").
+//! which quotes do not protect: so neither it nor what it would run, batch files, is ever started (CVE-2024-24576, "BatBadBut").
+//! To other programs with rules of their own (`wscript`, those of Cygwin) a text may be several arguments.
 
 use std::path::Path;
 
@@ -65,13 +66,14 @@ pub(crate) fn environment(variables: &[String]) -> Option<Vec<u16>> {
     Some(block)
 }
 
-/// Whether `cmd.exe` would run what is called so. Windows does not see dots and spaces at the end of a name, and finds the same
-/// file behind the name of a stream.
-pub(crate) fn is_batch(program: &Path) -> bool {
+/// Whether what is called so is `cmd.exe`, which takes its arguments apart by rules of its own, or what that would run. Windows does
+/// not see dots and spaces at the end of a name, and finds the same file behind the name of a stream. A copy under another name is
+/// not seen through.
+pub(crate) fn is_for_cmd(program: &Path) -> bool {
     let name = program.as_os_str().to_string_lossy();
     let name = name.rsplit(['\\', '/']).next().unwrap_or_default();
     let name = name.split(':').next().unwrap_or_default().trim_end_matches(['.', ' ']).to_ascii_lowercase();
-    name.ends_with(".bat") || name.ends_with(".cmd")
+    matches!(&*name, "cmd" | "cmd.exe") || name.ends_with(".bat") || name.ends_with(".cmd")
 }
 
 #[cfg(test)]
@@ -167,13 +169,25 @@ mod tests {
 
     #[test]
     fn batch_files_are_seen_through_their_disguises() {
-        for name in
-            ["a.bat", r"C:\x\A.CMD", "a.bat. .", "a.bat::$DATA", "a.cmd:stream", "C:/x/.bat", "a.b.bat "]
-        {
-            assert!(is_batch(Path::new(name)), "{name}");
+        for name in [
+            "a.bat",
+            r"C:\x\A.CMD",
+            "a.bat. .",
+            "a.bat::$DATA",
+            "a.cmd:stream",
+            "C:/x/.bat",
+            "a.b.bat ",
+            r"C:\Windows\System32\CMD.exe",
+            "cmd",
+            "cmd.EXE. ",
+            "C:/cmd.exe::$DATA",
+        ] {
+            assert!(is_for_cmd(Path::new(name)), "{name}");
         }
-        for name in ["a.exe", r"C:\a.bat\b.exe", "bat", "a.bat.exe", r"C:\x\cmd"] {
-            assert!(!is_batch(Path::new(name)), "{name}");
+        for name in
+            ["a.exe", r"C:\a.bat\b.exe", "bat", "a.bat.exe", r"C:\x\cmd\b.exe", "cmd.exe.exe", "xcmd.exe"]
+        {
+            assert!(!is_for_cmd(Path::new(name)), "{name}");
         }
     }
 

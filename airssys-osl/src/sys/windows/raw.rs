@@ -38,12 +38,12 @@ use windows_sys::{
                 TerminateJobObject,
             },
             Threading::{
-                CREATE_NO_WINDOW, CREATE_SUSPENDED, CREATE_UNICODE_ENVIRONMENT, CreateProcessAsUserW,
-                CreateProcessW, DeleteProcThreadAttributeList, EXTENDED_STARTUPINFO_PRESENT,
-                GetCurrentProcess, GetExitCodeProcess, INFINITE, InitializeProcThreadAttributeList,
-                LPPROC_THREAD_ATTRIBUTE_LIST, OpenProcessToken, PROC_THREAD_ATTRIBUTE_HANDLE_LIST,
-                PROCESS_INFORMATION, ResumeThread, STARTF_USESTDHANDLES, STARTUPINFOEXW, TerminateProcess,
-                UpdateProcThreadAttribute, WaitForSingleObject,
+                ALL_PROCESSOR_GROUPS, CREATE_NO_WINDOW, CREATE_SUSPENDED, CREATE_UNICODE_ENVIRONMENT,
+                CreateProcessAsUserW, DeleteProcThreadAttributeList, EXTENDED_STARTUPINFO_PRESENT,
+                GetActiveProcessorCount, GetCurrentProcess, GetExitCodeProcess, INFINITE,
+                InitializeProcThreadAttributeList, LPPROC_THREAD_ATTRIBUTE_LIST, OpenProcessToken,
+                PROC_THREAD_ATTRIBUTE_HANDLE_LIST, PROCESS_INFORMATION, ResumeThread, STARTF_USESTDHANDLES,
+                STARTUPINFOEXW, TerminateProcess, UpdateProcThreadAttribute, WaitForSingleObject,
             },
         },
     },
@@ -81,8 +81,10 @@ impl Job {
         }
         job.set(JobObjectExtendedLimitInformation, &bounds)?;
         if let Some(percent) = limits.cpu_percent {
-            // Of all processors together, in hundredths of a hundredth.
-            let processors = std::thread::available_parallelism()?.get() as u64;
+            // Of all processors of the machine together, those too that we may not use, in hundredths of a hundredth.
+            // SAFETY: it takes a number and gives one.
+            let processors = unsafe { GetActiveProcessorCount(ALL_PROCESSOR_GROUPS) };
+            let processors = u64::from(processors.max(1));
             let rate = (u64::from(percent) * 100 / processors).clamp(1, 10_000) as u32;
             let share = JOBOBJECT_CPU_RATE_CONTROL_INFORMATION {
                 ControlFlags: JOB_OBJECT_CPU_RATE_CONTROL_ENABLE | JOB_OBJECT_CPU_RATE_CONTROL_HARD_CAP,
@@ -147,11 +149,9 @@ pub(super) struct Start<'a> {
     pub(super) environment: &'a [u16],
     pub(super) directory: &'a [u16],
     pub(super) stdio: &'a [OwnedHandle; 3],
-    /// Whether it loses what our token has of privileges.
-    pub(super) restricted: bool,
 }
 
-/// Starts a process within a job. It gets its input, output and errors, and no other handle, whatever else can be inherited.
+/// Starts a process within a job, without what our token has of privileges. It gets its input, output and errors, and no other handle, whatever else can be inherited.
 pub(super) fn start(start: Start<'_>, job: &Job) -> io::Result<Born> {
     let handles: [HANDLE; 3] =
         [0, 1, 2].map(|number| start.stdio.get(number).map_or(ptr::null_mut(), |one| one.as_raw_handle()));
@@ -164,10 +164,10 @@ pub(super) fn start(start: Start<'_>, job: &Job) -> io::Result<Born> {
     how.StartupInfo.cb = mem::size_of::<STARTUPINFOEXW>() as u32;
     how.StartupInfo.dwFlags = STARTF_USESTDHANDLES;
     [how.StartupInfo.hStdInput, how.StartupInfo.hStdOutput, how.StartupInfo.hStdError] = handles;
-    how.lpAttributeList = list.pointer();
+    how.lpAttributeList = list.pointer;
     let flags =
         CREATE_SUSPENDED | CREATE_UNICODE_ENVIRONMENT | CREATE_NO_WINDOW | EXTENDED_STARTUPINFO_PRESENT;
-    let token = start.restricted.then(restricted_token).transpose()?;
+    let token = restricted_token()?;
     let mut line = start.line;
     let mut born = PROCESS_INFORMATION::default();
     let (program, line) = (start.program.as_ptr(), line.as_mut_ptr());
@@ -176,39 +176,26 @@ pub(super) fn start(start: Start<'_>, job: &Job) -> io::Result<Born> {
     // SAFETY: every text ends with a zero and lives until this returns, as do the list and what it leads to; `line` may be
     // written to; `how` is an extended record, as the flags say; `born` is written to.
     done(unsafe {
-        match &token {
-            Some(token) => CreateProcessAsUserW(
-                token.as_raw_handle(),
-                program,
-                line,
-                none,
-                none,
-                1,
-                flags,
-                environment,
-                directory,
-                how,
-                &raw mut born,
-            ),
-            None => CreateProcessW(
-                program,
-                line,
-                none,
-                none,
-                1,
-                flags,
-                environment,
-                directory,
-                how,
-                &raw mut born,
-            ),
-        }
+        CreateProcessAsUserW(
+            token.as_raw_handle(),
+            program,
+            line,
+            none,
+            none,
+            1,
+            flags,
+            environment,
+            directory,
+            how,
+            &raw mut born,
+        )
     })?;
     // SAFETY: the call gave both handles to us alone.
     let (process, thread) =
         unsafe { (OwnedHandle::from_raw_handle(born.hProcess), OwnedHandle::from_raw_handle(born.hThread)) };
-    // SAFETY: all three handles are open.
+    // SAFETY: both handles are open.
     let begun = done(unsafe { AssignProcessToJobObject(job.0.as_raw_handle(), process.as_raw_handle()) })
+        // SAFETY: the handle is open.
         .and_then(|()| match unsafe { ResumeThread(thread.as_raw_handle()) } {
             u32::MAX => Err(io::Error::last_os_error()),
             _ => Ok(()),
@@ -266,7 +253,12 @@ pub(super) fn final_path(file: &OwnedHandle) -> io::Result<PathBuf> {
 }
 
 /// A list of attributes with one in it: the handles that a process inherits. They live as long as this does.
-struct List<'a>(Vec<usize>, std::marker::PhantomData<&'a [HANDLE]>);
+struct List<'a> {
+    pointer: LPPROC_THREAD_ATTRIBUTE_LIST,
+    /// What `pointer` leads to; nothing else looks at it.
+    _memory: Vec<usize>,
+    handles: std::marker::PhantomData<&'a [HANDLE]>,
+}
 
 impl<'a> List<'a> {
     fn new(handles: &'a [HANDLE; 3]) -> io::Result<Self> {
@@ -278,29 +270,25 @@ impl<'a> List<'a> {
             _ => return Err(io::Error::other("the system does not say how long a list of attributes is")),
         }
         let mut memory = vec![0_usize; bytes.div_ceil(mem::size_of::<usize>())];
-        let list: LPPROC_THREAD_ATTRIBUTE_LIST = memory.as_mut_ptr().cast();
+        let pointer: LPPROC_THREAD_ATTRIBUTE_LIST = memory.as_mut_ptr().cast();
         // SAFETY: the memory is as long as was asked for.
-        done(unsafe { InitializeProcThreadAttributeList(list, 1, 0, &raw mut bytes) })?;
+        done(unsafe { InitializeProcThreadAttributeList(pointer, 1, 0, &raw mut bytes) })?;
         // From here on it is to be taken apart, which `drop` does.
-        let made = Self(memory, std::marker::PhantomData);
+        let made = Self { pointer, _memory: memory, handles: std::marker::PhantomData };
         let (first, size) = (handles.as_ptr().cast(), mem::size_of_val(handles));
         let (attribute, none) = (PROC_THREAD_ATTRIBUTE_HANDLE_LIST as usize, ptr::null_mut());
         // SAFETY: the handles live as long as the list, as its type says.
         done(unsafe {
-            UpdateProcThreadAttribute(made.pointer(), 0, attribute, first, size, none, ptr::null())
+            UpdateProcThreadAttribute(made.pointer, 0, attribute, first, size, none, ptr::null())
         })?;
         Ok(made)
-    }
-
-    fn pointer(&self) -> LPPROC_THREAD_ATTRIBUTE_LIST {
-        self.0.as_ptr().cast_mut().cast()
     }
 }
 
 impl Drop for List<'_> {
     fn drop(&mut self) {
         // SAFETY: it was initialised.
-        unsafe { DeleteProcThreadAttributeList(self.pointer()) };
+        unsafe { DeleteProcThreadAttributeList(self.pointer) };
     }
 }
 

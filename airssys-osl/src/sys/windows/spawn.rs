@@ -21,6 +21,7 @@ use super::{
     raw::{self, Job, Start},
 };
 use crate::{
+    limits::PROGRAM_DESCRIPTORS,
     os::{Fault, pool},
     policy::rule,
     process::{Asked, Calls, Host, Layers, Limits, Signal},
@@ -115,6 +116,7 @@ pub(crate) fn everything(_but: impl Fn(&Path) -> bool) -> Result<Vec<Place>, Fau
 pub(crate) fn unbounded(limits: &Limits, _enforced: Layers) -> Option<(Layers, &'static str)> {
     let why = match () {
         () if limits.file_bytes.is_some() => "there is nothing to bound the length of files by",
+        () if limits.descriptors != PROGRAM_DESCRIPTORS => "there is nothing to count handles by",
         () if limits.io_weight.is_some() => "there is nothing to share disks by",
         () => return None,
     };
@@ -140,7 +142,7 @@ fn start(plan: Plan, on_end: OnEnd) -> Result<Begun, Fault> {
     let invalid = || Fault::errno(crate::sys::errno::INVALID);
     // What is held open cannot be moved, nor can the directories above it: this path leads to it until it runs.
     let program = usual(raw::final_path(&plan.program).map_err(Fault::Os)?);
-    if argv::is_batch(&program) {
+    if argv::is_for_cmd(&program) {
         return Err(Fault::Forbidden(rule::NO_SCRIPTS));
     }
     let line = argv::command_line(&plan.args).ok_or_else(invalid)?;
@@ -153,7 +155,6 @@ fn start(plan: Plan, on_end: OnEnd) -> Result<Begun, Fault> {
         environment: &environment,
         directory: &wide(Path::new(&plan.directory)),
         stdio: &plan.stdio,
-        restricted: plan.layers.contains(Layers::TOKEN),
     };
     let born = raw::start(begin, &job).map_err(|error| Fault::Step("start", error))?;
     Ok(Begun { child: Child::keep(born, job, &plan.limits, on_end)?, listener: None, notes: None })
@@ -174,7 +175,7 @@ pub(crate) fn open_program(
     sha256: Option<&[u8; 32]>,
     limit_bytes: u64,
 ) -> Result<OwnedHandle, Fault> {
-    if argv::is_batch(path) {
+    if argv::is_for_cmd(path) {
         return Err(Fault::Forbidden(rule::NO_SCRIPTS));
     }
     let mut file = File::options().read(true).share_mode(FILE_SHARE_READ).open(path).map_err(Fault::Os)?;

@@ -8,13 +8,31 @@ use crate::process::{Cause, Exit, Status};
 /// How long a test waits before it is called stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const SHELL: &str = r"C:\windows\system32\cmd.exe";
+/// What each start names: another test of this program does what it is told by a variable.
+const TOLD: &str = "AIRSSYS_TEST_TOLD";
 
-fn plan(args: &[&str], limits: Limits) -> Plan {
+/// What the others start.
+#[test]
+#[ignore = "the other tests start it"]
+fn does_what_it_is_told() {
+    match std::env::var(TOLD).as_deref() {
+        Ok("wait") => {
+            let _ = io::stdin().read_to_end(&mut Vec::new());
+        }
+        Ok(code) => std::process::exit(code.parse().unwrap()),
+        Err(_) => panic!("nothing was said"),
+    }
+}
+
+fn plan(told: &str, limits: Limits) -> Plan {
+    let own = std::env::current_exe().unwrap();
+    let name = concat!(module_path!(), "::does_what_it_is_told");
+    let name = name.split_once("::").unwrap().1;
+    let args = [own.to_str().unwrap(), "--exact", name, "--ignored"];
     Plan {
-        program: open_program(Path::new(SHELL), None, 0).unwrap(),
-        args: [SHELL].iter().chain(args).map(|arg| (*arg).to_owned()).collect(),
-        env: vec!["AIRSSYS=b c".to_owned()],
+        program: open_program(&own, None, 0).unwrap(),
+        args: args.map(str::to_owned).to_vec(),
+        env: vec![format!("{TOLD}={told}"), r"SystemRoot=C:\windows".to_owned()],
         stdio: [null().unwrap(), null().unwrap(), null().unwrap()],
         files: Vec::new(),
         directory: START.to_owned(),
@@ -40,8 +58,8 @@ fn begin(plan: Plan) -> (Begun, mpsc::Receiver<Exit>) {
     (begun, told)
 }
 
-fn run(args: &[&str], limits: Limits) -> Exit {
-    let (begun, ended) = begin(plan(args, limits));
+fn run(told: &str, limits: Limits) -> Exit {
+    let (begun, ended) = begin(plan(told, limits));
     let exit = ended.recv_timeout(PATIENCE).unwrap();
     drop(begun);
     exit
@@ -49,23 +67,23 @@ fn run(args: &[&str], limits: Limits) -> Exit {
 
 #[test]
 fn its_end_is_told() {
-    let exit = run(&["/c", "exit 7"], Limits::new());
+    let exit = run("7", Limits::new());
     assert_eq!((exit.status, exit.cause), (Status::Code(7), Cause::Itself));
-    assert!(run(&["/c", "exit 0"], Limits::new().memory_bytes(1 << 30).processes(4)).is_success());
+    assert!(run("0", Limits::new().memory_bytes(1 << 30).processes(4)).is_success());
 }
 
 #[test]
 fn what_goes_on_too_long_is_ended_and_what_is_dropped_too() {
     // Its input never comes.
     let (theirs, _ours) = pipe_without_runtime();
-    let mut waits = plan(&["/q"], Limits::new().wall_time(Duration::from_millis(50)));
+    let mut waits = plan("wait", Limits::new().wall_time(Duration::from_millis(50)));
     waits.stdio[0] = theirs;
     let (begun, ended) = begin(waits);
     assert_eq!(ended.recv_timeout(PATIENCE).unwrap().cause, Cause::WallTime);
     drop(begun);
 
     let (theirs, _ours) = pipe_without_runtime();
-    let mut waits = plan(&["/q"], Limits::new());
+    let mut waits = plan("wait", Limits::new());
     waits.stdio[0] = theirs;
     let (begun, ended) = begin(waits);
     drop(begun);
@@ -85,7 +103,9 @@ fn what_is_no_image_is_not_started() {
         std::fs::write(&path, content).unwrap();
         assert!(matches!(open_program(&path, None, 0), Err(Fault::Forbidden(rule::NO_SCRIPTS))), "{name}");
     }
-    let other = open_program(Path::new(SHELL), Some(&[0; 32]), u64::MAX);
+    let shell = open_program(Path::new(r"C:\windows\system32\cmd.exe"), None, 0);
+    assert!(matches!(shell, Err(Fault::Forbidden(rule::NO_SCRIPTS))));
+    let other = open_program(&std::env::current_exe().unwrap(), Some(&[0; 32]), u64::MAX);
     assert!(matches!(other, Err(Fault::Forbidden(rule::OTHER_PROGRAM))));
 }
 
@@ -93,6 +113,7 @@ fn what_is_no_image_is_not_started() {
 fn limits_that_nothing_holds_to_are_named() {
     assert_eq!(unbounded(&Limits::new().memory_bytes(1).processes(1).cpu_percent(1), Layers::JOB), None);
     assert!(unbounded(&Limits::new().file_bytes(1), Layers::JOB).is_some());
+    assert!(unbounded(&Limits::new().descriptors(64), Layers::JOB).is_some());
     assert!(unbounded(&Limits::new().io_weight(1), Layers::JOB).is_some());
 }
 
