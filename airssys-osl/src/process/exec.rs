@@ -58,6 +58,7 @@ impl Principal {
     /// * [`Denied`](crate::ErrorKind::Denied): no grant names it, its hash is another one, or it is a script
     ///   ([`NO_SCRIPTS`](rule::NO_SCRIPTS)).
     /// * [`NotFound`](crate::ErrorKind::NotFound), [`Io`](crate::ErrorKind::Io): the operating system refused.
+    /// * [`Unsupported`](crate::ErrorKind::Unsupported): the grant has a hash, and nothing here holds a program to it (macOS).
     /// * [`LimitExceeded`](crate::ErrorKind::LimitExceeded): the principal has as much open as it may, or the program to
     ///   be hashed is larger than [`PROGRAM_BYTES`].
     ///
@@ -108,7 +109,8 @@ impl Exec {
     /// * [`AuditUnavailable`](crate::ErrorKind::AuditUnavailable): it cannot be recorded, so it was not started.
     /// * [`LimitExceeded`](crate::ErrorKind::LimitExceeded): the principal has as much open as it may.
     /// * [`NotFound`](crate::ErrorKind::NotFound), [`Io`](crate::ErrorKind::Io): the operating system refused; the error
-    ///   names the step.
+    ///   names the step. On macOS some steps are other programs': where they fail the program seems to have ended, with 65, 71,
+    ///   125, 126 or 127.
     ///
     /// # Cancel safety
     ///

@@ -25,14 +25,16 @@ bitflags::bitflags! {
         const CGROUP_VIEW = 1 << 7;
         /// A control group of its own, where memory and processes are counted over the whole tree.
         const CGROUP = 1 << 8;
-        /// macOS' Seatbelt: files only beneath what is granted, no network but where the profile has one, none of the system's
-        /// services but two.
+        /// macOS' Seatbelt: files only beneath what is granted, no network but where the profile has one, few of the system's
+        /// services (five on the network).
         #[cfg(any(target_os = "macos", doc))]
         const SEATBELT = 1 << 9;
         /// A job of Windows: all processes end with it, and it counts their memory, their number and their share of the processors.
+        /// A bound, no sandbox: a program of our user's may open our process, and take itself out of it.
         #[cfg(any(windows, doc))]
         const JOB = 1 << 10;
-        /// A token of Windows that lost all privileges, and the right of administrators to anything.
+        /// A token of Windows that lost all privileges, and the right of administrators to anything. As with
+        /// [`JOB`](Self::JOB), it does not keep a program out of our process.
         #[cfg(any(windows, doc))]
         const TOKEN = 1 << 11;
     }
@@ -97,7 +99,7 @@ pub enum Profile {
     /// As `Strict`, for compilers and their like: what it writes it can execute, and `/proc` tells about the machine.
     Build,
     /// No layer. What is left: it gains no privileges, has no descriptors and no variables but those it is given, and
-    /// is neither root nor has capabilities.
+    /// is neither root nor has capabilities. On macOS a set-id program of the system's gains its owner's privileges there.
     None,
 }
 
