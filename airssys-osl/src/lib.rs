@@ -54,7 +54,8 @@
 //! It does not confine the program that it is linked into: code that calls the operating system itself goes past it.
 //! For guests in WebAssembly there is no such way; for the rest of this workspace a lint closes it. It is made for Linux,
 //! 5.12 and later at its best. Elsewhere files go through `cap-std`: slower, and what that cannot hold to is refused as
-//! [`Unsupported`](ErrorKind::Unsupported), such as carve-outs, quotas, watching and programs.
+//! [`Unsupported`](ErrorKind::Unsupported), such as carve-outs, quotas and watching; programs are held by less, as
+//! `docs/sandbox.md` tells, and nothing is started on what is neither Linux nor macOS nor Windows.
 
 pub mod audit;
 pub mod bootstrap;

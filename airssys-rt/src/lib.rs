@@ -90,7 +90,7 @@ mod membership;
 mod metrics;
 mod observe;
 mod pool;
-#[cfg(all(feature = "port", target_os = "linux"))]
+#[cfg(all(feature = "port", any(target_os = "linux", target_os = "macos", windows)))]
 pub mod port;
 mod registry;
 mod scheduler;

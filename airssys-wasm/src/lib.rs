@@ -38,9 +38,9 @@ mod invoke;
 mod lineage;
 mod load;
 pub mod manifest;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 mod process;
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
 #[path = "process_elsewhere.rs"]
 mod process;
 mod service;

@@ -1,4 +1,4 @@
-//! Programs of the machine are started on Linux alone.
+//! Where the door starts no program of the machine: neither Linux nor macOS nor Windows.
 
 use airssys_osl::Os;
 
@@ -11,7 +11,10 @@ use crate::{
 /// Each program is a problem.
 pub(crate) async fn check(manifest: &Manifest, _: &Os) -> Vec<LoadError> {
     let error = |name: &str| {
-        Error::new(ErrorKind::Unsupported, format!("start the process `{name}`: this is not Linux"))
+        Error::new(
+            ErrorKind::Unsupported,
+            format!("start the process `{name}`: nothing starts one on this system"),
+        )
     };
     let told = |spec: &crate::manifest::ProcessSpec| LoadError {
         component: spec.name.clone(),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use airssys_osl::Os;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 use airssys_rt::port::PortMsg;
 use airssys_rt::{
     ActorRef, ChildInfo, ChildSpec, EventKind, ExitReason, Mailbox, Supervisor, SupervisorRef,
@@ -18,7 +18,7 @@ use airssys_rt::{
 use std::sync::atomic::Ordering;
 
 pub use self::resend::Resend;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 use crate::process::Program;
 use crate::{
     actor::{
@@ -63,7 +63,7 @@ struct Member {
 
 enum Kind {
     Component(Box<Running>),
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", target_os = "macos", windows))]
     Process(ActorRef<PortMsg>),
 }
 
@@ -122,11 +122,11 @@ enum Role {
 /// What the leaves of a tree are made of.
 struct Leaves {
     seeds: Vec<Seed>,
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", target_os = "macos", windows))]
     programs: Vec<Program>,
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", target_os = "macos", windows))]
     routes: Arc<Routes>,
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", target_os = "macos", windows))]
     watch: Arc<dyn Watch>,
 }
 
@@ -135,7 +135,7 @@ impl Member {
     fn depth(&self) -> usize {
         match &self.is {
             Kind::Component(running) => running.actor.depth(),
-            #[cfg(target_os = "linux")]
+            #[cfg(any(target_os = "linux", target_os = "macos", windows))]
             Kind::Process(port) => port.depth(),
         }
     }
@@ -143,7 +143,7 @@ impl Member {
     fn component(&self) -> Option<&Running> {
         match &self.is {
             Kind::Component(running) => Some(running),
-            #[cfg(target_os = "linux")]
+            #[cfg(any(target_os = "linux", target_os = "macos", windows))]
             Kind::Process(_) => None,
         }
     }
@@ -178,9 +178,9 @@ impl System {
             routes.insert(&spec.name, Route { to, payload_bytes: spec.limits.payload_bytes });
         }
         let mut members = Vec::new();
-        #[cfg(target_os = "linux")]
+        #[cfg(any(target_os = "linux", target_os = "macos", windows))]
         let mut programs = Vec::new();
-        #[cfg(target_os = "linux")]
+        #[cfg(any(target_os = "linux", target_os = "macos", windows))]
         for spec in &manifest.processes {
             let program = Program::open(spec, os).await?;
             routes.insert(&spec.name, program.route());
@@ -191,11 +191,11 @@ impl System {
         let routes = Arc::new(routes);
         let mut leaves = Leaves {
             seeds: Vec::new(),
-            #[cfg(target_os = "linux")]
+            #[cfg(any(target_os = "linux", target_os = "macos", windows))]
             programs,
-            #[cfg(target_os = "linux")]
+            #[cfg(any(target_os = "linux", target_os = "macos", windows))]
             routes: routes.clone(),
-            #[cfg(target_os = "linux")]
+            #[cfg(any(target_os = "linux", target_os = "macos", windows))]
             watch: watch.clone(),
         };
 
@@ -394,13 +394,13 @@ fn plant(spec: &SupervisorSpec, leaves: &Leaves) -> Supervisor {
             Some(seed) => supervisor.child(leaf(seed)),
             None => supervisor,
         },
-        #[cfg(target_os = "linux")]
+        #[cfg(any(target_os = "linux", target_os = "macos", windows))]
         Child::Process(index) => match leaves.programs.get(*index) {
             Some(program) => supervisor.child(program.child(&leaves.routes, &leaves.watch)),
             None => supervisor,
         },
         // Loading has told of it.
-        #[cfg(not(target_os = "linux"))]
+        #[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
         Child::Process(_) => supervisor,
     })
 }

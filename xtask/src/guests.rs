@@ -198,12 +198,12 @@ impl Toolchain {
     }
 }
 
-fn sysroot(rustc: &Path) -> Option<PathBuf> {
+pub(crate) fn sysroot(rustc: &Path) -> Option<PathBuf> {
     output(Command::new(rustc).args(["--print", "sysroot"])).map(PathBuf::from)
 }
 
 /// The first line of what a program prints, where there is such a program and it succeeds.
-fn output(command: &mut Command) -> Option<String> {
+pub(crate) fn output(command: &mut Command) -> Option<String> {
     let output = command.output().ok().filter(|output| output.status.success())?;
     String::from_utf8(output.stdout).ok()?.lines().next().map(str::to_owned)
 }

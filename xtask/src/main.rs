@@ -1,6 +1,7 @@
 //! The project's own commands. `cargo xtask` lists them.
 
 mod bench;
+mod cross;
 mod debian;
 mod deep;
 mod guests;
@@ -21,6 +22,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   models            explores the interleavings of the runtime's lock-free parts (loom)
   test-kernel       what holds programs, on another kernel: Debian's, in qemu, where that can be had
   sanitize          the runtime's tests under valgrind and the sanitizers, where they are installed
+  cross [TARGET]    compiles for Windows and for macOS, where what that takes can be had: minutes
   deep              a million decisions beside Cedar, and hostile bytes for every parser: minutes
   bench NAME        measure, side by side with peers: logwatch, osl, rt, spawn, wasm";
 
@@ -51,6 +53,7 @@ fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
         ["models"] => sound::models(),
         ["test-kernel"] => kernel::run(),
         ["sanitize"] => sound::sanitize(),
+        ["cross", rest @ ..] => cross::run(rest),
         ["deep", rest @ ..] => deep::run(rest),
         ["bench", ..] => bench::run(args.get(1..).unwrap_or_default()),
         _ => Err(USAGE.into()),

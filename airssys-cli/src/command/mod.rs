@@ -51,12 +51,12 @@ pub(crate) fn run(args: Args, terminal: &Arc<Terminal>) -> Result<ExitCode, Fail
         Command::Precompile { recipe } => precompile::precompile(&recipe, terminal),
         #[cfg(not(target_os = "linux"))]
         Command::Precompile { .. } => {
-            Err(Failure::failed("programs are held, and so started, on Linux alone"))
+            Err(Failure::failed("components are compiled in a process of their own on Linux alone"))
         }
         #[cfg(target_os = "linux")]
         Command::Sandbox(sandbox) => sandbox::sandbox(&sandbox, terminal),
         #[cfg(not(target_os = "linux"))]
-        Command::Sandbox(_) => Err(Failure::failed("programs are held, and so started, on Linux alone")),
+        Command::Sandbox(_) => Err(Failure::failed("`airssys sandbox` is for Linux alone")),
     }
 }
 

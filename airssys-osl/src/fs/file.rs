@@ -1,4 +1,4 @@
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 use std::path::Path;
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     policy::Rights,
     sys,
 };
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 use crate::{Principal, policy::rule};
 
 /// An open regular file.
@@ -57,13 +57,13 @@ impl File {
 
     /// Lends the open file to a program of `principal`, which may do `needs` with it from here on: by the kernel's word, not
     /// by ours. With `root`, only where it was opened beneath that directory.
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", target_os = "macos", windows))]
     pub(crate) fn lend(
         &self,
         principal: &Principal,
         root: Option<&Path>,
         needs: Rights,
-    ) -> Result<sys::Handle, Fault> {
+    ) -> Result<sys::Descriptor, Fault> {
         let grant = self.access.granted();
         if !self.access.principal().is(principal) {
             return Err(Fault::Forbidden(rule::FOREIGN_HANDLE));
@@ -80,7 +80,7 @@ impl File {
         if needs.contains(Rights::WRITE) && (counted || self.append) {
             return Err(Fault::Forbidden(rule::COUNTED_FILE));
         }
-        self.opened.handle.try_clone().map_err(Fault::Os)
+        sys::lend(&self.opened.handle)
     }
 
     /// Reads up to `buffer.len()` bytes at `offset`, and returns how many. 0 means the end of the file.

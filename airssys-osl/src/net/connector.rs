@@ -182,7 +182,7 @@ impl TcpConnector {
 
     /// As [`recheck`](Self::recheck), for what a program asks its proxy for. Where the host may not be looked up, it is the
     /// connection that is on record as denied: that names the port too, which whoever would grant it needs.
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", target_os = "macos", windows))]
     pub(crate) async fn check_wanted(&self, authority: &str, default_port: u16) -> Result<Checked, Error> {
         let Some((host, port)) = split_authority(authority, default_port) else {
             return Err(malformed(&self.principal, authority));

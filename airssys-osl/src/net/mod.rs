@@ -89,28 +89,19 @@ mod account;
 pub mod address;
 mod bucket;
 mod cidr;
-#[cfg(unix)]
 mod connector;
-#[cfg(unix)]
 mod held;
 mod host;
-#[cfg(unix)]
 mod http;
-#[cfg(unix)]
 mod listener;
 mod options;
-#[cfg(unix)]
 mod pool;
-#[cfg(unix)]
 mod race;
 mod resolve;
-#[cfg(unix)]
 mod stream;
-#[cfg(unix)]
 mod subject;
-#[cfg(all(unix, feature = "tls"))]
+#[cfg(feature = "tls")]
 pub mod tls;
-#[cfg(unix)]
 mod udp;
 #[cfg(target_os = "linux")]
 mod unix;
@@ -120,16 +111,13 @@ pub(crate) use self::account::{Account, Accounts};
 pub use self::unix::{UnixDatagram, UnixListener, UnixStream};
 pub use self::{
     cidr::Cidr,
-    host::{Host, HostName},
-    options::{KeepAlive, Limits},
-    resolve::{Answer, Lookup, LookupSlot, Resolve, SystemResolver},
-};
-#[cfg(unix)]
-pub use self::{
     connector::{Checked, TcpConnector},
+    host::{Host, HostName},
     http::{Exchange, Exchanges},
     listener::Listener,
+    options::{KeepAlive, Limits},
     pool::{Pool, PoolOptions, Pooled},
+    resolve::{Answer, Lookup, LookupSlot, Resolve, SystemResolver},
     stream::TcpStream,
     udp::UdpSocket,
 };

@@ -161,7 +161,9 @@ macro_rules! bytes {
     };
 }
 
-bytes!(tokio::net::TcpStream, tokio::net::UnixStream);
+bytes!(tokio::net::TcpStream);
+#[cfg(target_os = "linux")]
+bytes!(tokio::net::UnixStream);
 
 /// A connection of either kind: what both do.
 pub(super) struct Stream<S: Bytes> {

@@ -10,6 +10,7 @@ use crate::{
 };
 
 #[derive(Clone, Debug)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux has the sockets of UNIX"))]
 pub(super) enum Subject {
     /// An address, and the hosts by whose names it was found.
     Endpoint { protocol: Protocol, hosts: Box<[HostName]>, address: SocketAddr },

@@ -178,7 +178,8 @@ impl ExecTerms {
     }
 
     /// Starts the program only where the SHA-256 of its file is this one. What is then executed is a copy in memory, made
-    /// when the program was opened, so that nobody can change it after it was looked at.
+    /// when the program was opened, so that nobody can change it after it was looked at. On Windows the file itself is kept from being changed; on macOS nothing
+    /// does, so there a program with a hash is not opened ([`Unsupported`](crate::ErrorKind::Unsupported)).
     pub fn sha256(mut self, digest: [u8; 32]) -> Self {
         self.sha256 = Some(digest);
         self
@@ -260,7 +261,7 @@ impl ExecTerms {
     }
 
     /// Has the program not started where one of these layers cannot be had. Each profile but `None` requires seccomp and
-    /// Landlock by itself.
+    /// Landlock by itself, on macOS Seatbelt.
     pub fn require(mut self, layers: Layers) -> Self {
         self.required |= layers;
         self

@@ -1,11 +1,11 @@
-//! Where the system is not Linux: nothing holds a program, so none is started.
+//! Where the system is neither Linux nor macOS nor Windows: nothing holds a program, so none is started.
 
 use std::{convert::Infallible, path::Path};
 
 use crate::{Action, Error, Principal, os::Fault, policy::Resource};
 
 impl Principal {
-    /// Opens a granted program: on Linux alone.
+    /// Opens a granted program: not on this system.
     ///
     /// # Errors
     ///

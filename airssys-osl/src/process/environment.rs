@@ -2,7 +2,7 @@
 
 /// How the names begin of whole families of such variables.
 const FAMILIES: &[&str] =
-    &["LD_", "DYLD_", "GLIBC_", "MALLOC_", "PYTHON", "PERL", "RUBY", "GCONV_", "BASH_FUNC"];
+    &["LD_", "DYLD_", "GLIBC_", "MALLOC_", "PYTHON", "PERL", "RUBY", "GCONV_", "BASH_FUNC", "__BASH_FUNC"];
 
 /// Other such variables: of shells, interpreters, virtual machines, and programs that start others.
 const NAMES: &[&str] = &[

@@ -1,17 +1,12 @@
 //! A granted program, and how it is started.
 
 use std::{
-    ffi::CString,
     fmt,
-    os::fd::OwnedFd,
     path::Path,
     sync::{Arc, atomic::AtomicU64},
 };
 
-use tokio::{
-    net::unix::pipe::{Receiver, Sender},
-    sync::watch,
-};
+use tokio::sync::watch;
 
 use super::{
     Enforcement, Exit, Input, Launch, Layers, Output, Process, Profile, Stdio,
@@ -24,40 +19,21 @@ use crate::{
     limits::{EGRESS_PORT, PROGRAM_BYTES},
     os::{Done, Fault, Name, Opened, Operation, Slot, pool},
     policy::{Decision, ExecGrant, Resource, Rights, rule},
-    sys::{self, Lent, Place, Plan, Sockets},
+    sys::{self, Descriptor, Lent, Place, Plan, Sockets},
 };
 
 /// How many descriptors a program that runs takes of its principal's: two for itself, one for what tells of its end,
 /// three for its pipes, one for its mounts and three for what its control groups count. Its proxy takes another, and so does whoever watches it.
 const DESCRIPTORS: usize = 10;
 
-/// What the system's programs need of the file system. What is not there is not shown.
-const SYSTEM: &[&str] = &[
-    "/bin",
-    "/sbin",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/libx32",
-    "/usr",
-    "/etc/alternatives",
-    "/etc/ld.so.cache",
-    "/etc/localtime",
-    "/etc/ssl",
-];
-
-/// What looks hosts up, for programs that are on the network.
-const RESOLVER: &[&str] =
-    &["/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/hosts", "/etc/services", "/etc/gai.conf"];
-
 /// Whether a path is of the system's own, which every program sees that is not refused it.
 pub(super) fn is_system(path: &Path) -> bool {
-    SYSTEM.iter().any(|system| path.starts_with(system))
+    sys::SYSTEM.iter().any(|system| path.starts_with(system))
 }
 
 /// Whether a path is of what programs see that are on the machine's network.
 pub(super) fn is_resolver(path: &Path) -> bool {
-    RESOLVER.iter().any(|file| path == Path::new(file))
+    sys::RESOLVER.iter().any(|file| path == Path::new(file))
 }
 
 /// A program that may be started: opened once, so that whatever its path names later is not it.
@@ -67,7 +43,7 @@ pub(super) fn is_resolver(path: &Path) -> bool {
 pub struct Exec {
     principal: Principal,
     grant: Arc<ExecGrant>,
-    program: Arc<(OwnedFd, Slot)>,
+    program: Arc<(Descriptor, Slot)>,
 }
 
 impl Principal {
@@ -82,9 +58,9 @@ impl Principal {
     /// * [`Denied`](crate::ErrorKind::Denied): no grant names it, its hash is another one, or it is a script
     ///   ([`NO_SCRIPTS`](rule::NO_SCRIPTS)).
     /// * [`NotFound`](crate::ErrorKind::NotFound), [`Io`](crate::ErrorKind::Io): the operating system refused.
+    /// * [`Unsupported`](crate::ErrorKind::Unsupported): the grant has a hash, and nothing here holds a program to it (macOS).
     /// * [`LimitExceeded`](crate::ErrorKind::LimitExceeded): the principal has as much open as it may, or the program to
     ///   be hashed is larger than [`PROGRAM_BYTES`].
-    /// * [`Unsupported`](crate::ErrorKind::Unsupported): this is not Linux.
     ///
     /// # Cancel safety
     ///
@@ -133,7 +109,8 @@ impl Exec {
     /// * [`AuditUnavailable`](crate::ErrorKind::AuditUnavailable): it cannot be recorded, so it was not started.
     /// * [`LimitExceeded`](crate::ErrorKind::LimitExceeded): the principal has as much open as it may.
     /// * [`NotFound`](crate::ErrorKind::NotFound), [`Io`](crate::ErrorKind::Io): the operating system refused; the error
-    ///   names the step.
+    ///   names the step. On macOS some steps are other programs': where they fail the program seems to have ended, with 65, 71,
+    ///   125, 126 or 127.
     ///
     /// # Cancel safety
     ///
@@ -159,19 +136,11 @@ impl Exec {
         let terms = &grant.terms;
         let enforcement =
             Enforcement::choose(sys::host(), terms.profile, terms.left_out, terms.required, terms.landlock);
-        let enforcement = enforcement.and_then(|enforcement| {
-            let (limits, enforced) = (&terms.limits, enforcement.enforced());
-            let shares = limits.cpu_percent.is_some() || limits.io_weight.is_some();
-            match () {
-                () if limits.processes.is_some() && !sys::counts_processes(enforced) => {
-                    Err((Layers::CGROUP, "there is nothing else to count processes by".into()))
-                }
-                () if shares && !enforced.contains(Layers::CGROUP) => {
-                    Err((Layers::CGROUP, "there is nothing else to share processors and disks by".into()))
-                }
-                () => Ok(enforcement),
-            }
-        });
+        let enforcement =
+            enforcement.and_then(|enforcement| match sys::unbounded(&terms.limits, enforcement.enforced()) {
+                Some((layer, why)) => Err((layer, why.into())),
+                None => Ok(enforcement),
+            });
         let held_by = match &enforcement {
             Ok(enforcement) if terms.learns => {
                 format!("{enforcement}; learns, and finds every file of its user")
@@ -220,12 +189,12 @@ impl Exec {
 
 /// Everything that a plan is made of, on its way to the thread that makes it.
 struct Draft {
-    program: OwnedFd,
+    program: Descriptor,
     grant: Arc<ExecGrant>,
-    args: Vec<CString>,
-    env: Vec<CString>,
+    args: Vec<sys::Word>,
+    env: Vec<sys::Word>,
     files: Vec<Lent>,
-    stdio: [OwnedFd; 3],
+    stdio: [Descriptor; 3],
     enforcement: Enforcement,
 }
 
@@ -235,7 +204,7 @@ impl Draft {
         grant: &Arc<ExecGrant>,
         fitted: &Fitted<'_>,
         enforcement: &Enforcement,
-        stdio: [OwnedFd; 3],
+        stdio: [Descriptor; 3],
     ) -> Result<Self, Fault> {
         let files = fitted.files.iter().map(|(file, root)| {
             let write = file.rights().contains(Rights::WRITE);
@@ -244,8 +213,8 @@ impl Draft {
         Ok(Self {
             program: exec.program.0.try_clone().map_err(Fault::Os)?,
             grant: Arc::clone(grant),
-            args: texts(&fitted.args)?,
-            env: texts(&fitted.env)?,
+            args: sys::words(&fitted.args)?,
+            env: sys::words(&fitted.env)?,
             files: files.collect::<Result<_, Fault>>()?,
             stdio,
             enforcement: enforcement.clone(),
@@ -255,16 +224,16 @@ impl Draft {
     fn plan(self) -> Result<Plan, Fault> {
         let terms = &self.grant.terms;
         let on_network = matches!(terms.profile, Profile::Network | Profile::None);
-        let resolver: &[&str] = if on_network { RESOLVER } else { &[] };
+        let resolver: &[&str] = if on_network { sys::RESOLVER } else { &[] };
         let mut places = Vec::new();
-        let by_path = self.enforcement.enforced().intersects(Layers::MOUNTS | Layers::LANDLOCK);
+        let by_path = self.enforcement.enforced().intersects(sys::BY_PATH);
         for (path, write) in &terms.places {
             places.push(Place::granted(path, *write)?);
         }
         if terms.learns && by_path {
             places.extend(sys::everything(|path| terms.system && is_system(path))?);
         }
-        for path in SYSTEM.iter().chain(resolver).filter(|_| terms.system && by_path) {
+        for path in sys::SYSTEM.iter().chain(resolver).filter(|_| terms.system && by_path) {
             let path = Path::new(path);
             if terms.places.iter().any(|(granted, _)| granted == path) {
                 continue;
@@ -276,8 +245,8 @@ impl Draft {
             }
         }
         let own_root = self.enforcement.enforced().contains(Layers::MOUNTS);
-        let directory = terms.directory.as_deref().unwrap_or(Path::new(if own_root { "/tmp" } else { "/" }));
-        let directory = CString::new(directory.as_os_str().as_encoded_bytes());
+        let directory =
+            terms.directory.as_deref().unwrap_or(Path::new(if own_root { "/tmp" } else { sys::START }));
         let ids = match terms.run_as {
             Some(ids) => Some(ids),
             None if terms.dynamic_user => sys::dynamic_user().map_err(Fault::Os)?,
@@ -289,7 +258,7 @@ impl Draft {
             env: self.env,
             stdio: self.stdio,
             files: self.files,
-            directory: directory.map_err(|_| Fault::errno(sys::errno::INVALID))?,
+            directory: sys::path_word(directory)?,
             places,
             layers: self.enforcement.enforced(),
             landlock: self.enforcement.landlock_version(),
@@ -310,35 +279,34 @@ impl Draft {
 /// Our ends of the pipes.
 #[derive(Default)]
 struct Streams {
-    stdin: Option<Sender>,
-    stdout: Option<Receiver>,
-    stderr: Option<Receiver>,
+    stdin: Option<sys::PipeWriter>,
+    stdout: Option<sys::PipeReader>,
+    stderr: Option<sys::PipeReader>,
 }
 
 impl Streams {
     /// What the program reads from.
-    fn input(&mut self, principal: &Principal, from: &Stdio) -> Result<OwnedFd, Fault> {
+    fn input(&mut self, principal: &Principal, from: &Stdio) -> Result<Descriptor, Fault> {
         match from {
             Stdio::Null => sys::null(),
             Stdio::Inherit => sys::inherited(0),
             Stdio::File(file) => file.lend(principal, None, Rights::READ),
             Stdio::Pipe => {
-                let (theirs, ours) = sys::pipe(false)?;
-                self.stdin = Some(Sender::from_owned_fd(ours).map_err(Fault::Os)?);
+                let (theirs, ours) = sys::input_pipe()?;
+                self.stdin = Some(ours);
                 Ok(theirs)
             }
         }
     }
 
     /// What the program writes to.
-    fn output(&mut self, principal: &Principal, to: &Stdio, errors: bool) -> Result<OwnedFd, Fault> {
+    fn output(&mut self, principal: &Principal, to: &Stdio, errors: bool) -> Result<Descriptor, Fault> {
         match to {
             Stdio::Null => sys::null(),
             Stdio::Inherit => sys::inherited(if errors { 2 } else { 1 }),
             Stdio::File(file) => file.lend(principal, None, Rights::WRITE),
             Stdio::Pipe => {
-                let (ours, theirs) = sys::pipe(true)?;
-                let ours = Receiver::from_owned_fd(ours).map_err(Fault::Os)?;
+                let (theirs, ours) = sys::output_pipe()?;
                 *(if errors { &mut self.stderr } else { &mut self.stdout }) = Some(ours);
                 Ok(theirs)
             }
@@ -358,11 +326,6 @@ impl Streams {
         let stdin = self.stdin.map(|pipe| Input(Some(pipe)));
         Process::new(held, egress, enforcement, stdin, stdout, stderr)
     }
-}
-
-fn texts(texts: &[String]) -> Result<Vec<CString>, Fault> {
-    let texts = texts.iter().map(|text| CString::new(text.as_bytes()));
-    texts.collect::<Result<_, _>>().map_err(|_| Fault::errno(sys::errno::INVALID))
 }
 
 impl fmt::Debug for Exec {

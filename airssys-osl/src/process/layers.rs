@@ -25,12 +25,37 @@ bitflags::bitflags! {
         const CGROUP_VIEW = 1 << 7;
         /// A control group of its own, where memory and processes are counted over the whole tree.
         const CGROUP = 1 << 8;
+        /// macOS' Seatbelt: files only beneath what is granted, no network but where the profile has one, few of the system's
+        /// services (five on the network).
+        #[cfg(any(target_os = "macos", doc))]
+        const SEATBELT = 1 << 9;
+        /// A job of Windows: all processes end with it, and it counts their memory, their number and their share of the processors.
+        /// A bound, no sandbox: a program of our user's may open our process, and take itself out of it.
+        #[cfg(any(windows, doc))]
+        const JOB = 1 << 10;
+        /// A token of Windows that lost all privileges, and the right of administrators to anything. As with
+        /// [`JOB`](Self::JOB), it does not keep a program out of our process.
+        #[cfg(any(windows, doc))]
+        const TOKEN = 1 << 11;
     }
 }
 
+/// How many layers are of a system that is not Linux.
+const OWN: usize =
+    (if cfg!(any(target_os = "macos", doc)) { 1 } else { 0 }) + (if cfg!(any(windows, doc)) { 2 } else { 0 });
+
+/// What a profile does not go without on this system, as far as it asks for it: what keeps a program from files that it was not
+/// granted. Windows has nothing that does, and so starts what asks for no such thing.
+#[cfg(not(any(target_os = "macos", windows)))]
+const LEAST: Layers = Layers::SECCOMP.union(Layers::LANDLOCK);
+#[cfg(target_os = "macos")]
+const LEAST: Layers = Layers::SEATBELT;
+#[cfg(windows)]
+const LEAST: Layers = Layers::SECCOMP.union(Layers::LANDLOCK).union(Layers::JOB).union(Layers::TOKEN);
+
 impl Layers {
     /// Every layer under the name that records, reports and manifests use.
-    pub const NAMES: [(&'static str, Self); 9] = [
+    pub const NAMES: [(&'static str, Self); 9 + OWN] = [
         ("seccomp", Self::SECCOMP),
         ("landlock", Self::LANDLOCK),
         ("mounts", Self::MOUNTS),
@@ -40,6 +65,12 @@ impl Layers {
         ("host-name", Self::HOST_NAME),
         ("cgroup-view", Self::CGROUP_VIEW),
         ("cgroup", Self::CGROUP),
+        #[cfg(any(target_os = "macos", doc))]
+        ("seatbelt", Self::SEATBELT),
+        #[cfg(any(windows, doc))]
+        ("job", Self::JOB),
+        #[cfg(any(windows, doc))]
+        ("token", Self::TOKEN),
     ];
 
     /// The layer of a name in a manifest.
@@ -68,7 +99,7 @@ pub enum Profile {
     /// As `Strict`, for compilers and their like: what it writes it can execute, and `/proc` tells about the machine.
     Build,
     /// No layer. What is left: it gains no privileges, has no descriptors and no variables but those it is given, and
-    /// is neither root nor has capabilities.
+    /// is neither root nor has capabilities. On macOS a set-id program of the system's gains its owner's privileges there.
     None,
 }
 
@@ -93,7 +124,7 @@ impl Profile {
 
     /// What it does not go without, whatever else is required: a program is not started where one of these is missing.
     pub fn least(self) -> Layers {
-        self.layers() & (Layers::SECCOMP | Layers::LANDLOCK)
+        self.layers() & LEAST
     }
 }
 
@@ -155,7 +186,10 @@ pub struct Enforcement {
 }
 
 impl Enforcement {
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux starts programs"))]
+    #[cfg_attr(
+        not(any(target_os = "linux", target_os = "macos", windows)),
+        allow(dead_code, reason = "no program is started there")
+    )]
     /// Chooses from what was asked for what there is; or says which layer is missing that is not gone without.
     pub(crate) fn choose(
         host: &Host,

@@ -61,6 +61,7 @@ impl Limits {
     }
 
     /// Bounds the time that each process computes, in whole seconds, rounded up; the kernel ends it with `SIGXCPU`.
+    /// On macOS a program may ignore that; on Windows time in the kernel is not counted.
     pub fn cpu_time(mut self, time: Duration) -> Self {
         self.cpu_time = Some(time);
         self
@@ -78,7 +79,8 @@ impl Limits {
         self
     }
 
-    /// Bounds how many descriptors each process has open, in place of [`PROGRAM_DESCRIPTORS`].
+    /// Bounds how many descriptors each process has open, in place of [`PROGRAM_DESCRIPTORS`]. On Windows
+    /// nothing counts them: with any other number the program is not started.
     pub fn descriptors(mut self, count: u64) -> Self {
         self.descriptors = count;
         self

@@ -82,37 +82,39 @@
 //! Directories that a program sees are not counted by quotas. Without a control group, limits of memory hold for each
 //! process by itself. Programs are started one after the other: a file system that does not answer holds up all starts. If we
 //! are killed, a program that has its own process namespace is killed as well; without one its
-//! children may live on. It is for Linux, 5.14 and later at its best; elsewhere nothing is started.
+//! children may live on. It is for Linux, 5.14 and later at its best. On macOS and Windows other layers hold a program, and fewer:
+//! `docs/adr/0019-other-systems.md`; elsewhere nothing is started.
 
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux tells what a program asks for"))]
 mod asked;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 mod egress;
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
 mod elsewhere;
 pub(crate) mod environment;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 mod exec;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 mod exit;
 #[cfg(target_os = "linux")]
 pub(crate) mod hostile;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 mod launch;
 mod layers;
 mod limits;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 mod running;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 mod signal;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 mod stream;
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
 pub(crate) use self::elsewhere::Programs;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 pub(crate) use self::running::Programs;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 pub use self::{
     asked::{Access, Asked, Call, Needs, Want, Was, Wish},
     exec::Exec,
@@ -132,15 +134,15 @@ pub use self::{
 pub const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// Tells what this machine can enforce. The first call finds it out by trying each layer, in some milliseconds.
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 pub fn host() -> &'static Host {
     crate::sys::host()
 }
 
-/// Tells what this machine can enforce: nothing, for that is written for Linux alone.
-#[cfg(not(target_os = "linux"))]
+/// Tells what this machine can enforce: nothing, for there is nothing written for it.
+#[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
 pub fn host() -> &'static Host {
     static HOST: std::sync::OnceLock<Host> = std::sync::OnceLock::new();
-    let none = |(_, layer): &(_, Layers)| (*layer, Err("it is written for Linux alone".into()));
+    let none = |(_, layer): &(_, Layers)| (*layer, Err("nothing is written for this system".into()));
     HOST.get_or_init(|| Host { layers: Layers::NAMES.iter().map(none).collect(), landlock: None })
 }

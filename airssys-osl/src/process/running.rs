@@ -133,6 +133,7 @@ impl Process {
     /// * [`Denied`](crate::ErrorKind::Denied): the principal was revoked, or a new policy does not permit the program.
     /// * [`AuditUnavailable`](crate::ErrorKind::AuditUnavailable): it cannot be recorded, so it was not sent.
     /// * [`Io`](crate::ErrorKind::Io): the operating system refused.
+    /// * [`Unsupported`](crate::ErrorKind::Unsupported): this is Windows.
     pub fn signal(&self, signal: Signal) -> Result<bool, Error> {
         let held = &self.held;
         let standing = held.principal.standing().for_open();
@@ -149,7 +150,7 @@ impl Process {
     }
 
     /// Asks it to end by `TERM`, and kills it with all its children where it has not after `grace`. Needs a runtime with
-    /// time.
+    /// time. On Windows, where there are no signals, it is killed at once.
     ///
     /// # Errors
     ///
@@ -159,6 +160,10 @@ impl Process {
     ///
     /// It was asked, and is not killed.
     pub async fn stop(&mut self, grace: Duration) -> Result<Exit, Error> {
+        if cfg!(windows) {
+            self.kill();
+            return Ok(self.wait().await);
+        }
         self.signal(Signal::Terminate)?;
         match tokio::time::timeout(grace, self.wait()).await {
             Ok(exit) => Ok(exit),

@@ -10,16 +10,16 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::unix::pipe::{Receiver, Sender},
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Cause;
-use crate::{Error, ErrorKind, sys::Killer};
+use crate::{
+    Error, ErrorKind,
+    sys::{Killer, PipeReader, PipeWriter},
+};
 
 /// What a program reads: an [`AsyncWrite`]. Shutting it down, or dropping it, is the end of the program's input.
-pub struct Input(pub(super) Option<Sender>);
+pub struct Input(pub(super) Option<PipeWriter>);
 
 /// What a program writes: an [`AsyncRead`].
 ///
@@ -28,7 +28,7 @@ pub struct Input(pub(super) Option<Sender>);
 /// with an [`Error`] of the kind [`LimitExceeded`](ErrorKind::LimitExceeded) within the [`io::Error`]. As long as nobody
 /// reads, the program waits when the pipe is full.
 pub struct Output {
-    pub(super) pipe: Receiver,
+    pub(super) pipe: PipeReader,
     /// How many bytes may still be read, of both streams.
     pub(super) left: Arc<AtomicU64>,
     pub(super) killer: Killer,

@@ -13,23 +13,34 @@ mod ambient;
 #[cfg(target_os = "linux")]
 mod linux;
 pub(crate) mod log_file;
-#[cfg(unix)]
+#[cfg(any(target_os = "macos", all(unix, test)))]
+#[cfg_attr(not(target_os = "macos"), allow(dead_code, unused_imports, reason = "Linux only tests it"))]
+mod macos;
 mod net;
 mod parts;
 #[cfg(any(not(target_os = "linux"), test))]
 #[cfg_attr(target_os = "linux", allow(dead_code, unused_imports, reason = "Linux only tests it"))]
 mod portable;
+#[cfg(any(windows, test))]
+#[cfg_attr(not(windows), allow(dead_code, unused_imports, reason = "Linux only tests it"))]
+mod windows;
 
 pub(crate) use self::ambient::{lookup, read_ambient, real_path, variable, variables};
 #[cfg(target_os = "linux")]
 pub(crate) use self::linux::*;
+#[cfg(target_os = "macos")]
+pub(crate) use self::macos::*;
 #[cfg(unix)]
+pub(crate) use self::net::connect_unix_datagram;
 pub(crate) use self::net::{
-    Shut, bind_udp, connect, connect_unix, connect_unix_datagram, is_quiet, listen, listen_abstract,
-    send_now, set_hop_limit, set_keep_alive, set_nodelay,
+    Shut, bind_udp, connect, is_quiet, listen, send_now, set_hop_limit, set_keep_alive, set_nodelay,
 };
+#[cfg(target_os = "linux")]
+pub(crate) use self::net::{connect_unix, listen_abstract};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use self::portable::*;
+#[cfg(windows)]
+pub(crate) use self::windows::*;
 
 /// An opened root.
 #[derive(Debug)]

@@ -1,18 +1,43 @@
 //! Sockets, by tokio and `rustix`.
 
-use std::{io, net::SocketAddr, path::Path};
+#[cfg(unix)]
+use std::path::Path;
+use std::{io, net::SocketAddr};
 
 use rustix::{
-    fd::{AsFd, OwnedFd},
+    fd::AsFd,
     io::Errno,
-    net::{self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketType, sockopt},
+    net::{self, RecvFlags, SendFlags, Shutdown, sockopt},
 };
-use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
+#[cfg(unix)]
+use rustix::{
+    fd::OwnedFd,
+    net::{AddressFamily, SocketType},
+};
+#[cfg(unix)]
+use tokio::net::UnixDatagram;
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+#[cfg(target_os = "linux")]
+use tokio::net::{UnixListener, UnixStream};
 
 use crate::net::KeepAlive;
 
 /// How many connections wait to be accepted. The kernel cuts it to its own limit.
-const BACKLOG: i32 = 1024;
+const BACKLOG: u16 = 1024;
+
+/// Has one call not wait. Windows has no word for that: there, every socket of ours is one that does not.
+#[cfg(unix)]
+const PEEK_NOW: RecvFlags = RecvFlags::PEEK.union(RecvFlags::DONTWAIT);
+#[cfg(windows)]
+const PEEK_NOW: RecvFlags = RecvFlags::PEEK;
+
+/// As [`PEEK_NOW`]. Linux alone has a flag that holds the signal back; elsewhere the standard library has the program ignore it.
+#[cfg(target_os = "linux")]
+const SEND_NOW: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+#[cfg(all(unix, not(target_os = "linux")))]
+const SEND_NOW: SendFlags = SendFlags::DONTWAIT;
+#[cfg(windows)]
+const SEND_NOW: SendFlags = SendFlags::empty();
 
 /// What can be ended without being owned.
 pub(crate) trait Shut {
@@ -42,9 +67,14 @@ macro_rules! shut {
     };
 }
 
-shut!(TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream);
+shut!(TcpListener, TcpStream, UdpSocket);
+#[cfg(unix)]
+shut!(UnixDatagram);
+#[cfg(target_os = "linux")]
+shut!(UnixListener, UnixStream);
 
 /// Connects. Where the peer is near the kernel is done at once, and nothing waits.
+#[cfg(unix)]
 pub(crate) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = socket(address, SocketType::STREAM)?;
     // A peer on this machine has answered before the first call returns, which says all the same that it goes on. The second
@@ -60,7 +90,14 @@ pub(crate) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// Connects.
+#[cfg(windows)]
+pub(crate) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    TcpStream::connect(address).await
+}
+
 /// Begins to connect, or asks whether that is done.
+#[cfg(unix)]
 fn try_connect(socket: &OwnedFd, address: SocketAddr) -> io::Result<bool> {
     match net::connect(socket, &address) {
         Ok(()) | Err(Errno::ISCONN) => Ok(true),
@@ -72,33 +109,49 @@ fn try_connect(socket: &OwnedFd, address: SocketAddr) -> io::Result<bool> {
 
 /// Sends without asking tokio whether it can: a new connection is writable before anyone has heard of it.
 pub(crate) fn send_now(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
-    // Elsewhere no flag holds the signal back, and the standard library has the program ignore it.
-    #[cfg(target_os = "linux")]
-    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-    #[cfg(not(target_os = "linux"))]
-    let flags = SendFlags::DONTWAIT;
-    Ok(net::send(socket, bytes, flags)?)
+    Ok(net::send(socket, bytes, SEND_NOW)?)
 }
 
+#[cfg(unix)]
 pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket(address, SocketType::STREAM)?;
     // A server that starts again shall not wait for what its last life left behind.
     sockopt::set_socket_reuseaddr(&socket, true)?;
     net::bind(&socket, &address)?;
-    net::listen(&socket, BACKLOG)?;
+    net::listen(&socket, BACKLOG.into())?;
     TcpListener::from_std(socket.into())
 }
 
+/// On Windows `::` is no IPv4 address unless one asks for it, and a port whose last life is not over can be had without
+/// asking: who asks for that there takes it from those who have it.
+#[cfg(windows)]
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    use tokio::net::TcpSocket;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.bind(address)?;
+    socket.listen(BACKLOG.into())
+}
+
+#[cfg(windows)]
+pub(crate) fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = std::net::UdpSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket)
+}
+
+#[cfg(unix)]
 pub(crate) fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = socket(address, SocketType::DGRAM)?;
     net::bind(&socket, &address)?;
     UdpSocket::from_std(socket.into())
 }
 
+#[cfg(target_os = "linux")]
 pub(crate) async fn connect_unix(address: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(address).await
 }
 
+#[cfg(unix)]
 pub(crate) fn connect_unix_datagram(address: &Path) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
     socket.connect(address)?;
@@ -106,6 +159,7 @@ pub(crate) fn connect_unix_datagram(address: &Path) -> io::Result<UnixDatagram> 
 }
 
 /// `address` begins with a NUL.
+#[cfg(target_os = "linux")]
 pub(crate) fn listen_abstract(address: &Path) -> io::Result<UnixListener> {
     UnixListener::bind(address)
 }
@@ -113,7 +167,7 @@ pub(crate) fn listen_abstract(address: &Path) -> io::Result<UnixListener> {
 /// Whether nothing has come on a connection, neither bytes nor the end. It asks the kernel, not what tokio has heard.
 pub(crate) fn is_quiet(stream: &TcpStream) -> bool {
     let mut byte = [0_u8];
-    matches!(net::recv(stream, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT), Err(Errno::AGAIN))
+    matches!(net::recv(stream, &mut byte, PEEK_NOW), Err(Errno::WOULDBLOCK))
 }
 
 pub(crate) fn set_nodelay(stream: &TcpStream, on: bool) -> io::Result<()> {
@@ -133,12 +187,13 @@ pub(crate) fn set_keep_alive(stream: &TcpStream, keep_alive: Option<KeepAlive>) 
 /// Sets through how many routers what is sent may go.
 pub(crate) fn set_hop_limit(socket: &impl AsFd, peer: SocketAddr, hops: u8) -> io::Result<()> {
     match peer.is_ipv4() {
-        true => sockopt::set_ip_ttl(socket, hops.into())?,
-        false => sockopt::set_ipv6_unicast_hops(socket, Some(hops))?,
+        true => sockopt::set_ip_ttl(socket.as_fd(), hops.into())?,
+        false => sockopt::set_ipv6_unicast_hops(socket.as_fd(), Some(hops))?,
     }
     Ok(())
 }
 
+#[cfg(unix)]
 fn socket(address: SocketAddr, kind: SocketType) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = open_socket(family, kind)?;
@@ -155,7 +210,7 @@ fn open_socket(family: AddressFamily, kind: SocketType) -> io::Result<OwnedFd> {
     Ok(net::socket_with(family, kind, flags, None)?)
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(all(unix, not(target_os = "linux")))]
 fn open_socket(family: AddressFamily, kind: SocketType) -> io::Result<OwnedFd> {
     let socket = net::socket(family, kind, None)?;
     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;

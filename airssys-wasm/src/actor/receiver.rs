@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 use airssys_rt::port::{Framing, PortMsg};
 use airssys_rt::{ActorId, ActorRef, CallError, SendError};
 
@@ -13,7 +13,7 @@ use super::{Delivery, Envelope};
 pub(crate) enum Receiver {
     Component(ActorRef<Delivery>),
     /// It is told the payload alone, as one frame.
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", target_os = "macos", windows))]
     Process(ActorRef<PortMsg>, Framing),
 }
 
@@ -22,7 +22,7 @@ impl Receiver {
     pub(crate) fn takes(&self, payload: &[u8]) -> bool {
         match self {
             Self::Component(_) => true,
-            #[cfg(target_os = "linux")]
+            #[cfg(any(target_os = "linux", target_os = "macos", windows))]
             Self::Process(_, framing) => framing.takes(payload),
         }
     }
@@ -30,7 +30,7 @@ impl Receiver {
     pub(super) fn id(&self) -> ActorId {
         match self {
             Self::Component(actor) => actor.id(),
-            #[cfg(target_os = "linux")]
+            #[cfg(any(target_os = "linux", target_os = "macos", windows))]
             Self::Process(port, _) => port.id(),
         }
     }
@@ -41,7 +41,7 @@ impl Receiver {
             Self::Component(actor) => {
                 actor.try_cast(Delivery::Message(envelope)).map_err(|error| with(error, undelivered))
             }
-            #[cfg(target_os = "linux")]
+            #[cfg(any(target_os = "linux", target_os = "macos", windows))]
             Self::Process(port, _) => {
                 let (message, envelope) = write(envelope);
                 port.try_cast(message).map_err(|error| with(error, |message| unwritten(message, envelope)))
@@ -56,7 +56,7 @@ impl Receiver {
                 let sent = actor.cast(Delivery::Message(envelope)).await;
                 sent.map_err(|error| undelivered(error.into_message()))
             }
-            #[cfg(target_os = "linux")]
+            #[cfg(any(target_os = "linux", target_os = "macos", windows))]
             Self::Process(port, _) => {
                 let (message, envelope) = write(envelope);
                 port.cast(message).await.map_err(|error| unwritten(error.into_message(), envelope))
@@ -78,7 +78,7 @@ impl Receiver {
                 let ask = |reply| Delivery::Message(Envelope { reply: Some(reply), ..envelope });
                 actor.call(ask, timeout).await
             }
-            #[cfg(target_os = "linux")]
+            #[cfg(any(target_os = "linux", target_os = "macos", windows))]
             Self::Process(port, _) => {
                 let taken = port.call(|reply| PortMsg::WriteThen(envelope.payload, reply), timeout);
                 taken.await.map(|()| None)
@@ -102,13 +102,13 @@ fn undelivered(delivery: Delivery) -> Option<Envelope> {
 }
 
 /// The payload on its way, and the envelope without it.
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 fn write(mut envelope: Envelope) -> (PortMsg, Envelope) {
     (PortMsg::Write(std::mem::take(&mut envelope.payload)), envelope)
 }
 
 /// The envelope with its payload again.
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 fn unwritten(message: PortMsg, envelope: Envelope) -> Option<Envelope> {
     match message {
         PortMsg::Write(payload) => Some(Envelope { payload, ..envelope }),

@@ -3,7 +3,7 @@
 use airssys_rt::SendError;
 
 use super::{Kind, System};
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 use crate::grant::process_principal_name;
 use crate::{
     actor::{Envelope, SUBJECT_BYTES},
@@ -76,7 +76,7 @@ impl System {
         let principal = match self.members.iter().find(|member| &*member.name == sender) {
             Some(member) => match &member.is {
                 Kind::Component(_) => principal_name(sender),
-                #[cfg(target_os = "linux")]
+                #[cfg(any(target_os = "linux", target_os = "macos", windows))]
                 Kind::Process(_) => process_principal_name(sender),
             },
             None if *sender == *self.host => return Ok(()),

@@ -16,7 +16,7 @@ pub(super) mod head;
 mod http;
 mod socks;
 
-use std::{future::poll_fn, io, os::fd::OwnedFd, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{future::poll_fn, io, net, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy, split},
@@ -78,8 +78,8 @@ impl Way {
 }
 
 impl Egress {
-    pub(super) fn new(listener: OwnedFd, principal: &Principal) -> io::Result<Self> {
-        let listener = TcpListener::from_std(listener.into())?;
+    pub(super) fn new(listener: net::TcpListener, principal: &Principal) -> io::Result<Self> {
+        let listener = TcpListener::from_std(listener)?;
         Ok(Self { listener, way: Way::new(principal) })
     }
 

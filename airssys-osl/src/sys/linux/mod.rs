@@ -33,13 +33,16 @@ pub(crate) use self::{
     interfaces::interfaces,
     list::{Listing, list},
     open::{open, open_root},
-    process::{forbid_tracing, inherited, null, open_program, pipe, raise_file_limit, signal_number, user},
+    process::{
+        BY_PATH, RESOLVER, START, SYSTEM, forbid_tracing, inherited, input_pipe, lend, null, open_program,
+        output_pipe, path_word, raise_file_limit, signal_number, user, words,
+    },
     read::{buffer, open_whole, read_at, read_cached, read_link, read_open, read_whole},
     replace::{Install, Remains, create_drawn_dir, create_unnamed, name_unnamed, replace},
     size::size,
     spawn::{
-        Child, Killer, Lent, Notes, OnEnd, Place, Plan, Sockets, counts_processes, dynamic_user, everything,
-        host, nobody, spawn,
+        Child, Killer, Lent, Notes, OnEnd, Place, Plan, Sockets, dynamic_user, everything, host, nobody,
+        spawn, unbounded,
     },
     stat::{metadata, own_metadata},
     system::{cpu, disks, host_name, load, memory},
@@ -52,6 +55,16 @@ use crate::os::Fault;
 
 /// What the kernel knows an open object by.
 pub(crate) type Handle = OwnedFd;
+
+/// What a program is handed.
+pub(crate) type Descriptor = OwnedFd;
+
+/// Our ends of a program's pipes.
+pub(crate) type PipeReader = tokio::net::unix::pipe::Receiver;
+pub(crate) type PipeWriter = tokio::net::unix::pipe::Sender;
+
+/// What a program is told.
+pub(crate) type Word = std::ffi::CString;
 
 /// The error numbers that this crate gives itself.
 pub(crate) mod errno {

@@ -1,6 +1,7 @@
 //! This program's own process, and what it gives to others.
 
 use std::{
+    ffi::CString,
     io::{self, Read as _},
     os::fd::{AsFd as _, OwnedFd},
     path::Path,
@@ -13,6 +14,7 @@ use rustix::{
     process::{DumpableBehavior, Resource, geteuid, getrlimit, set_dumpable_behavior, setrlimit},
 };
 use sha2::{Digest as _, Sha256};
+use tokio::net::unix::pipe::{Receiver, Sender};
 
 use super::{
     open::{ALWAYS, check_filesystem, resolve},
@@ -21,8 +23,33 @@ use super::{
 use crate::{
     os::Fault,
     policy::rule,
-    process::{Signal, THIS_PROGRAM},
+    process::{Layers, Signal, THIS_PROGRAM},
 };
+
+/// What the system's programs need of the file system. What is not there is not shown.
+pub(crate) const SYSTEM: &[&str] = &[
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/usr",
+    "/etc/alternatives",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/etc/ssl",
+];
+
+/// What looks hosts up, for programs that are on the network.
+pub(crate) const RESOLVER: &[&str] =
+    &["/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/hosts", "/etc/services", "/etc/gai.conf"];
+
+/// The layers that name files by their paths.
+pub(crate) const BY_PATH: Layers = Layers::MOUNTS.union(Layers::LANDLOCK);
+
+/// Where a program starts that has no root of its own, and no directory that its grant names.
+pub(crate) const START: &str = "/";
 
 /// How every file begins that the machine executes itself.
 const ELF: &[u8; 4] = b"\x7fELF";
@@ -85,6 +112,11 @@ pub(crate) fn null() -> Result<OwnedFd, Fault> {
     Ok(fs::openat(CWD, c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
 }
 
+/// An open file, for a program.
+pub(crate) fn lend(file: &OwnedFd) -> Result<OwnedFd, Fault> {
+    file.try_clone().map_err(Fault::Os)
+}
+
 /// Our own input, output or errors, for somebody else.
 pub(crate) fn inherited(number: i32) -> Result<OwnedFd, Fault> {
     let copy = match number {
@@ -95,8 +127,31 @@ pub(crate) fn inherited(number: i32) -> Result<OwnedFd, Fault> {
     Ok(copy?)
 }
 
+/// Makes a pipe for the input of a program: its end, and ours.
+pub(crate) fn input_pipe() -> Result<(OwnedFd, Sender), Fault> {
+    let (theirs, ours) = pipe(false)?;
+    Ok((theirs, Sender::from_owned_fd(ours).map_err(Fault::Os)?))
+}
+
+/// Makes a pipe for what a program writes: its end, and ours.
+pub(crate) fn output_pipe() -> Result<(OwnedFd, Receiver), Fault> {
+    let (ours, theirs) = pipe(true)?;
+    Ok((theirs, Receiver::from_owned_fd(ours).map_err(Fault::Os)?))
+}
+
+/// Words as the kernel takes them.
+pub(crate) fn words(words: &[String]) -> Result<Vec<CString>, Fault> {
+    let words = words.iter().map(|word| CString::new(word.as_bytes()));
+    words.collect::<Result<_, _>>().map_err(|_| Fault::errno(super::errno::INVALID))
+}
+
+/// A path as the kernel takes it.
+pub(crate) fn path_word(path: &Path) -> Result<CString, Fault> {
+    CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| Fault::errno(super::errno::INVALID))
+}
+
 /// Makes a pipe: the end to read from, the end to write to. Ours does not wait: the first one where we are to `read`.
-pub(crate) fn pipe(read: bool) -> Result<(OwnedFd, OwnedFd), Fault> {
+fn pipe(read: bool) -> Result<(OwnedFd, OwnedFd), Fault> {
     let (from, to) = pipe_with(PipeFlags::CLOEXEC)?;
     ioctl_fionbio(if read { &from } else { &to }, true)?;
     Ok((from, to))

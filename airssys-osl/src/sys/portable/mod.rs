@@ -48,6 +48,12 @@ pub(crate) struct Size {
     pub(crate) links: u64,
 }
 
+/// An open file, for a program.
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+pub(crate) fn lend(file: &Handle) -> Result<super::Descriptor, Fault> {
+    file.try_clone().map(Into::into).map_err(Fault::Os)
+}
+
 /// Only who counts asks.
 pub(crate) fn size(_file: &Handle) -> Result<Size, Fault> {
     Err(Fault::Unsupported)

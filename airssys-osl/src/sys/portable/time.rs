@@ -29,8 +29,9 @@ pub(crate) fn wall_resolution() -> Duration {
     monotonic_resolution()
 }
 
-pub(crate) fn random(_bytes: &mut [u8]) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
+pub(crate) fn random(bytes: &mut [u8]) -> io::Result<()> {
+    use ring::rand::{SecureRandom as _, SystemRandom};
+    SystemRandom::new().fill(bytes).map_err(|_| io::Error::other("the system gives no random bytes"))
 }
 
 pub(crate) fn raise_file_limit() -> io::Result<()> {

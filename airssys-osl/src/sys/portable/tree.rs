@@ -152,4 +152,5 @@ pub(crate) fn measure(_dir: &Directory, _limit: u64) -> Result<(u64, u64), Fault
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests;

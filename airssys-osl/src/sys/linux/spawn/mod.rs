@@ -29,6 +29,7 @@ use std::{
     ffi::OsStr,
     io::IoSliceMut,
     mem::MaybeUninit,
+    net::TcpListener,
     os::{
         fd::{AsFd, OwnedFd},
         unix::ffi::OsStrExt as _,
@@ -45,7 +46,7 @@ use self::{cgroup::Group, keeper::Started, spares::Left};
 pub(crate) use self::{
     init::sealed,
     keeper::{Child, Killer, OnEnd},
-    prepare::{Lent, Place, Plan, counts_processes, everything},
+    prepare::{Lent, Place, Plan, everything, unbounded},
     probe::{dynamic_user, host, nobody},
     seccomp::Sockets,
     watcher::Notes,
@@ -56,7 +57,7 @@ use crate::{os::Fault, process::Layers, sys::errno};
 pub(crate) struct Begun {
     pub(crate) child: Child,
     /// The socket that listens on its loopback.
-    pub(crate) listener: Option<OwnedFd>,
+    pub(crate) listener: Option<TcpListener>,
     /// What it asks for.
     pub(crate) notes: Option<Notes>,
 }
@@ -103,7 +104,7 @@ fn start(plan: Plan, on_end: OnEnd) -> Result<Begun, Fault> {
         Some(None) => Err(Fault::errno(errno::TOO_MANY_OPEN)),
         sent => Ok(sent.flatten()),
     };
-    let listener = sent(prepared.listener)?;
+    let listener = sent(prepared.listener)?.map(TcpListener::from);
     let asks = sent(prepared.watched)?;
     let notes = asks.map(|asks| watcher::watch(asks, Eyes::new(ids, start.as_ref()))).transpose()?;
     Ok(Begun { child, listener, notes })

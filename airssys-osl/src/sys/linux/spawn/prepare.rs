@@ -209,8 +209,22 @@ pub(super) fn namespaces(layers: Layers, own: Own) -> i32 {
     if any && !own.admin { flags | libc::CLONE_NEWUSER } else { flags }
 }
 
+/// Which of the limits cannot be held to under `layers`: the layer that would, and why there is nothing else.
+pub(crate) fn unbounded(limits: &Limits, layers: Layers) -> Option<(Layers, &'static str)> {
+    let shares = limits.cpu_percent.is_some() || limits.io_weight.is_some();
+    match () {
+        () if limits.processes.is_some() && !counts_processes(layers) => {
+            Some((Layers::CGROUP, "there is nothing else to count processes by"))
+        }
+        () if shares && !layers.contains(Layers::CGROUP) => {
+            Some((Layers::CGROUP, "there is nothing else to share processors and disks by"))
+        }
+        () => None,
+    }
+}
+
 /// Whether a limit of processes can be held to under `layers`.
-pub(crate) fn counts_processes(layers: Layers) -> bool {
+fn counts_processes(layers: Layers) -> bool {
     layers.contains(Layers::CGROUP) || namespaces(layers, probe::own()) & libc::CLONE_NEWUSER != 0
 }
 
