@@ -72,6 +72,7 @@ pub(crate) async fn spawn(
 }
 
 fn start(plan: Plan, on_end: OnEnd) -> Result<Begun, Fault> {
+    spares::relieve();
     let limits = plan.limits.clone();
     let start = OsStr::from_bytes(plan.directory.as_bytes()).to_owned();
     let ids = plan.ids;

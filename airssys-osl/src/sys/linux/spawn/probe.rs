@@ -6,13 +6,12 @@ use std::{
     ops::RangeInclusive,
     os::unix::fs::MetadataExt as _,
     sync::{
-        Mutex, OnceLock, PoisonError,
+        OnceLock,
         atomic::{AtomicU32, Ordering},
     },
 };
 
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
     process::{getegid, geteuid},
     thread::{CapabilitySet, capabilities},
 };
@@ -97,30 +96,11 @@ fn is_first() -> bool {
 /// Whether there is a mount that may not be copied. A copy of a tree shows what lies beneath it, unless all of the tree was made
 /// private before: in a namespace of the program's own that was done.
 pub(super) fn has_unbindable() -> bool {
-    /// The mounts, and what they said last.
-    struct Mounts {
-        file: File,
-        unbindable: bool,
-    }
-
-    static MOUNTS: Mutex<Option<Mounts>> = Mutex::new(None);
-    let mut known = MOUNTS.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(mounts) = &*known {
-        // The kernel tells of a change by this.
-        let mut changed = [PollFd::new(&mounts.file, PollFlags::PRI)];
-        if poll(&mut changed, Some(&Timespec::default())) == Ok(0) {
-            return mounts.unbindable;
-        }
-    }
-    let look = || {
-        let (mut file, mut mounts) = (File::open("/proc/thread-self/mountinfo")?, Vec::new());
-        file.read_to_end(&mut mounts)?;
-        let unbindable = mounts.windows(UNBINDABLE.len()).any(|word| word == UNBINDABLE);
-        Ok::<_, io::Error>(Mounts { file, unbindable })
-    };
-    *known = look().ok();
+    // The kernel tells nobody when a mount becomes such a one, so each start looks.
+    let mut mounts = Vec::new();
+    let read = File::open("/proc/thread-self/mountinfo").and_then(|mut file| file.read_to_end(&mut mounts));
     // Who cannot tell had better suppose so.
-    known.as_ref().is_none_or(|mounts| mounts.unbindable)
+    read.is_err() || mounts.windows(UNBINDABLE.len()).any(|word| word == UNBINDABLE)
 }
 
 /// Whom a program of ours becomes where nobody is named: nobody, if we are root and may say so.

@@ -12,7 +12,7 @@ use std::{
     os::fd::OwnedFd,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Mutex, MutexGuard, OnceLock, PoisonError,
+        Mutex, MutexGuard, OnceLock, PoisonError, TryLockError,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
@@ -167,11 +167,14 @@ fn take_first_away() -> bool {
     true
 }
 
-/// Has what was taken replaced, where more programs are expected; takes away what there is too much of, while who starts
-/// programs waits for that.
-pub(super) fn refill() {
+/// Takes away what there is too much of, while who starts programs waits for that.
+pub(super) fn relieve() {
     let too_many = || lock(&LEFT).len() > MOST_LEFT;
     while too_many() && take_first_away() {}
+}
+
+/// Has what was taken replaced, where more programs are expected.
+pub(super) fn refill() {
     if ASKED.swap(false, Ordering::AcqRel) {
         wake();
     }
@@ -253,7 +256,11 @@ extern "C" fn close() {
     CLOSED.store(true, Ordering::Release);
     // A group is made and removed in no time. Where the machine needs longer, the next of us sweeps away what stays.
     let working = (0..LAST_TRIES).find_map(|_| {
-        let working = WORK.try_lock().ok();
+        let working = match WORK.try_lock() {
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Poisoned(working)) => Some(working.into_inner()),
+            Ok(working) => Some(working),
+        };
         if working.is_none() {
             thread::sleep(LAST_PAUSE);
         }
