@@ -166,10 +166,14 @@ impl ComponentActor {
         match self.ask(health, cx).await {
             // No work: a version has not proven itself by it, and nobody's state is kept for it.
             Ok(ailment) => {
-                told(health, ailment, reply, &blueprint.counters, (&blueprint.name, &*blueprint.watch));
+                told(ailment, reply, &blueprint.counters, (&blueprint.name, &*blueprint.watch));
                 Ok(())
             }
-            Err(trap) if self.take_back(&trap, cx) => Ok(()),
+            // The version before was asked nothing.
+            Err(trap) if self.take_back(&trap, cx) => {
+                blueprint.counters.forgive();
+                Ok(())
+            }
             Err(trap) => self.crash(trap, cx).await,
         }
     }
@@ -185,15 +189,14 @@ impl ComponentActor {
 
 /// Notes what one that runs said of itself, and lets the prober know where it is well.
 pub(crate) fn told(
-    health: &HealthSpec,
     ailment: Ailment,
     reply: Reply<()>,
     counters: &Counters,
     (component, watch): (&str, &dyn Watch),
 ) {
-    let late = || format!("it gave no answer within {:?}", health.timeout);
-    let Some(why) = ailment.or_else(|| counters.is_late().then(late)) else {
+    let Some(why) = ailment else {
         counters.set_health(Health::Ready);
+        // Whether it comes in time is the prober's to judge.
         return reply.send(());
     };
     if counters.set_health(Health::Unhealthy) != Health::Unhealthy {

@@ -118,11 +118,6 @@ impl Counters {
         self.condition().late_at.get_or_insert_with(|| Instant::now() + timeout);
     }
 
-    /// Whether its answer is late.
-    fn is_late(&self) -> bool {
-        self.condition().is_late()
-    }
-
     /// Takes the question for one that is neither answered nor late.
     pub(crate) fn forgive(&self) {
         self.condition().late_at = None;

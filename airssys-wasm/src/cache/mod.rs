@@ -158,7 +158,7 @@ async fn make_key(dir: &Dir, principal: &Principal) -> Result<[u8; KEY_BYTES], D
     let random = principal.random()?;
     random.fill(&mut key)?;
     random.fill(&mut name)?;
-    let name = format!("{KEY_FILE}.{:016x}", u64::from_ne_bytes(name));
+    let name = format!(".airssys-{:016x}.tmp", u64::from_ne_bytes(name));
     dir.replace(&name, key, Flush::Later).await?;
     let linked = dir.hard_link(&name, dir, KEY_FILE).await;
     dir.remove_file(&name).await?;

@@ -19,7 +19,7 @@ use airssys_osl::{
     net::{Listener, TcpStream},
     trace as osl_trace,
 };
-use airssys_rt::{Actor, ActorRef, Context, ExitReason, Init};
+use airssys_rt::{Actor, ActorRef, Context, ExitReason, Init, Reply};
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
@@ -151,6 +151,8 @@ struct Running {
     stop: watch::Sender<bool>,
     /// One task, which holds the connections. Dropped, it takes them with it.
     accepting: JoinSet<()>,
+    /// The question that a guest has not answered yet: nothing waits for it, least of all the end.
+    asking: JoinSet<()>,
     life: Life,
 }
 
@@ -170,7 +172,7 @@ impl ServiceActor {
             let _bell = Bell(actor);
             accept(service, principal, listener, stopped).await;
         });
-        Ok(Running { stop, accepting, life })
+        Ok(Running { stop, accepting, asking: JoinSet::new(), life })
     }
 }
 
@@ -201,23 +203,10 @@ impl Actor for ServiceActor {
 
     // Nobody can send it messages; it is told to look around.
     async fn handle(&mut self, delivery: Delivery, _: &mut Context<Self>) -> Result<(), ExitReason> {
-        let (service, running) = (&self.service, &self.running);
-        if let (Delivery::Health(reply), Some(health), Some(running)) =
-            (delivery, &service.spec.health, running)
-        {
-            match ask(service, &service.releases.settled(), health, &running.life.principal).await {
-                Ok(ailment) => {
-                    let whom = (&*service.name, &*service.watch);
-                    health::told(health, ailment, reply, &service.counters, whom);
-                }
-                // Through no fault of the guest's: that says nothing of it.
-                Err(no_room) => {
-                    let cause = told_with_cause(&no_room);
-                    tracing::warn!(component = &*service.name, cause, "cannot ask whether it is well");
-                    service.counters.forgive();
-                    reply.send(());
-                }
-            }
+        if let (Delivery::Health(reply), Some(running)) = (delivery, &mut self.running) {
+            // Of an earlier one the prober waits for no answer any more.
+            running.asking = JoinSet::new();
+            running.asking.spawn(inquire(self.service.clone(), running.life.principal.clone(), reply));
         }
         match self.running.as_mut().and_then(|running| running.accepting.try_join_next()) {
             Some(Err(panic)) => Err(Error::new(ErrorKind::Bug, "accept requests").caused_by(panic).into()),
@@ -235,6 +224,24 @@ impl Actor for ServiceActor {
 impl Drop for ServiceActor {
     fn drop(&mut self) {
         self.service.counters.set_health(Health::Stopped);
+    }
+}
+
+/// Asks whether what answers requests is well, and tells those who want to know.
+async fn inquire(service: Arc<Service>, principal: Principal, reply: Reply<()>) {
+    let Some(health) = &service.spec.health else { return };
+    match ask(&service, &service.releases.settled(), health, &principal).await {
+        Ok(ailment) => {
+            let whom = (&*service.name, &*service.watch);
+            health::told(ailment, reply, &service.counters, whom);
+        }
+        // Through no fault of the guest's: that says nothing of it.
+        Err(no_room) => {
+            let cause = told_with_cause(&no_room);
+            tracing::warn!(component = &*service.name, cause, "cannot ask whether it is well");
+            service.counters.forgive();
+            reply.send(());
+        }
     }
 }
 

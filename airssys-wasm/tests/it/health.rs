@@ -162,7 +162,7 @@ async fn questions_are_no_work() {
 async fn a_system_whose_components_are_asked_is_idle() {
     let components = "[component.a]\nEDITOR\nplug = [WORDS]\nconfig = { turns = 20000000 }\n\
         limits = { deadline = \"1m\" }\n\
-        health = { every = \"1ms\", timeout = \"1m\", start = \"1m\" }\n";
+        health = { every = \"10ms\", timeout = \"1m\", start = \"1m\" }\n";
     let world = World::start(components).await;
     let idle = world.system.idle(Duration::from_millis(100));
     tokio::time::timeout(PATIENCE, idle).await.expect("it does nothing but answer that it is well");
