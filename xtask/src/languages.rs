@@ -27,8 +27,12 @@ pub(crate) fn install() -> Result<(), Failure> {
         once(&languages.join("python"), &templates.join("python/requirements.txt.in"), install_python);
     let c = once(&languages.join("c"), &templates.join("c/requirements.txt.in"), install_python);
     // Debian's compiler builds the standard library itself, of crates that it does not bring.
-    let std = Path::new(STD).join("Cargo.lock");
-    let rust = if std.exists() { once(&languages.join("rust"), &std, fetch_std) } else { Ok(()) };
+    let (std, guests) = (Path::new(STD), root.join("guests"));
+    let fetch_both = |_: &Path, _: &Path| fetch(std).and_then(|()| fetch(&guests));
+    let rust = match std.exists() {
+        true => once(&languages.join("rust"), &guests.join("Cargo.lock"), fetch_both),
+        false => Ok(()),
+    };
     let failed = [("JavaScript", js), ("Python", python), ("C", c), ("Rust", rust)].into_iter();
     let failed = failed.filter_map(|(name, done)| done.err().map(|error| format!("{name}: {error}")));
     let failed: Vec<_> = failed.collect();
@@ -84,9 +88,10 @@ fn install_python(folder: &Path, template: &Path) -> Result<(), Failure> {
     succeed(pip.arg(template))
 }
 
-fn fetch_std(_: &Path, _: &Path) -> Result<(), Failure> {
+/// Downloads the crates of a workspace, by Debian's cargo.
+fn fetch(workspace: &Path) -> Result<(), Failure> {
     let mut cargo = Command::new("/usr/bin/cargo");
-    cargo.args(["fetch", "--locked", "--manifest-path"]).arg(Path::new(STD).join("Cargo.toml"));
+    cargo.args(["fetch", "--locked", "--manifest-path"]).arg(workspace.join("Cargo.toml"));
     for leaked in ["CARGO", "RUSTUP_TOOLCHAIN", "RUSTC_WRAPPER", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
         cargo.env_remove(leaked);
     }
