@@ -21,6 +21,8 @@ mod parts;
 #[cfg(any(not(target_os = "linux"), test))]
 #[cfg_attr(target_os = "linux", allow(dead_code, unused_imports, reason = "Linux only tests it"))]
 mod portable;
+#[cfg(unix)]
+mod posix;
 #[cfg(any(windows, test))]
 #[cfg_attr(not(windows), allow(dead_code, unused_imports, reason = "Linux only tests it"))]
 mod windows;
@@ -39,6 +41,8 @@ pub(crate) use self::net::{
 pub(crate) use self::net::{connect_unix, listen_abstract};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use self::portable::*;
+#[cfg(unix)]
+pub(crate) use self::posix::{inherited, input_pipe, output_pipe, path_word, signal_number, words};
 #[cfg(windows)]
 pub(crate) use self::windows::*;
 

@@ -34,8 +34,7 @@ pub(crate) use self::{
     list::{Listing, list},
     open::{open, open_root},
     process::{
-        BY_PATH, RESOLVER, START, SYSTEM, forbid_tracing, inherited, input_pipe, lend, null, open_program,
-        output_pipe, path_word, raise_file_limit, signal_number, user, words,
+        BY_PATH, RESOLVER, START, SYSTEM, forbid_tracing, lend, null, open_program, raise_file_limit, user,
     },
     read::{buffer, open_whole, read_at, read_cached, read_link, read_open, read_whole},
     replace::{Install, Remains, create_drawn_dir, create_unnamed, name_unnamed, replace},

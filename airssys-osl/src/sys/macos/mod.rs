@@ -20,8 +20,7 @@ pub(crate) use self::{
     child::{Child, Killer, OnEnd},
     spawn::{
         BY_PATH, Lent, Notes, Place, Plan, RESOLVER, START, SYSTEM, Sockets, dynamic_user, everything, host,
-        inherited, input_pipe, nobody, null, open_program, output_pipe, path_word, signal_number, spawn,
-        unbounded, words,
+        nobody, null, open_program, spawn, unbounded,
     },
 };
 

@@ -5,7 +5,7 @@ use std::{ffi::CString, fs::File, io::Read as _, sync::mpsc, time::Duration};
 use super::*;
 use crate::{
     process::{Cause, Exit, Status},
-    sys::macos::launch::NOT_STARTED,
+    sys::{macos::launch::NOT_STARTED, posix::pipe},
 };
 
 /// How long a test waits before it is called stuck.
