@@ -22,8 +22,11 @@ use airssys_osl::{
 
 const PROGRAM: &str = "/bin/true";
 const ROUNDS: usize = 40;
-const CALLS: usize = 5;
+const CALLS: u32 = 5;
 const HEAPS: [(&str, usize); 2] = [("10-mib", 10 << 20), ("1-gib", 1 << 30)];
+/// How long nothing is started before a start that finds nothing made beforehand.
+const PAUSE: Duration = Duration::from_millis(1200);
+const PAUSES: usize = 5;
 
 /// Others that start a program in a sandbox: as close to every layer of ours as they have by themselves.
 const PEERS: [(&str, &[&str]); 2] = [
@@ -86,6 +89,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
             println!("R {measure}-{heap} {system} {}", figure.as_nanos());
         }
     }
+    // What the others are made of is made in each start in any case.
+    if let Some((name, exec)) = execs.last() {
+        let (mut ours, mut plain) = (Vec::new(), Vec::new());
+        for _ in 0..PAUSES {
+            tokio::time::sleep(PAUSE).await;
+            plain.push(run(&[], 1)?);
+            tokio::time::sleep(PAUSE).await;
+            ours.push(start(exec, 1).await?);
+        }
+        println!("R after-a-pause-{name} airssys {}", median(ours).as_nanos());
+        println!("R after-a-pause-{name} posix_spawn {}", median(plain).as_nanos());
+    }
     Ok(())
 }
 
@@ -100,14 +115,7 @@ async fn measure<'a>(
     for _ in 0..ROUNDS {
         let mut round = vec![run(&[], CALLS)?];
         for (_, exec) in execs {
-            let started = Instant::now();
-            for _ in 0..CALLS {
-                let exit = exec.spawn(Launch::new()).await?.wait().await;
-                if !exit.is_success() {
-                    return Err(exit.to_string().into());
-                }
-            }
-            round.push(started.elapsed() / CALLS as u32);
+            round.push(start(exec, CALLS).await?);
         }
         for (_, command) in peers {
             round.push(run(command, 1)?);
@@ -115,11 +123,7 @@ async fn measure<'a>(
         rounds.push(round);
     }
     drop(std::hint::black_box(heap));
-    let median = |way: usize| {
-        let mut times: Vec<_> = rounds.iter().filter_map(|round| round.get(way).copied()).collect();
-        times.sort_unstable();
-        times.get(times.len() / 2).copied().unwrap_or_default()
-    };
+    let median = |way: usize| median(rounds.iter().filter_map(|round| round.get(way).copied()).collect());
     let mut figures = Vec::new();
     for (way, (name, _)) in execs.iter().enumerate() {
         figures.push((*name, "airssys", median(way + 1)));
@@ -131,8 +135,26 @@ async fn measure<'a>(
     Ok(figures)
 }
 
+/// The one in the middle.
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+/// Starts the program through the door, so many times in a row: what one start takes, its end included.
+async fn start(exec: &Exec, calls: u32) -> Result<Duration, Box<dyn Error>> {
+    let started = Instant::now();
+    for _ in 0..calls {
+        let exit = exec.spawn(Launch::new()).await?.wait().await;
+        if !exit.is_success() {
+            return Err(exit.to_string().into());
+        }
+    }
+    Ok(started.elapsed() / calls)
+}
+
 /// Starts the program in another way, so many times in a row: by itself where `command` is empty.
-fn run(command: &[&str], calls: usize) -> Result<Duration, Box<dyn Error>> {
+fn run(command: &[&str], calls: u32) -> Result<Duration, Box<dyn Error>> {
     let started = Instant::now();
     for _ in 0..calls {
         let mut words = command.iter().chain([&PROGRAM]);
@@ -142,5 +164,5 @@ fn run(command: &[&str], calls: usize) -> Result<Duration, Box<dyn Error>> {
             return Err("it failed".into());
         }
     }
-    Ok(started.elapsed() / u32::try_from(calls)?)
+    Ok(started.elapsed() / calls)
 }

@@ -15,7 +15,8 @@ From the start to the end of `/bin/true`, in a process that has touched so much 
 priority of a real-time task where one may have that. `every layer` is the profile `strict` with limits of memory and
 processes: seccomp, Landlock, a root of its own, namespaces of processes, network, IPC, host name and control groups. The
 peers are those that Debian has (neither nsjail nor minijail), by the flags that come closest; they have no control group. A
-figure has its decision and three records in it, which are thrown away. `port line` is one of a million lines that go through `cat` and come back:
+figure has its decision and three records in it, which are thrown away. Starts come five in a row, so that networks, roots and
+control groups of ours are ready (ADR 0018); `after a pause` nothing is, and caches are cold for each side. `port line` is one of a million lines that go through `cat` and come back:
 written to a port in the profile `strict` and a message each from there, and by a plain child of tokio, with a write for
 each line or, `tokio-buffered`, with a buffer of 64 KiB that is written when it is full.";
 
