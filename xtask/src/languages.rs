@@ -23,9 +23,8 @@ pub(crate) fn install() -> Result<(), Failure> {
     let root = place::root()?;
     let (templates, languages) = (root.join("airssys-cli/templates"), place::target(&root).join("languages"));
     let js = once(&languages.join("js"), &templates.join("js/package.json.in"), install_js);
-    let python =
-        once(&languages.join("python"), &templates.join("python/requirements.txt.in"), install_python);
-    let c = once(&languages.join("c"), &templates.join("c/requirements.txt.in"), install_python);
+    let python = python_packages(&languages.join("python"), &templates.join("python/requirements.txt.in"));
+    let c = python_packages(&languages.join("c"), &templates.join("c/requirements.txt.in"));
     // Debian's compiler builds the standard library itself, of crates that it does not bring.
     let (std, guests) = (Path::new(STD), root.join("guests"));
     let fetch_both = |_: &Path, _: &Path| fetch(std).and_then(|()| fetch(&guests));
@@ -37,6 +36,11 @@ pub(crate) fn install() -> Result<(), Failure> {
     let failed = failed.filter_map(|(name, done)| done.err().map(|error| format!("{name}: {error}")));
     let failed: Vec<_> = failed.collect();
     if failed.is_empty() { Ok(()) } else { Err(failed.join("; ").into()) }
+}
+
+/// Installs what a file of requirements names, with a Python of its own, unless that was done there before.
+pub(crate) fn python_packages(folder: &Path, requirements: &Path) -> Result<(), Failure> {
+    once(folder, requirements, install_python)
 }
 
 /// Installs in an empty folder what `template` names, unless that was done there before. Nothing is left of an attempt that

@@ -3,6 +3,7 @@
 use std::{
     env, fs,
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -34,7 +35,7 @@ pub(crate) async fn serve(port: u16) -> Result<(), Failure> {
 }
 
 /// Measures nanoseconds of all connections for one request.
-pub(crate) async fn run(rounds: usize) -> Result<(), Failure> {
+pub(crate) async fn run(rounds: usize, wasmtime: Option<&Path>) -> Result<(), Failure> {
     let dir = tempfile::tempdir()?;
     let greet = dir.path().join("greet.wasm");
     fs::write(&greet, GREET)?;
@@ -43,15 +44,9 @@ pub(crate) async fn run(rounds: usize) -> Result<(), Failure> {
     let mut command = Command::new(env::current_exe()?);
     command.args(["serve", &port.to_string()]);
     servers.push(("airssys", Server::start(&mut command, port, reserved).await?));
-    if Command::new("wasmtime")
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
-    {
+    if let Some(wasmtime) = wasmtime {
         let (port, reserved) = reserve()?;
-        let mut command = Command::new("wasmtime");
+        let mut command = Command::new(wasmtime);
         command.args(["serve", "--addr", &format!("127.0.0.1:{port}")]).arg(&greet);
         servers.push(("wasmtime-serve", Server::start(&mut command, port, reserved).await?));
     }

