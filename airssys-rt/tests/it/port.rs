@@ -332,6 +332,7 @@ async fn a_supervisor_starts_it_again() {
 
 /// Whether a process runs that was started with this word.
 #[cfg(target_os = "linux")]
+#[expect(clippy::disallowed_methods, reason = "it looks at the machine's processes")]
 fn runs(word: &str) -> bool {
     let word = format!("\0{word}\0").into_bytes();
     let processes = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path().join("cmdline"));
