@@ -1,6 +1,6 @@
 //! Ctrl-C (or SIGTERM) stops a tree in order: what is queued is still handled, and nothing new is taken.
 //!
-//! `cargo run -p airssys-rt --example graceful_shutdown`; without a signal it stops when it has had enough work.
+//! `cargo run -p airssys-rt --example graceful_shutdown [JOBS]`; without a signal it stops when it has had enough work.
 
 use std::time::Duration;
 
@@ -39,6 +39,7 @@ async fn told_to_stop() -> std::io::Result<&'static str> {
     {
         use tokio::signal::unix::{SignalKind, signal};
         let mut terminate = signal(SignalKind::terminate())?;
+        println!("stop it by Ctrl-C or SIGTERM");
         tokio::select! {
             result = tokio::signal::ctrl_c() => result.map(|()| "Ctrl-C"),
             _ = terminate.recv() => Ok("SIGTERM"),
@@ -59,11 +60,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let system = System::new();
     let tree = system.start(Supervisor::new("jobs", Strategy::OneForOne).child(child)).await?;
 
+    let jobs = std::env::args().nth(1).map_or(Ok(JOBS), |jobs| jobs.parse())?;
     let mut sent = 0;
     let why = tokio::select! {
         signal = told_to_stop() => signal?,
         () = async {
-            while sent < JOBS && worker.cast(sent).await.is_ok() {
+            while sent < jobs && worker.cast(sent).await.is_ok() {
                 sent += 1;
             }
         } => "enough work",

@@ -33,7 +33,7 @@ impl Actor for Counter {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let soon = Duration::from_secs(1);
+    let soon = Duration::from_secs(60);
     let pool = Pool::new("counters", 3, |index| Counter { index });
     let (supervisor, counters) = pool.balance(Balance::RoundRobin).build();
     let tree = System::new().start(supervisor).await?;

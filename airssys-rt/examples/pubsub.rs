@@ -71,7 +71,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let kitchen = system.spawn(display("kitchen", "house.kitchen.*".parse()?));
     let house = system.spawn(display("house", "house.>".parse()?));
     for display in [&kitchen, &house] {
-        display.call(Message::Ready, Duration::from_secs(1)).await?;
+        display.call(Message::Ready, Duration::from_secs(60)).await?;
     }
 
     // One who reads nothing, with room for one message: the others do not wait for it.

@@ -112,7 +112,7 @@ fn print(children: &[ChildInfo], depth: usize) {
 async fn main() -> Result<(), Box<dyn Error>> {
     let mailbox = Mailbox::default();
     let stock = mailbox.actor_ref();
-    let probe = Probe::new(10 * SECOND, StockMsg::AreYouWell).timeout(SECOND);
+    let probe = Probe::new(10 * SECOND, StockMsg::AreYouWell).timeout(60 * SECOND);
     let options = ChildOptions { mailbox: Some(mailbox), probe: Some(probe) };
 
     let tills = DynamicSupervisor::new("tills", {

@@ -61,7 +61,8 @@
 //!
 //! None is on by default.
 //!
-//! * `port`: `port`, for programs as actors, started through the door of `airssys-osl`. Linux alone.
+//! * `port`: `port`, for programs as actors, started through the door of `airssys-osl`, on Linux, macOS and Windows;
+//!   what holds a program differs between them.
 //! * `stream`: `stream`, for actors fed by streams, actors as sinks, and streams out of actors.
 //! * `testing`: `testing`, for tests: a probe, faults at chosen messages, virtual time, and simulations whose order a seed
 //!   decides.

@@ -134,8 +134,9 @@ impl<A: Actor> Pool<A> {
             let (starting, make) = (worker.clone(), Arc::clone(&self.make));
             let name = format!("worker-{index}");
             let spec = ChildSpec::actor_with_mailbox(name, mailbox, move || {
+                let actor = make(index);
                 starting.starts();
-                make(index)
+                actor
             });
             supervisor = supervisor.child((self.adapt)(spec));
             workers.push(worker);

@@ -93,9 +93,10 @@ const DEFAULT_PERIOD: Duration = Duration::from_secs(5);
 /// | children at run time | `start_child/2` and its like | [`SupervisorRef`] |
 /// | children of one kind | *Simplified one_for_one Supervisors* | [`DynamicSupervisor`] |
 ///
-/// Three things differ. Children start and stop while their supervisor goes on; OTP's waits for each, and answers
+/// Four things differ. Children start and stop while their supervisor goes on; OTP's waits for each, and answers
 /// nobody meanwhile. A failure during a restart widens the restart that is under way, where OTP would begin another
-/// one after it. And [`Backoff`] and [`Probe`] are options that OTP does not have.
+/// one after it. The period is counted by the clock, where OTP counts in whole seconds, so that up to one more of them
+/// may be within it. And [`Backoff`] and [`Probe`] are options that OTP does not have.
 pub struct Supervisor {
     name: Arc<str>,
     strategy: Strategy,

@@ -21,6 +21,9 @@ use crate::{
 /// How often each property is drawn.
 const CASES: &str = "5000";
 
+/// What is drawn in the tests of whole crates.
+const PROPERTIES: &[&str] = &["tree::", "statem::", "stash::", "audit_attacks::"];
+
 const USAGE: &str = "usage: cargo xtask deep [--seconds N] [--pairs N]
   --seconds N  each parser gets hostile bytes for so long rather than 60 seconds
   --pairs N    so many answers are compared with Cedar's rather than 1,000,000";
@@ -50,9 +53,13 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Box<dyn Error>> {
 fn draw_anew() -> Result<(), Box<dyn Error>> {
     let seed = SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos().to_string();
     eprintln!("PROPTEST_RNG_SEED={seed} PROPTEST_CASES={CASES}");
-    let mut cargo = Command::new(program());
-    cargo.args(["test", "--locked", "--workspace", FEATURES, "--lib"]);
-    succeed(cargo.env("PROPTEST_RNG_SEED", seed).env("PROPTEST_CASES", CASES))
+    let test = |which: &[&str]| {
+        let mut cargo = Command::new(program());
+        cargo.args(["test", "--locked", "--workspace", FEATURES]).args(which);
+        succeed(cargo.env("PROPTEST_RNG_SEED", &seed).env("PROPTEST_CASES", CASES))
+    };
+    test(&["--lib"])?;
+    test(&[&["--test", "it", "--"], PROPERTIES].concat())
 }
 
 /// Builds the program of a workspace of its own.

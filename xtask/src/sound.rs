@@ -9,7 +9,17 @@ use std::{error::Error, path::PathBuf, process::Command};
 use crate::test::{program, step, succeed};
 
 /// The tests that are worth a slow run: those of the cell, and those that start, end and restart the most.
-const TESTS: &[&str] = &["arena::", "table::", "cell::", "stress::", "retained::", "monitor::", "mailbox::"];
+const TESTS: &[&str] = &[
+    "arena::",
+    "table::",
+    "cell::",
+    "stress::",
+    "retained::",
+    "monitor::",
+    "mailbox::",
+    "on_caller::",
+    "overflow::",
+];
 
 /// Most mistakes need no more; one more takes many times as long.
 const PREEMPTIONS: &str = "2";

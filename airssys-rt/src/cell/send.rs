@@ -105,7 +105,7 @@ impl<M: Send + 'static> CellRef<M> {
             };
         }
         if bounds.overflow() == Overflow::DropNewest {
-            drop(message);
+            quietly(|| drop(message));
             self.dead_letters(1, DeadLetterCause::Overflow);
             return Ok(Pushed::Queued);
         }
@@ -152,7 +152,7 @@ impl<M: Send + 'static> CellRef<M> {
             }
             // Then this one is the oldest.
             None => {
-                drop(message);
+                quietly(|| drop(message));
                 Pushed::Queued
             }
         };

@@ -239,11 +239,13 @@ impl Driver {
             child.timer = (delay > Duration::ZERO).then(|| cx.send_after(delay, Event::Due(failed)));
         });
         self.children.update_all(self.strategy.restart_set(failed), |child| {
-            child.stop_wanted = child.runs();
-            child.start_wanted = true;
-            if child.purpose != Purpose::Boot {
+            // Who waits for a start goes on waiting for that one: whose first start fails is its asker's affair.
+            let waits = child.phase == Phase::Down && child.start_wanted;
+            if child.purpose != Purpose::Boot && !waits {
                 child.purpose = Purpose::Restart;
             }
+            child.stop_wanted = child.runs();
+            child.start_wanted = true;
         });
     }
 

@@ -10,6 +10,7 @@ use airssys_rt::{
     MailboxOptions, Observer, Overflow, Reply, SendError, SpawnOptions, Stash, Strategy, Supervisor, System,
 };
 
+use crate::cell::Bomb;
 use crate::node::{Act, Node};
 use crate::stage::{LONG, crash, settle};
 
@@ -44,6 +45,7 @@ enum Give {
     All(Reply<Vec<usize>>),
     /// Says how many messages it can send to itself.
     Fill(Reply<usize>),
+    Keep(Bomb),
     Work(Duration),
     Crash,
 }
@@ -60,6 +62,7 @@ impl Actor for Collector {
             Give::Ask(reply) => reply.send(self.0.len()),
             Give::All(reply) => reply.send(std::mem::take(&mut self.0)),
             Give::Fill(reply) => reply.send(fill(&cx.actor_ref())),
+            Give::Keep(bomb) => std::mem::forget(bomb),
             Give::Work(time) => tokio::time::sleep(time).await,
             Give::Crash => return Err(crash()),
         }
@@ -165,6 +168,22 @@ async fn drop_newest_drops_the_request_at_once() {
     assert_eq!(actor.call(Give::Ask, LONG).await, Err(CallError::Dropped));
     assert_eq!(letters.count(), 2);
     assert_eq!(got(&actor).await, [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_panics_where_it_is_dropped_ends_nobody() {
+    let gives = || [Give::One(1), Give::Keep(Bomb(1))];
+    for (overflow, gives) in
+        [(DropNewest, Vec::from(gives())), (DropOldest, gives().into_iter().rev().collect())]
+    {
+        let (system, letters) = observed();
+        let actor = busy(&system, 1, overflow).await;
+        for give in gives {
+            actor.cast(give).await.unwrap();
+        }
+        assert_eq!(letters.count(), 1);
+        assert_eq!(got(&actor).await, [1]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use airssys_rt::{
-    Actor, Balance, CallError, ChildSpec, Context, ExitReason, Pool, PoolRef, Reply, Restart, Shutdown,
-    Strategy, Supervisor, System,
+    Actor, Backoff, Balance, CallError, ChildSpec, Context, ExitReason, Pool, PoolRef, Reply, Restart,
+    Shutdown, Strategy, Supervisor, System,
 };
 
 use super::stage::{LONG, crash, named, settle, start};
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 enum Job {
     Note(u32),
@@ -282,6 +284,28 @@ async fn a_worker_that_panics_at_its_start_does_not_run() {
     tree.exited().await;
     assert_eq!((pool.running(), starts.load(Ordering::Relaxed)), (0, 4));
     assert_eq!(pool.call(Job::Who, LONG).await, Err(CallError::NoProc));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_pauses_after_a_panic_does_not_run() {
+    let starts = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&starts);
+    let (supervisor, pool) = Pool::new("pool", 1, move |index| {
+        assert_ne!(counted.fetch_add(1, Ordering::Relaxed), 1, "the second start fails");
+        Worker { index, notes: Notes::default() }
+    })
+    .intensity(3, LONG)
+    .workers(|worker| worker.backoff(Backoff::exponential(MINUTE, MINUTE)))
+    .build();
+    let _tree = start(supervisor).await;
+    pool.cast(Job::Crash).await.unwrap();
+    while starts.load(Ordering::Relaxed) < 2 {
+        tokio::time::sleep(MINUTE / 10).await;
+    }
+    settle().await;
+    assert_eq!(pool.running(), 0);
+    assert_eq!(pool.call(Job::Who, LONG).await, Ok(0));
+    assert_eq!((pool.running(), starts.load(Ordering::Relaxed)), (1, 3));
 }
 
 /// Thousands of messages between hundreds of crashes: each is handled once.

@@ -330,15 +330,44 @@ async fn a_supervisor_starts_it_again() {
     tree.shutdown().await;
 }
 
+/// Whether a process runs that was started with this word.
+#[cfg(target_os = "linux")]
+#[expect(clippy::disallowed_methods, reason = "it looks at the machine's processes")]
+fn runs(word: &str) -> bool {
+    let word = format!("\0{word}\0").into_bytes();
+    let processes = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path().join("cmdline"));
+    // One that has ended in the meantime has none.
+    let mut lines = processes.filter_map(|path| std::fs::read(path).ok());
+    lines.any(|line| line.windows(word.len()).any(|part| part == word))
+}
+
+#[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_kill_takes_the_whole_tree() {
-    let (system, exec) = (System::new(), shell("sleep 1000 & sleep 1000 & echo up; wait").await);
-    let owner = system.spawn(Owner::default());
-    let port = system.spawn(port(&exec, Framing::Lines, &owner));
-    assert_eq!(frames(&owner, 1).await, ["up"]);
-    port.cast(PortMsg::Signal(Signal::Stop)).await.unwrap();
-    port.kill();
-    assert!(matches!(reason(&port).await, ExitReason::Killed));
+async fn a_kill_and_a_stop_take_the_whole_tree() {
+    for how in ["kill", "stop"] {
+        // It sleeps for a time that nobody else asks for, in a session of its own, when its parent has gone.
+        let time = format!("{}.{how}", std::process::id()).replace("kill", "1").replace("stop", "2");
+        let script = format!("(setsid sleep 9{time} <&- >&- 2>&- &) ; echo up; read line; exit 0");
+        let (system, exec) = (System::new(), shell(&script).await);
+        let owner = system.spawn(Owner::default());
+        let port = system.spawn(port(&exec, Framing::Lines, &owner));
+        assert_eq!(frames(&owner, 1).await, ["up"]);
+        while !runs(&format!("9{time}")) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        if how == "kill" {
+            port.cast(PortMsg::Signal(Signal::Stop)).await.unwrap();
+            port.kill();
+            assert!(matches!(reason(&port).await, ExitReason::Killed));
+        } else {
+            port.stop(ExitReason::Shutdown);
+            let reason = reason(&port).await;
+            assert!(!reason.is_abnormal(), "{reason}");
+        }
+        while runs(&format!("9{time}")) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
 }
 
 #[tokio::test]

@@ -7,11 +7,14 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::thread;
 
-use airssys_rt::{ActorRef, CallError, ExitReason, Mailbox, MailboxOptions, Overflow, SpawnOptions, System};
+use airssys_rt::{
+    ActorRef, CallError, ChildSpec, DynamicSupervisor, ExitReason, Mailbox, MailboxOptions, Overflow,
+    Restart, SpawnOptions, Strategy, Supervisor, System,
+};
 use tokio::runtime::Builder;
 
 use crate::cell::{Bomb, Puppet, Say, all_freed, deed, watched};
-use crate::stage::LONG;
+use crate::stage::{LONG, crash};
 
 /// How many actors can be reached at a time, and how many mailboxes outlive theirs.
 const SLOTS: usize = 6;
@@ -233,4 +236,37 @@ fn nothing_is_lost_doubled_or_left() {
         all_freed(&watchman).await;
         assert_eq!(count.made.load(Ordering::Relaxed), count.dropped.load(Ordering::Relaxed));
     });
+}
+
+/// Children that panic, fail and are killed, below a supervisor with names and below one of many.
+#[tokio::test]
+async fn supervised_crashes_leave_nothing() {
+    const CRASHES: usize = 300;
+    let (system, watchman) = watched();
+    let mailbox = Mailbox::default();
+    let child = mailbox.actor_ref();
+    let many = DynamicSupervisor::new("many", |()| Puppet::default()).restart(Restart::Temporary);
+    let each = many.dynamic_ref();
+    let tree = Supervisor::new("top", Strategy::OneForOne)
+        .intensity(CRASHES, LONG)
+        .child(ChildSpec::actor_with_mailbox("one", mailbox, Puppet::default))
+        .child(ChildSpec::dynamic(many));
+    let tree = system.start(tree).await.unwrap();
+    for round in 0..CRASHES {
+        let other = each.start_child(()).await.unwrap();
+        for actor in [&child, &other] {
+            match round % 3 {
+                0 => actor.cast(deed(|_| std::panic::panic_any(Bomb(0)))).await.unwrap(),
+                1 => actor.cast(deed(|_| Err(crash()))).await.unwrap(),
+                _ => actor.kill(),
+            }
+        }
+        other.exited().await;
+        child.call(Say::Ask, LONG).await.unwrap();
+    }
+    let restarts: u32 = tree.which_children().await.iter().map(|child| child.restarts).sum();
+    assert_eq!(restarts as usize, CRASHES);
+    tree.shutdown().await;
+    drop((system, tree, child, each));
+    all_freed(&watchman).await;
 }

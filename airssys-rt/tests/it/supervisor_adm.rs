@@ -235,6 +235,25 @@ async fn a_child_that_is_added_while_a_restart_is_under_way_waits_for_its_turn()
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_added_child_that_waits_through_a_restart_counts_for_nothing() {
+    let stage = Stage::default();
+    let supervisor = start(top(OneForAll, [stage.child("a")])).await;
+    stage.plan("a", [Plan::Hang]);
+    stage.plan("b", (0..9).map(|_| Plan::Fail));
+    stage.crash("a").await;
+    settle().await;
+    let (other, child) = (supervisor.clone(), stage.child("b").restart(Temporary));
+    let asked = tokio::spawn(async move { other.start_child(child).await });
+    settle().await;
+    // While `b` waits for its turn, `a` fails once more.
+    stage.player("a").kill();
+    refused(asked.await.unwrap(), "Failed");
+    assert_eq!(names(&supervisor).await, ["a"]);
+    settle().await;
+    stage.saw(&["+a", "-a crash", "+a", "+a", "+b"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_added_child_that_is_restarted_before_it_is_up_is_still_answered() {
     let stage = Stage::default();
     let supervisor = start(top(OneForAll, [stage.child("a")])).await;
