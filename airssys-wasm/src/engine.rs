@@ -52,9 +52,10 @@ const SCANNED_BYTES: usize = 1 << 20;
 #[derive(Clone)]
 pub struct Engine {
     inner: wasmtime::Engine,
-    linker: Linker<State>,
+    /// Shared, for it is hundreds of names, and each actor has a clone of its engine.
+    linker: Arc<Linker<State>>,
     /// What core modules import: WASI 0.1.
-    module_linker: wasmtime::Linker<State>,
+    module_linker: Arc<wasmtime::Linker<State>>,
     #[cfg(target_os = "linux")]
     settings: Settings,
     /// Where it compiles; without, in this process.
@@ -130,8 +131,8 @@ impl Engine {
         start_clock(&inner)?;
         Ok(Self {
             inner,
-            linker,
-            module_linker,
+            linker: Arc::new(linker),
+            module_linker: Arc::new(module_linker),
             #[cfg(target_os = "linux")]
             settings,
             #[cfg(target_os = "linux")]
