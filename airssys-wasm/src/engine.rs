@@ -207,6 +207,7 @@ fn pool() -> InstanceAllocationStrategy {
     pool.max_memories_per_component(MEMORIES);
     pool.max_core_instances_per_component(64);
     // What a guest touched stays resident up to some size: cheaper to clear than to give back and fault in again.
+    pool.table_keep_resident(SWEPT_BYTES);
     if PoolingAllocationConfig::is_pagemap_scan_available() && !bootstrap::may_swap() {
         // Only what was written is cleared. The kernel would not tell of a page that was written and is in swap;
         // docs/adr/0015-clearing-instances.md.
