@@ -27,7 +27,8 @@ const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// Begins a trace: what this run drew once, and a number that it gives once, so that no two of one log are alike.
 pub(crate) fn new() -> [u8; 16] {
-    static RUN: LazyLock<[u64; 2]> = LazyLock::new(|| [0_u8, 1].map(|half| RandomState::new().hash_one(half)));
+    static RUN: LazyLock<[u64; 2]> =
+        LazyLock::new(|| [0_u8, 1].map(|half| RandomState::new().hash_one(half)));
     static NEXT: AtomicU64 = AtomicU64::new(0);
     thread_local! {
         static LAST: Cell<u64> = const { Cell::new(TAKEN - 1) };

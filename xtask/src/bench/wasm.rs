@@ -67,7 +67,13 @@ const LINES: &[Line] = &[
         // 1.8 times as many.
         Some(Goal::RatioAtMost(0.555)),
     ),
-    ("spawn, message, stop", "spawn-message-stop", US, &["raw", "raw-in-place", "process"], Some(Goal::RatioAtMost(1.3))),
+    (
+        "spawn, message, stop",
+        "spawn-message-stop",
+        US,
+        &["raw", "raw-in-place", "process"],
+        Some(Goal::RatioAtMost(1.3)),
+    ),
     (
         "spawn, message, stop on two threads",
         "spawn-message-stop-two-threads",
