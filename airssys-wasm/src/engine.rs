@@ -52,9 +52,10 @@ const SCANNED_BYTES: usize = 1 << 20;
 #[derive(Clone)]
 pub struct Engine {
     inner: wasmtime::Engine,
-    linker: Linker<State>,
+    /// Shared, for it is hundreds of names, and each actor has a clone of its engine.
+    linker: Arc<Linker<State>>,
     /// What core modules import: WASI 0.1.
-    module_linker: wasmtime::Linker<State>,
+    module_linker: Arc<wasmtime::Linker<State>>,
     #[cfg(target_os = "linux")]
     settings: Settings,
     /// Where it compiles; without, in this process.
@@ -130,8 +131,8 @@ impl Engine {
         start_clock(&inner)?;
         Ok(Self {
             inner,
-            linker,
-            module_linker,
+            linker: Arc::new(linker),
+            module_linker: Arc::new(module_linker),
             #[cfg(target_os = "linux")]
             settings,
             #[cfg(target_os = "linux")]
@@ -206,6 +207,7 @@ fn pool() -> InstanceAllocationStrategy {
     pool.max_memories_per_component(MEMORIES);
     pool.max_core_instances_per_component(64);
     // What a guest touched stays resident up to some size: cheaper to clear than to give back and fault in again.
+    pool.table_keep_resident(SWEPT_BYTES);
     if PoolingAllocationConfig::is_pagemap_scan_available() && !bootstrap::may_swap() {
         // Only what was written is cleared. The kernel would not tell of a page that was written and is in swap;
         // docs/adr/0015-clearing-instances.md.

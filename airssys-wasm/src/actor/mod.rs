@@ -374,9 +374,6 @@ impl ComponentActor {
 impl Actor for ComponentActor {
     type Msg = Delivery;
 
-    // How quick a guest was does not tell how quick it will be.
-    const RUNS_ON_CALLERS: bool = false;
-
     async fn init(&mut self, cx: &mut Context<Self>) -> Result<Init, ExitReason> {
         let counters = self.blueprint.counters.clone();
         let _busy = Busy::new(&counters);

@@ -37,6 +37,7 @@ pub(crate) fn run(rounds: usize) -> Result<(), Failure> {
         let lives = one.block_on(lives(&first))?;
         alone_turns.add("airssys", lives);
         alone_turns.add("raw", one.block_on(raw_lives(&code))?);
+        alone_turns.add("raw-in-place", one.block_on(raw_lives_in_place(&code))?);
         alone_turns.add("process", processes()?);
         pair_turns.add("one-thread", lives);
         let start = Instant::now();
@@ -69,7 +70,22 @@ async fn lives_of(plan: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
+/// As in a system of ours: all start, then each answers, then all stop.
 async fn raw_lives(code: &raw::Code<()>) -> Result<f64, Failure> {
+    let start = Instant::now();
+    let mut actors = Vec::with_capacity(ACTORS as usize);
+    for _ in 0..ACTORS {
+        actors.push(code.start(()).await?);
+    }
+    for actor in &mut actors {
+        actor.ask("echo", &[7; 64]).await?;
+    }
+    drop(actors);
+    Ok(each(start, ACTORS))
+}
+
+/// One after the other, in the place of the one before.
+async fn raw_lives_in_place(code: &raw::Code<()>) -> Result<f64, Failure> {
     let start = Instant::now();
     for _ in 0..ACTORS {
         code.start(()).await?.ask("echo", &[7; 64]).await?;

@@ -45,6 +45,10 @@ pub(crate) fn engine() -> Result<Engine, Failure> {
     pool.pagemap_scan(Enabled::Auto);
     pool.linear_memory_keep_resident(1 << 20);
     pool.table_keep_resident(1 << 20);
+    // A component has more than one module.
+    pool.total_core_instances(4000);
+    pool.total_memories(2000);
+    pool.total_tables(4000);
     let mut config = Config::new();
     config.concurrency_support(false);
     config.epoch_interruption(true);

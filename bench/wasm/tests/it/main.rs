@@ -44,7 +44,7 @@ fn lives_and_crashes_are_measured_beside_raw_instances_and_processes() {
     check(
         &["life", "1"],
         &[
-            ("spawn-message-stop", &["airssys", "raw", "process"]),
+            ("spawn-message-stop", &["airssys", "raw", "raw-in-place", "process"]),
             ("spawn-message-stop-two-threads", &["one-thread", "airssys", "raw"]),
         ],
     );
