@@ -142,7 +142,9 @@ fn in_its_table(manifest: &Manifest, record: &Record, remedy: &str) -> String {
         let named = format!("path = {path}, guest = {:?}", directory.guest);
         text = text.replace(&format!("path = {path}, guest = {path}"), &named);
     }
-    format!("[component.{}.grants]\n{text}", component.name)
+    // Comments alone are no grants.
+    let grants = text.lines().any(|line| !line.starts_with('#'));
+    if grants { format!("[component.{}.grants]\n{text}", component.name) } else { text }
 }
 
 fn line_of(text: &str, at: usize) -> usize {
