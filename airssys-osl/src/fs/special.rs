@@ -72,7 +72,12 @@ impl Dir {
                 .on_pool(path, move |ground, path| sys::open_special(ground.directory(), path, options))
                 .await?;
             let interest = Interest::READABLE | Interest::WRITABLE;
-            let io = match AsyncFd::try_with_interest(opened, interest) {
+            #[expect(
+                deprecated,
+                reason = "its successor is unsafe; an `OwnedFd` is all that is asked for there"
+            )]
+            let registered = AsyncFd::try_with_interest(opened, interest);
+            let io = match registered {
                 Ok(io) => Io::Waits(io),
                 Err(refused) => Io::Asks(refused.into_parts().0),
             };

@@ -55,7 +55,9 @@ impl Policy {
             .map(|grants| grants.fs.values().map(|rooted| rooted.grant.root.to_path_buf()).collect())
             .unwrap_or_default();
         roots.extend(homeless(touch.action, touch.resource, &roots));
-        needs.add(touch.action, touch.resource, touch.rule, &roots);
+        // Who comes is let in by what permits to listen.
+        let action = if touch.action == Action::NetAccept { Action::NetListen } else { touch.action };
+        needs.add(action, touch.resource, touch.rule, &roots);
         self.explanation(touch, &needs, |grant, _| {
             is_about(touch.action, &grant.form).then(|| "it did not decide".into())
         })
@@ -122,6 +124,9 @@ impl Policy {
         let whose = match action {
             Action::NetTls => {
                 "what `trust` named then is not trusted now: its record of `net.trust` says what that was"
+            }
+            Action::ProcessSpawn | Action::ProcessSignal => {
+                "no grant is for this: a program is started and signalled as a `[process.NAME]` of its own"
             }
             _ => "no grant names this: it belongs to the program, or to what was granted and is not any more",
         };

@@ -70,15 +70,13 @@ impl Needs {
             Action::SystemRead => {
                 self.aspects.extend(Aspect::ALL.iter().find(|aspect| aspect.name() == text))
             }
-            Action::ProcessOpen | Action::ProcessSpawn | Action::ProcessSignal => {
-                self.add_program(&path(first));
-            }
+            Action::ProcessOpen => self.add_program(&path(first)),
             Action::NetResolve => drop(self.resolve.insert(text.into_owned())),
             Action::NetTrust if first == b"web" => self.trust_web = true,
             Action::NetTrust => {
                 within(first, roots).for_each(|root| self.add_trust(root).extend([path(first)]))
             }
-            Action::NetConnect | Action::NetListen | Action::NetSend | Action::NetAccept => {
+            Action::NetConnect | Action::NetListen | Action::NetSend => {
                 self.add_socket(action, first, second, roots);
             }
             Action::FsOpenRoot => self.add_rights(&path(first), Rights::empty()),
@@ -120,7 +118,7 @@ impl Needs {
     }
 
     fn add_socket(&mut self, action: Action, first: &[u8], second: Option<&[u8]>, roots: &BTreeSet<PathBuf>) {
-        let listens = matches!(action, Action::NetListen | Action::NetAccept);
+        let listens = action == Action::NetListen;
         if let Some(name) = first.strip_prefix(b"unix:@") {
             self.abstract_unix.insert((listens, name.to_vec()));
         } else if let Some(path) = first.strip_prefix(b"unix:") {
@@ -131,8 +129,6 @@ impl Needs {
         } else if let Ok(text) = str::from_utf8(first)
             && let Some((protocol, host, port)) = parse_url(text)
         {
-            // Who was let in is nobody that a grant names.
-            let second = second.filter(|_| action != Action::NetAccept);
             let peer = second.and_then(|peer| str::from_utf8(peer).ok()?.parse::<SocketAddr>().ok());
             let (name, address) = match host {
                 Host::Name(name) => (Some(name.as_str().to_owned()), peer.map(|peer| peer.ip())),
@@ -309,9 +305,11 @@ impl Needs {
             .extend(named.map(|(listens, name)| format!("{} unix @{}", verb(listens), name.escape_ascii())));
         let unnamed = self.trust.iter().filter(|(_, files)| files.is_empty());
         others.extend(unnamed.map(|(root, _)| format!("trust certificates beneath {root:?}")));
-        others.extend(self.programs.iter().map(|program| {
-            format!("start {program:?}: a program is a `[process.NAME]` of its own, which no component has")
-        }));
+        others.extend(
+            self.programs
+                .iter()
+                .map(|program| format!("start {program:?}, which is for a `[process.NAME]` of its own")),
+        );
         others
     }
 }
