@@ -305,11 +305,7 @@ impl Needs {
             .extend(named.map(|(listens, name)| format!("{} unix @{}", verb(listens), name.escape_ascii())));
         let unnamed = self.trust.iter().filter(|(_, files)| files.is_empty());
         others.extend(unnamed.map(|(root, _)| format!("trust certificates beneath {root:?}")));
-        others.extend(
-            self.programs
-                .iter()
-                .map(|program| format!("start {program:?}, which is for a `[process.NAME]` of its own")),
-        );
+        others.extend(self.programs.iter().map(|program| format!("start {program:?}")));
         others
     }
 }
