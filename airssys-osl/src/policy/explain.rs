@@ -290,9 +290,9 @@ mod tests {
         match action {
             Action::FsRename | Action::FsHardLink | Action::FsCopy => b"/d/to\0/d/from",
             Action::NetTrust => b"/d/ca.pem",
-            Action::NetTls => b"tls://a.test:443\0192.0.2.1:443",
+            Action::NetTls => b"tls://a.test:443\x00192.0.2.1:443",
             Action::NetResolve => b"a.test",
-            Action::NetAccept => b"tcp://127.0.0.1:80\0127.0.0.1:5000",
+            Action::NetAccept => b"tcp://127.0.0.1:80\x00127.0.0.1:5000",
             _ if action.name().starts_with("fs.") => b"/d/file",
             _ if action.name().starts_with("net.") => b"tcp://192.0.2.1:443",
             _ if action.name().starts_with("process.") => b"/bin/sh",
@@ -351,7 +351,7 @@ mod tests {
         check(Action::EnvRead, b"*", rule::DEFAULT_DENY, "env = ");
         check(
             Action::NetAccept,
-            b"tcp://127.0.0.1:80\0127.0.0.1:5000",
+            b"tcp://127.0.0.1:80\x00127.0.0.1:5000",
             rule::DEFAULT_DENY,
             "listen = [\"tcp://127.0.0.1:80\"]\n",
         );
