@@ -24,7 +24,8 @@ pub struct Explanation {
     /// The other rules of the kind that hold for the principal, and why each did not decide.
     pub others: Vec<(Box<str>, Box<str>)>,
     /// The least that is to be added to the grants of the principal, as lines of a manifest, where something would
-    /// permit it. A comment says what is to be changed instead, where adding is not enough.
+    /// permit it. A comment says what is to be changed instead, where adding is not enough; of what was permitted, which
+    /// limit may have ended it.
     pub remedy: Option<Box<str>>,
 }
 
@@ -274,6 +275,7 @@ impl fmt::Display for Explanation {
             writeln!(f, "  {rule}: {why}")?;
         }
         match &self.remedy {
+            Some(remedy) if self.verdict == Verdict::Allow => write!(f, "what ended it:\n{remedy}"),
             Some(remedy) => write!(f, "what would permit it:\n{remedy}"),
             None if self.verdict == Verdict::Allow => Ok(()),
             None => writeln!(f, "nothing permits it: it is always forbidden"),
@@ -378,7 +380,8 @@ mod tests {
             let touch = Touch { principal: "p", action, resource, verdict, rule: "r", outcome };
             Policy::builder().principal("p", []).build().unwrap().explain_record(touch).remedy
         };
-        assert!(explain(Action::FsWrite, Outcome::Failed(errno::QUOTA)).unwrap().contains("`quota`"));
+        let full = explain(Action::FsWrite, Outcome::Failed(errno::QUOTA));
+        assert!(full.is_some_and(|limit| limit.contains("`quota`")));
         assert!(explain(Action::FsWrite, Outcome::Failed(errno::TOO_LARGE)).unwrap().contains("`max_file`"));
         assert!(explain(Action::NetConnect, Outcome::Failed(errno::TOO_MANY_OPEN)).is_some());
         assert_eq!(explain(Action::FsWrite, Outcome::Success), None);
