@@ -143,7 +143,7 @@ fn check_explanations(world: &World, records: &[Value]) {
         None,
         None,
         None,
-        Some("connect = [\"tcp://169.254.169.254/32:80\"]"),
+        Some("connect = [\"tcp://169.254.169.254:80\"]"),
         Some("# env = [\"NAME\"]"),
         Some("[process.NAME]"),
     ];
