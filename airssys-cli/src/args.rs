@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::{
     audit::{Anchor, Audit, Explain, Export, Learn, LogPath, Query, Tail, Target, TargetKind, Verify},
@@ -302,9 +302,24 @@ pub(crate) struct Check {
     #[arg(default_value = ".")]
     pub(crate) target: PathBuf,
 
+    /// Print the policy in the words of Cedar instead, and load nothing
+    #[arg(long, value_name = "PART")]
+    pub(crate) cedar: Option<CedarPart>,
+
     /// Give a variable of the manifest's `[vars]` another value; a path is relative to the current folder
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     pub(crate) set: Vec<(String, String)>,
+}
+
+/// What Cedar has a file for each of.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum CedarPart {
+    /// The rules
+    Policies,
+    /// Principals, roles and directories, as JSON
+    Entities,
+    /// What the others are made of
+    Schema,
 }
 
 /// Show what a component or a core module is, exports and imports.

@@ -106,3 +106,11 @@ fn forge(log: &Path) -> Result<(), Box<dyn Error>> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_changed_log_is_noticed() {
+        super::main().unwrap();
+    }
+}

@@ -76,3 +76,11 @@ async fn upload(dir: &Dir, name: &str, mut body: impl AsyncRead + Unpin) -> Resu
     dir.open("log", &OpenOptions::new().append(true).create(true)).await?.append(format!("{name}\n")).await?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn uploads_stay_in_their_folder() {
+        super::main().unwrap();
+    }
+}

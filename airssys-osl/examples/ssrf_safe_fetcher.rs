@@ -19,7 +19,7 @@ use tokio::{
 
 const REDIRECTS: usize = 5;
 const PAGE_BYTES: u64 = 1024 * 1024;
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -108,6 +108,7 @@ async fn demonstrate(records: &MemorySink) -> Result<(), Failure> {
         Grant::connect(Protocol::Tcp, "127.0.0.1", Ports::ALL).rule("stage"),
         Grant::listen(Protocol::Tcp, "127.0.0.1", Ports::PICKED).rule("stage.server"),
         Grant::connect(Protocol::Tcp, "*", Ports::ALL).rule("any-global-host"),
+        Grant::net_limits(Limits::new().resolve_timeout(DEADLINE).connect_timeout(DEADLINE)),
     ];
     let policy = Policy::builder().principal("fetcher", grants).build()?;
     let os = Os::builder(policy, records.clone()).resolver(resolver).build();
@@ -154,5 +155,15 @@ async fn demonstrate(records: &MemorySink) -> Result<(), Failure> {
     tokio::select! {
         failed = server => failed,
         done = guests => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_gets_into_the_own_network() {
+        demonstrate(&MemorySink::new()).await.unwrap();
     }
 }

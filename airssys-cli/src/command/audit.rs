@@ -18,7 +18,7 @@ use airssys_osl::{
 use super::{explain, export};
 use crate::{
     args::{Audit, LogPath, Query, Tail, Verify},
-    report::{Failure, Terminal, record_json, record_line, report_json, report_text},
+    report::{Failure, Terminal, bar, record_json, record_line, report_json, report_text},
     target::ManifestFile,
 };
 
@@ -27,6 +27,9 @@ const FOLLOW: Duration = Duration::from_millis(200);
 
 /// The largest file with checkpoints, in bytes: one each second for some days. Of a longer one, the end proves the most.
 const ANCHOR_BYTES: u64 = 128 << 20;
+
+/// How wide what shows progress is, in columns.
+const BAR: usize = 24;
 
 pub(super) fn audit(audit: Audit, terminal: &Terminal) -> Result<ExitCode, Failure> {
     match audit {
@@ -112,7 +115,8 @@ fn verify(args: &Verify, terminal: &Terminal) -> Result<ExitCode, Failure> {
         let percent = (bytes.saturating_mul(100) / total_bytes.max(1)).min(100);
         if terminal.is_live() && percent > told {
             told = percent;
-            terminal.status(format!("verifying {shown}: {percent} %, {records} records"));
+            let bar = bar(percent, BAR);
+            terminal.status(format!("verifying {shown} {bar} {percent} %, {records} records"));
         }
     };
     let verified = audit::verify_with(&dir, anchor.as_deref(), progress);

@@ -2,13 +2,13 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use airssys_osl::policy::{Mode, Policy};
+use airssys_osl::policy::{Cedar, Mode, Policy};
 use airssys_wasm::{Event, Watch, add_principals, load, load_grants, manifest::ProcessSpec};
 use serde_json::json;
 
 use super::runtime;
 use crate::{
-    args::Check,
+    args::{CedarPart, Check},
     door::{self, Compiling, Door},
     report::{Failure, ManifestProblems, Terminal, describe_tree},
     target::ManifestFile,
@@ -17,6 +17,9 @@ use crate::{
 pub(super) fn check(check: &Check, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
     let file = ManifestFile::read(&check.target, &check.set)?;
     door::log_options(&file.manifest.audit)?;
+    if let Some(part) = check.cedar {
+        return in_cedar(&file, part, terminal);
+    }
     // Not the system's own log: the system may be running.
     let policy = add_principals(&file.manifest, Policy::builder());
     let door = Door::open_to_compile(policy, load_grants(&file.manifest), Compiling::of(&file.manifest))?;
@@ -47,6 +50,21 @@ pub(super) fn check(check: &Check, terminal: &Arc<Terminal>) -> Result<ExitCode,
         terminal.say(&"note: its mode only records denials, and carries none out");
     }
     terminal.say(&format!("`{}` has no problems", file.shown));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the policy for those who review or check it with Cedar's own tools.
+fn in_cedar(file: &ManifestFile, part: CedarPart, terminal: &Terminal) -> Result<ExitCode, Failure> {
+    let policy = add_principals(&file.manifest, Policy::builder()).build();
+    let policy = policy.map_err(|error| Failure::invalid("cannot compile the policy").caused_by(error))?;
+    let Cedar { policies, entities, schema } = policy.to_cedar();
+    let value = json!({"policies": policies, "entities": entities, "schema": schema});
+    let text = match part {
+        CedarPart::Policies => policies,
+        CedarPart::Entities => entities,
+        CedarPart::Schema => schema,
+    };
+    let _ = terminal.answer(|| text.trim_end().to_owned(), || value)?;
     Ok(ExitCode::SUCCESS)
 }
 

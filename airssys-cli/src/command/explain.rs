@@ -33,6 +33,7 @@ pub(super) fn explain(args: &Explain, terminal: &Terminal) -> Result<ExitCode, F
     let remedy = remedy.map(|remedy| in_its_table(&file.manifest, &record, &remedy));
     let place =
         file.manifest.place(&rule).map(|span| format!("{}:{}", file.shown, line_of(&file.text, span.start)));
+    let permitted = record.verdict() == airssys_osl::Verdict::Allow;
     let text = || {
         let mut text = record_line(terminal.out, &record);
         text.push_str(&format!("\n  decided by {rule}"));
@@ -43,8 +44,11 @@ pub(super) fn explain(args: &Explain, terminal: &Terminal) -> Result<ExitCode, F
             text.push_str(&format!("\n  {other}: {why}"));
         }
         match &remedy {
-            Some(remedy) => text.push_str(&format!("\nwhat would permit it:\n{}", indented(remedy))),
-            None if record.verdict() == airssys_osl::Verdict::Allow => {}
+            Some(remedy) => {
+                let what = if permitted { "what ended it" } else { "what would permit it" };
+                text.push_str(&format!("\n{what}:\n{}", indented(remedy)));
+            }
+            None if permitted => {}
             None => text.push_str("\nnothing in a manifest permits it: it is always forbidden"),
         }
         text
@@ -142,7 +146,9 @@ fn in_its_table(manifest: &Manifest, record: &Record, remedy: &str) -> String {
         let named = format!("path = {path}, guest = {:?}", directory.guest);
         text = text.replace(&format!("path = {path}, guest = {path}"), &named);
     }
-    format!("[component.{}.grants]\n{text}", component.name)
+    // Comments alone are no grants.
+    let grants = text.lines().any(|line| !line.starts_with('#'));
+    if grants { format!("[component.{}.grants]\n{text}", component.name) } else { text }
 }
 
 fn line_of(text: &str, at: usize) -> usize {

@@ -173,6 +173,12 @@ impl io::Write for &Terminal {
     }
 }
 
+/// How much of something is done, as a bar of so many columns between two brackets.
+pub(crate) fn bar(percent: u64, width: usize) -> String {
+    let done = (percent.min(100) as usize * width) / 100;
+    format!("[{}{}]", "#".repeat(done), " ".repeat(width.saturating_sub(done)))
+}
+
 /// Text from outside on one line of a terminal: what could drive the terminal, or reorder the line, is escaped.
 pub(crate) fn printable(bytes: &[u8]) -> String {
     let mut shown = String::new();
@@ -196,6 +202,17 @@ pub(crate) fn printable(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bar_grows_to_its_end_and_no_further() {
+        assert_eq!(bar(0, 4), "[    ]");
+        assert_eq!(bar(24, 4), "[    ]");
+        assert_eq!(bar(25, 4), "[#   ]");
+        assert_eq!(bar(99, 4), "[### ]");
+        assert_eq!(bar(100, 4), "[####]");
+        assert_eq!(bar(1000, 4), "[####]");
+        assert_eq!(bar(50, 0), "[]");
+    }
 
     #[test]
     fn what_could_drive_a_terminal_is_escaped() {

@@ -149,6 +149,15 @@ fn a_query_takes_all_that_is_given() {
     assert!(query(&["--since", "2999-01-01T00:00:00Z"]).is_empty());
     assert_eq!(query(&["--until", "2999-01-01T00:00:00Z"]).len(), all.len());
     assert_eq!(query(&["--denied"]).len() + query(&["--allowed"]).len(), all.len());
+    let inbox = world.dir.path().canonicalize().unwrap().join("logwatch/inbox");
+    let inbox = inbox.to_str().unwrap();
+    let there = query(&["--resource", inbox]);
+    assert!(!there.is_empty() && there.len() < all.len());
+    let is_there = |record: &&Value| record["resource"].as_str().unwrap().contains("logwatch/inbox");
+    assert_eq!(there.len(), all.iter().filter(is_there).count(), "{all:#?}");
+    let both = query(&["--resource", inbox, "--action", "fs.read", "--allowed"]);
+    assert!(!both.is_empty() && both.iter().all(|record| reads.contains(record)), "{both:#?}");
+    assert!(query(&["--resource", inbox, "--would-deny"]).is_empty());
     let tail = world.run_json(&["audit", "tail", "logwatch", "-n", "3"]).1;
     assert_eq!(tail, all[all.len() - 3..]);
 }

@@ -132,8 +132,39 @@ fn check_denials(world: &World, events: &[Value]) {
             assert_eq!(denial["rule"], *rule, "{denial}");
         }
     }
+    check_explanations(world, &records);
     let (code, verified) = world.run_json(&["audit", "verify", "logwatch"]);
     assert_eq!((code, &verified[0]["state"]), (Some(0), &Value::from("closed")));
+}
+
+/// Each attempt has its rule, and what would permit it where anything does.
+fn check_explanations(world: &World, records: &[Value]) {
+    let remedies = [
+        None,
+        None,
+        None,
+        Some("connect = [\"tcp://169.254.169.254:80\"]"),
+        Some("# env = [\"NAME\"]"),
+        Some("[process.NAME]"),
+    ];
+    for (record, remedy) in records.iter().zip(remedies) {
+        let told = world.run(&["explain", &record["seq"].to_string(), "logwatch"]).stdout;
+        assert!(told.contains(&format!("decided by {}", record["rule"].as_str().unwrap())), "{told}");
+        match remedy {
+            Some(remedy) => {
+                assert!(told.contains("what would permit it:\n") && told.contains(remedy), "{told}");
+                assert_eq!(
+                    told.contains("[component.rogue.grants]"),
+                    !remedy.starts_with(['#', '[']),
+                    "{told}"
+                );
+            }
+            None => assert!(
+                told.ends_with("nothing in a manifest permits it: it is always forbidden\n"),
+                "{told}"
+            ),
+        }
+    }
 }
 
 #[test]

@@ -140,3 +140,21 @@ fn a_guest_that_never_starts_ends_the_run_with_its_reason() {
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("cannot start") && ended.stderr.contains("speed"), "{}", ended.stderr);
 }
+
+#[test]
+fn the_policy_is_printed_in_the_words_of_cedar() {
+    let world = World::with_example("logwatch");
+    let print = |part: &str| {
+        let ended = world.run(&["check", "logwatch", "--cedar", part]);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        ended.stdout
+    };
+    assert!(print("policies").contains("@rule(\"component.reader.grants.fs[0]\")"), "{}", print("policies"));
+    let entities: serde_json::Value = serde_json::from_str(&print("entities")).unwrap();
+    let is_reader = |entity: &serde_json::Value| entity["uid"]["id"] == "component.reader";
+    assert!(entities.as_array().unwrap().iter().any(is_reader), "{entities:#}");
+    assert!(print("schema").contains("entity Principal"), "{}", print("schema"));
+    let (code, all) = world.run_json(&["check", "logwatch", "--cedar", "policies"]);
+    assert_eq!((code, all[0].as_object().unwrap().len()), (Some(0), 3));
+    assert!(!world.path("logwatch/.airssys").exists(), "nothing was loaded");
+}

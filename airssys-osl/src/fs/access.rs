@@ -85,6 +85,14 @@ impl Access {
         Err(self.operation(verb, resource, None).deny(decision.rule, standing.epoch))
     }
 
+    /// Whether it still may, for an operation that has waited.
+    #[cfg(target_os = "linux")]
+    pub(super) fn recheck(&self, verb: Verb) -> Result<(), Fault> {
+        let rule = if self.principal.is_revoked() { rule::REVOKED } else { rule::DEFAULT_DENY };
+        let permits = self.standing().for_open().decide(verb).permits();
+        if permits { Ok(()) } else { Err(Fault::Forbidden(rule)) }
+    }
+
     /// Takes one operation through the pipeline.
     pub(super) async fn run<T>(
         &self,

@@ -110,8 +110,8 @@ impl Dir {
 
     /// Removes a directory and all beneath it, and returns how many names that were.
     ///
-    /// Symbolic links are removed, not followed. Nothing is removed where a carve-out of the grant is beneath it.
-    /// Leaves one record for the whole.
+    /// Symbolic links are removed, not followed. Nothing is removed where a carve-out of the grant is beneath it; another
+    /// name of one ends it there. Leaves one record for the whole.
     ///
     /// # Errors
     ///

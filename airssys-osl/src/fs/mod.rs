@@ -5,7 +5,8 @@
 //! `RESOLVE_NO_MAGICLINKS` and `RESOLVE_NO_XDEV`): `..` and symbolic links work as long as they stay inside, and a
 //! path that would leave, be it for the length of one component, is denied by the rule `beneath-root`. What is mounted
 //! beneath is not inside (`mount-point`): grant it by itself. Whatever is neither a regular file nor a directory is
-//! closed again at once, and denied (`plain-files-only`).
+//! closed again at once, and denied (`plain-files-only`); FIFOs and character devices open for who asks for them by
+//! [`Dir::open_special`], where the grant permits that (Linux).
 //!
 //! Where the kernel lacks `openat2`, or a sandbox refuses it, and where a grant has carve-outs, paths are resolved name
 //! by name, on open directories, to the same ends. That is slower, and `..` then goes back to where the path came from.
@@ -31,6 +32,7 @@
 //! |---|---|
 //! | [`Principal::dir`](crate::Principal::dir), [`Dir::open_dir`], [`Dir::self_metadata`], [`File::metadata`], [`File::sync`] | none but the grant or the handle |
 //! | [`Dir::open`], [`Dir::open_any`] | READ to read, WRITE to write or truncate, CREATE to create |
+//! | [`Dir::open_special`] | READ to read, WRITE to write, and [`special_files`](crate::policy::FsTerms::special_files) |
 //! | [`Dir::read`], [`File::read_at`], [`File::read_to_limit`], a shared [`File::lock`] | READ |
 //! | [`Dir::list`], [`Dir::entries`], [`Dir::walk`], [`Dir::watch`] | LIST |
 //! | [`Dir::metadata`], [`Dir::read_link`] | READ or LIST |
@@ -77,12 +79,16 @@ mod metadata;
 mod options;
 mod place;
 mod room;
+#[cfg(target_os = "linux")]
+mod special;
 mod stream;
 mod temporary;
 mod verb;
 mod watch;
 
 pub(crate) use self::room::Room;
+#[cfg(target_os = "linux")]
+pub use self::special::Special;
 pub use self::{
     dir::{Dir, Node},
     entries::{Entries, Walk, WalkEntry},

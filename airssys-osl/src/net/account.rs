@@ -14,7 +14,7 @@ use std::{
 
 use tokio::{
     sync::{Notify, Semaphore, futures::Notified},
-    time::Instant,
+    time::{Instant, sleep},
 };
 
 use super::{HostName, Limits, bucket::Bucket, resolve::Memory};
@@ -51,6 +51,16 @@ pub(super) struct Flow {
     /// Bytes in a second; 0 where there is no bound.
     rate: AtomicU64,
     bucket: Mutex<Bucket>,
+}
+
+/// Bytes that went before they were paid for. What nobody waits for any more stays owed.
+#[derive(Debug, Default)]
+pub(super) struct Debt(AtomicUsize);
+
+/// The part of a debt that is being paid: what is left of it goes back.
+struct Payment<'a> {
+    left: usize,
+    of: &'a Debt,
 }
 
 /// One of the open things that a principal may have. It is free again when this is dropped.
@@ -161,11 +171,41 @@ impl Flow {
         Ok(usize::try_from(taken).unwrap_or(want))
     }
 
+    /// Waits until so many bytes may go. Where nobody waits for that any more, those that were taken are.
+    pub(super) async fn pay(&self, bytes: usize) {
+        let debt = Debt::default();
+        debt.add(bytes);
+        debt.pay(self).await;
+    }
+
     /// Gives back what was taken and did not go.
     pub(super) fn put_back(&self, bytes: usize) {
         if bytes > 0 && self.rate.load(Ordering::Relaxed) > 0 {
             self.bucket.lock().unwrap_or_else(PoisonError::into_inner).put_back(bytes as u64);
         }
+    }
+}
+
+impl Debt {
+    pub(super) fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Waits until all of it is paid.
+    pub(super) async fn pay(&self, flow: &Flow) {
+        let mut payment = Payment { left: self.0.swap(0, Ordering::Relaxed), of: self };
+        while payment.left > 0 {
+            match flow.take(payment.left) {
+                Ok(paid) => payment.left -= paid,
+                Err(wait) => sleep(wait).await,
+            }
+        }
+    }
+}
+
+impl Drop for Payment<'_> {
+    fn drop(&mut self) {
+        self.of.add(self.left);
     }
 }
 

@@ -58,13 +58,14 @@
 //! # Limits
 //!
 //! [`Limits`] bound, for each principal, how many it has open, how many bytes go in a second in either direction, and how
-//! long lookups, connecting, silence and connections may last. [`limits`](crate::limits) has the rest.
+//! long lookups, connecting, silence and connections may last; who listens, or is bound to an address for datagrams, waits as
+//! long as it takes. [`limits`](crate::limits) has the rest.
 //!
 //! # What it does not do
 //!
 //! It does not look into what is said: a host that is permitted can still be asked to fetch something else. It trusts the
 //! system's resolver with names, not with addresses. Sockets are for Unix systems, and tried on Linux; UNIX sockets beneath
-//! a directory are for Linux. Elsewhere only what is pure is here.
+//! a directory are for Linux. In the abstract namespace there are streams, and no datagrams. Elsewhere only what is pure is here.
 //!
 //! [`Dir::connect_unix`]: crate::fs::Dir::connect_unix
 //! [`Dir::connect_unix_datagram`]: crate::fs::Dir::connect_unix_datagram

@@ -73,13 +73,17 @@ impl Limits {
         self
     }
 
-    /// How long a connection may stay open with nothing going in or out while someone waits for it.
+    /// How long a connection may stay open with nothing going in or out while someone waits for it: from the last bytes, or
+    /// from when the waiting began where that was later.
+    ///
+    /// It holds for a datagram, too, that a socket waits to send, or to get from its one peer. Listeners, and datagram sockets
+    /// that are bound to an address, wait for whoever comes as long as it takes.
     pub const fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
         self
     }
 
-    /// How long a connection may stay open. It is looked at when the connection is used, and under whoever waits for it.
+    /// How long a connection may stay open; datagram sockets and listeners are none. It is looked at when the connection is used, and under whoever waits for it.
     pub const fn total_timeout(mut self, timeout: Duration) -> Self {
         self.total_timeout = timeout;
         self

@@ -174,6 +174,9 @@ pub(super) struct Stream<S: Bytes> {
     /// When it was used last, and when it ends whatever happens.
     used: Instant,
     until: Instant,
+    /// Since when someone has waited in vain.
+    read_since: Option<Instant>,
+    write_since: Option<Instant>,
     /// Made when someone waits for the first time. Each direction has its own: two tasks may share a connection, and a
     /// timer wakes only the one that looked last.
     read_timer: Option<Pin<Box<Sleep>>>,
@@ -191,6 +194,8 @@ impl<S: Bytes> Stream<S> {
             idle: limits.idle_timeout,
             fresh: true,
             used: now,
+            read_since: None,
+            write_since: None,
             until: after(now, limits.total_timeout),
             read_timer: None,
             write_timer: None,
@@ -211,7 +216,8 @@ impl<S: Bytes> Stream<S> {
         }
         loop {
             if self.socket.io.poll_readable(cx)?.is_pending() {
-                let deadline = self.deadline();
+                let since = *self.read_since.get_or_insert_with(Instant::now);
+                let deadline = self.deadline(since);
                 ready!(poll_timer(&mut self.read_timer, deadline, cx));
                 return Poll::Ready(Err(self.socket.time_out()));
             }
@@ -229,6 +235,7 @@ impl<S: Bytes> Stream<S> {
                 Ok(0) => return Poll::Ready(self.check()),
                 Ok(read) => {
                     self.socket.held.count_received(read);
+                    self.read_since = None;
                     self.used = Instant::now();
                     return Poll::Ready(Ok(()));
                 }
@@ -251,7 +258,8 @@ impl<S: Bytes> Stream<S> {
         loop {
             let fresh = std::mem::take(&mut self.fresh);
             if !fresh && self.socket.io.poll_writable(cx)?.is_pending() {
-                let deadline = self.deadline();
+                let since = *self.write_since.get_or_insert_with(Instant::now);
+                let deadline = self.deadline(since);
                 ready!(poll_timer(&mut self.write_timer, deadline, cx));
                 return Poll::Ready(Err(self.socket.time_out()));
             }
@@ -272,6 +280,7 @@ impl<S: Bytes> Stream<S> {
             match written {
                 Ok(written) => {
                     self.socket.held.count_sent(written);
+                    self.write_since = None;
                     self.used = Instant::now();
                     return Poll::Ready(Ok(written));
                 }
@@ -282,15 +291,15 @@ impl<S: Bytes> Stream<S> {
     }
 
     fn check(&self) -> io::Result<()> {
-        if self.used >= self.until {
+        if Instant::now() >= self.until {
             return Err(self.socket.time_out());
         }
         self.socket.check()
     }
 
-    /// When it ends by itself, as far as is known now.
-    fn deadline(&self) -> Instant {
-        after(self.used, self.idle).min(self.until)
+    /// When it ends by itself under someone who has waited `since`, as far as is known now.
+    fn deadline(&self, since: Instant) -> Instant {
+        after(self.used.max(since), self.idle).min(self.until)
     }
 }
 

@@ -2,18 +2,15 @@ use std::{
     collections::HashMap,
     fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::{
     Host,
-    account::Flow,
+    account::Debt,
     connector::{check, has_scope, scoped},
     held::{Opening, Socket, error},
     subject::{Subject, url},
@@ -36,8 +33,8 @@ pub struct UdpSocket {
     /// To whom it sent already, and the policy epoch in which that was permitted.
     permitted: Mutex<HashMap<SocketAddr, u32>>,
     /// Bytes that came and that the rate has not been charged for.
-    owed: AtomicUsize,
-    send_timeout: Duration,
+    owed: Debt,
+    idle: Duration,
 }
 
 impl Principal {
@@ -154,15 +151,8 @@ impl Principal {
             slot,
         };
         let socket = Socket::hold(io, opening);
-        let send_timeout = standing.limits().idle_timeout;
-        Ok(UdpSocket {
-            socket,
-            local,
-            peer,
-            permitted: Mutex::default(),
-            owed: AtomicUsize::new(0),
-            send_timeout,
-        })
+        let idle = standing.limits().idle_timeout;
+        Ok(UdpSocket { socket, local, peer, permitted: Mutex::default(), owed: Debt::default(), idle })
     }
 }
 
@@ -212,7 +202,7 @@ impl UdpSocket {
             return Err(Error::new(ErrorKind::Invalid, name()));
         }
         self.socket.check().map_err(|failed| error(name(), failed))?;
-        self.charge(&self.socket.held.principal().account().sent, datagram.len()).await;
+        self.socket.held.principal().account().sent.pay(datagram.len()).await;
         self.sent(self.socket.io.send(datagram)).await.map_err(|failed| error(name(), failed))
     }
 
@@ -237,7 +227,7 @@ impl UdpSocket {
             return Err(Error::new(ErrorKind::Invalid, name()));
         }
         self.socket.check().map_err(|failed| error(name(), failed))?;
-        self.charge(&principal.account().sent, datagram.len()).await;
+        principal.account().sent.pay(datagram.len()).await;
         let standing_epoch = principal.os().epoch();
         if self.permitted().get(&to) == Some(&standing_epoch) && !principal.is_revoked() {
             return self
@@ -269,9 +259,12 @@ impl UdpSocket {
 
     /// Waits for a datagram, and returns its length and who sent it. What is longer than the buffer is cut.
     ///
+    /// A socket that is bound to an address waits as long as it takes, as a listener does for its next connection.
+    ///
     /// # Errors
     ///
-    /// As [`send`](Self::send).
+    /// As [`send`](Self::send), and [`TimedOut`](ErrorKind::TimedOut): nothing came from the one peer for as long as a
+    /// connection may be silent. The socket stays open.
     ///
     /// # Cancel safety
     ///
@@ -280,12 +273,9 @@ impl UdpSocket {
         let name = || format!("receive a datagram on `{}`", self.local);
         self.socket.check().map_err(|failed| error(name(), failed))?;
         // What came is charged before the next comes: waiting with it in the hand could lose it.
-        let owed = self.owed.swap(0, Ordering::Relaxed);
-        let owed = Owed { owed, to: &self.owed };
-        let flow = &self.socket.held.principal().account().received;
-        owed.pay(flow).await;
+        self.owed.pay(&self.socket.held.principal().account().received).await;
         let (len, from) = loop {
-            self.socket.io.readable().await.map_err(|failed| error(name(), failed))?;
+            self.readable().await.map_err(|failed| error(name(), failed))?;
             // A socket that was cut is readable for ever, and has nothing.
             self.socket.check().map_err(|failed| error(name(), failed))?;
             match self.socket.io.try_recv_from(buffer) {
@@ -294,7 +284,7 @@ impl UdpSocket {
                 Err(failed) => return Err(error(name(), failed)),
             }
         };
-        self.owed.fetch_add(len, Ordering::Relaxed);
+        self.owed.add(len);
         self.socket.held.count_received(len);
         Ok((len, from))
     }
@@ -306,7 +296,7 @@ impl UdpSocket {
     /// Waits for the system to take a datagram, and counts it.
     async fn sent(&self, sending: impl Future<Output = io::Result<usize>>) -> io::Result<()> {
         let late = |_| Err(io::Error::from_raw_os_error(sys::errno::TIMED_OUT));
-        match timeout(self.send_timeout, sending).await.unwrap_or_else(late) {
+        match timeout(self.idle, sending).await.unwrap_or_else(late) {
             Ok(bytes) => {
                 self.socket.held.count_sent(bytes);
                 Ok(())
@@ -315,32 +305,13 @@ impl UdpSocket {
         }
     }
 
-    async fn charge(&self, flow: &Flow, bytes: usize) {
-        let unused = AtomicUsize::new(0);
-        Owed { owed: bytes, to: &unused }.pay(flow).await;
-    }
-}
-
-/// A charge that is not lost when nobody waits for its payment any more.
-struct Owed<'a> {
-    owed: usize,
-    to: &'a AtomicUsize,
-}
-
-impl Owed<'_> {
-    async fn pay(mut self, flow: &Flow) {
-        while self.owed > 0 {
-            match flow.take(self.owed) {
-                Ok(paid) => self.owed -= paid,
-                Err(wait) => sleep(wait).await,
-            }
+    /// Waits for a datagram: of one peer as long as a connection may be silent, of whoever may come for ever.
+    async fn readable(&self) -> io::Result<()> {
+        if self.peer.is_none() {
+            return self.socket.io.readable().await;
         }
-    }
-}
-
-impl Drop for Owed<'_> {
-    fn drop(&mut self) {
-        self.to.fetch_add(self.owed, Ordering::Relaxed);
+        let late = |_| Err(io::Error::from_raw_os_error(sys::errno::TIMED_OUT));
+        timeout(self.idle, self.socket.io.readable()).await.unwrap_or_else(late)
     }
 }
 

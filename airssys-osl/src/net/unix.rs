@@ -5,7 +5,7 @@ use std::{ffi::OsString, fmt, io, os::unix::ffi::OsStringExt as _, path::Path, s
 use tokio::time::timeout;
 
 use super::{
-    account::Slot,
+    account::{Debt, Slot},
     held::{Opening, Socket, error},
     stream::Stream,
     subject::Subject,
@@ -32,6 +32,8 @@ pub struct UnixListener {
 /// A UNIX datagram socket: either bound to a name, or connected to one.
 pub struct UnixDatagram {
     socket: Arc<Socket<tokio::net::UnixDatagram>>,
+    /// Bytes that came and that the rate has not been charged for.
+    owed: Debt,
     send_timeout: Duration,
 }
 
@@ -122,7 +124,8 @@ impl Dir {
             tokio::net::UnixDatagram::from_std(socket).map_err(Fault::Os)
         };
         let send_timeout = standing.limits().idle_timeout;
-        Ok(UnixDatagram { socket: plan.open(&standing, execute).await?, send_timeout })
+        let socket = plan.open(&standing, execute).await?;
+        Ok(UnixDatagram { socket, owed: Debt::default(), send_timeout })
     }
 
     /// Makes a UNIX datagram socket that sends to one beneath this directory. Needs what
@@ -146,7 +149,8 @@ impl Dir {
             socket
         };
         let send_timeout = standing.limits().idle_timeout;
-        Ok(UnixDatagram { socket: plan.open(&standing, execute).await?, send_timeout })
+        let socket = plan.open(&standing, execute).await?;
+        Ok(UnixDatagram { socket, owed: Debt::default(), send_timeout })
     }
 
     fn plan(&self, action: Action, path: &Path) -> Plan<'_> {
@@ -328,6 +332,7 @@ impl UnixDatagram {
     pub async fn send(&self, datagram: &[u8]) -> Result<(), Error> {
         let name = || format!("send a datagram to `{}`", self.socket.held.name());
         self.socket.check().map_err(|failed| error(name(), failed))?;
+        self.socket.held.principal().account().sent.pay(datagram.len()).await;
         let sent = timeout(self.send_timeout, self.socket.io.send(datagram)).await;
         let sent = sent.unwrap_or_else(|_| Err(io::Error::from_raw_os_error(sys::errno::TIMED_OUT)));
         let sent = sent.map_err(|failed| error(name(), self.socket.check().err().unwrap_or(failed)))?;
@@ -335,7 +340,7 @@ impl UnixDatagram {
         Ok(())
     }
 
-    /// Waits for a datagram, and returns its length. What is longer than the buffer is cut.
+    /// Waits for a datagram as long as it takes, and returns its length. What is longer than the buffer is cut.
     ///
     /// # Errors
     ///
@@ -347,6 +352,8 @@ impl UnixDatagram {
     pub async fn recv(&self, buffer: &mut [u8]) -> Result<usize, Error> {
         let name = || format!("receive a datagram on `{}`", self.socket.held.name());
         self.socket.check().map_err(|failed| error(name(), failed))?;
+        // What came is charged before the next comes: waiting with it in the hand could lose it.
+        self.owed.pay(&self.socket.held.principal().account().received).await;
         let len = loop {
             self.socket.io.readable().await.map_err(|failed| error(name(), failed))?;
             // A socket that was cut is readable for ever, and has nothing.
@@ -357,6 +364,7 @@ impl UnixDatagram {
                 Err(failed) => return Err(error(name(), failed)),
             }
         };
+        self.owed.add(len);
         self.socket.held.count_received(len);
         Ok(len)
     }

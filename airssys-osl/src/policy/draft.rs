@@ -314,6 +314,7 @@ impl FsTerms {
         self.quota_bytes = least(self.quota_bytes, other.quota_bytes);
         self.quota_files = least(self.quota_files, other.quota_files);
         self.max_file_bytes = least(self.max_file_bytes, other.max_file_bytes);
+        self.special &= other.special;
         self.hard_links = std::cmp::max_by_key(self.hard_links, other.hard_links, |links| links.strictness());
     }
 }

@@ -26,7 +26,11 @@ use std::{
 };
 
 use super::{Grant, Policy, PolicyBuilder, need::Needs, rule};
-use crate::{Action, Verdict, audit::Record, testing::Recorded};
+use crate::{
+    Action, Verdict,
+    audit::{Outcome, Record},
+    testing::Recorded,
+};
 
 /// What a record tells about one operation.
 #[derive(Clone, Copy, Debug)]
@@ -41,12 +45,14 @@ pub struct Touch<'a> {
     pub verdict: Verdict,
     /// The rule that answered.
     pub rule: &'a str,
+    /// What came of it.
+    pub outcome: Outcome,
 }
 
 impl<'a> From<&'a Recorded> for Touch<'a> {
     fn from(record: &'a Recorded) -> Self {
-        let Recorded { principal, action, resource, verdict, rule, .. } = record;
-        Self { principal, action: *action, resource, verdict: *verdict, rule }
+        let Recorded { principal, action, resource, verdict, rule, outcome, .. } = record;
+        Self { principal, action: *action, resource, verdict: *verdict, rule, outcome: *outcome }
     }
 }
 
@@ -65,7 +71,8 @@ impl<'a> TryFrom<&'a Record> for Touch<'a> {
             crate::Error::new(crate::ErrorKind::Unsupported, what)
         })?;
         let (principal, resource) = (record.principal(), record.resource());
-        Ok(Self { principal, action, resource, verdict: record.verdict(), rule: record.rule() })
+        let (verdict, outcome) = (record.verdict(), record.outcome());
+        Ok(Self { principal, action, resource, verdict, rule: record.rule(), outcome })
     }
 }
 

@@ -32,8 +32,11 @@ pub(super) struct Needs {
     resolve: BTreeSet<String>,
     unix: BTreeSet<(bool, PathBuf)>,
     abstract_unix: BTreeSet<(bool, Vec<u8>)>,
-    trust: BTreeSet<PathBuf>,
+    /// The directories of trusted certificates, and the files in each, as far as they are known.
+    trust: BTreeMap<PathBuf, BTreeSet<PathBuf>>,
     trust_web: bool,
+    /// Variables without names: whichever there are.
+    any_env: bool,
     programs: BTreeSet<PathBuf>,
     /// From where to where something was moved: whoever holds the first must be able to do all that the second permits.
     moved: BTreeSet<(PathBuf, PathBuf)>,
@@ -49,6 +52,7 @@ impl Needs {
         let (first, text) = (first.unwrap_or_default(), String::from_utf8_lossy(first.unwrap_or_default()));
         match action {
             Action::EnvRead => {
+                self.any_env |= text == "*";
                 self.env.extend(
                     text.split(',').filter(|name| *name != "*" && !name.is_empty()).map(str::to_owned),
                 );
@@ -69,7 +73,9 @@ impl Needs {
             Action::ProcessOpen => self.add_program(&path(first)),
             Action::NetResolve => drop(self.resolve.insert(text.into_owned())),
             Action::NetTrust if first == b"web" => self.trust_web = true,
-            Action::NetTrust => self.trust.extend(within(first, roots).cloned()),
+            Action::NetTrust => {
+                within(first, roots).for_each(|root| self.add_trust(root).extend([path(first)]))
+            }
             Action::NetConnect | Action::NetListen | Action::NetSend => {
                 self.add_socket(action, first, second, roots);
             }
@@ -162,6 +168,11 @@ impl Needs {
         self.programs.insert(program.to_path_buf());
     }
 
+    /// Adds a directory of certificates; the files in it are to be named.
+    pub(super) fn add_trust(&mut self, root: &Path) -> &mut BTreeSet<PathBuf> {
+        self.trust.entry(root.to_path_buf()).or_default()
+    }
+
     pub(super) fn add_unix(&mut self, listens: bool, root: &Path) {
         self.unix.insert((listens, root.to_path_buf()));
     }
@@ -226,7 +237,7 @@ impl Needs {
         let named = self.abstract_unix.iter();
         grants
             .extend(named.map(|(listens, name)| Grant::abstract_unix(direction(*listens), name.as_slice())));
-        grants.extend(self.trust.iter().map(Grant::trust));
+        grants.extend(self.trust.keys().map(Grant::trust));
         grants.extend(self.trust_web.then(Grant::trust_web));
         grants.extend(self.programs.iter().map(|program| Grant::exec(program, ExecTerms::new())));
         grants
@@ -244,11 +255,15 @@ impl Needs {
         let buckets = self.buckets.iter().map(|(name, rights)| {
             format!("{{ bucket = {}, rights = [{}] }}", quoted(name), right_names(*rights))
         });
-        let lists: [(&str, Vec<String>); 7] = [
+        let files: BTreeSet<&PathBuf> = self.trust.values().flatten().collect();
+        let trusted = self.trust_web.then(|| quoted("web")).into_iter();
+        let trusted = trusted.chain(files.into_iter().map(|file| quoted(&file.to_string_lossy())));
+        let lists: [(&str, Vec<String>); 8] = [
             ("fs", fs.collect()),
             ("connect", peers(false)),
             ("listen", peers(true)),
             ("resolve", names(&self.resolve)),
+            ("trust", trusted.collect()),
             ("send", names(&self.send)),
             ("env", names(&self.env)),
             ("keyvalue", buckets.collect()),
@@ -278,6 +293,7 @@ impl Needs {
     fn others(&self) -> Vec<String> {
         let verb = |listens: &bool| if *listens { "listen" } else { "connect" };
         let mut others = Vec::new();
+        others.extend(self.any_env.then(|| "env = [\"NAME\"]: the variables that it is to see".to_owned()));
         others.extend(self.aspects.iter().map(|aspect| format!("ask the machine about {}", aspect.name())));
         others.extend(
             self.unix
@@ -287,8 +303,8 @@ impl Needs {
         let named = self.abstract_unix.iter();
         others
             .extend(named.map(|(listens, name)| format!("{} unix @{}", verb(listens), name.escape_ascii())));
-        others.extend(self.trust.iter().map(|root| format!("trust certificates beneath {root:?}")));
-        others.extend(self.trust_web.then(|| "trust the certificates of the web".to_owned()));
+        let unnamed = self.trust.iter().filter(|(_, files)| files.is_empty());
+        others.extend(unnamed.map(|(root, _)| format!("trust certificates beneath {root:?}")));
         others.extend(self.programs.iter().map(|program| format!("start {program:?}")));
         others
     }
@@ -327,6 +343,20 @@ pub(super) fn quoted(text: &str) -> String {
     }
     quoted.push('"');
     quoted
+}
+
+/// The directories of what a record names that is beneath none of `roots`: another policy granted one of those above.
+pub(super) fn homeless(action: Action, resource: &[u8], roots: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
+    let is_file = action.name().starts_with("fs.") || action == Action::NetTrust;
+    let names = resource.split(|byte| *byte == 0);
+    let paths = names.filter_map(|name| if is_file { Some(name) } else { name.strip_prefix(b"unix:") });
+    let lost = paths.filter(|name| name.starts_with(b"/") && within(name, roots).next().is_none()).map(path);
+    let is_directory = matches!(action, Action::FsList | Action::FsWatch);
+    lost.map(|path| match path.parent().filter(|_| !is_directory) {
+        Some(parent) => parent.to_path_buf(),
+        None => path,
+    })
+    .collect()
 }
 
 /// The directories that a recorded path is beneath, by its spelling: it was resolved beneath one of them.

@@ -18,6 +18,7 @@ pub struct FsTerms {
     pub(crate) quota_bytes: Option<u64>,
     pub(crate) quota_files: Option<u64>,
     pub(crate) max_file_bytes: Option<u64>,
+    pub(crate) special: bool,
 }
 
 /// What may be done with a file that has more than one name: the others may be outside of the directory.
@@ -53,7 +54,7 @@ impl FsTerms {
     /// It is the object that counts, not its spelling: another name of the same file, a case that the file system
     /// does not tell apart, and a symbolic link to it are all denied, by the rule
     /// [`carve-out`](super::rule::CARVE_OUT). What leads to it can be neither renamed nor removed. It need not exist;
-    /// then nothing of this name can be made. At most [`CARVE_OUTS`] in one grant. Another grant that covers the object
+    /// then nothing of this name can be made, nor of one that the file system might take for it. At most [`CARVE_OUTS`] in one grant. Another grant that covers the object
     /// stays as it is.
     pub fn deny(mut self, path: impl Into<PathBuf>) -> Self {
         self.denied.push(path.into());
@@ -90,6 +91,15 @@ impl FsTerms {
         self
     }
 
+    /// Lets FIFOs and character devices beneath be opened, by who asks for one
+    /// ([`Dir::open_special`](crate::fs::Dir::open_special), Linux). Without it, and for everything else that is neither a
+    /// regular file nor a directory, the rule [`plain-files-only`](super::rule::PLAIN_FILES) denies it. What goes through
+    /// them is counted nowhere.
+    pub fn special_files(mut self, special: bool) -> Self {
+        self.special = special;
+        self
+    }
+
     /// Whether what is beneath has to be counted.
     pub(crate) fn has_quota(&self) -> bool {
         self.quota_bytes.is_some() || self.quota_files.is_some()
@@ -99,13 +109,14 @@ impl FsTerms {
     pub(crate) fn holds_for(&self, old: &Self) -> bool {
         self.denied == old.denied
             && self.hard_links == old.hard_links
+            && (self.special || !old.special)
             && (old.has_quota() || !self.has_quota())
     }
 
     /// Whether these let something be done with a file that `other` refuses. How long it may be is looked at where it is
     /// moved to.
     pub(crate) fn laxer_than(&self, other: &Self) -> bool {
-        self.hard_links.strictness() < other.hard_links.strictness()
+        self.hard_links.strictness() < other.hard_links.strictness() || (self.special && !other.special)
     }
 
     pub(super) fn check(&self) -> Result<(), &'static str> {

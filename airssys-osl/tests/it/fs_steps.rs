@@ -1,6 +1,6 @@
 //! The two ways to resolve a path say the same of every path.
 
-use std::{fs, os::unix::fs::symlink};
+use std::{env, fs, os::unix::fs::symlink, process::Command};
 
 use airssys_osl::{
     Error, ErrorKind, Os, Resolution,
@@ -9,7 +9,7 @@ use airssys_osl::{
 };
 use proptest::{prelude::*, test_runner::TestRunner};
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, assert_denied};
 
 const PARTS: &[&str] = &[
     "a", "b", "c", "..", ".", "", "file", "to-b", "up", "out", "loop", "absolute", "dangling", "chain",
@@ -104,4 +104,80 @@ fn both_ways_say_the_same() {
         Ok(())
     });
     checked.unwrap();
+}
+
+/// The number that `openat2` fails with, for the program that is run under it.
+const REFUSED: &str = "AIRSSYS_TEST_OPENAT2";
+
+/// Has `openat2` fail with a number, and becomes the program behind it: the test may not make system calls of its own.
+const REFUSE: &str = r#"
+my ($errno, $prctl, @program) = @ARGV;
+my @load = (0x20, 0, 0, 0);
+my @unless_openat2 = (0x15, 0, 1, 437);
+my @fail = (0x06, 0, 0, 0x00050000 | $errno);
+my @allow = (0x06, 0, 0, 0x7fff0000);
+my $steps = pack('SCCL' x 4, @load, @unless_openat2, @fail, @allow);
+my $filter = pack('Sx6P', 4, $steps);
+exit 77 if syscall($prctl + 0, 38, 1, 0, 0, 0) != 0 || syscall($prctl + 0, 22, 2, $filter) != 0;
+exec @program or exit 77;
+"#;
+
+#[test]
+fn what_refuses_openat2_opens_nothing_more() {
+    let prctl = if cfg!(target_arch = "x86_64") { "157" } else { "167" };
+    for refused in [rustix::io::Errno::NOSYS, rustix::io::Errno::PERM, rustix::io::Errno::ACCESS] {
+        let number = refused.raw_os_error().to_string();
+        let mut program = Command::new("perl");
+        program.args(["-e", REFUSE, &number, prctl]).arg(env::current_exe().unwrap());
+        program.args(["--exact", "fs_steps::under_a_filter", "--nocapture", "--test-threads", "1"]);
+        let output = match program.env(REFUSED, &number).output() {
+            Ok(output) if output.status.code() != Some(77) => output,
+            failed => {
+                eprintln!("skipped: nothing here refuses `openat2`: {failed:?}");
+                return;
+            }
+        };
+        let said = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success() && said.contains("confined all the same"),
+            "{refused}: {said}{errors}"
+        );
+    }
+}
+
+/// Not a test, but the program that is run where `openat2` is refused.
+#[test]
+fn under_a_filter() {
+    let Ok(number) = env::var(REFUSED) else { return };
+    let tried = rustix::fs::openat2(
+        rustix::fs::CWD,
+        "/",
+        rustix::fs::OFlags::PATH,
+        rustix::fs::Mode::empty(),
+        rustix::fs::ResolveFlags::empty(),
+    );
+    assert_eq!(tried.unwrap_err().raw_os_error().to_string(), number, "it is refused");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let fixture = Fixture::new(Rights::all());
+        symlink("../outside", fixture.inside("out")).unwrap();
+        symlink("/proc/self/root", fixture.inside("magic")).unwrap();
+        symlink("a", fixture.inside("way")).unwrap();
+        let dir = fixture.dir().await;
+        for path in ["a/b", "way/b", "./a/../way//b"] {
+            assert_eq!(dir.read(path, 100).await.unwrap(), b"inside", "{path}");
+        }
+        for path in
+            ["../outside/secret", "out/secret", "/etc/passwd", "a/../../outside/secret", "magic/etc/passwd"]
+        {
+            assert_denied(dir.read(path, 100).await, "beneath-root", path);
+            let create = OpenOptions::new().write(true).create(true);
+            assert_denied(dir.open(path, &create).await, "beneath-root", path);
+        }
+        let made = dir.open("way/new", &OpenOptions::new().write(true).create(true)).await.unwrap();
+        made.append(b"x").await.unwrap();
+        assert_eq!(fs::read(fixture.inside("a/new")).unwrap(), b"x");
+        println!("confined all the same");
+    });
 }

@@ -132,8 +132,8 @@ async fn a_carve_out_that_is_not_there_yet_is_not_made() {
     assert_denied(dir.create_dir_all("no/such").await, "carve-out", "once its directory is there");
 }
 
-/// Case twins and normalised twins: the same object under names of other bytes. Only some file systems have them, so
-/// that a bind mount stands for them too, where this user may make one.
+/// Case twins and normalised twins: the same object under names of other bytes. Only some file systems have them; on others
+/// hard links stand for them.
 #[tokio::test]
 async fn other_names_of_a_carve_out_are_closed_too() {
     let fixture = carved();
@@ -149,6 +149,67 @@ async fn other_names_of_a_carve_out_are_closed_too() {
     for path in twins.into_iter().chain(["CAF\u{c9}"]) {
         assert_sealed(&dir, path).await;
     }
+}
+
+/// Where the carve-out is not there yet, no object tells a twin from it: the file system does, by its kind.
+#[tokio::test]
+async fn twins_of_a_carve_out_that_is_not_there_yet_are_not_made() {
+    use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+    let fixture = Fixture::new(Rights::all());
+    let root = fixture.inside("a");
+    // A file system that tells names apart makes the twin, which is another file.
+    let terms = || FsTerms::new().deny("later").deny("caf\u{e9}");
+    let grant = || Grant::fs_with(&root, Rights::all(), terms());
+    let policy = || Policy::builder().principal("p", [grant()]).build().unwrap();
+    fs::write(root.join("probe"), "").unwrap();
+    let folds = root.join("PROBE").exists();
+    fixture.os.reload(policy());
+    let dir = fixture.principal().dir(&root).await.unwrap();
+    let made = dir.open("LATER", &CREATE).await;
+    match folds {
+        true => assert_denied(made, "carve-out", "LATER"),
+        false => drop(made.unwrap()),
+    }
+    // And one that does not is made of a few sectors, where this user may.
+    let image = fixture.outside("image");
+    let command = std::process::Command::new("mkfs.vfat").arg("-C").arg(&image).arg("256").output();
+    let mounted = command.map_err(|error| error.to_string()).and_then(|made| {
+        let attached = std::process::Command::new("losetup").args(["--find", "--show"]).arg(&image).output();
+        let attached = attached.ok().filter(|attached| made.status.success() && attached.status.success());
+        let device = attached.ok_or_else(|| "no loop device".to_owned())?;
+        let device = String::from_utf8(device.stdout).unwrap().trim().to_owned();
+        let mounted = mount(&device, &root, "vfat", MountFlags::empty(), None);
+        // It goes with its last user.
+        let _ = std::process::Command::new("losetup").arg("--detach").arg(&device).output();
+        mounted.map_err(|error| error.to_string())
+    });
+    if let Err(why) = mounted {
+        eprintln!("skipped: no file system that folds case can be mounted: {why}");
+        return;
+    }
+    let os = Os::new(policy(), fixture.sink.clone());
+    let dir = os.principal("p").unwrap().dir(&root).await.unwrap();
+    for path in ["later", "LATER", "Later.", "CAF\u{c9}"] {
+        assert_denied(dir.open(path, &CREATE).await, "carve-out", path);
+        assert_denied(dir.create_dir(path).await, "carve-out", path);
+        assert_denied(dir.replace(path, b"x", Flush::Later).await, "carve-out", path);
+    }
+    dir.replace("other", b"x", Flush::Later).await.unwrap();
+    drop(dir);
+    unmount(&root, UnmountFlags::DETACH).unwrap();
+}
+
+#[tokio::test]
+async fn a_tree_with_another_name_of_a_carve_out_is_not_removed() {
+    let fixture = carved();
+    fs::create_dir_all(fixture.inside("d/e")).unwrap();
+    fs::hard_link(fixture.inside("a/keep/secret"), fixture.inside("d/e/twin")).unwrap();
+    let dir = held_to(&fixture, FsTerms::new().deny("a/keep/secret")).await;
+    assert_denied(dir.remove_file("d/e/twin").await, "carve-out", "by itself");
+    assert_denied(dir.remove_tree("d").await, "carve-out", "with its directory");
+    assert!(fixture.inside("d/e/twin").exists());
+    fs::remove_file(fixture.inside("d/e/twin")).unwrap();
+    dir.remove_tree("d").await.unwrap();
 }
 
 #[tokio::test]
@@ -444,6 +505,8 @@ fn all_of_it_step_by_step() {
         nothing_that_leads_to_a_carve_out_is_moved_away,
         a_carve_out_that_is_not_there_yet_is_not_made,
         other_names_of_a_carve_out_are_closed_too,
+        twins_of_a_carve_out_that_is_not_there_yet_are_not_made,
+        a_tree_with_another_name_of_a_carve_out_is_not_removed,
         a_quota_of_bytes_holds_for_every_way_to_write,
         what_is_removed_while_it_is_open_is_not_free,
         a_quota_of_names_holds_for_every_way_to_make_one,

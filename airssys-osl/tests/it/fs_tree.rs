@@ -254,14 +254,7 @@ fn a_dropped_copy_leaves_nothing() {
             }
             assert!(fixture.sink.take().iter().any(|record| record.outcome == Outcome::Cancelled));
             // When both threads are free, whatever becomes of it is there.
-            let both = Arc::new(Barrier::new(2));
-            let threads = [(); 2].map(|()| {
-                let both = Arc::clone(&both);
-                tokio::task::spawn_blocking(move || both.wait())
-            });
-            for thread in threads {
-                thread.await.unwrap();
-            }
+            both_threads_are_free().await;
             if !fixture.inside("copy").exists() {
                 return;
             }
@@ -269,6 +262,56 @@ fn a_dropped_copy_leaves_nothing() {
             fs::remove_dir(fixture.inside("meanwhile")).unwrap();
         }
         panic!("it was copied to the end");
+    });
+}
+
+/// Waits until whatever the two threads of the pool had to do is done.
+async fn both_threads_are_free() {
+    let both = Arc::new(Barrier::new(2));
+    let threads = [(); 2].map(|()| {
+        let both = Arc::clone(&both);
+        tokio::task::spawn_blocking(move || both.wait())
+    });
+    for thread in threads {
+        thread.await.unwrap();
+    }
+}
+
+#[test]
+fn a_dropped_replace_leaves_the_old_content_or_the_new() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_time().max_blocking_threads(2).build().unwrap().block_on(async {
+        let fixture = Fixture::new(Rights::all());
+        let dir = fixture.dir().await;
+        let (old, new) = (vec![b'o'; 1 << 20], vec![b'n'; 1 << 24]);
+        for round in 0..10 {
+            fs::write(fixture.inside("a/b"), &old).unwrap();
+            let late = round % 2 == 0;
+            if late {
+                let replaced =
+                    dir.with_deadline(Duration::ZERO).replace("a/b", new.clone(), Flush::Later).await;
+                assert_fails(replaced, ErrorKind::TimedOut, "no time at all");
+            } else {
+                let mut replace = pin!(dir.replace("a/b", new.clone(), Flush::Later));
+                let mut cx = Context::from_waker(Waker::noop());
+                assert!(matches!(replace.as_mut().poll(&mut cx), Poll::Pending));
+                // Let it begin.
+                dir.metadata("a", true).await.unwrap();
+            }
+            let records = fixture.sink.take();
+            let ended = |outcome: Outcome| match outcome {
+                Outcome::Failed(number) => late && number == rustix::io::Errno::TIMEDOUT.raw_os_error(),
+                outcome => !late && outcome == Outcome::Cancelled,
+            };
+            let replaced = records.iter().filter(|record| record.action == Action::FsReplace);
+            assert!(replaced.clone().any(|record| ended(record.outcome)), "{records:?}");
+            both_threads_are_free().await;
+            let content = fs::read(fixture.inside("a/b")).unwrap();
+            assert!(content == old || content == new, "{} bytes of neither", content.len());
+            let names: Vec<_> =
+                fs::read_dir(fixture.inside("a")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            assert_eq!(names, ["b"], "and nothing beside it");
+        }
     });
 }
 

@@ -288,6 +288,67 @@ async fn what_is_no_file_is_not_opened() {
 }
 
 #[tokio::test]
+async fn what_is_no_file_is_opened_for_who_asks_and_may() {
+    let fixture = Fixture::new(Rights::all());
+    let inside = File::open(fixture.inside("")).unwrap();
+    for name in ["fifo", "carved"] {
+        rustix::fs::mkfifoat(&inside, name, 0o600.into()).unwrap();
+    }
+    let _socket = UnixListener::bind(fixture.inside("socket")).unwrap();
+    symlink("../outside/fifo", fixture.inside("out")).unwrap();
+    let write = OpenOptions::new().write(true);
+    let dir = fixture.dir().await;
+    assert_denied(dir.open_special("fifo", &READ).await, "plain-files-only", "asked, and not permitted");
+    let grant = |rights| {
+        let terms = FsTerms::new().special_files(true).deny("carved");
+        let grant = Grant::fs_with(fixture.inside(""), rights, terms).rule("r");
+        Policy::builder().principal("p", [grant]).build().unwrap()
+    };
+    fixture.os.reload(grant(Rights::READ));
+    let dir = fixture.dir().await;
+    assert_denied(dir.open("fifo", &READ).await, "plain-files-only", "permitted, and not asked");
+    assert_denied(dir.open_special("fifo", &write).await, "r: lacks write", "another right");
+    assert_denied(dir.open_special("carved", &READ).await, "carve-out", "taken out");
+    assert_denied(dir.open_special("socket", &READ).await, "plain-files-only", "a socket");
+    assert_denied(dir.open_special("out", &READ).await, "beneath-root", "outside");
+    assert_fails(dir.open_special("a/b", &READ).await, ErrorKind::Invalid, "a file");
+    assert_fails(dir.open_special("a", &READ).await, ErrorKind::Invalid, "a directory");
+    fixture.os.reload(grant(Rights::all()));
+    let dir = fixture.dir().await;
+    assert_fails(dir.open_special("new", &CREATE).await, ErrorKind::Invalid, "nothing is made");
+    assert_fails(dir.open_special("fifo", &write).await, ErrorKind::Io, "nobody reads it");
+
+    let reader = dir.open_special("fifo", &READ).await.unwrap();
+    let writer = dir.open_special("fifo", &write).await.unwrap();
+    assert_denied(reader.write(b"x").await, "narrowed-handle", "it was opened to be read");
+    let mut buffer = [0; 8];
+    let (read, written) = tokio::join!(reader.read(&mut buffer), writer.write(b"hello"));
+    assert_eq!((read.unwrap(), written.unwrap(), &buffer[..5]), (5, 5, &b"hello"[..]));
+    let record = last(&fixture.sink.take()).clone();
+    assert_eq!((record.rule.as_str(), record.bytes), ("r", 5), "{record:?}");
+    drop(writer);
+    assert_eq!(reader.read(&mut buffer).await.unwrap(), 0, "nobody writes any more");
+    let writer = dir.open_special("fifo", &write).await.unwrap();
+    fixture.os.reload(fixture.policy(Rights::all()));
+    assert_denied(writer.write(b"x").await, "changed-terms", "it is permitted no more");
+
+    let null = rustix::fs::makedev(1, 3);
+    if rustix::fs::mknodat(&inside, "null", rustix::fs::FileType::CharacterDevice, 0o600.into(), null)
+        .is_err()
+    {
+        eprintln!("skipped in part: this user makes no devices");
+        return;
+    }
+    fixture.os.reload(grant(Rights::all()));
+    let device = fixture.dir().await.open_special("null", &READ.write(true)).await;
+    let Ok(device) = device else {
+        eprintln!("skipped in part: no device is opened here: {device:?}");
+        return;
+    };
+    assert_eq!((device.write(b"gone").await.unwrap(), device.read(&mut buffer).await.unwrap()), (4, 0));
+}
+
+#[tokio::test]
 async fn a_file_is_not_a_directory_nor_the_other_way() {
     let fixture = Fixture::new(Rights::all());
     let dir = fixture.dir().await;
@@ -352,6 +413,7 @@ fn all_of_it_step_by_step() {
         no_link_to_an_absolute_place_is_made,
         a_hard_link_to_an_outside_file_changes_nothing_there,
         what_is_no_file_is_not_opened,
+        what_is_no_file_is_opened_for_who_asks_and_may,
         a_file_is_not_a_directory_nor_the_other_way,
     ]);
 }

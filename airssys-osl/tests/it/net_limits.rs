@@ -177,24 +177,37 @@ async fn silence_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_silence_under_nobody_is_none() {
+    let (server, _accepted) = silent_server().await;
+    let limits = Limits::new().idle_timeout(Duration::from_secs(30));
+    let net = Net::new([loopback(), Grant::net_limits(limits)]);
+    let rest = AtRest::begin();
+    let mut stream = net.principal().tcp_connector().connect("127.0.0.1", server.port()).await.unwrap();
+    drop(rest);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    let start = Instant::now();
+    assert_eq!(stream.read(&mut [0]).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    assert_eq!(start.elapsed().as_secs(), 30, "from when someone waits");
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_stays_open_for_ever() {
     let server = echo_server().await;
     let limits = Limits::new().total_timeout(Duration::from_secs(10)).idle_timeout(Duration::MAX);
     let net = Net::new([loopback(), Grant::net_limits(limits)]);
     let rest = AtRest::begin();
     let mut stream = net.principal().tcp_connector().connect("127.0.0.1", server.port()).await.unwrap();
-    let mut rounds = 0;
     let error = loop {
         if let Err(error) = stream.write_all(b"x").await {
             break error;
         }
-        if let Err(error) = stream.read_u8().await {
-            break error;
-        }
+        stream.read_u8().await.unwrap();
         tokio::time::advance(Duration::from_secs(3)).await;
-        rounds += 1;
     };
-    assert_eq!((error.kind(), rounds), (io::ErrorKind::TimedOut, 4));
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut, "after twelve seconds nothing goes, not even once");
+    net.sink.take();
+    drop(stream);
+    assert!(net.story()[0].ends_with("received 4 sent 4 by loopback: failed timed out"));
     let mut stream = net.principal().tcp_connector().connect("127.0.0.1", server.port()).await.unwrap();
     drop(rest);
     let start = Instant::now();

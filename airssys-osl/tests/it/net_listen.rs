@@ -218,6 +218,21 @@ async fn datagrams_go_at_their_rate() {
     assert!((2.0..2.2).contains(&took), "{took}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn one_peer_that_sends_nothing_is_not_waited_for_for_ever() {
+    let limits = airssys_osl::net::Limits::new().idle_timeout(Duration::from_secs(9));
+    let net = Net::new([Grant::connect(UDP, "127.0.0.1", Ports::ALL), Grant::net_limits(limits)]);
+    let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let to = silent.local_addr().unwrap();
+    let socket = net.principal().udp_connect("127.0.0.1", to.port()).await.unwrap();
+    let start = tokio::time::Instant::now();
+    assert_fails(socket.recv_from(&mut [0; 8]).await, ErrorKind::TimedOut, "silence");
+    assert_eq!(start.elapsed().as_secs(), 9);
+    let _rest = AtRest::begin();
+    silent.send_to(b"late", socket.local_addr()).await.unwrap();
+    assert_eq!(socket.recv_from(&mut [0; 8]).await.unwrap(), (4, to), "it is still open");
+}
+
 #[tokio::test]
 async fn a_pool_hands_out_what_was_given_back() {
     let server = echo_server().await;

@@ -9,7 +9,7 @@ use airssys_osl::{
         Limits,
         tls::{Roots, TlsAcceptor, TlsConnector, TlsStream},
     },
-    policy::{Grant, Policy, Ports, Rights},
+    policy::{Grant, Mode, Policy, Ports, Rights, learn::learn},
     testing::{MemorySink, ScriptedResolver},
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -183,6 +183,32 @@ async fn trust_is_a_grant() {
 }
 
 #[tokio::test]
+async fn whom_a_run_trusted_is_learned() {
+    let world = World::new();
+    let at = world.server(&world.os.principal("p").unwrap(), "a").await;
+    let sink = MemorySink::new();
+    let resolver = ScriptedResolver::new().answer("a.test", &["127.0.0.1"]);
+    // A handshake is bounded by it.
+    let patience = || Grant::net_limits(Limits::new().connect_timeout(Duration::from_secs(600)));
+    let run = async |grants: Vec<Grant>, mode| {
+        let policy = Policy::builder().principal("component.c", grants).mode(mode).build().unwrap();
+        let os = Os::builder(policy, sink.clone()).resolver(resolver.clone()).build();
+        let principal = os.principal("component.c").unwrap();
+        let file = Roots::read(&principal.dir(world.tmp.path()).await?, "ca.pem").await?;
+        let roots = file.and(Roots::web(&principal)?)?;
+        let connector = TlsConnector::new(principal.tcp_connector(), &roots, &[])?;
+        connector.connect("a.test", at.port()).await.map(drop)
+    };
+    run(vec![patience()], Mode::Learn).await.unwrap();
+    let learned = learn(&sink.take());
+    let grants = learned.grants("component.c").into_iter().chain([patience()]).collect();
+    run(grants, Mode::Enforce).await.unwrap();
+    let (toml, file) = (learned.toml(), world.tmp.path().join("ca.pem"));
+    assert!(toml.contains(&format!("trust = [\"web\", {file:?}]\n")), "{toml}");
+    assert!(!toml.contains('#'), "all of it is a key of the manifest: {toml}");
+}
+
+#[tokio::test]
 async fn roots_of_another_principal() {
     let world = World::new();
     let (one, other) = (world.os.principal("p").unwrap(), world.os.principal("p").unwrap());
@@ -224,4 +250,21 @@ async fn a_handshake_that_nobody_answers_is_given_up() {
     let error = connector.connect("a.test", silent.port()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
     assert_eq!(start.elapsed().as_secs(), 7);
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_is_given_up() {
+    let world = World::new();
+    let limits = Limits::new().connect_timeout(Duration::from_secs(7));
+    world.os.reload(world.policy([world.trust(), Grant::net_limits(limits)]));
+    let principal = world.os.principal("p").unwrap();
+    let dir = world.dir(&principal).await;
+    let acceptor = TlsAcceptor::read(&dir, "a.pem", "a.key", &[]).await.unwrap();
+    let listener = principal.listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let _silent = tokio::net::TcpStream::connect(listener.local_addr()).await.unwrap();
+    let tcp = listener.accept().await.unwrap();
+    tokio::time::pause();
+    let start = tokio::time::Instant::now();
+    let error = acceptor.accept(tcp).await.unwrap_err();
+    assert_eq!((error.kind(), start.elapsed().as_secs()), (ErrorKind::TimedOut, 7), "{error}");
 }

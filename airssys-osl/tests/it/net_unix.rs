@@ -112,6 +112,33 @@ async fn a_receiver_that_does_not_read_holds_nobody_up_for_ever() {
     assert_eq!(start.elapsed().as_secs(), 9);
 }
 
+#[tokio::test(start_paused = true)]
+async fn datagrams_beneath_a_directory_go_at_their_rate() {
+    let fixture = Fixture::new(Rights::all());
+    let root = fixture.inside("");
+    let took = async |limits| {
+        let sockets = BOTH.map(|direction| Grant::unix(direction, &root));
+        let grants = [Grant::fs(&root, Rights::all()), Grant::net_limits(limits)].into_iter().chain(sockets);
+        fixture.os.reload(Policy::builder().principal("p", grants).build().unwrap());
+        let dir = fixture.dir().await;
+        let receiver = dir.bind_unix_datagram("rate").await.unwrap();
+        let sender = dir.connect_unix_datagram("rate").await.unwrap();
+        let start = tokio::time::Instant::now();
+        for _ in 0..4 {
+            sender.send(&[7; 1_000]).await.unwrap();
+            assert_eq!(receiver.recv(&mut [0; 2_000]).await.unwrap(), 1_000);
+        }
+        dir.remove_file("rate").await.unwrap();
+        start.elapsed().as_secs_f64()
+    };
+    let (rate, limits) = (std::num::NonZeroU64::new(1_000), airssys_osl::net::Limits::new);
+    // A second's worth goes at once. What came is paid for before the next comes.
+    let sent = took(limits().sent_per_second(rate)).await;
+    assert!((3.0..3.2).contains(&sent), "{sent}");
+    let received = took(limits().received_per_second(rate)).await;
+    assert!((2.0..2.2).contains(&received), "{received}");
+}
+
 #[tokio::test]
 async fn both_grants_are_needed() {
     let fixture = Fixture::new(Rights::all());

@@ -203,13 +203,7 @@ async fn a_server_that_speaks_something_else_or_is_not_there_is_told() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whom_to_trust_over_tls_is_a_grant() {
-    let dir = tempfile::tempdir().unwrap();
-    let certs = dir.path().join("certs");
-    std::fs::create_dir(&certs).unwrap();
-    let made = rcgen::generate_simple_self_signed(["api.test".to_owned()]).unwrap();
-    std::fs::write(certs.join("ca.pem"), made.cert.pem()).unwrap();
-    std::fs::write(certs.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
-    let port = encrypted_server(&certs).await;
+    let (dir, port) = encrypted().await;
     let url = format!("GET https://api.test:{port}/");
     let manifest = |trust: &str| {
         format!(
@@ -233,12 +227,49 @@ async fn whom_to_trust_over_tls_is_a_grant() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whom_a_run_trusted_is_learned_and_lets_exactly_that_run_pass() {
+    let (dir, port) = encrypted().await;
+    let url = format!("GET https://api.test:{port}/");
+    let manifest = |mode: &str, grants: &str| {
+        format!(
+            "[policy]\nmode = \"{mode}\"\n[component.a]\nWEB\n\
+             limits = {{ net = {{ connect_timeout = \"1h\" }} }}\n{grants}"
+        )
+    };
+    let given =
+        "[component.a.grants]\nfs = [{ path = \"certs\", guest = \"/certs\" }]\ntrust = [\"certs/ca.pem\"]\n";
+    let world = World::start_in(dir, &manifest("learn", given)).await;
+    assert_eq!(world.ask("a", &url, "").await, "200, 9 bytes: encrypted");
+    let learned = world.learned().toml_with(|_, path| path.ends_with("certs").then(|| "/certs".to_owned()));
+    assert!(learned.contains("certs/ca.pem\"]\n"), "{learned}");
+    // What it did before it was asked was not looked at.
+    let grants = learned.replace("clock = false\n", "").replace("random = false\n", "");
+    let World { dir, .. } = world;
+    let world = World::start_in(dir, &manifest("enforce", &grants)).await;
+    assert_eq!(world.ask("a", &url, "").await, "200, 9 bytes: encrypted");
+    assert_eq!(world.denied(), [""; 0]);
+    assert_eq!(world.ask("a", "GET https://b.test/", "").await, "ErrorCode::HttpRequestDenied");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn handles_are_bounded_and_a_crash_gives_them_back() {
     let world = World::start("[component.a]\nWEB\nmax_deliver = 1\nlimits = { handles = 100 }\n").await;
     world.crash("a", "handles").await;
     let told = world.told();
     assert!(told[0].contains("held more handles open than its limit (limits.handles)"), "{told:?}");
     world.crash("a", "handles").await;
+}
+
+/// A folder with `certs`, and a server that proves with them to be `api.test`.
+async fn encrypted() -> (tempfile::TempDir, u16) {
+    let dir = tempfile::tempdir().unwrap();
+    let certs = dir.path().join("certs");
+    std::fs::create_dir(&certs).unwrap();
+    let made = rcgen::generate_simple_self_signed(["api.test".to_owned()]).unwrap();
+    std::fs::write(certs.join("ca.pem"), made.cert.pem()).unwrap();
+    std::fs::write(certs.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let port = encrypted_server(&certs).await;
+    (dir, port)
 }
 
 /// A server behind TLS, by the door of somebody else.

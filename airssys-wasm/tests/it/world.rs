@@ -8,7 +8,10 @@ use std::{
 
 use airssys_osl::{
     Os,
-    policy::{Grant, Policy},
+    policy::{
+        Grant, Policy,
+        learn::{Learned, learn},
+    },
     testing::{MemorySink, Recorded, ScriptedResolver},
 };
 use airssys_rt::EventKind;
@@ -144,6 +147,11 @@ impl World {
     /// What was told since the last look.
     pub(crate) fn told(&self) -> Vec<String> {
         std::mem::take(&mut *self.told.0.lock().unwrap())
+    }
+
+    /// What was needed for all that was done since the last look.
+    pub(crate) fn learned(&self) -> Learned {
+        learn(&self.records.take())
     }
 
     /// The traces of what was done since the last look.

@@ -66,7 +66,8 @@ fn single(count: usize) -> Result<(), Failure> {
     let at = |share: f64| times.get((count as f64 * share) as usize).copied().unwrap_or(f64::NAN);
     figure("audit-caller-p50", "airssys", at(0.5));
     figure("audit-caller-p99", "airssys", at(0.99));
-    Ok(log.close()?)
+    log.close()?;
+    check(tmp.path(), count as u64)
 }
 
 fn many(measure: &str, durability: Durability, count: u32) -> Result<(), Failure> {
@@ -85,10 +86,13 @@ fn many(measure: &str, durability: Durability, count: u32) -> Result<(), Failure
         let start = Instant::now();
         let records = verify(tmp.path(), None)?.records;
         figure("audit-verify", "airssys", start.elapsed().as_nanos() as f64 / records as f64);
-        if records != u64::from(count) {
-            return Err(format!("{records} of {count} records are in the log").into());
-        }
         query(tmp.path(), count)?;
     }
-    Ok(())
+    check(tmp.path(), u64::from(count))
+}
+
+/// Makes sure that a log is whole, and that nothing was lost on the way to it.
+pub(super) fn check(log: &Path, made: u64) -> Result<(), Failure> {
+    let records = verify(log, None)?.records;
+    if records == made { Ok(()) } else { Err(format!("{records} of {made} records are in the log").into()) }
 }

@@ -10,7 +10,7 @@ use airssys_osl::{
 };
 
 use super::{
-    audit::log_options,
+    audit::{check, log_options},
     figures::{Failure, figure},
 };
 use crate::turns::{Turns, timed};
@@ -33,13 +33,17 @@ pub async fn run(rounds: usize) -> Result<(), Failure> {
     let tmp = tempfile::tempdir()?;
     fs::create_dir_all(tmp.path().join("root/one/two"))?;
     let root = tmp.path().join("root");
-    let log = Log::open(&tmp.path().join("log"), "example.org/bench", log_options())?;
+    let folder = tmp.path().join("log");
+    let log = Log::open(&folder, "example.org/bench", log_options())?;
     let policy = Policy::builder().principal("p", [Grant::fs(&root, Rights::all())]).build()?;
     let dir = Os::new(policy, log.clone()).principal("p")?.dir(&root).await?;
     small_reads(&dir, &root, rounds).await?;
     large_reads(&dir, &root, rounds).await?;
     writes(&dir, &root, rounds).await?;
-    Ok(log.close()?)
+    log.close()?;
+    // Each read is one, and each write two; two things were opened.
+    let reads = 2 * u64::from(CALLS) + u64::from(LARGE_CALLS);
+    check(&folder, 2 + rounds as u64 * (reads + 2 * 2 * u64::from(WRITE_CALLS)))
 }
 
 /// A whole file three directories deep, by its name and by an open handle.

@@ -17,7 +17,10 @@ use tokio::{
     runtime::Builder,
 };
 
-use super::{audit::log_options, figures::Failure};
+use super::{
+    audit::{check, log_options},
+    figures::Failure,
+};
 use crate::turns::{Turns, timed};
 
 const LEN: usize = 1024;
@@ -57,7 +60,9 @@ pub async fn run(rounds: usize) -> Result<(), Failure> {
     }
     connections.tell("connect-echo-1k");
     exchanges.tell("echo-1k");
-    Ok(log.close()?)
+    log.close()?;
+    // An intent, what came of it, and the end: of each connection.
+    check(tmp.path(), 3 * rounds as u64 * (u64::from(CONNECTIONS) + 1))
 }
 
 async fn echo(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<(), Failure> {

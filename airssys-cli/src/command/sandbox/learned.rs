@@ -8,7 +8,7 @@ use std::{
 
 use airssys_osl::{
     Action, Verdict,
-    audit::Event,
+    audit::{Event, Outcome},
     policy::learn::{Touch, learn},
     process::{Asked, Needs, Profile, Want},
 };
@@ -47,6 +47,7 @@ impl Peers {
             resource,
             verdict: Verdict::WouldDeny,
             rule: "",
+            outcome: Outcome::Success,
         });
         learn(touches).peers(PRINCIPAL)
     }

@@ -16,7 +16,7 @@ use rustix::{
     io::{self, Errno},
 };
 
-use super::steps::Steps;
+use super::{steps::Steps, twins};
 use crate::{
     os::Fault,
     policy::{FsTerms, HardLinks, rule},
@@ -157,8 +157,16 @@ impl Guard {
     }
 
     /// Checks a name that is made in `parent`.
-    pub(super) fn check_new(&self, parent: Identity, name: &OsStr) -> Result<(), Fault> {
-        let denied = self.vacant.iter().any(|(place, vacant)| *place == parent && vacant == name);
+    pub(super) fn check_new(&self, parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), Fault> {
+        if self.vacant.is_empty() {
+            return Ok(());
+        }
+        let place = Identity::of(&fs::fstat(parent)?);
+        let mut vacant = self.vacant.iter().filter(|(parent, _)| *parent == place).map(|(_, name)| name);
+        // What would be a twin of it, the file system alone knows, and it is not there to be looked at.
+        let denied = vacant.any(|vacant| {
+            vacant == name || (twins::may_be_one(vacant, name) && !twins::are_told_apart(parent))
+        });
         if denied { Err(Fault::Forbidden(rule::CARVE_OUT)) } else { Ok(()) }
     }
 
@@ -166,7 +174,7 @@ impl Guard {
     pub(super) fn check_name(&self, parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), Fault> {
         match fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => self.check_move(Identity::of(&stat)),
-            Err(Errno::NOENT) => self.check_new(Identity::of(&fs::fstat(parent)?), name),
+            Err(Errno::NOENT) => self.check_new(parent, name),
             Err(error) => Err(error.into()),
         }
     }
@@ -203,8 +211,9 @@ fn has_openat2() -> bool {
     match KNOWN.load(Ordering::Relaxed) {
         0 => {
             let how = ResolveFlags::BENEATH | ResolveFlags::CACHED;
-            let tried: io::Result<OwnedFd> = fs::openat2(CWD, c".", OFlags::PATH, Mode::empty(), how);
-            let has = !matches!(tried, Err(Errno::NOSYS | Errno::PERM | Errno::INVAL));
+            // A path that leaves is refused before anything is looked at that could be refused to this user.
+            let tried: io::Result<OwnedFd> = fs::openat2(CWD, c"/", OFlags::PATH, Mode::empty(), how);
+            let has = !matches!(tried, Err(Errno::NOSYS | Errno::PERM | Errno::ACCESS | Errno::INVAL));
             KNOWN.store(if has { 1 } else { 2 }, Ordering::Relaxed);
             has
         }

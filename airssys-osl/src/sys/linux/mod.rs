@@ -12,11 +12,13 @@ mod read;
 mod replace;
 mod size;
 mod spawn;
+mod special;
 mod stat;
 mod steps;
 mod system;
 mod time;
 mod tree;
+mod twins;
 mod unix;
 mod watch;
 
@@ -43,6 +45,7 @@ pub(crate) use self::{
         Child, Killer, Lent, Notes, OnEnd, Place, Plan, Sockets, dynamic_user, everything, host, nobody,
         spawn, unbounded,
     },
+    special::{open_special, read_special, write_special},
     stat::{metadata, own_metadata},
     system::{cpu, disks, host_name, load, memory},
     time::{monotonic_ns, monotonic_resolution, random, wall_now, wall_resolution},

@@ -45,7 +45,7 @@ pub(crate) fn open_root(path: &Path, terms: &FsTerms, resolution: Resolution) ->
     let flags = ALWAYS | OFlags::RDONLY | OFlags::DIRECTORY;
     let opened = match resolve(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS) {
         // Without `openat2` a magic link is followed: where it leads is looked at below as any other place is.
-        Err(Errno::NOSYS | Errno::PERM) => fs::open(path, flags, Mode::empty()),
+        Err(Errno::NOSYS | Errno::PERM | Errno::ACCESS) => fs::open(path, flags, Mode::empty()),
         opened => opened,
     };
     let fd = opened?;

@@ -197,7 +197,7 @@ impl<'a> Steps<'a> {
             self.missing = Some(name.clone());
             return Err(Errno::NOENT.into());
         }
-        self.guard.check_new(Identity::of(&fs::fstat(self.here())?), name)?;
+        self.guard.check_new(self.here(), name)?;
         match self.step(name, flags | OFlags::EXCL, mode) {
             Ok(created) => Ok(Some(created)),
             Err(Fault::Os(error)) if error.kind() == std::io::ErrorKind::AlreadyExists => {

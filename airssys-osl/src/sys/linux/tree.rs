@@ -200,12 +200,26 @@ pub(crate) fn remove_tree(
                         Ok(()) => break,
                         // It went, or it became something that is no directory.
                         Err(Fault::Os(error)) if is_gone(&error) => {
-                            remove_name(climber.here.as_fd(), &name, false, &mut freed, &mut removed)?;
+                            remove_name(
+                                dir.bounds(),
+                                climber.here.as_fd(),
+                                &name,
+                                false,
+                                &mut freed,
+                                &mut removed,
+                            )?;
                         }
                         Err(fault) => return Err(fault),
                     }
                 } else if let Some(left) = climber.ascend()? {
-                    match remove_name(climber.here.as_fd(), &left, true, &mut freed, &mut removed) {
+                    match remove_name(
+                        dir.bounds(),
+                        climber.here.as_fd(),
+                        &left,
+                        true,
+                        &mut freed,
+                        &mut removed,
+                    ) {
                         Err(Fault::Os(error)) if is_not_empty(&error) => {
                             // Somebody put something there meanwhile.
                             let frame = climber.frames.last_mut().ok_or(Fault::Bug)?;
@@ -218,7 +232,7 @@ pub(crate) fn remove_tree(
                         result => result?,
                     }
                 } else {
-                    remove_name(parent, leaf.name, true, &mut freed, &mut removed)?;
+                    remove_name(dir.bounds(), parent, leaf.name, true, &mut freed, &mut removed)?;
                     return Ok(removed);
                 }
             }
@@ -284,19 +298,24 @@ fn remove_files(
             stop.check()?;
             match kind {
                 FileKind::Directory => climber.wait(name)?,
-                _ => remove_name(climber.here.as_fd(), &name, false, freed, removed)?,
+                _ => remove_name(climber.bounds, climber.here.as_fd(), &name, false, freed, removed)?,
             }
         }
     }
 }
 
 fn remove_name(
+    bounds: &Bounds,
     parent: BorrowedFd<'_>,
     name: &OsStr,
     directory: bool,
     freed: &mut Option<&mut dyn FnMut(Freed)>,
     removed: &mut u64,
 ) -> Result<(), Fault> {
+    // It may be another name of what is taken out.
+    if bounds.has_carve_outs() {
+        bounds.guard()?.check_name(parent, name)?;
+    }
     let old = if freed.is_some() { Named::find(parent, name)? } else { None };
     let flags = if directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
     match fs::unlinkat(parent, name, flags) {

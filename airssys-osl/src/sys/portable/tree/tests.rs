@@ -101,3 +101,11 @@ fn what_cannot_be_held_is_refused() {
     }
     assert!(root(tmp.path(), FsTerms::new().hard_links(HardLinks::Refused)).is_ok());
 }
+
+#[test]
+fn random_bytes_are_drawn() {
+    let [mut one, mut other] = [[0; 32]; 2];
+    random(&mut one).unwrap();
+    random(&mut other).unwrap();
+    assert_ne!(one, other);
+}
