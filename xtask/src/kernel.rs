@@ -1,8 +1,9 @@
 //! `cargo xtask test-kernel`: what holds a program, on another kernel than this machine's.
 //!
 //! It boots Debian's kernel in qemu, without the help of the processor, so that it runs wherever qemu does. In there are
-//! control groups of version 2 alone, and an older Landlock. The program and the tests are those that `cargo test` builds, in an
-//! initial file system with the libraries and the few programs that they need.
+//! control groups of version 2 alone, and an older Landlock; the tests are in a group that is not the topmost one, as everybody
+//! is where systemd runs. The program and the tests are those that `cargo test` builds, in an initial file system with the
+//! libraries and the few programs that they need.
 
 #![expect(
     clippy::disallowed_methods,

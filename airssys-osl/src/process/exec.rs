@@ -18,7 +18,7 @@ use crate::{
     Action, Error, Principal,
     limits::{EGRESS_PORT, PROGRAM_BYTES},
     os::{Done, Fault, Name, Opened, Operation, Slot, pool},
-    policy::{Decision, ExecGrant, Resource, Rights, rule},
+    policy::{Decision, ExecGrant, ExecTerms, Resource, Rights, rule},
     sys::{self, Descriptor, Lent, Place, Plan, Sockets},
 };
 
@@ -34,6 +34,19 @@ pub(super) fn is_system(path: &Path) -> bool {
 /// Whether a path is of what programs see that are on the machine's network.
 pub(super) fn is_resolver(path: &Path) -> bool {
     sys::RESOLVER.iter().any(|file| path == Path::new(file))
+}
+
+/// What is to hold a program; or which layer is missing for it or for its limits, and why.
+fn choose(terms: &ExecTerms) -> Result<Enforcement, (Layers, Box<str>)> {
+    let chosen =
+        Enforcement::choose(sys::host(), terms.profile, terms.left_out, terms.required, terms.landlock)?;
+    match sys::unbounded(&terms.limits, chosen.enforced()) {
+        None => Ok(chosen),
+        Some((layer, why)) => match chosen.absent().find(|(absent, _)| *absent == layer) {
+            Some((_, absent)) => Err((layer, format!("{why} ({absent})").into())),
+            None => Err((layer, why.into())),
+        },
+    }
 }
 
 /// Whether the memory of each process is bounded, for there is nothing to count that of all of them by.
@@ -142,16 +155,7 @@ impl Exec {
         let fitted = fitted.unwrap_or_else(|| Fitted::of(&program.to_string_lossy()));
         let resource = fitted.args.join(" ").into_bytes();
         let terms = &grant.terms;
-        let enforcement =
-            Enforcement::choose(sys::host(), terms.profile, terms.left_out, terms.required, terms.landlock);
-        let enforcement =
-            enforcement.and_then(|enforcement| match sys::unbounded(&terms.limits, enforcement.enforced()) {
-                Some((layer, why)) => match enforcement.absent().find(|(absent, _)| *absent == layer) {
-                    Some((_, absent)) => Err((layer, format!("{why} ({absent})").into())),
-                    None => Err((layer, why.into())),
-                },
-                None => Ok(enforcement),
-            });
+        let enforcement = choose(terms);
         let held_by = match &enforcement {
             Ok(enforcement) => {
                 let learns = if terms.learns { "; learns, and finds every file of its user" } else { "" };

@@ -325,7 +325,7 @@ fn usage(usage: &libc::rusage) -> Usage {
         seconds + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or_default())
     };
     // Whatever the disks have, the kernel tells of blocks of this size.
-    let blocks = |count: i64| u64::try_from(count).ok()?.checked_mul(512);
+    let blocks = |count: libc::c_long| u64::try_from(count).ok()?.checked_mul(512);
     Usage {
         user_time: time(usage.ru_utime),
         system_time: time(usage.ru_stime),
