@@ -251,7 +251,7 @@ mount -t tmpfs -o mode=1777 tmp /tmp
 mount -t cgroup2 none /sys/fs/cgroup
 ip link set lo up
 airssys --json doctor
-echo '+memory +pids' > /sys/fs/cgroup/cgroup.subtree_control
+for controller in cpu io memory pids; do echo +$controller > /sys/fs/cgroup/cgroup.subtree_control; done
 mkdir -p /sys/fs/cgroup/session/ours
 echo $$ > /sys/fs/cgroup/session/ours/cgroup.procs
 airssys --json doctor
