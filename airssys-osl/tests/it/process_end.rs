@@ -288,10 +288,13 @@ fn many_threads() {
     let all = std::sync::Arc::new(std::sync::Barrier::new(16));
     let start = |_| {
         let all = std::sync::Arc::clone(&all);
-        std::thread::Builder::new().stack_size(8 << 20).spawn(move || all.wait()).unwrap()
+        let wait = move || {
+            all.wait();
+        };
+        std::thread::Builder::new().stack_size(8 << 20).spawn(wait).unwrap()
     };
     let threads: Vec<_> = (0..16).map(start).collect();
-    threads.into_iter().for_each(|thread| drop(thread.join().unwrap()));
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
 #[tokio::test]

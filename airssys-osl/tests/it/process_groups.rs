@@ -28,7 +28,7 @@ fn mounted(controller: &str, unified: bool) -> Option<PathBuf> {
         let mut last = line.split_once(" - ").unwrap().1.split(' ');
         match (last.next(), unified) {
             (Some("cgroup2"), true) => true,
-            (Some("cgroup"), false) => last.last().unwrap().split(',').any(|word| word == controller),
+            (Some("cgroup"), false) => last.next_back().unwrap().split(',').any(|word| word == controller),
             _ => false,
         }
     };

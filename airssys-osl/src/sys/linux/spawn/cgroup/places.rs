@@ -166,7 +166,7 @@ fn is_delegated(group: &Path) -> bool {
         let mut value = [0; 2];
         matches!(rustix::fs::getxattr(group, *name, &mut value), Ok(1)) && value.first() == Some(&b'1')
     };
-    DELEGATED.iter().any(|name| says(&name))
+    DELEGATED.iter().any(says)
 }
 
 /// How many processes a group may have, if that is bounded; or what else is.
