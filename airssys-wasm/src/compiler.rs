@@ -82,8 +82,10 @@ pub struct Compiler {
 impl Compiler {
     /// What the principal of a compiler is granted: to start this program with `arguments`, within `limits`.
     pub fn grant(arguments: &[&str], limits: &CompileLimits) -> Grant {
-        let limits =
-            Limits::new().wall_time(limits.time).memory_bytes(limits.memory_bytes).output_bytes(ENTRY_BYTES);
+        let limits = Limits::new()
+            .wall_time(limits.time)
+            .output_bytes(ENTRY_BYTES)
+            .memory_bytes_or_each(limits.memory_bytes);
         let terms = ExecTerms::new().profile(Profile::Strict).calls(Calls::Usual).limits(limits);
         let terms = terms.dynamic_user().env(THREADS, processors().min(MAX_THREADS).to_string());
         let terms = arguments.iter().fold(terms, |terms, argument| terms.arg(*argument));

@@ -55,7 +55,7 @@ pub(crate) struct Sandbox {
     #[arg(long)]
     pub(crate) loopback: bool,
 
-    /// The most memory of all its processes, such as 256M
+    /// The most memory of all its processes, such as 256M; it takes a control group
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) mem: Option<u64>,
 

@@ -104,14 +104,26 @@ fn limits_are_told() {
     check(&["--", "sh", "-c", "kill -KILL $$"], "it was killed");
     check(&["--", "sh", "-c", "kill -SYS $$"], "a system call of another architecture");
     check(&["--cpu-time", "1s", "--", "sh", "-c", "while :; do :; done"], "longer than --cpu-time allows");
+    let hog = ["--mem", "64M", "--", "dd", "if=/dev/zero", "of=/dev/null", "bs=200M", "count=1"];
+    if has_control_groups(&world) {
+        check(&hog, "it needed more memory than --mem allows");
+    } else {
+        let ended = sandbox(&world, &hog);
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        assert!(ended.stderr.contains("count the memory of all its processes"), "{}", ended.stderr);
+    }
+}
+
+fn has_control_groups(world: &World) -> bool {
+    let (_, values) = world.run_json(&["doctor"]);
+    let has = |layer: &serde_json::Value| layer["layer"] == "cgroup" && layer["available"] == json!(true);
+    values[0]["layers"].as_array().unwrap().iter().any(has)
 }
 
 #[test]
 fn processes_that_it_could_not_start_are_told() {
     let world = world();
-    let (_, values) = world.run_json(&["doctor"]);
-    let has = |layer: &serde_json::Value| layer["layer"] == "cgroup" && layer["available"] == json!(true);
-    if !values[0]["layers"].as_array().unwrap().iter().any(has) {
+    if !has_control_groups(&world) {
         eprintln!("SKIPPED: there are no control groups to count processes by");
         return;
     }
@@ -133,6 +145,11 @@ fn what_cannot_be_started_is_told_with_what_to_do() {
     check(&["--ro", "/", "--", "true"], 3, "name what it needs of it");
     check(&["--profile", "tight", "--", "true"], 2, "the profiles are strict, network, build, none");
     check(&["--without", "network", "--require", "network", "--", "true"], 1, "the grant leaves it out");
+    check(
+        &["--profile", "network", "--require", "network", "--", "true"],
+        1,
+        "it is not part of the profile",
+    );
 }
 
 #[test]

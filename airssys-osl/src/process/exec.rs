@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    Enforcement, Exit, Input, Launch, Layers, Output, Process, Profile, Stdio,
+    Enforcement, Exit, Input, Launch, Layers, Limits, Output, Process, Profile, Stdio,
     egress::Egress,
     launch::Fitted,
     running::{Held, record_exit},
@@ -18,7 +18,7 @@ use crate::{
     Action, Error, Principal,
     limits::{EGRESS_PORT, PROGRAM_BYTES},
     os::{Done, Fault, Name, Opened, Operation, Slot, pool},
-    policy::{Decision, ExecGrant, Resource, Rights, rule},
+    policy::{Decision, ExecGrant, ExecTerms, Resource, Rights, rule},
     sys::{self, Descriptor, Lent, Place, Plan, Sockets},
 };
 
@@ -34,6 +34,27 @@ pub(super) fn is_system(path: &Path) -> bool {
 /// Whether a path is of what programs see that are on the machine's network.
 pub(super) fn is_resolver(path: &Path) -> bool {
     sys::RESOLVER.iter().any(|file| path == Path::new(file))
+}
+
+/// What is to hold a program; or which layer is missing for it or for its limits, and why.
+fn choose(terms: &ExecTerms) -> Result<Enforcement, (Layers, Box<str>)> {
+    let chosen =
+        Enforcement::choose(sys::host(), terms.profile, terms.left_out, terms.required, terms.landlock)?;
+    match sys::unbounded(&terms.limits, chosen.enforced()) {
+        None => Ok(chosen),
+        Some((layer, why)) => match chosen.absent().find(|(absent, _)| *absent == layer) {
+            Some((_, absent)) => Err((layer, format!("{why} ({absent})").into())),
+            None => Err((layer, why.into())),
+        },
+    }
+}
+
+/// Whether the memory of each process is bounded, for there is nothing to count that of all of them by.
+fn bounds_each(limits: &Limits, enforced: Layers) -> bool {
+    limits.memory_bytes.is_some()
+        && limits.memory_of_each
+        && cfg!(target_os = "linux")
+        && !enforced.contains(Layers::CGROUP)
 }
 
 /// A program that may be started: opened once, so that whatever its path names later is not it.
@@ -134,18 +155,14 @@ impl Exec {
         let fitted = fitted.unwrap_or_else(|| Fitted::of(&program.to_string_lossy()));
         let resource = fitted.args.join(" ").into_bytes();
         let terms = &grant.terms;
-        let enforcement =
-            Enforcement::choose(sys::host(), terms.profile, terms.left_out, terms.required, terms.landlock);
-        let enforcement =
-            enforcement.and_then(|enforcement| match sys::unbounded(&terms.limits, enforcement.enforced()) {
-                Some((layer, why)) => Err((layer, why.into())),
-                None => Ok(enforcement),
-            });
+        let enforcement = choose(terms);
         let held_by = match &enforcement {
-            Ok(enforcement) if terms.learns => {
-                format!("{enforcement}; learns, and finds every file of its user")
+            Ok(enforcement) => {
+                let learns = if terms.learns { "; learns, and finds every file of its user" } else { "" };
+                let each = bounds_each(&terms.limits, enforcement.enforced());
+                let each = if each { "; memory of each process, not of all" } else { "" };
+                format!("{enforcement}{learns}{each}")
             }
-            Ok(enforcement) => enforcement.to_string(),
             Err((layer, why)) => format!("{}: no {layer}: {why}", terms.profile),
         };
         let operation = Operation {

@@ -59,6 +59,10 @@ pub struct Usage {
     pub peak_memory_bytes: Option<u64>,
     /// From its start to its end.
     pub wall_time: Duration,
+    /// How much was read for it from disks, and not from memory, as far as the system tells.
+    pub read_bytes: Option<u64>,
+    /// How much it wrote that goes to disks, as far as the system tells.
+    pub written_bytes: Option<u64>,
     /// How often it could not start a process because there were as many as it may have, where it had a control group.
     pub refused_processes: Option<u64>,
 }
@@ -72,7 +76,8 @@ impl Exit {
 
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Usage { user_time, system_time, peak_memory_bytes, wall_time, refused_processes } = self.usage;
+        let Usage { user_time, system_time, peak_memory_bytes, wall_time, refused_processes, .. } =
+            self.usage;
         match self.status {
             Status::Code(code) => write!(f, "code {code}")?,
             Status::Signal(signal) => write!(f, "signal {signal}")?,
@@ -81,6 +86,9 @@ impl fmt::Display for Exit {
         let [user, system, wall] = [user_time, system_time, wall_time].map(|time| time.as_micros());
         write!(f, "user {user} us, system {system} us, wall {wall} us")?;
         peak_memory_bytes.map_or(Ok(()), |bytes| write!(f, ", peak {bytes} bytes"))?;
+        for (what, bytes) in [("read", self.usage.read_bytes), ("wrote", self.usage.written_bytes)] {
+            bytes.map_or(Ok(()), |bytes| write!(f, ", {what} {bytes} bytes"))?;
+        }
         let refused = refused_processes.filter(|count| *count > 0);
         refused.map_or(Ok(()), |count| write!(f, ", {count} processes refused"))
     }

@@ -176,6 +176,9 @@ impl Host {
     }
 }
 
+const LEFT_OUT: &str = "the grant leaves it out";
+const NOT_IN_PROFILE: &str = "it is not part of the profile";
+
 /// What really held one program: decided before it was started, and part of its records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Enforcement {
@@ -201,9 +204,13 @@ impl Enforcement {
         let wanted = profile.layers() - left_out;
         let enforced = wanted & host.available();
         let missing = (required | (profile.least() - left_out)) - enforced;
+        let why_not = |layer| match () {
+            () if left_out.contains(layer) => LEFT_OUT,
+            () if !wanted.contains(layer) => NOT_IN_PROFILE,
+            () => host.why_not(layer),
+        };
         if let Some(layer) = missing.iter().next() {
-            let why = if wanted.contains(layer) { host.why_not(layer) } else { "the grant leaves it out" };
-            return Err((layer, why.into()));
+            return Err((layer, why_not(layer).into()));
         }
         let landlock = host.landlock.filter(|_| enforced.contains(Layers::LANDLOCK));
         if landlock < landlock_at_least {
@@ -214,14 +221,7 @@ impl Enforcement {
             );
             return Err((Layers::LANDLOCK, why.into()));
         }
-        let absent = (Layers::all() - enforced).iter().map(|layer| {
-            let why = match () {
-                () if left_out.contains(layer) => "the grant leaves it out",
-                () if !wanted.contains(layer) => "it is not part of the profile",
-                () => host.why_not(layer),
-            };
-            (layer, why.into())
-        });
+        let absent = (Layers::all() - enforced).iter().map(|layer| (layer, why_not(layer).into()));
         Ok(Self { profile, enforced, landlock, absent: absent.collect() })
     }
 
@@ -246,15 +246,27 @@ impl Enforcement {
     }
 }
 
-/// Writes what stands in records: `strict: seccomp+landlock+… (landlock 7); not cgroup`.
+/// Writes what stands in records: `strict: seccomp+landlock+… (landlock 7); not cgroup (why)`, without what a profile does not
+/// ask for; where nothing holds it, `none: NOT CONFINED`.
 impl fmt::Display for Enforcement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.profile, self.enforced)?;
+        if self.enforced.is_empty() {
+            write!(f, "{}: NOT CONFINED", self.profile)?;
+        } else {
+            write!(f, "{}: {}", self.profile, self.enforced)?;
+        }
         if let Some(version) = self.landlock {
             write!(f, " (landlock {version})")?;
         }
-        let absent: Layers = self.absent.iter().map(|(layer, _)| *layer).collect();
-        if absent.is_empty() { Ok(()) } else { write!(f, "; not {absent}") }
+        // Those that are missing for one reason are told together.
+        let mut reasons: Vec<(Layers, &str)> = Vec::new();
+        for (layer, why) in self.absent().filter(|(_, why)| *why != NOT_IN_PROFILE) {
+            match reasons.iter_mut().find(|(_, known)| *known == why) {
+                Some((layers, _)) => *layers |= layer,
+                None => reasons.push((layer, why)),
+            }
+        }
+        reasons.iter().try_for_each(|(layers, why)| write!(f, "; not {layers} ({why})"))
     }
 }
 
@@ -308,7 +320,24 @@ mod tests {
             Enforcement::choose(&host(Layers::CGROUP, Some(7)), Profile::Network, Layers::IPC, NONE, None);
         assert_eq!(
             chosen.unwrap().to_string(),
-            "network: seccomp+landlock+mounts+processes+host-name+cgroup-view (landlock 7); not network+ipc+cgroup"
+            "network: seccomp+landlock+mounts+processes+host-name+cgroup-view (landlock 7); not ipc (the grant leaves it out); not cgroup (no)"
         );
+        let two = host(Layers::IPC | Layers::HOST_NAME, Some(7));
+        let chosen = Enforcement::choose(&two, Profile::Strict, Layers::empty(), NONE, None);
+        assert!(chosen.unwrap().to_string().ends_with("(landlock 7); not ipc+host-name (no)"));
+        let chosen = Enforcement::choose(&two, Profile::None, Layers::empty(), NONE, None);
+        assert_eq!(chosen.unwrap().to_string(), "none: NOT CONFINED");
+    }
+
+    #[test]
+    fn the_reason_is_whose_it_is() {
+        let why = |profile, left_out, required| {
+            let chosen = Enforcement::choose(&host(Layers::IPC, Some(7)), profile, left_out, required, None);
+            chosen.map(drop).unwrap_err().1
+        };
+        assert_eq!(&*why(Profile::Network, NONE, Layers::NETWORK), "it is not part of the profile");
+        assert_eq!(&*why(Profile::None, NONE, Layers::SECCOMP), "it is not part of the profile");
+        assert_eq!(&*why(Profile::Strict, Layers::MOUNTS, Layers::MOUNTS), "the grant leaves it out");
+        assert_eq!(&*why(Profile::Strict, NONE, Layers::IPC), "no");
     }
 }

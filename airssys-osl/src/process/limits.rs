@@ -17,6 +17,8 @@ use crate::limits::{PROGRAM_DESCRIPTORS, PROGRAM_OUTPUT_BYTES, PROGRAM_TEMPORARY
 #[must_use]
 pub struct Limits {
     pub(crate) memory_bytes: Option<u64>,
+    /// Where nothing counts the memory of all processes, that of each is bounded.
+    pub(crate) memory_of_each: bool,
     pub(crate) processes: Option<u64>,
     pub(crate) cpu_time: Option<Duration>,
     pub(crate) wall_time: Option<Duration>,
@@ -33,6 +35,7 @@ impl Limits {
     pub fn new() -> Self {
         Self {
             memory_bytes: None,
+            memory_of_each: false,
             processes: None,
             cpu_time: None,
             wall_time: None,
@@ -45,10 +48,19 @@ impl Limits {
         }
     }
 
-    /// Bounds memory: of the whole tree where it has a control group ([`Layers::CGROUP`](super::Layers)); else the data
-    /// of each process.
+    /// Bounds the memory of the whole tree, with its files in memory and without swap beyond it. That needs a control group
+    /// ([`Layers::CGROUP`](super::Layers)), or a job on Windows, and that what is swapped out is counted, where there is
+    /// swap: without, the program is not started.
     pub fn memory_bytes(mut self, bytes: u64) -> Self {
-        self.memory_bytes = Some(bytes);
+        (self.memory_bytes, self.memory_of_each) = (Some(bytes), false);
+        self
+    }
+
+    /// Bounds memory as [`memory_bytes`](Self::memory_bytes) does; but on Linux without a control group, bounds the data of
+    /// each process, as many as they are, and its records say so. A process is then refused more memory, where a tree with a
+    /// group is ended.
+    pub fn memory_bytes_or_each(mut self, bytes: u64) -> Self {
+        (self.memory_bytes, self.memory_of_each) = (Some(bytes), true);
         self
     }
 

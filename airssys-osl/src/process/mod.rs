@@ -14,7 +14,7 @@
 //! };
 //!
 //! let terms = ExecTerms::new().arg("-c").arg("cat /etc/passwd || echo \"$0\"").text().limits(
-//!     Limits::new().wall_time(Duration::from_secs(10)).memory_bytes(64 << 20),
+//!     Limits::new().wall_time(Duration::from_secs(10)).memory_bytes_or_each(64 << 20),
 //! );
 //! let policy = Policy::builder().principal("tool", [Grant::exec("/bin/sh", terms)]).build()?;
 //! let os = Os::new(policy, MemorySink::new());
@@ -79,8 +79,7 @@
 //!
 //! It does not protect a program from what it is given: who grants a directory grants what is in it. Where neither
 //! [`Layers::PROCESSES`] nor [`Layers::CGROUP`] can be had, a child that leaves its session outlives its program.
-//! Directories that a program sees are not counted by quotas. Without a control group, limits of memory hold for each
-//! process by itself. Programs are started one after the other: a file system that does not answer holds up all starts. If we
+//! Directories that a program sees are not counted by quotas. Programs are started one after the other: a file system that does not answer holds up all starts. If we
 //! are killed, a program that has its own process namespace is killed as well; without one its
 //! children may live on. It is for Linux, 5.14 and later at its best. On macOS and Windows other layers hold a program, and fewer:
 //! `docs/adr/0019-other-systems.md`; elsewhere nothing is started.

@@ -68,6 +68,12 @@ mod process_egress;
 mod process_end;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
+mod process_fallback;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod process_groups;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod process_policy;
 #[cfg(test)]
 #[cfg(target_os = "linux")]

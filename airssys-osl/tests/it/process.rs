@@ -104,6 +104,17 @@ async fn what_holds_it_is_told() {
     let held_by = process.enforcement().to_string();
     assert_eq!(intent.resource, [b"/bin/true\0", held_by.as_bytes()].concat());
     assert_eq!((done.outcome, done.verdict), (Outcome::Success, Verdict::Allow));
+    // What nothing holds is not to be overlooked.
+    let programs = Programs::new([Grant::exec("/bin/true", ExecTerms::new().profile(Profile::None))]);
+    exec(&programs, "/bin/true").await.spawn(Launch::new()).await.unwrap().wait().await;
+    for record in programs.sink.take() {
+        let loud = match record.action {
+            Action::ProcessSpawn => record.resource == b"/bin/true\0none: NOT CONFINED",
+            Action::ProcessExit => record.resource.ends_with(b"; none: NOT CONFINED"),
+            _ => true,
+        };
+        assert!(loud, "{record:?}");
+    }
 }
 
 #[tokio::test]
@@ -360,14 +371,13 @@ async fn what_is_not_granted_is_denied_and_recorded() {
     assert_denied(principal.exec("/bin/../bin/true").await, "default-deny", "another spelling");
     let program = principal.exec("/bin/true").await.unwrap();
     assert_denied(program.spawn(Launch::new().text("x")).await, "other-arguments", "an argument");
-    assert_denied(program.spawn(Launch::new().env("A", "b")).await, "other-arguments", "a variable");
+    for name in ["A", "LD_PRELOAD", "LD_AUDIT", "BASH_ENV"] {
+        assert_denied(program.spawn(Launch::new().env(name, "/b")).await, "other-arguments", name);
+    }
     let denials: Vec<_> =
         programs.sink.take().into_iter().filter(|record| record.verdict == Verdict::Deny).collect();
     let actions: Vec<_> = denials.iter().map(|record| record.action).collect();
-    assert_eq!(
-        actions,
-        [Action::ProcessOpen, Action::ProcessOpen, Action::ProcessSpawn, Action::ProcessSpawn]
-    );
+    assert_eq!(actions, [[Action::ProcessOpen; 2].as_slice(), &[Action::ProcessSpawn; 5]].concat());
 }
 
 #[tokio::test]
@@ -468,10 +478,18 @@ async fn what_is_required_is_not_gone_without() {
     assert!(error.contains("`ipc`") && error.ends_with("the grant leaves it out"), "{error}");
     let error = refused(ExecTerms::new().require_landlock(1000)).await;
     assert!(error.contains("`landlock`") && error.contains("version 1000 is required"), "{error}");
-    refused(ExecTerms::new().profile(Profile::None).require(Layers::SECCOMP)).await;
-    let limits = Limits::new().processes(10);
-    let error = refused(ExecTerms::new().profile(Profile::None).limits(limits)).await;
-    assert!(error.ends_with("nothing else to count processes by"), "{error}");
+    for (profile, layer) in [(Profile::None, Layers::SECCOMP), (Profile::Network, Layers::NETWORK)] {
+        let error = refused(ExecTerms::new().profile(profile).require(layer)).await;
+        assert!(error.ends_with("it is not part of the profile"), "{error}");
+    }
+    for (limits, what) in [
+        (Limits::new().processes(10), "processes"),
+        (Limits::new().memory_bytes(64 << 20), "the memory of all its processes"),
+    ] {
+        let error = refused(ExecTerms::new().profile(Profile::None).limits(limits)).await;
+        let why = format!("nothing else to count {what} by (it is not part of the profile)");
+        assert!(error.ends_with(&why), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -43,6 +43,8 @@ struct Target {
     inside: PathBuf,
     /// A process of the same user.
     victim: i32,
+    /// Whoever started the program, from outside of its sandbox.
+    door: i32,
     port: u16,
     key: i32,
     host_name: String,
@@ -85,10 +87,9 @@ const ATTACKS: &[(&str, Attack)] = &[
         fs::read(format!("/proc/{}/cmdline", target.victim)).is_ok_and(|text| !text.is_empty())
     }),
     ("signal another process", |target| unsafe { libc::kill(target.victim, 0) == 0 }),
-    ("trace another process", |target| {
-        let none = ptr::null_mut::<libc::c_void>();
-        unsafe { libc::ptrace(libc::PTRACE_SEIZE, target.victim, none, none) == 0 }
-    }),
+    ("signal the door", |target| unsafe { libc::kill(target.door, 0) == 0 }),
+    ("trace another process", |target| traced(target.victim)),
+    ("trace the door", |target| traced(target.door)),
     ("read another process's memory", |target| {
         let mut byte = 0_u8;
         let ours = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
@@ -98,14 +99,8 @@ const ATTACKS: &[(&str, Attack)] = &[
             unsafe { libc::process_vm_readv(target.victim, &raw const ours, 1, &raw const theirs, 1, 0) };
         done >= 0 || errno() == libc::EFAULT
     }),
-    ("write another process's memory", |target| {
-        let byte = 0_u8;
-        let ours = libc::iovec { iov_base: (&raw const byte).cast_mut().cast(), iov_len: 1 };
-        let theirs = libc::iovec { iov_base: ptr::without_provenance_mut(16), iov_len: 1 };
-        let done =
-            unsafe { libc::process_vm_writev(target.victim, &raw const ours, 1, &raw const theirs, 1, 0) };
-        done >= 0 || errno() == libc::EFAULT
-    }),
+    ("write another process's memory", |target| written_to(target.victim)),
+    ("write the door's memory", |target| written_to(target.door)),
     ("take another process's descriptor", |target| {
         let pidfd = call(libc::SYS_pidfd_open, [target.victim as usize, 0, 0]);
         pidfd >= 0 && call(libc::SYS_pidfd_getfd, [pidfd as usize, 0, 0]) >= 0
@@ -251,6 +246,20 @@ fn call(number: libc::c_long, [a, b, c]: [usize; 3]) -> libc::c_long {
     unsafe { libc::syscall(number, a, b, c, 0, 0) }
 }
 
+fn traced(process: i32) -> bool {
+    let none = ptr::null_mut::<libc::c_void>();
+    unsafe { libc::ptrace(libc::PTRACE_SEIZE, process, none, none) == 0 }
+}
+
+fn written_to(process: i32) -> bool {
+    let byte = 0_u8;
+    let ours = libc::iovec { iov_base: (&raw const byte).cast_mut().cast(), iov_len: 1 };
+    // Nothing is mapped there: what is allowed ends in a bad address.
+    let theirs = libc::iovec { iov_base: ptr::without_provenance_mut(16), iov_len: 1 };
+    let done = unsafe { libc::process_vm_writev(process, &raw const ours, 1, &raw const theirs, 1, 0) };
+    done >= 0 || errno() == libc::EFAULT
+}
+
 fn socket(family: i32, kind: i32, protocol: i32) -> bool {
     unsafe { libc::socket(family, kind, protocol) >= 0 }
 }
@@ -327,11 +336,14 @@ fn foreign_call() -> bool {
 fn attacker() {
     let Ok(told) = env::var(VARIABLE) else { return };
     let told: Vec<&str> = told.split('|').collect();
-    let [name, outside, inside, victim, port, key, host_name, leaked] = told[..] else { panic!("{told:?}") };
+    let [name, outside, inside, victim, door, port, key, host_name, leaked] = told[..] else {
+        panic!("{told:?}")
+    };
     let target = Target {
         outside: outside.into(),
         inside: inside.into(),
         victim: victim.parse().unwrap(),
+        door: door.parse().unwrap(),
         port: port.parse().unwrap(),
         key: key.parse().unwrap(),
         host_name: host_name.to_owned(),
@@ -398,6 +410,7 @@ impl Range {
             outside: outside.path().to_owned(),
             inside: inside.path().to_owned(),
             victim: victim.id() as i32,
+            door: std::process::id() as i32,
             port,
             key,
             host_name: rustix::system::uname().nodename().to_str().unwrap().to_owned(),
@@ -418,24 +431,27 @@ impl Range {
 
     /// Whether the attack goes through, and what it says, where `profile` without `without` holds it.
     async fn attack(&self, name: &str, profile: Profile, without: Layers) -> (bool, String) {
-        let Target { outside, inside, victim, port, key, host_name, leaked } = &self.target;
+        let Target { outside, inside, victim, door, port, key, host_name, leaked } = &self.target;
         let told = [
             name,
             outside.to_str().unwrap(),
             inside.to_str().unwrap(),
             &victim.to_string(),
+            &door.to_string(),
             &port.to_string(),
             &key.to_string(),
             host_name,
             &leaked.to_string(),
         ];
+        let limits = Limits::new().wall_time(std::time::Duration::from_secs(600));
+        let limits = limits.memory_bytes_or_each(MEMORY_BYTES);
         let terms = ExecTerms::new()
             .arg("process_attacks::attacker")
             .arg("--exact")
             .arg("--nocapture")
             .env(VARIABLE, told.join("|"))
             .change(inside)
-            .limits(Limits::new().memory_bytes(MEMORY_BYTES).wall_time(std::time::Duration::from_secs(600)))
+            .limits(limits)
             .profile(profile)
             .without(without);
         let own = env::current_exe().unwrap();
@@ -496,6 +512,31 @@ async fn no_attack_goes_through_a_profile() {
     }
 }
 
+/// The two layers that are left where users may make no namespaces.
+const LEFT: Layers = Layers::SECCOMP.union(Layers::LANDLOCK);
+
+#[tokio::test]
+async fn without_namespaces_this_goes_through_and_no_more() {
+    if !host().available().contains(LEFT) {
+        eprintln!("SKIPPED: it takes seccomp and Landlock");
+        return;
+    }
+    let range = Range::new();
+    let scoped = host().landlock_version() >= Some(6);
+    for (name, _) in ATTACKS {
+        let expected = match *name {
+            "see a file outside" | "change permissions outside" | "find shared memory" => true,
+            "learn the host's name" | "use more memory in many processes" => true,
+            "signal another process" => !scoped,
+            // It is root's where we are.
+            "signal the door" => !scoped && !rustix::process::geteuid().is_root(),
+            _ => false,
+        };
+        let (through, errors) = range.attack(name, Profile::Strict, Layers::all() - LEFT).await;
+        assert_eq!(through, expected, "{name}: {errors}");
+    }
+}
+
 /// Bombs, and what does not want to end: what bounds them is limits, in each profile.
 #[tokio::test]
 async fn no_bomb_goes_off_in_a_profile() {
@@ -545,7 +586,10 @@ async fn each_layer_stops_what_the_documentation_says() {
     let range = Range::new();
     let mut table = String::from("| attack | nothing |");
     Layers::NAMES.iter().for_each(|(name, _)| table.push_str(&format!(" {name} |")));
-    table.push_str(&format!(" strict |\n|---|{}\n", "---|".repeat(Layers::NAMES.len() + 2)));
+    table.push_str(&format!(
+        " seccomp+landlock | strict |\n|---|{}\n",
+        "---|".repeat(Layers::NAMES.len() + 3)
+    ));
     let mut stopped = Layers::empty();
     for (name, _) in ATTACKS {
         table.push_str(&format!("| {name} |"));
@@ -559,16 +603,48 @@ async fn each_layer_stops_what_the_documentation_says() {
                 stopped |= layer;
             }
         }
+        cell(range.attack(name, Profile::Strict, Layers::all() - LEFT).await.0);
         cell(range.attack(name, Profile::Strict, Layers::empty()).await.0);
         table.push('\n');
     }
     assert_eq!(stopped, Layers::all(), "some layer stops nothing:\n{table}");
+    documented("attacks", &table);
+}
+
+/// The other table there: what each layer alone keeps from going through, where it has all the others beside it.
+#[tokio::test]
+async fn what_goes_through_without_a_layer_is_documented() {
+    if host().available() != Layers::all() || !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: not every layer can be had here, so what is left without one cannot be seen");
+        return;
+    }
+    let range = Range::new();
+    let mut table = String::from("| without | goes through |\n|---|---|\n");
+    for (layer_name, layer) in Layers::NAMES {
+        let mut through = Vec::new();
+        for (name, _) in ATTACKS {
+            if range.attack(name, Profile::Strict, layer).await.0 {
+                through.push(*name);
+            }
+        }
+        let through = if through.is_empty() { "nothing".to_owned() } else { through.join(", ") };
+        table.push_str(&format!("| `{layer_name}` | {through} |\n"));
+    }
+    documented("without", &table);
+}
+
+/// Looks for a table between the marks of this name in the documentation; or writes it, where that is asked for.
+#[track_caller]
+fn documented(mark: &str, table: &str) {
+    static ONE_WRITES: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _one = ONE_WRITES.lock();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/sandbox.md");
     let text = fs::read_to_string(&path).unwrap();
-    let (before, rest) = text.split_once("<!-- attacks -->\n").unwrap();
+    let begin = format!("<!-- {mark} -->\n");
+    let (before, rest) = text.split_once(&begin).unwrap();
     let (written, after) = rest.split_once("<!-- end -->").unwrap();
     if written != table && env::var_os("AIRSSYS_WRITE_DOCS").is_some() {
-        fs::write(&path, format!("{before}<!-- attacks -->\n{table}<!-- end -->{after}")).unwrap();
+        fs::write(&path, format!("{before}{begin}{table}<!-- end -->{after}")).unwrap();
     } else if host().landlock_version() == Some(7) {
         assert_eq!(written, table, "AIRSSYS_WRITE_DOCS=1 writes it");
     }

@@ -267,6 +267,99 @@ async fn memory_is_bounded_for_the_whole_tree() {
 }
 
 #[tokio::test]
+async fn one_process_that_needs_too_much_is_told_from_one_that_ends() {
+    if !host().available().contains(Layers::CGROUP) {
+        eprintln!("SKIPPED: there are no control groups to count a tree by");
+        return;
+    }
+    let hog = shell("head -c 200m /dev/zero | tail -c 200m >/dev/null");
+    let ended = run(hog.limits(Limits::new().memory_bytes(64 << 20))).await;
+    assert_eq!(ended.exit.cause, Cause::OutOfMemory, "{}", ended.exit);
+}
+
+const THREADS: &str = "AIRSSYS_TEST_THREADS";
+
+/// What this test is in a child that is told so: more threads than their stacks would have room for, if all of them were used.
+#[test]
+fn many_threads() {
+    if std::env::var_os(THREADS).is_none() {
+        return;
+    }
+    let all = std::sync::Arc::new(std::sync::Barrier::new(16));
+    let start = |_| {
+        let all = std::sync::Arc::clone(&all);
+        let wait = move || {
+            all.wait();
+        };
+        std::thread::Builder::new().stack_size(8 << 20).spawn(wait).unwrap()
+    };
+    let threads: Vec<_> = (0..16).map(start).collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+#[tokio::test]
+async fn memory_that_is_not_used_does_not_count() {
+    if !host().available().contains(Layers::CGROUP) {
+        eprintln!("SKIPPED: there are no control groups to count what is used by");
+        return;
+    }
+    let terms = ExecTerms::new().arg("--exact").arg("process_end::many_threads").env(THREADS, "1");
+    let own = std::env::current_exe().unwrap();
+    let terms = terms.limits(Limits::new().memory_bytes(64 << 20));
+    let programs = Programs::new([Grant::exec(&own, terms)]);
+    let launch = Launch::new().stdout(Stdio::Pipe).stderr(Stdio::Pipe);
+    let process = programs.principal().exec(&own).await.unwrap().spawn(launch).await.unwrap();
+    assert!(said(&process.collect().await.unwrap()).contains("1 passed"));
+}
+
+#[tokio::test]
+async fn a_tree_that_forks_as_fast_as_it_can_ends_with_it() {
+    for without in [Layers::empty(), Layers::PROCESSES] {
+        if !tree_ends(without) || !host().available().contains(Layers::CGROUP) {
+            eprintln!("SKIPPED: without {without} nothing here ends and counts a whole tree");
+            continue;
+        }
+        let bomb = shell("f() { f & f & wait; }; echo ready; f").without(without);
+        let bomb = bomb.limits(Limits::new().processes(50));
+        let programs = Programs::new([Grant::exec("/bin/sh", bomb)]);
+        let (mut process, mut stdout) = started(&programs).await;
+        process.kill();
+        let mut rest = String::new();
+        stdout.read_to_string(&mut rest).await.unwrap();
+        let exit = process.wait().await;
+        // One that went off may be over by itself: it ends where it cannot start another.
+        assert!(rest.is_empty() && [Cause::Killed, Cause::Itself].contains(&exit.cause), "{exit}");
+    }
+}
+
+#[tokio::test]
+async fn what_it_reads_and_writes_on_disks_is_told() {
+    use std::os::unix::fs::PermissionsExt as _;
+    const TMPFS: u64 = 0x0102_1994;
+    let tmp = tempfile::tempdir().unwrap();
+    fs::set_permissions(tmp.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    if rustix::fs::statfs(tmp.path()).unwrap().f_type as u64 == TMPFS {
+        eprintln!("SKIPPED: {} is no disk", tmp.path().display());
+        return;
+    }
+    let file = tmp.path().join("file").display().to_string();
+    let script = format!(
+        "dd if=/dev/zero of={file} bs=64k count=32 conv=fsync && dd if={file} of=/dev/null bs=64k iflag=direct"
+    );
+    let programs = Programs::new([Grant::exec("/bin/sh", shell(&script).change(tmp.path()))]);
+    let exit = exec(&programs, "/bin/sh").await.spawn(Launch::new()).await.unwrap().wait().await;
+    if !exit.is_success() {
+        eprintln!("SKIPPED: nothing can be read past the memory of files here: {exit}");
+        return;
+    }
+    let (read, written) = (exit.usage.read_bytes.unwrap(), exit.usage.written_bytes.unwrap());
+    assert!(read >= 2 << 20 && written >= 2 << 20, "{exit}");
+    let end = programs.records(Action::ProcessExit).pop().unwrap();
+    let text = String::from_utf8(end.resource).unwrap();
+    assert!(text.contains(&format!(", read {read} bytes, wrote {written} bytes")), "{text}");
+}
+
+#[tokio::test]
 async fn the_share_of_the_processors_is_bounded() {
     let busy =
         shell("while :; do :; done").limits(Limits::new().cpu_percent(20).wall_time(Duration::from_secs(1)));

@@ -131,6 +131,8 @@ impl Told<'_> {
             "system_us": usage.system_time.as_micros() as u64,
             "wall_us": usage.wall_time.as_micros() as u64,
             "peak_memory_bytes": usage.peak_memory_bytes,
+            "read_bytes": usage.read_bytes,
+            "written_bytes": usage.written_bytes,
         })
     }
 

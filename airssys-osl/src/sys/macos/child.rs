@@ -192,6 +192,8 @@ fn used(usage: &libc::rusage) -> Usage {
         system_time: time(usage.ru_stime),
         // Nothing counts the whole tree.
         peak_memory_bytes: None,
+        read_bytes: None,
+        written_bytes: None,
         wall_time: Duration::ZERO,
         refused_processes: None,
     }

@@ -1,5 +1,7 @@
 //! Control groups: what a whole tree of processes may use, by version 2 where that has what is needed, else by version 1.
 
+mod places;
+
 use std::{
     fs::{self, File},
     io::{self, Write as _},
@@ -12,13 +14,13 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal, test_kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 
-use super::spares::GROUPS;
+use self::places::{PREFIX, Places};
+use super::{probe, script::Script, spares::GROUPS};
 use crate::process::{Cause, Limits, Usage};
 
-/// How often the members of a group are killed, where some fork faster than they die. No more of them can be made than
-/// the group may have, so it comes to an end long before.
+/// How often the members of a group are killed. None can be made any more by then, so it comes to an end long before.
 const KILL_ROUNDS: usize = 256;
 
 /// Over which time the share of the processors is measured out, in microseconds: the kernel's own choice.
@@ -27,29 +29,12 @@ const CPU_PERIOD_US: u64 = 100_000;
 /// How many names are tried for a group.
 const NAME_TRIES: usize = 64;
 
-/// What the names of groups begin with; the number of who made them follows, and one of their own.
-const PREFIX: &str = "airssys-";
-
-/// How long nothing has happened in a group before somebody else removes it.
-const ABANDONED: Duration = Duration::from_secs(60);
-
 /// How often that is tried at the end of this process, and after which pauses.
 const LAST_TRIES: usize = 20;
 const LAST_PAUSE: Duration = Duration::from_millis(5);
 
 /// More than the kernel tells of a group in one file that is read here.
 const TOLD_BYTES: usize = 256;
-
-/// Where groups can be made: a directory for each of what counts, or one for all.
-#[derive(Clone, Debug)]
-struct Parents {
-    memory: PathBuf,
-    processes: PathBuf,
-    /// Where there are such; they are asked for only when somebody needs them.
-    cpu: Option<PathBuf>,
-    io: Option<PathBuf>,
-    unified: bool,
-}
 
 /// The groups of one program. They are removed when this is dropped, or soon after.
 #[derive(Debug)]
@@ -59,10 +44,14 @@ pub(super) struct Group {
     cpu: Option<PathBuf>,
     io: Option<PathBuf>,
     unified: bool,
+    /// How many processes it may have whatever its limits are.
+    most_processes: Option<u64>,
     /// What a process writes to in order to be in them, and other files of theirs by their names, where they were opened
     /// before.
     entrances: Vec<OwnedFd>,
     open: Vec<(&'static str, File)>,
+    /// How many processes were refused before it was killed, which refuses more.
+    refused: OnceLock<Option<u64>>,
 }
 
 /// The files of a group.
@@ -96,9 +85,28 @@ const NAMES_OF_VERSION_1: Names = Names {
 const PROCESSES: &str = "pids.max";
 const REFUSED: &str = "pids.events";
 
-/// Whether groups can be made here, found out by making one.
+/// Whether groups can be made and entered here, found out by trying.
 pub(super) fn available() -> Result<(), Box<str>> {
-    Group::make(&Limits::new()).map(drop).map_err(|error| error.to_string().into())
+    places().as_ref().map(drop).map_err(Clone::clone)
+}
+
+/// Whether programs here may have more memory than they are bounded to, as what is swapped out is not counted.
+pub(super) fn misses_swap() -> bool {
+    // Its first line is a title.
+    let has_swap = || fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().count() > 1);
+    places().as_ref().is_ok_and(|places| !places.counts_swap) && has_swap()
+}
+
+/// Where groups are made, found out once.
+fn places() -> &'static Result<Places, Box<str>> {
+    static PLACES: OnceLock<Result<Places, Box<str>>> = OnceLock::new();
+    PLACES.get_or_init(|| {
+        let found = places::find()?;
+        for place in [&found.memory, &found.processes].into_iter().chain(&found.cpu).chain(&found.io) {
+            places::sweep(place);
+        }
+        Ok(found)
+    })
 }
 
 impl Group {
@@ -138,25 +146,18 @@ impl Group {
 
     /// Makes groups without limits, for those that are to come.
     fn make(limits: &Limits) -> io::Result<Self> {
-        static PARENTS: OnceLock<Option<Parents>> = OnceLock::new();
+        let places = places().as_ref();
+        let places = places.map_err(|why| io::Error::new(io::ErrorKind::Unsupported, why.to_string()))?;
+        Self::make_in(places, limits)
+    }
+
+    fn make_in(places: &Places, limits: &Limits) -> io::Result<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let parents = PARENTS.get_or_init(|| {
-            let parents = find_parents()?;
-            for parent in
-                [&parents.memory, &parents.processes].into_iter().chain(&parents.cpu).chain(&parents.io)
-            {
-                sweep(parent);
-            }
-            Some(parents)
-        });
-        let parents = parents.as_ref().ok_or_else(|| {
-            io::Error::new(io::ErrorKind::Unsupported, "no control group that counts memory and processes")
-        })?;
         for _ in 0..NAME_TRIES {
             // One of this name may have been left behind by another life of our number.
             let number = COUNT.fetch_add(1, Ordering::Relaxed);
             let name = format!("{PREFIX}{}-{number}", getpid().as_raw_nonzero());
-            match Self::make_named(parents, &name, limits) {
+            match Self::make_named(places, &name, limits) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 made => return made,
             }
@@ -164,21 +165,25 @@ impl Group {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    fn make_named(parents: &Parents, name: &str, limits: &Limits) -> io::Result<Self> {
-        let needed = |parent: &Option<PathBuf>, is_needed: bool, what: &str| match parent {
+    fn make_named(places: &Places, name: &str, limits: &Limits) -> io::Result<Self> {
+        let needed = |place: &Option<PathBuf>, is_needed: bool, what: &str| match place {
             _ if !is_needed => Ok(None),
-            Some(parent) if !parents.unified || controls(parent, &[what]) => Ok(Some(parent.join(name))),
+            Some(place) if !places.unified || places::controls(place, &[what]).is_ok() => {
+                Ok(Some(place.join(name)))
+            }
             _ => Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 format!("no control group bounds {what} here"),
             )),
         };
-        let cpu = needed(&parents.cpu, limits.cpu_percent.is_some(), "cpu")?;
-        let io = needed(&parents.io, limits.io_weight.is_some(), "io")?;
-        fs::create_dir(parents.memory.join(name))?;
-        let (memory, processes) = (parents.memory.join(name), parents.processes.join(name));
+        let cpu = needed(&places.cpu, limits.cpu_percent.is_some(), "cpu")?;
+        let io = needed(&places.io, limits.io_weight.is_some(), "io")?;
+        fs::create_dir(places.memory.join(name))?;
+        let (memory, processes) = (places.memory.join(name), places.processes.join(name));
         let (entrances, open) = (Vec::new(), Vec::new());
-        let group = Self { memory, processes, cpu, io, unified: parents.unified, entrances, open };
+        let Places { unified, most_processes, .. } = *places;
+        let refused = OnceLock::new();
+        let group = Self { memory, processes, cpu, io, unified, most_processes, entrances, open, refused };
         group.directories().into_iter().skip(1).try_for_each(fs::create_dir)?;
         Ok(group)
     }
@@ -202,14 +207,15 @@ impl Group {
         if let Some(bytes) = limits.memory_bytes {
             let swap_bytes = if self.unified { 0 } else { bytes };
             self.write(&self.memory, self.names().memory, bytes)?;
-            // Where swap is not counted there is no such file, nor, mostly, any swap.
+            // Where swap is not counted there is no such file, and whoever needs that it is was refused: see `misses_swap`.
             match self.write(&self.memory, self.names().swap, swap_bytes) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
         }
-        if let Some(count) = limits.processes {
-            self.write(&self.processes, PROCESSES, count.saturating_add(ours))?;
+        let count = limits.processes.map(|count| count.saturating_add(ours));
+        if let Some(count) = count.into_iter().chain(self.most_processes).min() {
+            self.write(&self.processes, PROCESSES, count)?;
         }
         let names = self.names();
         self.open.retain(|(name, _)| [names.peak, names.events, REFUSED].contains(name));
@@ -269,11 +275,28 @@ impl Group {
         self.directories().into_iter().map(|directory| open(directory)).collect()
     }
 
+    /// Has a child enter it that ends at once: that may be forbidden where making it is not.
+    fn try_entering(&self) -> io::Result<()> {
+        let mut script = Script::new();
+        for entrance in self.open_entrances()? {
+            let entrance = script.hold(entrance);
+            script.write("enter the control group", entrance, b"0");
+        }
+        probe::try_script(&script, 0)
+    }
+
+    fn counts_swap(&self) -> bool {
+        self.memory.join(self.names().swap).exists()
+    }
+
     /// Kills everybody in the group.
     pub(super) fn kill(&self) {
         if self.unified && fs::write(self.processes.join("cgroup.kill"), "1").is_ok() {
             return;
         }
+        // Who forks faster than he is killed forks no more.
+        self.refused();
+        let _ = fs::write(self.processes.join(PROCESSES), "0");
         for _ in 0..KILL_ROUNDS {
             let members = self.members();
             if members.is_empty() {
@@ -289,6 +312,14 @@ impl Group {
         }
     }
 
+    fn refused(&self) -> Option<u64> {
+        *self.refused.get_or_init(|| {
+            let events = self.read(&self.processes, REFUSED);
+            let count = events.lines().find_map(|line| line.strip_prefix("max "));
+            count.and_then(|count| count.trim().parse().ok())
+        })
+    }
+
     fn members(&self) -> Vec<Pid> {
         let members = fs::read_to_string(self.processes.join("cgroup.procs")).unwrap_or_default();
         members.lines().filter_map(|line| line.parse().ok()).filter_map(Pid::from_raw).collect()
@@ -300,9 +331,7 @@ impl Group {
         usage.peak_memory_bytes = self.read(&self.memory, names.peak).trim().parse().ok();
         let events = self.read(&self.memory, names.events);
         let kills = events.lines().find_map(|line| line.strip_prefix("oom_kill "));
-        let refused = self.read(&self.processes, REFUSED);
-        let refused = refused.lines().find_map(|line| line.strip_prefix("max "));
-        usage.refused_processes = refused.and_then(|count| count.trim().parse().ok());
+        usage.refused_processes = self.refused();
         if *cause == Cause::Itself && kills.is_some_and(|kills| kills.trim() != "0") {
             *cause = Cause::OutOfMemory;
         }
@@ -340,113 +369,4 @@ fn remove(left: &mut Vec<PathBuf>) {
     left.retain(|group| {
         fs::remove_dir(group).is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
     });
-}
-
-/// Removes what others of our kind left in `parent` when they were killed. One of them may be where we cannot see it, in a
-/// namespace of processes of its own: what is in use cannot be removed, and what is not yet is younger.
-fn sweep(parent: &Path) {
-    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let made_by = entry.file_name().to_str().and_then(maker);
-        let gone = made_by.is_some_and(|pid| test_kill_process(pid) == Err(rustix::io::Errno::SRCH));
-        let modified = entry.metadata().and_then(|found| found.modified());
-        if gone && modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > ABANDONED)) {
-            let _ = fs::remove_dir(entry.path());
-        }
-    }
-}
-
-/// The number of who made a group of this name.
-fn maker(name: &str) -> Option<Pid> {
-    let (pid, number) = name.strip_prefix(PREFIX)?.split_once('-')?;
-    number.parse::<u64>().ok()?;
-    pid.parse().ok().filter(|pid| *pid > 0).and_then(Pid::from_raw)
-}
-
-/// Finds out where we are, and where below groups can be made that count both memory and processes.
-fn find_parents() -> Option<Parents> {
-    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    if let Some(path) = own.lines().find_map(|line| line.strip_prefix("0::"))
-        && let Some(directory) = mounted(&mounts, path, |kind, _| kind == "cgroup2")
-        && controls(&directory, &["memory", "pids"])
-    {
-        let [memory, cpu, io] = [0; 3].map(|_| directory.clone());
-        return Some(Parents { memory, processes: directory, cpu: Some(cpu), io: Some(io), unified: true });
-    }
-    let place = |controller: &str| {
-        let path = own.lines().find_map(|line| {
-            let (_, rest) = line.split_once(':')?;
-            let (controllers, path) = rest.split_once(':')?;
-            controllers.split(',').any(|known| known == controller).then_some(path)
-        })?;
-        mounted(&mounts, path, |kind, options| {
-            kind == "cgroup" && options.split(',').any(|known| known == controller)
-        })
-    };
-    let (memory, processes, cpu, io) = (place("memory")?, place("pids")?, place("cpu"), place("blkio"));
-    Some(Parents { memory, processes, cpu, io, unified: false })
-}
-
-/// Whether groups beneath count what is needed; it is asked for where they do not.
-fn controls(directory: &Path, needed: &[&str]) -> bool {
-    let control = directory.join("cgroup.subtree_control");
-    let has = || {
-        let controls = fs::read_to_string(&control).unwrap_or_default();
-        needed.iter().all(|needed| controls.split_whitespace().any(|known| known == *needed))
-    };
-    let ask = needed.iter().map(|needed| format!("+{needed}")).collect::<Vec<_>>().join(" ");
-    has() || (fs::write(&control, ask).is_ok() && has())
-}
-
-/// Where the group `path` is, in the first mount that `fits`.
-fn mounted(mounts: &str, path: &str, fits: impl Fn(&str, &str) -> bool) -> Option<PathBuf> {
-    mounts.lines().find_map(|line| {
-        let (left, right) = line.split_once(" - ")?;
-        let mut left = left.split(' ').skip(3);
-        let (root, point) = (left.next()?, left.next()?);
-        let mut right = right.split(' ');
-        let (kind, options) = (right.next()?, right.nth(1)?);
-        if !fits(kind, options) {
-            return None;
-        }
-        let beneath = Path::new(path).strip_prefix(root).ok()?;
-        Some(Path::new(point).join(beneath))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use rustix::fs::{CWD, Timespec, Timestamps, utimensat};
-
-    use super::*;
-
-    #[test]
-    fn what_the_dead_left_is_swept_away() {
-        let parent = tempfile::tempdir().unwrap();
-        let (gone, ours) = (i32::MAX, getpid().as_raw_nonzero());
-        let make = |name: String, old: bool| {
-            let path = parent.path().join(&name);
-            fs::create_dir(&path).unwrap();
-            let long_ago = Timespec { tv_sec: 1_000_000, tv_nsec: 0 };
-            let times = Timestamps { last_access: long_ago, last_modification: long_ago };
-            if old {
-                utimensat(CWD, &path, &times, rustix::fs::AtFlags::empty()).unwrap();
-            }
-            name
-        };
-        make(format!("airssys-{gone}-0"), true);
-        let mut kept = vec![
-            make(format!("airssys-{gone}-1"), false),
-            make(format!("airssys-{ours}-0"), true),
-            make(format!("other-{gone}-0"), true),
-            make(format!("airssys-{gone}-x"), true),
-            make("airssys-0-0".to_owned(), true),
-        ];
-        sweep(parent.path());
-        let left = fs::read_dir(parent.path()).unwrap().flatten();
-        let mut left: Vec<_> = left.map(|entry| entry.file_name().into_string().unwrap()).collect();
-        left.sort();
-        kept.sort();
-        assert_eq!(left, kept);
-    }
 }

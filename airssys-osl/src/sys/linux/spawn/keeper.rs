@@ -324,12 +324,16 @@ fn usage(usage: &libc::rusage) -> Usage {
         let seconds = Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or_default());
         seconds + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or_default())
     };
+    // Whatever the disks have, the kernel tells of blocks of this size.
+    let blocks = |count: libc::c_long| u64::try_from(count).ok()?.checked_mul(512);
     Usage {
         user_time: time(usage.ru_utime),
         system_time: time(usage.ru_stime),
         // The kernel's number counts what we had when the child shared our memory.
         peak_memory_bytes: None,
         wall_time: Duration::ZERO,
+        read_bytes: blocks(usage.ru_inblock),
+        written_bytes: blocks(usage.ru_oublock),
         refused_processes: None,
     }
 }

@@ -5,8 +5,8 @@ use std::{ffi::CStr, os::fd::AsRawFd as _};
 use super::{
     prepare::{DEVICES, Plan, place_rules},
     script::{Fd, Script},
+    seccomp::Sockets,
 };
-use crate::process::Layers;
 
 // The accesses, in the order of their bits in `linux/landlock.h`.
 pub(super) const EXECUTE: u64 = 1;
@@ -38,9 +38,8 @@ fn handled(version: u32) -> u64 {
 /// Confines the child to the places of its plan, and to `inside`, which is in each root.
 pub(super) fn confine(script: &mut Script, version: u32, inside: Vec<(&CStr, u64)>, plan: &Plan) {
     let handled = handled(version);
-    // TCP ports from version 4 on, where there is no network at all, not even a loopback; scopes from version 6 on: abstract sockets, signals.
-    let unplugged = plan.layers.contains(Layers::NETWORK) && !plan.loopback;
-    let ports = if version >= 4 && unplugged { 0b11 } else { 0 };
+    // TCP ports from version 4 on, where a program has none to use; scopes from version 6 on: abstract sockets, signals.
+    let ports = if version >= 4 && plan.sockets == Sockets::Unix { 0b11 } else { 0 };
     let scopes = if version >= 6 { 0b11 } else { 0 };
     let words = match version {
         0..=3 => 1,

@@ -16,7 +16,7 @@ use rustix::{
 };
 
 use super::{
-    init, landlock, messages, probe,
+    cgroup, init, landlock, messages, probe,
     script::{Fd, Script},
     seccomp::{self, Sockets},
     spares::{NETWORKS, ROOTS},
@@ -212,7 +212,15 @@ pub(super) fn namespaces(layers: Layers, own: Own) -> i32 {
 /// Which of the limits cannot be held to under `layers`: the layer that would, and why there is nothing else.
 pub(crate) fn unbounded(limits: &Limits, layers: Layers) -> Option<(Layers, &'static str)> {
     let shares = limits.cpu_percent.is_some() || limits.io_weight.is_some();
+    let whole = limits.memory_bytes.is_some() && !limits.memory_of_each;
     match () {
+        () if whole && !layers.contains(Layers::CGROUP) => {
+            Some((Layers::CGROUP, "there is nothing else to count the memory of all its processes by"))
+        }
+        () if whole && cgroup::misses_swap() => Some((
+            Layers::CGROUP,
+            "it does not count what is swapped out here: boot with swapaccount=1, or without swap",
+        )),
         () if limits.processes.is_some() && !counts_processes(layers) => {
             Some((Layers::CGROUP, "there is nothing else to count processes by"))
         }
@@ -301,7 +309,9 @@ fn filter_calls(script: &mut Script, plan: &Plan) -> Result<Option<OwnedFd>, Fau
         // It is held all the same.
         flags => flags.ok().flatten(),
     };
-    let filter = seccomp::filter(plan.sockets, plan.calls, flags.is_some());
+    // Whoever is found by a path of the machine's would do for a program what it may not do: start another, outside.
+    let by_path = plan.layers.contains(Layers::MOUNTS);
+    let filter = seccomp::filter(plan.sockets, by_path, plan.calls, flags.is_some());
     let Some(flags) = flags else {
         script.filter_calls(filter);
         return Ok(None);
@@ -351,7 +361,8 @@ fn finish(
     if !inside {
         last.die_with_parent();
     }
-    limit(&mut last, &plan.limits, user_namespace);
+    let grouped = plan.layers.contains(Layers::CGROUP);
+    limit(&mut last, &plan.limits, grouped, user_namespace);
     last.unblock_signals();
     last.become_program("execute the program", program, plan.args, plan.env);
     if !inside {
@@ -499,14 +510,15 @@ fn attach(script: &mut Script, place: &Place, tree: Option<Fd>) -> Result<(), Fa
 }
 
 /// Sets limits: last of all, for what comes before is ours. None is above our own, which a child cannot raise.
-fn limit(script: &mut Script, limits: &Limits, user_namespace: bool) {
+fn limit(script: &mut Script, limits: &Limits, grouped: bool, user_namespace: bool) {
     let seconds = |time: std::time::Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
     let time = limits.cpu_time.map(seconds);
     let bounds = [
         (Resource::Core, Some(0), 0),
         (Resource::Nofile, Some(limits.descriptors), 0),
         (Resource::Fsize, limits.file_bytes, 0),
-        (Resource::Data, limits.memory_bytes, 0),
+        // A group counts what is used. This counts what is only asked for, such as the stacks of threads, and refuses it.
+        (Resource::Data, limits.memory_bytes.filter(|_| !grouped), 0),
         // Elsewhere all processes of the user on the machine would count.
         (Resource::Nproc, limits.processes.filter(|_| user_namespace), 0),
         (Resource::Msgqueue, Some(0), 0),

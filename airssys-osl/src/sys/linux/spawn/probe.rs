@@ -145,7 +145,8 @@ fn try_layer(layer: Layers) -> Result<(), Box<str>> {
         Layers::SECCOMP if seccomp::EXISTS => Ok(()),
         Layers::SECCOMP => Err("there is no filter for this processor".into()),
         Layers::LANDLOCK => {
-            raw::landlock_version().map(drop).ok_or_else(|| "the kernel has it not, or not in use".into())
+            let why = "the kernel has it not, or not in use: it takes Linux 5.13 with CONFIG_SECURITY_LANDLOCK, and `landlock` in lsm= of its command line";
+            raw::landlock_version().map(drop).ok_or_else(|| why.into())
         }
         Layers::CGROUP => cgroup::available(),
         Layers::PROCESSES if !init::EXISTS => Err("there is no init for this processor".into()),
@@ -179,7 +180,7 @@ fn try_namespace(layer: Layers) -> Result<(), Box<str>> {
 }
 
 /// Runs a script in a child that ends at once.
-fn try_script(script: &Script, namespaces: i32) -> io::Result<()> {
+pub(super) fn try_script(script: &Script, namespaces: i32) -> io::Result<()> {
     let born = raw::start(script, namespaces)?;
     keeper::take_away(&born.pidfd);
     let failed = |(step, error): (&str, io::Error)| io::Error::new(error.kind(), format!("{step}: {error}"));

@@ -159,6 +159,8 @@ enum Answer {
 
 /// Makes the filter: instructions of eight bytes.
 ///
+/// UNIX sockets are there where what is found `by_path` is the program's own, and pairs of them everywhere.
+///
 /// The kernel goes through it for every number that there is, once it is loaded, to find out which it need not ask about
 /// again. That takes the time of a whole start where the numbers are compared one after the other: so they are looked up
 /// by halves.
@@ -166,18 +168,18 @@ enum Answer {
 /// Where a program is `watched`, calls with paths are told to its watcher before they are made, and what is refused or killed
 /// for is left to it: those must be refused or killed for all the same.
 ///
-/// There are no more than eight of them, so each is made once.
+/// There are no more than sixteen of them, so each is made once.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-pub(super) fn filter(sockets: Sockets, calls: Calls, watched: bool) -> &'static [u8] {
-    static MADE: [OnceLock<Vec<u8>>; 8] = [const { OnceLock::new() }; 8];
-    let (internet, usual) = (sockets == Sockets::Internet, calls == Calls::Usual);
-    let index = usize::from(internet) | usize::from(usual) << 1 | usize::from(watched) << 2;
-    MADE.get(index).map_or(&[], |made| made.get_or_init(|| make(sockets, calls, watched)))
+pub(super) fn filter(sockets: Sockets, by_path: bool, calls: Calls, watched: bool) -> &'static [u8] {
+    static MADE: [OnceLock<Vec<u8>>; 16] = [const { OnceLock::new() }; 16];
+    let facts = [sockets == Sockets::Internet, by_path, calls == Calls::Usual, watched];
+    let index = facts.into_iter().fold(0, |index, fact| index << 1 | usize::from(fact));
+    MADE.get(index).map_or(&[], |made| made.get_or_init(|| make(sockets, by_path, calls, watched)))
 }
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-fn make(sockets: Sockets, calls: Calls, watched: bool) -> Vec<u8> {
-    let mut program = Program { reversed: Vec::new(), placed: Vec::new(), sockets, watched };
+fn make(sockets: Sockets, by_path: bool, calls: Calls, watched: bool) -> Vec<u8> {
+    let mut program = Program { reversed: Vec::new(), placed: Vec::new(), sockets, by_path, watched };
     let start = program.search(&ranges(calls, watched), LAST + 2);
     // From the last to the first: each jump leads on, to what is there already.
     let reach = program.distance(start);
@@ -235,7 +237,7 @@ pub(super) fn open() -> [u8; 8] {
 
 /// There is none; whoever asks has looked at [`EXISTS`].
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-pub(super) fn filter(_sockets: Sockets, _calls: Calls, _watched: bool) -> &'static [u8] {
+pub(super) fn filter(_sockets: Sockets, _by_path: bool, _calls: Calls, _watched: bool) -> &'static [u8] {
     &[]
 }
 
@@ -263,6 +265,7 @@ struct Program {
     /// Where answers begin: how many instructions were there with them.
     placed: Vec<(Answer, usize)>,
     sockets: Sockets,
+    by_path: bool,
     watched: bool,
 }
 
@@ -300,8 +303,8 @@ impl Program {
             return *place;
         }
         let words = match answer {
-            Answer::Kill | Answer::Refuse if self.watched => Answer::Tell.words(self.sockets),
-            answer => answer.words(self.sockets),
+            Answer::Kill | Answer::Refuse if self.watched => Answer::Tell.words(self.sockets, self.by_path),
+            answer => answer.words(self.sockets, self.by_path),
         };
         let words = words.0;
         self.reversed.extend(words.into_iter().rev());
@@ -312,7 +315,7 @@ impl Program {
 
 impl Answer {
     /// What gives it.
-    fn words(self, sockets: Sockets) -> Words {
+    fn words(self, sockets: Sockets, by_path: bool) -> Words {
         let mut words = Words(Vec::new());
         let last = match self {
             Self::Allow => ALLOW,
@@ -340,7 +343,9 @@ impl Answer {
             }
             Self::Socket => {
                 words.load(argument(0));
-                words.if_equal(libc::AF_UNIX as u32, ALLOW);
+                if by_path {
+                    words.if_equal(libc::AF_UNIX as u32, ALLOW);
+                }
                 if sockets == Sockets::Internet {
                     words.if_equal(libc::AF_INET as u32, ALLOW);
                     words.if_equal(libc::AF_INET6 as u32, ALLOW);

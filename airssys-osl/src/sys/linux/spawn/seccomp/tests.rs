@@ -6,7 +6,7 @@ fn run(sockets: Sockets, arch: u32, call: u32, args: [u64; 6]) -> u32 {
 
 /// Runs the filter as the kernel would, and says through how many instructions it went.
 fn steps(sockets: Sockets, arch: u32, call: u32, args: [u64; 6]) -> (u32, usize) {
-    steps_of(filter(sockets, Calls::AllButRefused, false), arch, call, args)
+    steps_of(filter(sockets, true, Calls::AllButRefused, false), arch, call, args)
 }
 
 fn steps_of(program: &[u8], arch: u32, call: u32, args: [u64; 6]) -> (u32, usize) {
@@ -73,8 +73,8 @@ fn all_others_are_allowed_as_before() {
 fn few_instructions_are_gone_through_for_each_call() {
     for sockets in [Sockets::Unix, Sockets::Internet] {
         for calls in [Calls::AllButRefused, Calls::Usual] {
-            let program = filter(sockets, calls, false);
-            for program in [program, filter(sockets, calls, true)] {
+            let program = filter(sockets, true, calls, false);
+            for program in [program, filter(sockets, true, calls, true)] {
                 let length = program.len() / 8;
                 assert!(length < 256, "{length}: a jump by condition does not reach that far");
             }
@@ -139,8 +139,29 @@ fn sockets() {
 }
 
 #[test]
+fn sockets_of_the_machine_are_not_found_by_their_paths() {
+    for (sockets, internet) in [(Sockets::Unix, NO_FAMILY), (Sockets::Internet, ALLOW)] {
+        for watched in [false, true] {
+            let program = filter(sockets, false, Calls::AllButRefused, watched);
+            let answer = |call: c_long, family: i32| {
+                steps_of(
+                    program,
+                    ARCHITECTURE,
+                    call as u32,
+                    [family as u64, libc::SOCK_STREAM as u64, 0, 0, 0, 0],
+                )
+                .0
+            };
+            assert_eq!(answer(libc::SYS_socket, libc::AF_UNIX), NO_FAMILY);
+            assert_eq!(answer(libc::SYS_socket, libc::AF_INET), internet);
+            assert_eq!(answer(libc::SYS_socketpair, libc::AF_UNIX), ALLOW);
+        }
+    }
+}
+
+#[test]
 fn usual_calls_are_those_and_no_other() {
-    let program = filter(Sockets::Internet, Calls::Usual, false);
+    let program = filter(Sockets::Internet, true, Calls::Usual, false);
     let answer = |call: c_long| steps_of(program, ARCHITECTURE, call as u32, [0; 6]).0;
     let by_arguments = [libc::SYS_clone, libc::SYS_ioctl, libc::SYS_socket];
     for call in 0..=LAST.into() {
@@ -160,7 +181,7 @@ fn usual_calls_are_those_and_no_other() {
 #[test]
 fn a_watched_program_has_no_more_calls() {
     for calls in [Calls::AllButRefused, Calls::Usual] {
-        let programs = [false, true].map(|watched| filter(Sockets::Unix, calls, watched));
+        let programs = [false, true].map(|watched| filter(Sockets::Unix, true, calls, watched));
         let answers = |arch, call, args| {
             let [plain, watched] = programs.each_ref().map(|program| steps_of(program, arch, call, args).0);
             (plain, watched)
