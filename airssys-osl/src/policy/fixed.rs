@@ -15,7 +15,7 @@ use crate::limits::PATH_BYTES;
 /// one text hashes nothing, and no table hashes a text that is as long as none of its own.
 #[derive(Debug)]
 pub(super) struct Fixed<V> {
-    /// How long the texts are, a bit each: bit 63 is for all that are longer.
+    /// How long the texts are, a bit each; see [`LONGER`].
     lengths: u64,
     /// By the lowest bits of a hash; as many as a power of two.
     seeds: Box<[u8]>,
@@ -42,6 +42,8 @@ struct Head {
 }
 
 const START_BYTES: usize = 24;
+/// The bit of a length that stands for all longer ones too.
+pub(super) const LONGER: u64 = 1 << 63;
 /// Longer than any text: all of a policy are far shorter together (`RULES_PER_POLICY`).
 const NOBODY: u32 = u32::MAX;
 
@@ -130,8 +132,10 @@ impl<V> Fixed<V> {
         self.rest.iter().find(|(known, _)| **known == *text).map(|(_, value)| value)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.lengths == 0
+    /// How long the texts are: bit 7 is set where one has 7 bytes, [`LONGER`] where one has 63 or more.
+    #[inline]
+    pub(super) fn lengths(&self) -> u64 {
+        self.lengths
     }
 
     /// All texts, and what stands for each, in no order.
@@ -190,7 +194,7 @@ impl<V> Default for Fixed<V> {
 /// The bit of a length.
 #[inline]
 fn length(len: usize) -> u64 {
-    1 << len.min(63)
+    1 << len.min(LONGER.ilog2() as usize)
 }
 
 /// Which of `buckets`, a power of two, a hash belongs to. There may be none.
@@ -239,7 +243,7 @@ impl<V> Paths<V> {
 
     #[cold]
     fn get_respelled(&self, path: &Path) -> Option<&V> {
-        if self.0.is_empty() || !path.is_absolute() || is_plain(path.as_os_str().as_encoded_bytes()) {
+        if self.0.lengths() == 0 || !path.is_absolute() || is_plain(path.as_os_str().as_encoded_bytes()) {
             return None;
         }
         // No rule has a longer one (`check_root`).
@@ -304,7 +308,7 @@ mod tests {
         for count in [0, 1, 2, 3, 10, 100, 5_000] {
             let name = |number: usize| format!("/srv/tenants/{number}/inbox");
             let fixed = fixed((0..count).map(name));
-            assert_eq!(fixed.is_empty(), count == 0);
+            assert_eq!(fixed.lengths() == 0, count == 0);
             for number in 0..count {
                 assert_eq!(fixed.get(name(number).as_bytes()), Some(&number), "{number} of {count}");
             }
