@@ -93,8 +93,10 @@ impl Terms {
     }
 }
 
-/// All rules for one object. Nearly always there is one, which then stands where the table does.
+/// All rules for one object. Nearly always there is one, which then stands where the table does, in one line of a
+/// processor's cache.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Clauses {
     first: Clause,
     more: Vec<Clause>,

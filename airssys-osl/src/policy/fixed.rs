@@ -43,7 +43,7 @@ struct Head {
 
 const START_BYTES: usize = 24;
 /// The bit of a length that stands for all longer ones too.
-pub(super) const LONGER: u64 = 1 << 63;
+const LONGER: u64 = 1 << 63;
 /// Longer than any text: all of a policy are far shorter together (`RULES_PER_POLICY`).
 const NOBODY: u32 = u32::MAX;
 
@@ -132,10 +132,8 @@ impl<V> Fixed<V> {
         self.rest.iter().find(|(known, _)| **known == *text).map(|(_, value)| value)
     }
 
-    /// How long the texts are: bit 7 is set where one has 7 bytes, [`LONGER`] where one has 63 or more.
-    #[inline]
-    pub(super) fn lengths(&self) -> u64 {
-        self.lengths
+    pub(super) fn is_empty(&self) -> bool {
+        self.lengths == 0
     }
 
     /// All texts, and what stands for each, in no order.
@@ -243,7 +241,7 @@ impl<V> Paths<V> {
 
     #[cold]
     fn get_respelled(&self, path: &Path) -> Option<&V> {
-        if self.0.lengths() == 0 || !path.is_absolute() || is_plain(path.as_os_str().as_encoded_bytes()) {
+        if self.0.is_empty() || !path.is_absolute() || is_plain(path.as_os_str().as_encoded_bytes()) {
             return None;
         }
         // No rule has a longer one (`check_root`).
@@ -308,7 +306,7 @@ mod tests {
         for count in [0, 1, 2, 3, 10, 100, 5_000] {
             let name = |number: usize| format!("/srv/tenants/{number}/inbox");
             let fixed = fixed((0..count).map(name));
-            assert_eq!(fixed.lengths() == 0, count == 0);
+            assert_eq!(fixed.is_empty(), count == 0);
             for number in 0..count {
                 assert_eq!(fixed.get(name(number).as_bytes()), Some(&number), "{number} of {count}");
             }

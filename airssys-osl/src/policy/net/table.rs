@@ -14,7 +14,7 @@ use crate::{
         Decision, Resource, always, check_root,
         clause::{Clause, Clauses, Collect as _},
         few::Few,
-        fixed::{Fixed, LONGER, Paths},
+        fixed::{Fixed, Paths},
         names::put,
         when::Moment,
     },
@@ -51,6 +51,8 @@ struct Hosts<T> {
     exact: Fixed<T>,
     /// By the suffix without `*.`.
     beneath: Fixed<T>,
+    /// How many dots the suffixes have, as bits: others are not looked up.
+    depths: u128,
     every: T,
 }
 
@@ -308,8 +310,7 @@ impl Peers {
         named.find_map(|(_, rules)| fitting(rules))
     }
 
-    /// Why nothing permits it now, where something might have.
-    #[cold]
+    /// Why nothing permits it now.
     fn deny<'a>(
         &'a self,
         endpoint: &Endpoint<'_>,
@@ -346,27 +347,31 @@ impl Peers {
     }
 }
 
-/// Which of the last 64 bytes of a text are dots: the lowest bit is for the last byte, so that the bit of a dot is how long
-/// the text behind it is.
+/// Which of the bytes of a text are dots, from the lowest bit on: its first 64.
 fn dots(text: &[u8]) -> u64 {
-    let (rest, words) = text.as_rchunks();
-    let whole = words.iter().rev().take(8).enumerate();
+    let (words, rest) = text.as_chunks();
+    let whole = words.iter().take(8).enumerate();
     let mask = whole.fold(0, |mask, (number, word)| mask | dots_of_eight(*word) << (8 * number));
-    match text.first_chunk() {
+    match text.last_chunk() {
         _ if rest.is_empty() || text.len() > 64 => mask,
-        Some(first) => mask | dots_of_eight(*first) << (text.len() - 8),
-        None => rest.iter().fold(0, |mask, byte| mask << 1 | u64::from(*byte == b'.')),
+        Some(last) => mask | dots_of_eight(*last) << (text.len() - 8),
+        None => rest.iter().rev().fold(0, |mask, byte| mask << 1 | u64::from(*byte == b'.')),
     }
 }
 
 /// The same for eight bytes, all at once.
 fn dots_of_eight(bytes: [u8; 8]) -> u64 {
     const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
-    let zeros = u64::from_be_bytes(bytes) ^ u64::from_be_bytes([b'.'; 8]);
+    let zeros = u64::from_le_bytes(bytes) ^ u64::from_le_bytes([b'.'; 8]);
     // The highest bit of each byte that is zero; nothing is carried to the next one.
     let flags = !(((zeros & LOW) + LOW) | zeros | LOW);
     // All of them, side by side.
     (flags >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
+/// How many dots stand at and behind a place.
+fn dots_behind(host: &str, begin: usize) -> u32 {
+    host.as_bytes().get(begin..).unwrap_or_default().chunks(64).map(|piece| dots(piece).count_ones()).sum()
 }
 
 impl<T: Default> Hosts<T> {
@@ -377,40 +382,33 @@ impl<T: Default> Hosts<T> {
             if let Some(found) = self.exact.get(host.as_bytes()).and_then(&mut f) {
                 return Some(found);
             }
-            if let Some(found) = self.find_beneath(host.as_bytes(), &mut f) {
+            if self.depths != 0
+                && let Some(found) = self.find_beneath(host, &mut f)
+            {
                 return Some(found);
             }
         }
         f(&self.every)
     }
 
-    /// Looks up only what stands behind a dot and is as long as a suffix.
-    fn find_beneath<'a, R>(&'a self, host: &[u8], f: &mut impl FnMut(&'a T) -> Option<R>) -> Option<R> {
-        let lengths = self.beneath.lengths();
-        if lengths & LONGER != 0
-            && let Some(found) = self.find_beneath_long(host, f)
-        {
-            return Some(found);
-        }
-        let mut left = if lengths == 0 { 0 } else { dots(host) & lengths & !LONGER };
-        while left != 0 {
-            let length = left.ilog2();
-            left ^= 1 << length;
-            let parent = host.get(host.len() - length as usize..)?;
-            if let Some(found) = self.beneath.get(parent).and_then(&mut *f) {
-                return Some(found);
+    fn find_beneath<'a, R>(&'a self, host: &str, f: &mut impl FnMut(&'a T) -> Option<R>) -> Option<R> {
+        let mut begin = 0;
+        // Few hosts have more than 64 bytes.
+        for piece in host.as_bytes().chunks(64) {
+            let (mut dots, behind) = (dots(piece), dots_behind(host, begin + 64));
+            while dots != 0 {
+                let parent = host.get(begin + dots.trailing_zeros() as usize + 1..)?;
+                dots &= dots - 1;
+                let depth = dots.count_ones() + behind;
+                if self.depths.checked_shr(depth).is_some_and(|depths| depths & 1 == 1)
+                    && let Some(found) = self.beneath.get(parent.as_bytes()).and_then(&mut *f)
+                {
+                    return Some(found);
+                }
             }
+            begin += 64;
         }
         None
-    }
-
-    /// The same for suffixes that share a bit: few have any.
-    #[cold]
-    fn find_beneath_long<'a, R>(&'a self, host: &[u8], f: &mut impl FnMut(&'a T) -> Option<R>) -> Option<R> {
-        let longest = host.len().checked_sub(LONGER.ilog2() as usize)?;
-        let dots = host.get(..longest)?.iter().enumerate().filter(|(_, byte)| **byte == b'.');
-        let parents = dots.filter_map(|(at, _)| host.get(at + 1..));
-        parents.filter_map(|parent| self.beneath.get(parent)).find_map(f)
     }
 
     /// Makes everything that was added findable.
@@ -423,7 +421,11 @@ impl<T: Default> Hosts<T> {
     fn place(&mut self, peer: Peer) -> Option<&mut T> {
         Some(match peer {
             Peer::Every => &mut self.every,
-            Peer::Beneath(suffix) => self.beneath.entry(suffix.as_bytes()).or_default(),
+            Peer::Beneath(suffix) => {
+                // A host of 253 bytes has at most 126 dots.
+                self.depths |= 1_u128.checked_shl(dots_behind(&suffix, 0)).unwrap_or_default();
+                self.beneath.entry(suffix.as_bytes()).or_default()
+            }
             Peer::Host(host) => self.exact.entry(host.as_bytes()).or_default(),
             Peer::Block(_) => return None,
         })
@@ -438,10 +440,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn dots_are_where_they_are(text in "[a.\\-/\u{ae}]{0,80}") {
+        fn dots_are_where_they_are(text in "[a.\\-/\u{ae}]{0,64}") {
             let text = text.as_bytes();
-            let last = &text[text.len().saturating_sub(64)..];
-            let naive = last.iter().rev().enumerate().map(|(at, byte)| u64::from(*byte == b'.') << at).sum::<u64>();
+            let text = text.get(..64).unwrap_or(text);
+            let naive = text.iter().enumerate().map(|(at, byte)| u64::from(*byte == b'.') << at).sum::<u64>();
             prop_assert_eq!(dots(text), naive);
         }
 
