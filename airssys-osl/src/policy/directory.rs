@@ -21,45 +21,45 @@ pub(crate) struct FsGrant {
     forbids: Box<[Part]>,
     /// What to answer where rights are missing, by their bits: written at compile time, so that a denial allocates
     /// nothing. Empty where the grant has one of them.
-    lacks: Arc<[Box<str>]>,
+    lacks: [Box<str>; LACKS],
     mode: Mode,
 }
 
-/// A directory in the table: nearly always one rule says all about it, and that rule stands here.
+/// How many sets of rights there are.
+const LACKS: usize = Rights::all().bits() as usize + 1;
+
+/// A directory in the table: nearly always one rule says all about it, and that rule stands here, in one line of a
+/// processor's cache.
 #[derive(Debug)]
+#[repr(align(32))]
 pub(super) struct Rooted {
     pub(super) grant: Arc<FsGrant>,
-    only: Option<Only>,
-}
-
-/// What one rule permits at all times where nothing is forbidden and denials are carried out.
-#[derive(Debug)]
-struct Only {
-    rights: Rights,
+    /// What one rule permits at all times where nothing is forbidden and denials are carried out.
+    only: Option<Rights>,
+    /// That rule.
     rule: Box<str>,
-    lacks: Arc<[Box<str>]>,
 }
 
 impl Rooted {
     pub(super) fn new(grant: Arc<FsGrant>) -> Self {
         let only = match &*grant.permits {
             [part] if grant.forbids.is_empty() && !part.clause.is_timed() && !grant.mode.lifts() => {
-                let (rule, lacks) = (part.clause.rule.clone(), Arc::clone(&grant.lacks));
-                Some(Only { rights: part.rights, rule, lacks })
+                Some((part.rights, part.clause.rule.clone()))
             }
             _ => None,
         };
-        Self { grant, only }
+        let (only, rule) = only.unzip();
+        Self { grant, only, rule: rule.unwrap_or_default() }
     }
 
     /// As [`FsGrant::decide`].
     #[inline]
     pub(super) fn decide(&self, needs: Rights, now: Moment) -> Decision<'_> {
-        let Some(only) = &self.only else { return self.grant.decide(needs, now) };
-        if only.rights.contains(needs) {
-            return Decision::allow(&only.rule);
+        let Some(rights) = self.only else { return self.grant.decide(needs, now) };
+        if rights.contains(needs) {
+            return Decision::allow(&self.rule);
         }
-        lacking(&only.lacks, needs - only.rights)
+        self.grant.lacking(needs - rights)
     }
 }
 
@@ -116,8 +116,8 @@ impl FsGrant {
         let rights = union(&mut permits.iter());
         let certain = union(&mut permits.iter().filter(always)) - union(&mut forbids.iter());
         let rule = permits.first().map_or(rule::DEFAULT_DENY, |part| &part.clause.rule);
-        let lacks = (0..=Rights::all().bits()).map(|bits| {
-            let missing = Rights::from_bits_truncate(bits);
+        let lacks = std::array::from_fn(|bits| {
+            let missing = Rights::from_bits_truncate(bits as u8);
             if missing.is_empty() || missing.intersects(rights) {
                 return Box::default();
             }
@@ -128,7 +128,7 @@ impl FsGrant {
             rights,
             certain,
             terms,
-            lacks: lacks.collect(),
+            lacks,
             permits: permits.into(),
             forbids: forbids.into(),
             mode,
@@ -168,6 +168,10 @@ impl FsGrant {
         }
     }
 
+    fn lacking(&self, missing: Rights) -> Decision<'_> {
+        Decision::deny(self.lacks.get(usize::from(missing.bits())).map_or(rule::DEFAULT_DENY, |rule| rule))
+    }
+
     fn decide_strictly(&self, needs: Rights, now: Moment) -> Decision<'_> {
         // What needs no right is the directory itself: it takes a prohibition of all to forbid that.
         let concerns = |part: &&Part| match needs.is_empty() {
@@ -201,13 +205,9 @@ impl FsGrant {
         match (permitted, unmet) {
             (Some(permitted), _) if missing.is_empty() => permitted,
             (_, Some(unmet)) if self.rights.contains(missing) => unmet,
-            _ => lacking(&self.lacks, needs - self.rights),
+            _ => self.lacking(needs - self.rights),
         }
     }
-}
-
-fn lacking(lacks: &[Box<str>], missing: Rights) -> Decision<'_> {
-    Decision::deny(lacks.get(usize::from(missing.bits())).map_or(rule::DEFAULT_DENY, |rule| rule))
 }
 
 /// The name of the first rule, with what the second one counts.

@@ -305,7 +305,8 @@ impl Peers {
             let by_name = self.hosts.find(endpoint.host, &mut fitting);
             return by_name.or_else(|| self.blocks.of(address).find_map(|(_, rules)| fitting(rules)));
         };
-        let mut named = self.blocks.of(address).filter(|(block, _)| special.covers(block));
+        // All these blocks have the address, as the special one has: the narrower are within the wider.
+        let mut named = self.blocks.of(address).filter(|(block, _)| block.prefix() >= special.prefix());
         named.find_map(|(_, rules)| fitting(rules))
     }
 
