@@ -67,6 +67,13 @@ const PROGRAMS: &[&str] = &[
     "tr", "true", "unshare", "wc",
 ];
 
+/// The tests that root runs there in a control group beneath others.
+const SESSION_TESTS: &[&str] = &[
+    "process_end::memory_is_bounded_for_the_whole_tree",
+    "process_end::a_fork_bomb_ends_at_its_limit",
+    "process_end::the_whole_tree_ends_with_it",
+];
+
 /// How long it may take, in seconds: there is no processor in it but one that is imitated.
 const TIMEOUT_SECONDS: &str = "2400";
 
@@ -257,19 +264,49 @@ fn libraries_of(program: &Path) -> Vec<PathBuf> {
     words.map(PathBuf::from).collect()
 }
 
-/// Who runs tests there, each with the layers that he cannot have.
-const PARTS: [(&str, &[&str], &[&str]); 2] =
-    [("root", TESTS, &[]), ("nobody", UNPRIVILEGED_TESTS, &["cgroup"])];
+/// A run of tests there.
+struct Part {
+    who: &'static str,
+    /// What is done before.
+    before: &'static str,
+    /// What the commands begin with.
+    prefix: &'static str,
+    tests: &'static [&'static str],
+    /// The layers that cannot be had.
+    absent: &'static [&'static str],
+}
+
+const PARTS: [Part; 3] = [
+    Part { who: "root", before: "", prefix: "", tests: TESTS, absent: &[] },
+    Part {
+        who: "nobody",
+        before: "",
+        prefix: "chroot --userspec=65534:65534 / ",
+        tests: UNPRIVILEGED_TESTS,
+        absent: &["cgroup"],
+    },
+    // As systemd has it: our own group has processes in it, so nothing can be counted beneath.
+    Part {
+        who: "root in a session",
+        before: "mkdir -p /sys/fs/cgroup/slice/session
+echo '+memory +pids' > /sys/fs/cgroup/cgroup.subtree_control
+echo '+memory +pids' > /sys/fs/cgroup/slice/cgroup.subtree_control
+echo $$ > /sys/fs/cgroup/slice/session/cgroup.procs
+",
+        prefix: "",
+        tests: SESSION_TESTS,
+        absent: &[],
+    },
+];
 
 /// What is run when there is a root.
 fn script() -> String {
-    let parts = PARTS.map(|(who, tests, _)| {
+    let parts = PARTS.map(|Part { who, before, prefix, tests, .. }| {
         let tests = tests.join(" ");
-        let become_them = if who == "root" { "" } else { "chroot --userspec=65534:65534 / " };
         format!(
             "echo {BEGINS}{who}
-{become_them}airssys --json doctor
-{become_them}it {tests} --test-threads=1 --nocapture 2>&1
+{before}{prefix}airssys --json doctor
+{prefix}it {tests} --test-threads=1 --nocapture 2>&1
 echo {ENDED}$?
 "
         )
@@ -310,7 +347,7 @@ fn boot(kernel: &Path, image: &Path) -> Result<String, Box<dyn Error>> {
 fn judge(said: &str) -> Result<(), Box<dyn Error>> {
     // What the machine says to its screen comes before the first line.
     let mut parts = said.split(BEGINS).skip(1);
-    for (who, tests, absent) in PARTS {
+    for Part { who, tests, absent, .. } in PARTS {
         let part = parts.next().ok_or_else(|| format!("the tests as {who} did not begin there"))?;
         judge_part(part, tests, absent).map_err(|why| format!("as {who}: {why}"))?;
     }
@@ -364,8 +401,8 @@ mod tests {
     use super::*;
 
     /// What such a machine says: of each part the version of Landlock, the layers that are absent, and the tests' last line.
-    fn machine(landlock: u64, absent: [&str; 2], last: &str) -> String {
-        let part = |(who, tests, _): (&str, &[&str], &[&str]), absent: &str| {
+    fn machine(landlock: u64, absent: [&str; 3], last: &str) -> String {
+        let part = |Part { who, tests, .. }: Part, absent: &str| {
             let layer = |name: &str| format!("{{\"layer\":\"{name}\",\"available\":{}}}", name != absent);
             let doctor = format!(
                 "{{\"layers\":[{},{}],\"landlock_version\":{landlock}}}",
@@ -390,17 +427,19 @@ mod tests {
 
     #[test]
     fn what_was_to_be_proved_is() {
-        let (well, absent) = (format!("{ENDED}0"), ["", "cgroup"]);
+        let (well, absent) = (format!("{ENDED}0"), ["", "cgroup", ""]);
         check(&machine(2, absent, &well), Ok(()));
         check(&machine(6, absent, &well), Err("Landlock 6, which is no older one"));
-        check(&machine(2, ["mounts", "cgroup"], &well), Err("as root: a layer is not to be had there"));
-        check(&machine(2, ["", ""], &well), Err("as nobody: a layer is there, and was not to be"));
+        check(&machine(2, ["mounts", "cgroup", ""], &well), Err("as root: a layer is not to be had there"));
+        check(&machine(2, ["", "", ""], &well), Err("as nobody: a layer is there, and was not to be"));
+        let in_session = machine(2, ["", "cgroup", "cgroup"], &well);
+        check(&in_session, Err("as root in a session: a layer is not to be had there"));
         check(&machine(2, absent, &format!("{ENDED}101")), Err("ended with 101"));
         check(&machine(2, absent, ""), Err("did not come to their end"));
         check(&machine(2, absent, &format!("SKIPPED: it takes bash\n{well}")), Err("SKIPPED: it takes bash"));
         let gone = machine(2, absent, &well).replace(TESTS[0], "renamed");
         check(&gone, Err("no test is called `process_end::limits_hold`"));
         let cut = machine(2, absent, &well);
-        check(cut.rsplit_once(BEGINS).unwrap().0, Err("as nobody did not begin"));
+        check(cut.rsplit_once(BEGINS).unwrap().0, Err("as root in a session did not begin"));
     }
 }
