@@ -107,8 +107,8 @@ impl Exec {
     /// * [`Denied`](crate::ErrorKind::Denied): policy said no, or `launch` is not what the grant describes
     ///   ([`OTHER_ARGUMENTS`](rule::OTHER_ARGUMENTS)), or one of its files may not be handed over, or one of its paths leads
     ///   out of its directory ([`BENEATH_ROOT`](rule::BENEATH_ROOT)).
-    /// * [`Unsupported`](crate::ErrorKind::Unsupported): a layer that is required cannot be had here. The error says
-    ///   which one, its cause why.
+    /// * [`Unsupported`](crate::ErrorKind::Unsupported): a layer that is required cannot be had here, or the `/proc` by which
+    ///   it finds its files. The error says which one, its cause why.
     /// * [`AuditUnavailable`](crate::ErrorKind::AuditUnavailable): it cannot be recorded, so it was not started.
     /// * [`LimitExceeded`](crate::ErrorKind::LimitExceeded): the principal has as much open as it may.
     /// * [`NotFound`](crate::ErrorKind::NotFound), [`Io`](crate::ErrorKind::Io): the operating system refused; the error
@@ -158,6 +158,13 @@ impl Exec {
         };
         let execute = async {
             let enforcement = enforcement.map_err(|(layer, why)| Fault::Lacks(layer.to_string(), why))?;
+            #[cfg(target_os = "linux")]
+            if !fitted.files.is_empty()
+                && let Some(why) = sys::why_no_proc(enforcement.enforced())
+            {
+                // Its files are found there.
+                return Err(Fault::Lacks("/proc".to_owned(), why));
+            }
             let descriptors = DESCRIPTORS + usize::from(terms.egress) + usize::from(terms.watched);
             let slot = Slot::take(&self.principal, descriptors, self.principal.descriptors())?;
             let mut streams = Streams::default();

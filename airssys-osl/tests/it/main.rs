@@ -68,6 +68,9 @@ mod process_egress;
 mod process_end;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
+mod process_means;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod process_policy;
 #[cfg(test)]
 #[cfg(target_os = "linux")]

@@ -40,8 +40,8 @@ pub(crate) use self::{
     replace::{Install, Remains, create_drawn_dir, create_unnamed, name_unnamed, replace},
     size::size,
     spawn::{
-        Child, Killer, Lent, Notes, OnEnd, Place, Plan, Sockets, dynamic_user, everything, host, nobody,
-        spawn, unbounded,
+        Child, Killer, Lent, Notes, OnEnd, Place, Plan, Sockets, cgroup_version, dynamic_user, everything,
+        host, nobody, spawn, try_limits, unbounded, why_no_proc,
     },
     stat::{metadata, own_metadata},
     system::{cpu, disks, host_name, load, memory},

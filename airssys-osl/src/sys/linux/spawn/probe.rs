@@ -179,7 +179,7 @@ fn try_namespace(layer: Layers) -> Result<(), Box<str>> {
 }
 
 /// Runs a script in a child that ends at once.
-fn try_script(script: &Script, namespaces: i32) -> io::Result<()> {
+pub(super) fn try_script(script: &Script, namespaces: i32) -> io::Result<()> {
     let born = raw::start(script, namespaces)?;
     keeper::take_away(&born.pidfd);
     let failed = |(step, error): (&str, io::Error)| io::Error::new(error.kind(), format!("{step}: {error}"));
