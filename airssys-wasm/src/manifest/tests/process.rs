@@ -119,7 +119,9 @@ fn what_is_wrong_is_told_in_its_place() {
         "`process.p.args[0]` must be a file or a path",
         "",
     );
-    refused("args = [{ files = \"a\" }]", "files", "unknown key `files`", "did you mean `file`?");
+    let neither = ("{ files", "`process.p.args[0]` must be a file or a path", "handed over open");
+    let unknown = ("files", "unknown key `files`", "did you mean `file`?");
+    check(&with_process("args = [{ files = \"a\" }]"), &[neither, unknown]);
     let beneath = "`process.p.args[0].path` is beneath nothing that the program sees";
     refused("args = [{ path = \"out/a\" }]", "\"out/a\"", beneath, "name its folder in `ro` or `rw`");
     refused("args = [{ path = \"out\" }]\nrw = \"out\"", "\"out\"", beneath, "");
