@@ -1,13 +1,15 @@
 //! Measures what starting a program costs: through the door with each kind of sandbox, beside a plain `posix_spawn` and
 //! whatever other sandboxes are installed, in a process with a small heap and with a large one.
 //!
-//! `cargo run --release -p airssys-osl --example spawn`. Each figure is the median of rounds that take turns, in
+//! `cargo run --release -p airssys-osl --example spawn [AIRSSYS]`, with the program `airssys` where its command line is to be measured,
+//! too. Each figure is the median of rounds that take turns, in
 //! nanoseconds, from the start to the end of `/bin/true`, with its records: `R MEASURE SYSTEM FIGURE`.
 //! `cargo xtask bench spawn` makes a table of it.
 
 #![expect(clippy::disallowed_methods, reason = "the peers that are measured go past the door")]
 
 use std::{
+    env,
     error::Error,
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -83,7 +85,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let policy = Policy::builder().principal("bench", [Grant::exec(PROGRAM, terms)]).build()?;
         execs.push((name, Os::new(policy, Discard).principal("bench")?.exec(PROGRAM).await?));
     }
-    let peers: Vec<_> = PEERS.into_iter().filter(|(_, command)| run(command, 1).is_ok()).collect();
+    let ours = env::args().nth(1);
+    let ours = ours.as_deref().map(|ours| [ours, "sandbox", "--mem", "64M", "--pids", "16", "--"]);
+    let ours = ours.as_ref().map(|command| ("airssys", &command[..]));
+    let is_here = |(_, command): &(_, &[&str])| run(command, 1).is_ok();
+    let peers: Vec<_> = PEERS.into_iter().filter(is_here).chain(ours).collect();
     for (heap, bytes) in HEAPS {
         for (measure, system, figure) in measure(&execs, &peers, bytes).await? {
             println!("R {measure}-{heap} {system} {}", figure.as_nanos());
@@ -130,8 +136,13 @@ async fn measure<'a>(
         figures.push((*name, "posix_spawn", median(0)));
     }
     for (peer, (name, _)) in peers.iter().enumerate() {
-        figures.push(("every-layer", *name, median(1 + execs.len() + peer)));
+        let figure = median(1 + execs.len() + peer);
+        figures.push(("command-line", *name, figure));
+        if *name != "airssys" {
+            figures.push(("every-layer", *name, figure));
+        }
     }
+    figures.push(("command-line", "posix_spawn", median(0)));
     Ok(figures)
 }
 
@@ -160,6 +171,8 @@ fn run(command: &[&str], calls: u32) -> Result<Duration, Box<dyn Error>> {
         let mut words = command.iter().chain([&PROGRAM]);
         let mut command = Command::new(words.next().unwrap_or(&PROGRAM));
         command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // Where ours has its log.
+        command.env("XDG_STATE_HOME", env::temp_dir().join("airssys-bench-spawn"));
         if !command.status()?.success() {
             return Err("it failed".into());
         }

@@ -4,6 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use airssys_osl::{
     Os, Principal,
+    fs::OpenOptions,
     process::{Exec, Launch},
 };
 use airssys_rt::{
@@ -17,7 +18,7 @@ use crate::{
     grant::process_principal_name,
     host::printable,
     load::LoadError,
-    manifest::{Framing, Manifest, ProcessSpec},
+    manifest::{Argument, Framing, Manifest, ProcessSpec, folder},
     watch::{DeadLetter, Event, Watch},
 };
 
@@ -30,6 +31,7 @@ pub(crate) struct Program {
     spec: Arc<ProcessSpec>,
     principal: Principal,
     exec: Exec,
+    launch: Launch,
     mailbox: Mailbox<PortMsg>,
     pub(crate) counters: Arc<Counters>,
 }
@@ -40,8 +42,9 @@ impl Program {
         let failed = |error| Error::door(format!("start the process `{}`", spec.name), error);
         let principal = os.principal(&process_principal_name(&spec.name)).map_err(failed)?;
         let exec = principal.exec(&spec.program.value).await.map_err(failed)?;
+        let launch = launch(spec, &principal).await.map_err(failed)?;
         let (mailbox, counters) = (Mailbox::bounded(spec.mailbox), Arc::default());
-        Ok(Self { spec: Arc::new(spec.clone()), principal, exec, mailbox, counters })
+        Ok(Self { spec: Arc::new(spec.clone()), principal, exec, launch, mailbox, counters })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -71,14 +74,15 @@ impl Program {
             Receiver::Component(actor) => Some((actor.clone(), route.payload_bytes)),
             Receiver::Process(..) => None,
         });
-        let (spec, principal, exec) = (self.spec.clone(), self.principal.clone(), self.exec.clone());
+        let (spec, principal) = (self.spec.clone(), self.principal.clone());
+        let started = (self.exec.clone(), self.launch.clone());
         let (counters, watch) = (self.counters.clone(), watch.clone());
         let make = move || match &owner {
             Some((owner, most_bytes)) => {
-                let port = told(&spec, &principal, &exec, owner, *most_bytes, &counters);
+                let port = told(&spec, &principal, &started, owner, *most_bytes, &counters);
                 unclaimed(port, &spec, &counters, &watch)
             }
-            None => logged(&spec, &exec, &counters),
+            None => logged(&spec, &started, &counters),
         };
         let child = ChildSpec::actor_with_mailbox(self.spec.name.as_str(), self.mailbox.clone(), make)
             .restart(self.spec.restart)
@@ -91,11 +95,28 @@ impl Program {
     }
 }
 
+/// Opens the files of its arguments: each restart is called with those.
+async fn launch(spec: &ProcessSpec, principal: &Principal) -> Result<Launch, airssys_osl::Error> {
+    let mut launch = Launch::new();
+    for argument in &spec.arguments {
+        launch = match argument {
+            Argument::Word(_) => launch,
+            Argument::Path(_, name) => launch.path(name.as_str()),
+            Argument::File(file) => {
+                let dir = principal.dir(folder(&file.value)).await?;
+                let name = file.value.file_name().unwrap_or_default();
+                launch.file(dir.open(name, &OpenOptions::new().read(true)).await?)
+            }
+        };
+    }
+    Ok(launch)
+}
+
 /// An incarnation whose output is messages to a component.
 fn told(
     spec: &Arc<ProcessSpec>,
     principal: &Principal,
-    exec: &Exec,
+    (exec, launch): &(Exec, Launch),
     owner: &ActorRef<Delivery>,
     most_bytes: usize,
     counters: &Arc<Counters>,
@@ -119,7 +140,7 @@ fn told(
             trace,
         })
     };
-    let port = Port::new(exec.clone(), Launch::new(), frames(spec.framing), owner.clone(), on_frame);
+    let port = Port::new(exec.clone(), launch.clone(), frames(spec.framing), owner.clone(), on_frame);
     with(port.frame_limit(spec.frame_bytes.min(most_bytes)), spec)
 }
 
@@ -148,14 +169,14 @@ fn unclaimed(
 }
 
 /// An incarnation whose output is lines of the log.
-fn logged(spec: &ProcessSpec, exec: &Exec, counters: &Arc<Counters>) -> Port<Delivery> {
+fn logged(spec: &ProcessSpec, (exec, launch): &(Exec, Launch), counters: &Arc<Counters>) -> Port<Delivery> {
     let (process, counters) = (spec.name.clone(), counters.clone());
     let on_frame = move |frame: &[u8]| {
         count(&counters);
         let line = printable(&String::from_utf8_lossy(frame));
         tracing::info!(target: "guest", process, "{line}");
     };
-    let port = Port::without_owner(exec.clone(), Launch::new(), frames(spec.framing), on_frame);
+    let port = Port::without_owner(exec.clone(), launch.clone(), frames(spec.framing), on_frame);
     with(port.frame_limit(spec.frame_bytes), spec)
 }
 

@@ -32,8 +32,8 @@ const QEMU: &str = "qemu-system-x86_64";
 /// What Debian's newest kernel for machines like this one is called by.
 const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
 
-/// The tests that run there: of limits and their reports, of trees of processes, of what is watched, and every attack in every
-/// profile.
+/// The tests that root runs there: of limits and their reports, of trees of processes, of what is watched, every bomb and every
+/// attack in every profile.
 const TESTS: &[&str] = &[
     "process_end::limits_hold",
     "process_end::memory_is_bounded_for_the_whole_tree",
@@ -43,10 +43,27 @@ const TESTS: &[&str] = &[
     "process_fallback::",
     "process_groups::",
     "process_end::the_share_of_the_processors_is_bounded",
+    "process_end::the_whole_tree_ends_with_it",
     "process_end::what_a_program_leaves_ends_with_it",
+    "process_end::signals_reach_the_program_alone",
+    "process_end::output_is_bounded",
     "process_asked::",
+    "process_attacks::no_bomb_goes_off_in_a_profile",
     "process_attacks::no_attack_goes_through_a_profile",
     "process_attacks::without_namespaces_this_goes_through_and_no_more",
+];
+
+/// The tests that nobody runs there: with user namespaces and without control groups.
+const UNPRIVILEGED_TESTS: &[&str] = &[
+    "process::a_program_runs_and_says_how_it_ended",
+    "process::it_begins_with_nothing_of_ours",
+    "process::it_is_nobody_and_stays_so",
+    "process::it_sees_what_is_granted_and_may_change_what_is_granted_so",
+    "process::setuid_programs_give_nothing",
+    "process_end::a_fork_bomb_ends_at_its_limit",
+    "process_end::what_a_program_leaves_ends_with_it",
+    "process_end::signals_reach_the_program_alone",
+    "process_attacks::no_bomb_goes_off_in_a_profile",
 ];
 
 /// What the tests call.
@@ -56,10 +73,24 @@ const PROGRAMS: &[&str] = &[
     "tr", "true", "unshare", "wc",
 ];
 
-/// How long it may take, in seconds: there is no processor in it but one that is imitated.
-const TIMEOUT_SECONDS: &str = "1500";
+/// The tests that root runs there in a control group beneath others.
+const SESSION_TESTS: &[&str] = &[
+    "process_end::memory_is_bounded_for_the_whole_tree",
+    "process_end::a_fork_bomb_ends_at_its_limit",
+    "process_end::the_whole_tree_ends_with_it",
+    "process_groups::",
+];
 
-/// How a run says that it has come to its end.
+/// How long it may take, in seconds: there is no processor in it but one that is imitated.
+const TIMEOUT_SECONDS: &str = "2400";
+
+/// From this version on, Landlock has all that the profiles ask of it: a kernel with it tells nothing about an older one.
+const WHOLE_LANDLOCK: u64 = 6;
+
+/// How a run says whose part begins.
+const BEGINS: &str = "airssys-kernel: now as ";
+
+/// How a run says that a part of it has come to its end.
 const ENDED: &str = "airssys-kernel: ended with ";
 
 /// Makes the root something that can be left, which the one that a kernel begins with cannot.
@@ -162,7 +193,8 @@ struct Built {
 impl Built {
     fn new() -> Result<Self, Box<dyn Error>> {
         let mut cargo = Command::new(program());
-        cargo.args(["test", "--locked", "--workspace", FEATURES, "--no-run"]);
+        // The tests of the other crates that are built with them are few, and the features of all are as everywhere.
+        cargo.args(["test", "--locked", "--workspace", FEATURES, "--test", "it", "--no-run"]);
         let output = cargo
             .arg("--message-format=json-render-diagnostics")
             .stderr(std::process::Stdio::inherit())
@@ -239,8 +271,60 @@ fn libraries_of(program: &Path) -> Vec<PathBuf> {
     words.map(PathBuf::from).collect()
 }
 
+/// A run of tests there.
+struct Part {
+    who: &'static str,
+    /// What is done before.
+    before: &'static str,
+    /// What the commands begin with.
+    prefix: &'static str,
+    tests: &'static [&'static str],
+    /// The layers that cannot be had.
+    absent: &'static [&'static str],
+}
+
+const PARTS: [Part; 3] = [
+    Part {
+        who: "root",
+        before: "for controller in cpu io memory pids; do echo +$controller > /sys/fs/cgroup/cgroup.subtree_control; done
+",
+        prefix: "",
+        tests: TESTS,
+        absent: &[],
+    },
+    Part {
+        who: "nobody",
+        before: "",
+        prefix: "chroot --userspec=65534:65534 / ",
+        tests: UNPRIVILEGED_TESTS,
+        absent: &["cgroup"],
+    },
+    // As systemd has it: our own group has processes in it, so nothing can be counted beneath.
+    Part {
+        who: "root in a session",
+        before: "mkdir -p /sys/fs/cgroup/slice/session
+echo '+memory +pids' > /sys/fs/cgroup/cgroup.subtree_control
+echo '+memory +pids' > /sys/fs/cgroup/slice/cgroup.subtree_control
+echo $$ > /sys/fs/cgroup/slice/session/cgroup.procs
+",
+        prefix: "",
+        tests: SESSION_TESTS,
+        absent: &[],
+    },
+];
+
 /// What is run when there is a root.
 fn script() -> String {
+    let parts = PARTS.map(|Part { who, before, prefix, tests, .. }| {
+        let tests = tests.join(" ");
+        format!(
+            "echo {BEGINS}{who}
+{before}{prefix}airssys --json doctor
+{prefix}it {tests} --test-threads=1 --nocapture 2>&1
+echo {ENDED}$?
+"
+        )
+    });
     format!(
         "PATH=/usr/bin HOME=/tmp RUST_BACKTRACE=0
 export PATH HOME RUST_BACKTRACE
@@ -250,17 +334,10 @@ mount -t devtmpfs dev /dev
 mount -t tmpfs -o mode=1777 tmp /tmp
 mount -t cgroup2 none /sys/fs/cgroup
 ip link set lo up
-airssys --json doctor
-for controller in cpu io memory pids; do echo +$controller > /sys/fs/cgroup/cgroup.subtree_control; done
-mkdir -p /sys/fs/cgroup/session/ours
-echo $$ > /sys/fs/cgroup/session/ours/cgroup.procs
-airssys --json doctor
-it {} --test-threads=1 --nocapture 2>&1
-echo {ENDED}$?
-echo o > /proc/sysrq-trigger
+{}echo o > /proc/sysrq-trigger
 sleep 60
 ",
-        TESTS.join(" ")
+        parts.concat()
     )
 }
 
@@ -283,26 +360,101 @@ fn boot(kernel: &Path, image: &Path) -> Result<String, Box<dyn Error>> {
 /// Whether that is what was to be proved.
 fn judge(said: &str) -> Result<(), Box<dyn Error>> {
     // What the machine says to its screen comes before the first line.
+    let mut parts = said.split(BEGINS).skip(1);
+    for Part { who, tests, absent, .. } in PARTS {
+        let part = parts.next().ok_or_else(|| format!("the tests as {who} did not begin there"))?;
+        judge_part(part, tests, absent).map_err(|why| format!("as {who}: {why}"))?;
+    }
+    Ok(())
+}
+
+fn judge_part(said: &str, tests: &[&str], absent: &[&str]) -> Result<(), Box<dyn Error>> {
     let values = said.lines().filter_map(|line| line.get(line.find('{')?..));
-    let doctors = values.map(serde_json::from_str::<serde_json::Value>).filter_map(Result::ok);
-    let doctors: Vec<_> = doctors.filter(|value| value.pointer("/layers").is_some()).collect();
-    // At the top of the control groups, and where processes of machines with systemd are.
-    let [_, doctor] = &doctors[..] else { return Err("the doctor did not speak twice there".into()) };
-    for layer in doctors.iter().filter_map(|doctor| doctor.pointer("/layers")?.as_array()).flatten() {
-        if layer.pointer("/available") != Some(&serde_json::Value::Bool(true)) {
-            return Err(format!("a layer cannot be had there: {layer}").into());
+    let doctor = values.map(serde_json::from_str::<serde_json::Value>).find_map(Result::ok);
+    let doctor = doctor.ok_or("the doctor said nothing there")?;
+    let layers = doctor.pointer("/layers").and_then(|layers| layers.as_array()).ok_or("no layers")?;
+    for layer in layers {
+        let name = layer.pointer("/layer").and_then(serde_json::Value::as_str).ok_or("no name")?;
+        let there = layer.pointer("/available") == Some(&serde_json::Value::Bool(true));
+        if there == absent.contains(&name) {
+            let word = if there { "there, and was not to be" } else { "not to be had there" };
+            return Err(format!("a layer is {word}: {layer}").into());
         }
     }
     let landlock = doctor.pointer("/landlock_version").and_then(serde_json::Value::as_u64);
-    println!("Landlock there has version {}", landlock.ok_or("there is no Landlock")?);
-    // What has no control group of disks says so, and is about no other.
-    if let Some(skipped) = said.lines().find(|line| line.contains("SKIPPED") && !line.contains("disks")) {
+    match landlock.ok_or("there is no Landlock")? {
+        version @ WHOLE_LANDLOCK.. => {
+            return Err(format!(
+                "the kernel there has Landlock {version}, which is no older one; unpack one of before Linux 6.12 \
+                 (Debian 12: linux-image-6.1) into `target/kernel`, in place of what is there"
+            )
+            .into());
+        }
+        version => println!("Landlock there has version {version}"),
+    }
+    // What has no control group says so, and is about no other: those of disks, and without any what ends a tree by them.
+    let of_groups =
+        |line: &str| line.contains("control group") || line.contains("nothing here ends a whole tree");
+    let without = |line: &str| line.contains("disks") || absent.contains(&"cgroup") && of_groups(line);
+    if let Some(skipped) = said.lines().find(|line| line.contains("SKIPPED") && !without(line)) {
         return Err(format!("not everything was tested: {skipped}").into());
+    }
+    // A test of another name now would be none.
+    if let Some(unknown) = tests.iter().find(|test| !said.contains(&format!("test {test}"))) {
+        return Err(format!("no test is called `{unknown}` any more").into());
     }
     let status = said.lines().find_map(|line| line.trim().strip_prefix(ENDED));
     match status {
         Some("0") => Ok(()),
         Some(status) => Err(format!("the tests ended with {status} there").into()),
         None => Err("the tests did not come to their end there".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What such a machine says: of each part the version of Landlock, the layers that are absent, and the tests' last line.
+    fn machine(landlock: u64, absent: [&str; 3], last: &str) -> String {
+        let part = |Part { who, tests, .. }: Part, absent: &str| {
+            let layer = |name: &str| format!("{{\"layer\":\"{name}\",\"available\":{}}}", name != absent);
+            let doctor = format!(
+                "{{\"layers\":[{},{}],\"landlock_version\":{landlock}}}",
+                layer("cgroup"),
+                layer("mounts")
+            );
+            let tests: String = tests.iter().map(|test| format!("test {test} ... ok\n")).collect();
+            format!("{BEGINS}{who}\n{doctor}\n{tests}{last}\n")
+        };
+        let parts: String = PARTS.into_iter().zip(absent).map(|(one, absent)| part(one, absent)).collect();
+        format!("\u{1b}[2J{parts}")
+    }
+
+    #[track_caller]
+    fn check(said: &str, expected: Result<(), &str>) {
+        match (judge(said).map_err(|error| error.to_string()), expected) {
+            (Ok(()), Ok(())) => {}
+            (Err(found), Err(expected)) => assert!(found.contains(expected), "{found}"),
+            (found, expected) => panic!("{found:?}, not {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn what_was_to_be_proved_is() {
+        let (well, absent) = (format!("{ENDED}0"), ["", "cgroup", ""]);
+        check(&machine(2, absent, &well), Ok(()));
+        check(&machine(6, absent, &well), Err("Landlock 6, which is no older one"));
+        check(&machine(2, ["mounts", "cgroup", ""], &well), Err("as root: a layer is not to be had there"));
+        check(&machine(2, ["", "", ""], &well), Err("as nobody: a layer is there, and was not to be"));
+        let in_session = machine(2, ["", "cgroup", "cgroup"], &well);
+        check(&in_session, Err("as root in a session: a layer is not to be had there"));
+        check(&machine(2, absent, &format!("{ENDED}101")), Err("ended with 101"));
+        check(&machine(2, absent, ""), Err("did not come to their end"));
+        check(&machine(2, absent, &format!("SKIPPED: it takes bash\n{well}")), Err("SKIPPED: it takes bash"));
+        let gone = machine(2, absent, &well).replace(TESTS[0], "renamed");
+        check(&gone, Err("no test is called `process_end::limits_hold`"));
+        let cut = machine(2, absent, &well);
+        check(cut.rsplit_once(BEGINS).unwrap().0, Err("as root in a session did not begin"));
     }
 }

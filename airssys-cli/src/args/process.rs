@@ -51,6 +51,10 @@ pub(crate) struct Sandbox {
     #[arg(long, value_name = "LAYER", value_parser = layer)]
     pub(crate) require: Vec<Layers>,
 
+    /// Do not start it where Landlock's interface is older than this version
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) landlock: Option<u32>,
+
     /// Give it a loopback of its own, where only its own processes are
     #[arg(long)]
     pub(crate) loopback: bool,
@@ -79,6 +83,22 @@ pub(crate) struct Sandbox {
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) file_size: Option<u64>,
 
+    /// The most that it says, on its output and its errors together; both are pipes then
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) output: Option<u64>,
+
+    /// The most that it keeps in its own `/tmp`, in memory
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) tmp: Option<u64>,
+
+    /// The most descriptors that each process has open
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) descriptors: Option<u64>,
+
+    /// Its weight against others where a disk is busy: 1 to 10000, others have 100
+    #[arg(long, value_name = "WEIGHT", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) io_weight: Option<u16>,
+
     /// Give it a variable, or ours of this name
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<String>,
@@ -101,6 +121,11 @@ pub(crate) struct Sandbox {
     #[arg(long)]
     pub(crate) learn: bool,
 
+    /// Take an argument `{file:PATH}` for that file, which is handed over open, to be read, and `{path:DIR:NAME}` for the path
+    /// of NAME beneath DIR, which lies in an --ro or --rw: a NAME that is an option, has a `..`, or leads elsewhere by a link is none
+    #[arg(long, conflicts_with = "learn")]
+    pub(crate) placeholders: bool,
+
     /// The program and its arguments
     #[arg(last = true, required = true, value_name = "PROGRAM ARGS")]
     pub(crate) program: Vec<String>,
@@ -120,6 +145,7 @@ Examples:
   airssys sandbox -- ls /usr                              no other file, no network
   airssys sandbox --ro . --time 10s -- grep -r word .     read the current folder
   airssys sandbox --rw out --mem 256M -- convert a.png out/b.png
+  airssys sandbox --placeholders -- wc {file:notes.txt}   one file, and not its folder
   airssys sandbox --learn -- make                         which --ro, --rw and --net it needs
   airssys sandbox --net example.com:443 -- curl https://example.com";
 

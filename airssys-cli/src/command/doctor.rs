@@ -2,32 +2,39 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use airssys_osl::process::{Host, Profile, host};
+use airssys_osl::process::{Host, Means, Profile, host, means};
 use serde_json::json;
 
 use crate::report::{Failure, Style, Terminal, printable};
 
 pub(super) fn doctor(terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
     let host = host();
-    let _ = terminal.answer(|| text(host, terminal), || value(host))?;
+    let means = means();
+    let _ = terminal.answer(|| text(host, &means, terminal), || value(host, &means))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(host: &Host, terminal: &Terminal) -> String {
+fn text(host: &Host, means: &Means, terminal: &Terminal) -> String {
     let mut lines = vec![terminal.out.text(Style::Bold, "what can hold a program here")];
-    for (layer, state) in host.layers() {
-        let name = format!("{:<12}", layer.to_string());
-        lines.push(match state {
-            Ok(()) => format!("  {name} {}", terminal.out.text(Style::Good, "yes")),
-            Err(why) => {
-                format!("  {name} {} {}", terminal.out.text(Style::Bad, "no "), printable(why.as_bytes()))
-            }
-        });
-    }
+    let line = |name: &str, state: Result<(), &str>| match state {
+        Ok(()) => format!("  {name:<12} {}", terminal.out.text(Style::Good, "yes")),
+        Err(why) => {
+            format!("  {name:<12} {} {}", terminal.out.text(Style::Bad, "no "), printable(why.as_bytes()))
+        }
+    };
+    lines.extend(host.layers().map(|(layer, state)| line(&layer.to_string(), state)));
     match host.landlock_version() {
         Some(version) => lines.push(format!("  Landlock's interface has version {version}")),
         None => lines.push("  there is no Landlock".to_owned()),
     }
+    if let Some(version) = means.cgroup_version {
+        lines.push(format!("  control groups have version {version}"));
+    }
+    lines.push(terminal.out.text(Style::Bold, "limits"));
+    lines.extend(means.limits.iter().map(|(name, state)| line(name, why(state))));
+    lines.push(terminal.out.text(Style::Bold, "what else a program has"));
+    lines.push(line("one host", why(&means.egress)));
+    lines.push(line("/proc", why(&means.proc)));
     lines.push(terminal.out.text(Style::Bold, "profiles"));
     for (name, profile) in Profile::NAMES {
         let missing = profile.layers() - host.available();
@@ -43,10 +50,20 @@ fn text(host: &Host, terminal: &Terminal) -> String {
     lines.join("\n")
 }
 
-fn value(host: &Host) -> serde_json::Value {
+fn why(state: &Result<(), Box<str>>) -> Result<(), &str> {
+    state.as_ref().copied().map_err(|why| &**why)
+}
+
+fn value(host: &Host, means: &Means) -> serde_json::Value {
     let layers = host.layers().map(|(layer, state)| {
         json!({"layer": layer.to_string(), "available": state.is_ok(), "why_not": state.err()})
     });
+    let state =
+        |state: &Result<(), Box<str>>| json!({"available": state.is_ok(), "why_not": why(state).err()});
+    let limits = means
+        .limits
+        .iter()
+        .map(|(name, state)| json!({"limit": name, "available": state.is_ok(), "why_not": why(state).err()}));
     let profiles = Profile::NAMES.iter().map(|(name, profile)| {
         let missing = profile.layers() - host.available();
         json!({
@@ -58,6 +75,10 @@ fn value(host: &Host) -> serde_json::Value {
     json!({
         "layers": layers.collect::<Vec<_>>(),
         "landlock_version": host.landlock_version(),
+        "cgroup_version": means.cgroup_version,
+        "limits": limits.collect::<Vec<_>>(),
+        "egress": state(&means.egress),
+        "proc": state(&means.proc),
         "profiles": profiles.collect::<Vec<_>>(),
     })
 }

@@ -127,6 +127,30 @@ fn one_whose_system_is_killed_ends_with_it() {
 }
 
 #[test]
+fn files_are_handed_over_open_and_paths_lead_nowhere_else() {
+    let world = crate::sandbox::open(World::new());
+    let (conf, out) = (world.path("conf").display().to_string(), world.path("out").display().to_string());
+    let script = format!("cat \"$0\" \"$1\"; ls {conf}; read line; exit 0");
+    let given = format!("{{ file = \"{conf}/a\" }}, {{ path = \"{out}/b\" }}");
+    let bounds = "calls = \"usual\"\nlandlock = 1\nlimits = { temporary = \"1MiB\", descriptors = 32 }";
+    let process =
+        format!("program = \"/bin/sh\"\nargs = [\"-c\", '{script}', {given}]\nro = \"{out}\"\n{bounds}\n");
+    world.write("system/airssys.toml", format!("[system]\nname = \"s\"\n[process.p]\n{process}"));
+    world.write("conf/a", "from the file\n");
+    world.write("conf/hidden", "");
+    world.write("out/b", "from the path\n");
+    world.write("outside", "secret\n");
+    let log = log_with(&world, &["from the file", "from the path", "cannot access"]);
+    assert!(!log.contains("hidden"), "{log}");
+    fs::remove_file(world.path("out/b")).unwrap();
+    std::os::unix::fs::symlink("../outside", world.path("out/b")).unwrap();
+    let refused = world.run(&["run", "system"]);
+    assert!(refused.code != Some(0) && !refused.stderr.contains("secret"), "{}", refused.stderr);
+    let (_, denials) = world.run_json(&["audit", "query", "system", "--denied"]);
+    assert!(denials.iter().any(|denial| denial["rule"] == "beneath-root"), "{denials:#?}");
+}
+
+#[test]
 fn one_that_fails_at_once_ends_the_system() {
     let world = world("program = \"/bin/false\"\n");
     let (code, events) = world.run_json(&["run", "system"]);

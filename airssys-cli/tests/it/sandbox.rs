@@ -112,12 +112,73 @@ fn limits_are_told() {
         assert_eq!(ended.code, Some(1), "{}", ended.stderr);
         assert!(ended.stderr.contains("count the memory of all its processes"), "{}", ended.stderr);
     }
+    check(
+        &["--output", "10K", "--", "sh", "-c", "while :; do echo yes; done"],
+        "said more than --output allows",
+    );
 }
 
 fn has_control_groups(world: &World) -> bool {
     let (_, values) = world.run_json(&["doctor"]);
     let has = |layer: &serde_json::Value| layer["layer"] == "cgroup" && layer["available"] == json!(true);
     values[0]["layers"].as_array().unwrap().iter().any(has)
+}
+
+#[test]
+fn what_is_bounded_is_bounded_so() {
+    let world = world();
+    let script = "echo out; echo err >&2; exit 3";
+    let ended = sandbox(&world, &["--output", "1K", "--", "sh", "-c", script]);
+    check(&ended, 3, "out\n");
+    assert_eq!(ended.stderr, "err\n");
+    check(&sandbox(&world, &["--descriptors", "17", "--", "sh", "-c", "ulimit -n"]), 0, "17\n");
+    let fills = "head -c 3000000 /dev/zero > /tmp/x; wc -c < /tmp/x";
+    check(&sandbox(&world, &["--tmp", "1M", "--", "sh", "-c", fills]), 0, "1048576\n");
+    let refused = sandbox(&world, &["--landlock", "1000", "--", "true"]);
+    assert!(
+        refused.code == Some(1) && refused.stderr.contains("version 1000 is required"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(sandbox(&world, &["--io-weight", "0", "--", "true"]).code, Some(2));
+    let (_, values) = world.run_json(&["doctor"]);
+    let limit =
+        |name| values[0]["limits"].as_array().unwrap().iter().find(|limit| limit["limit"] == name).cloned();
+    let weighed = sandbox(&world, &["--io-weight", "50", "--", "true"]);
+    let expected = if limit("io_weight").unwrap()["available"] == json!(true) { 0 } else { 1 };
+    assert_eq!(weighed.code, Some(expected), "what the doctor says: {}", weighed.stderr);
+}
+
+#[test]
+fn placeholders_are_files_and_paths_and_nothing_else() {
+    let world = world();
+    world.write("given/text", "here\n");
+    world.write("outside", "secret\n");
+    std::os::unix::fs::symlink("../outside", world.path("given/link")).unwrap();
+    let args = ["--placeholders", "--", "sh", "-c", "cat \"$0\"; ls \"$1\" 2>/dev/null"];
+    let ended = sandbox(
+        &world,
+        &[&args[..], &["{file:given/text}", &world.path("given").display().to_string()]].concat(),
+    );
+    // The file alone, and nothing that lies beside it.
+    check(&ended, 2, "here\n");
+    let made = |name: &str| {
+        let word = format!("{{path:given:{name}}}");
+        let script = "echo made > \"$0\" && cat \"$0\"";
+        sandbox(&world, &["--placeholders", "--rw", "given", "--", "sh", "-c", script, &word])
+    };
+    check(&made("new"), 0, "made\n");
+    check(&made("-rf"), 0, "made\n");
+    for hostile in ["../outside", "/etc/passwd", "link", ""] {
+        let ended = made(hostile);
+        assert_eq!(ended.code, Some(1), "{hostile}: {}", ended.stderr);
+        assert!(ended.stderr.contains("is one beneath DIR"), "{hostile}: {}", ended.stderr);
+    }
+    assert_eq!(fs::read_to_string(world.path("outside")).unwrap(), "secret\n");
+    let cannot = sandbox(&world, &["--placeholders", "--", "cat", "{file:given/link}"]);
+    assert!(cannot.code == Some(3) && cannot.stderr.contains("cannot hand over"), "{}", cannot.stderr);
+    // Without the flag a word is a word.
+    check(&sandbox(&world, &["--", "echo", "{file:given/text}"]), 0, "{file:given/text}\n");
 }
 
 #[test]
@@ -267,12 +328,21 @@ fn the_doctor_tells_each_layer() {
     let world = world();
     let text = world.run(&["doctor"]);
     assert_eq!(text.code, Some(0), "{}", text.stderr);
-    for word in ["seccomp", "landlock", "cgroup-view", "profiles", "strict"] {
+    for word in ["seccomp", "landlock", "cgroup-view", "profiles", "strict", "io_weight", "one host", "/proc"]
+    {
         assert!(text.stdout.contains(word), "{word}: {}", text.stdout);
     }
     let (_, values) = world.run_json(&["doctor"]);
     let layers = values[0]["layers"].as_array().unwrap();
     assert_eq!(layers.len(), 9);
     assert!(layers.iter().all(|layer| layer["available"] == json!(true) || layer["why_not"].is_string()));
+    let limits = values[0]["limits"].as_array().unwrap();
+    assert!(limits.iter().any(|limit| limit["limit"] == "output" && limit["available"] == json!(true)));
+    assert!(limits.iter().all(|limit| limit["available"] == json!(true) || limit["why_not"].is_string()));
+    let has =
+        |name: &str| layers.iter().any(|layer| layer["layer"] == name && layer["available"] == json!(true));
+    assert_eq!(values[0]["cgroup_version"].is_number(), has("cgroup"), "{}", values[0]);
+    assert_eq!(values[0]["egress"]["available"], json!(has("network")));
+    assert!(values[0]["proc"]["available"].is_boolean());
     assert_eq!(values[0]["profiles"][3], json!({"profile": "none", "starts": true, "missing": []}));
 }

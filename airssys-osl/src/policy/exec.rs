@@ -57,6 +57,8 @@ pub(crate) enum Argument {
     Word(Box<str>),
     /// A file that the caller opened beneath this granted directory.
     File(PathBuf),
+    /// The path of what the caller names beneath this directory, which the program sees.
+    Path(PathBuf),
     /// A text of the caller's.
     Text,
 }
@@ -198,6 +200,17 @@ impl ExecTerms {
     /// [`Layers::LANDLOCK`]'s work.
     pub fn file(mut self, root: impl Into<PathBuf>) -> Self {
         self.arguments.push(Argument::File(root.into()));
+        self
+    }
+
+    /// Adds an argument for a path beneath `root`, a directory that the program sees or changes. Whoever starts the program
+    /// chooses the name there, which nothing need have yet; the program gets the whole path, so that no name is an option.
+    ///
+    /// A name with a `..` in it does not fit. One that leads out of `root` when the program is started, by a symbolic link or
+    /// over a mount point, is denied, as it is in a [`Dir`](crate::fs::Dir); so is what is no file and no directory. What others
+    /// make of it later leads the program to nothing but what its grant lets it see.
+    pub fn path(mut self, root: impl Into<PathBuf>) -> Self {
+        self.arguments.push(Argument::Path(root.into()));
         self
     }
 
@@ -348,6 +361,7 @@ impl ExecTerms {
                 Argument::Word(word) if word.contains('\0') => return Err("an argument has a NUL in it"),
                 Argument::Word(word) if word.len() > ARGUMENT_BYTES => return Err("an argument is too long"),
                 Argument::File(root) => check_root(root)?,
+                Argument::Path(root) => self.check_path(root)?,
                 _ => {}
             }
         }
@@ -362,6 +376,17 @@ impl ExecTerms {
             return Err("a variable has a NUL in it, or is too long");
         }
         self.check_places()
+    }
+
+    fn check_path(&self, root: &Path) -> Result<(), &'static str> {
+        check_root(root)?;
+        if root.to_str().is_none_or(|root| root.contains(char::is_control)) {
+            return Err("the directory of a path argument is no text");
+        }
+        match self.places.iter().any(|(place, _)| root.starts_with(place)) {
+            true => Ok(()),
+            false => Err("the directory of a path argument is in none that the program sees"),
+        }
     }
 
     fn check_places(&self) -> Result<(), &'static str> {
@@ -439,6 +464,7 @@ mod tests {
         build(ExecTerms::new().see("/srv/a/b").directory("/srv/a")).unwrap();
         build(ExecTerms::new().learn().directory("/srv")).unwrap();
         build(ExecTerms::new().env("LANG", "C").caller_env("TZ").text().file("/srv")).unwrap();
+        build(ExecTerms::new().see("/srv").path("/srv").path("/srv/a")).unwrap();
     }
 
     #[test]
@@ -450,6 +476,9 @@ mod tests {
             "too many arguments",
         );
         check(ExecTerms::new().file("relative"), "not an absolute path");
+        check(ExecTerms::new().path("relative"), "not an absolute path");
+        check(ExecTerms::new().see("/srv/a").path("/srv"), "is in none that the program sees");
+        check(ExecTerms::new().see("/srv").path("/srv/a\nb"), "a path argument is no text");
         check(ExecTerms::new().env("A=B", "c"), "name is not plain");
         check(ExecTerms::new().env("A", "b").caller_env("A"), "given twice");
         check(ExecTerms::new().see("/"), "name what it needs of it");

@@ -1,8 +1,8 @@
 //! A granted program, and how it is started.
 
 use std::{
-    fmt,
-    path::Path,
+    fmt, io,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicU64},
 };
 
@@ -16,10 +16,12 @@ use super::{
 };
 use crate::{
     Action, Error, Principal,
+    fs::FileKind,
     limits::{EGRESS_PORT, PROGRAM_BYTES},
     os::{Done, Fault, Name, Opened, Operation, Slot, pool},
-    policy::{Decision, ExecGrant, ExecTerms, Resource, Rights, rule},
-    sys::{self, Descriptor, Lent, Place, Plan, Sockets},
+    path::Beneath,
+    policy::{Decision, ExecGrant, ExecTerms, FsTerms, Resource, Rights, rule},
+    sys::{self, Descriptor, Lent, Place, Plan, Resolution, Sockets, Wait},
 };
 
 /// How many descriptors a program that runs takes of its principal's: two for itself, one for what tells of its end,
@@ -124,9 +126,10 @@ impl Exec {
     /// # Errors
     ///
     /// * [`Denied`](crate::ErrorKind::Denied): policy said no, or `launch` is not what the grant describes
-    ///   ([`OTHER_ARGUMENTS`](rule::OTHER_ARGUMENTS)), or one of its files may not be handed over.
-    /// * [`Unsupported`](crate::ErrorKind::Unsupported): a layer that is required cannot be had here. The error says
-    ///   which one, its cause why.
+    ///   ([`OTHER_ARGUMENTS`](rule::OTHER_ARGUMENTS)), or one of its files may not be handed over, or one of its paths leads
+    ///   out of its directory ([`BENEATH_ROOT`](rule::BENEATH_ROOT)).
+    /// * [`Unsupported`](crate::ErrorKind::Unsupported): a layer that is required cannot be had here, or the `/proc` by which
+    ///   it finds its files. The error says which one, its cause why.
     /// * [`AuditUnavailable`](crate::ErrorKind::AuditUnavailable): it cannot be recorded, so it was not started.
     /// * [`LimitExceeded`](crate::ErrorKind::LimitExceeded): the principal has as much open as it may.
     /// * [`NotFound`](crate::ErrorKind::NotFound), [`Io`](crate::ErrorKind::Io): the operating system refused; the error
@@ -172,6 +175,13 @@ impl Exec {
         };
         let execute = async {
             let enforcement = enforcement.map_err(|(layer, why)| Fault::Lacks(layer.to_string(), why))?;
+            #[cfg(target_os = "linux")]
+            if !fitted.files.is_empty()
+                && let Some(why) = sys::why_no_proc(enforcement.enforced())
+            {
+                // Its files are found there.
+                return Err(Fault::Lacks("/proc".to_owned(), why));
+            }
             let descriptors = DESCRIPTORS + usize::from(terms.egress) + usize::from(terms.watched);
             let slot = Slot::take(&self.principal, descriptors, self.principal.descriptors())?;
             let mut streams = Streams::default();
@@ -211,6 +221,9 @@ struct Draft {
     args: Vec<sys::Word>,
     env: Vec<sys::Word>,
     files: Vec<Lent>,
+    /// Directories, with the names beneath them that are among the arguments.
+    paths: Vec<(PathBuf, PathBuf)>,
+    resolution: Resolution,
     stdio: [Descriptor; 3],
     enforcement: Enforcement,
 }
@@ -233,6 +246,8 @@ impl Draft {
             args: sys::words(&fitted.args)?,
             env: sys::words(&fitted.env)?,
             files: files.collect::<Result<_, Fault>>()?,
+            paths: fitted.paths.iter().map(|(root, name)| ((*root).to_owned(), (*name).to_owned())).collect(),
+            resolution: exec.principal.os().resolution(),
             stdio,
             enforcement: enforcement.clone(),
         })
@@ -240,6 +255,9 @@ impl Draft {
 
     fn plan(self) -> Result<Plan, Fault> {
         let terms = &self.grant.terms;
+        for (root, name) in &self.paths {
+            check_beneath(root, name, self.resolution)?;
+        }
         let on_network = matches!(terms.profile, Profile::Network | Profile::None);
         let resolver: &[&str] = if on_network { sys::RESOLVER } else { &[] };
         let mut places = Vec::new();
@@ -290,6 +308,31 @@ impl Draft {
             limits: terms.limits.clone(),
             ids,
         })
+    }
+}
+
+/// Refuses a name that leads out of `root`, to what is no file and no directory, or to where nothing can be.
+fn check_beneath(root: &Path, name: &Path, resolution: Resolution) -> Result<(), Fault> {
+    let directory = sys::open_root(root, &FsTerms::new(), resolution)?.directory;
+    let look = |path: &Path, follow| {
+        let path = Beneath::parse(path).map_err(|_| Fault::Forbidden(rule::OTHER_ARGUMENTS))?;
+        sys::metadata(&directory, path, follow, Wait::Allowed).map(|found| found.kind)
+    };
+    match look(name, true) {
+        Ok(FileKind::File | FileKind::Directory) => return Ok(()),
+        Ok(_) => return Err(Fault::Forbidden(rule::PLAIN_FILES)),
+        Err(fault) if fault.is(io::ErrorKind::NotFound) => {}
+        Err(fault) => return Err(fault),
+    }
+    // Nothing is there, unless it is a link to nothing: what is made by its name is made where it leads.
+    match look(name, false) {
+        Err(fault) if fault.is(io::ErrorKind::NotFound) => {}
+        found => return found.and(Err(Fault::Forbidden(rule::BENEATH_ROOT))),
+    }
+    let parent = name.parent().filter(|parent| !parent.as_os_str().is_empty());
+    match parent.map_or(Ok(FileKind::Directory), |parent| look(parent, true))? {
+        FileKind::Directory => Ok(()),
+        _ => Err(Fault::Os(io::ErrorKind::NotADirectory.into())),
     }
 }
 

@@ -1,8 +1,10 @@
 //! What a caller adds when it starts a program: as much of it as the grant leaves open.
 
+use std::path::{Component, Path, PathBuf};
+
 use crate::{
     fs::File,
-    limits::{ARGUMENT_BYTES, EGRESS_PORT},
+    limits::{ARGUMENT_BYTES, EGRESS_PORT, PATH_BYTES},
     policy::{Argument, ExecTerms},
 };
 
@@ -41,6 +43,7 @@ pub enum Stdio {
 pub(super) enum Given {
     File(File),
     Text(String),
+    Path(String),
 }
 
 impl Launch {
@@ -58,6 +61,13 @@ impl Launch {
     /// Gives a text for the next argument that the grant leaves open.
     pub fn text(mut self, text: impl Into<String>) -> Self {
         self.given.push(Given::Text(text.into()));
+        self
+    }
+
+    /// Gives the name beneath its directory of the next argument that the grant leaves open: see
+    /// [`ExecTerms::path`].
+    pub fn path(mut self, name: impl Into<String>) -> Self {
+        self.given.push(Given::Path(name.into()));
         self
     }
 
@@ -85,7 +95,7 @@ impl Launch {
         self
     }
 
-    /// The arguments and variables, and the files among the arguments with the directories that they must be of; `None`
+    /// The arguments and variables, and the files and paths among the arguments with the directories that they must be of; `None`
     /// where they are not what `terms` describe.
     pub(super) fn fit<'a>(&'a self, program: &str, terms: &'a ExecTerms) -> Option<Fitted<'a>> {
         let mut given = self.given.iter();
@@ -102,7 +112,14 @@ impl Launch {
                         fitted.files.push((file, root));
                         format!("/proc/self/fd/{}", 2 + fitted.files.len())
                     }
-                    Given::Text(_) => return None,
+                    _ => return None,
+                },
+                Argument::Path(root) => match given.next()? {
+                    Given::Path(name) if is_plain(name) && is_beneath(name) => {
+                        fitted.paths.push((root, Path::new(name)));
+                        format!("{}/{name}", root.to_str()?.trim_end_matches('/'))
+                    }
+                    _ => return None,
                 },
             };
             fitted.args.push(word);
@@ -133,19 +150,26 @@ impl Launch {
 #[derive(Debug)]
 pub(super) struct Fitted<'a> {
     pub(super) args: Vec<String>,
-    pub(super) files: Vec<(&'a File, &'a std::path::PathBuf)>,
+    pub(super) files: Vec<(&'a File, &'a PathBuf)>,
+    pub(super) paths: Vec<(&'a Path, &'a Path)>,
     pub(super) env: Vec<String>,
 }
 
 impl Fitted<'_> {
     /// The program, with nothing else.
     pub(super) fn of(program: &str) -> Self {
-        Self { args: vec![program.to_owned()], files: Vec::new(), env: Vec::new() }
+        Self { args: vec![program.to_owned()], files: Vec::new(), paths: Vec::new(), env: Vec::new() }
     }
 }
 
 fn is_plain(text: &str) -> bool {
     text.len() <= ARGUMENT_BYTES && !text.contains(char::is_control)
+}
+
+/// Whether a name says by its form that it is beneath a directory. Where it leads, the system knows.
+fn is_beneath(name: &str) -> bool {
+    let is_name = |component| matches!(component, Component::Normal(_));
+    !name.is_empty() && name.len() <= PATH_BYTES && Path::new(name).components().all(is_name)
 }
 
 #[cfg(test)]
@@ -196,6 +220,22 @@ mod tests {
         }
         check(Launch::new().text("a".repeat(ARGUMENT_BYTES + 1)), text(), None);
         check(Launch::new().text("a".repeat(2 << 20)), text(), None);
+    }
+
+    #[test]
+    fn a_path_is_beneath_its_directory() {
+        let terms = || ExecTerms::new().arg("-o").see("/srv").path("/srv/out");
+        for name in ["b.png", "a/b.png", "-rf", "--", "a b", "..b"] {
+            let word = format!("/srv/out/{name}");
+            check(Launch::new().path(name), terms(), Some((&["/bin/x", "-o", &word], &[])));
+        }
+        for hostile in ["", ".", "..", "../x", "a/../../x", "a/..", "/etc/passwd", "//x", "a\0b", "a\nb"] {
+            check(Launch::new().path(hostile), terms(), None);
+        }
+        check(Launch::new().path("a".repeat(PATH_BYTES + 1)), terms(), None);
+        check(Launch::new().text("b.png"), terms(), None);
+        check(Launch::new(), terms(), None);
+        check(Launch::new().path("b.png"), ExecTerms::new().text(), None);
     }
 
     #[test]

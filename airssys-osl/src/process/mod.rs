@@ -103,6 +103,8 @@ mod launch;
 mod layers;
 mod limits;
 #[cfg(any(target_os = "linux", target_os = "macos", windows))]
+mod means;
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 mod running;
 #[cfg(any(target_os = "linux", target_os = "macos", windows))]
 mod signal;
@@ -119,6 +121,7 @@ pub use self::{
     exec::Exec,
     exit::{Cause, Exit, Status, Usage},
     launch::{Launch, Stdio},
+    means::{Means, means},
     running::{Collected, Process},
     signal::Signal,
     stream::{Input, Output},

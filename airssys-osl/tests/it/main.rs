@@ -74,6 +74,9 @@ mod process_fallback;
 mod process_groups;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
+mod process_means;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod process_policy;
 #[cfg(test)]
 #[cfg(target_os = "linux")]

@@ -280,6 +280,55 @@ async fn files_are_handed_over_open() {
 }
 
 #[tokio::test]
+async fn a_path_is_one_beneath_its_directory() {
+    use std::os::unix::fs::symlink;
+    let (tmp, other) = (open_directory(), open_directory());
+    let (root, secret) = (tmp.path().join("root"), other.path().join("file"));
+    fs::create_dir_all(root.join("sub")).unwrap();
+    for dir in [&root, &root.join("sub")] {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    fs::write(root.join("-n"), "option\n").unwrap();
+    fs::set_permissions(root.join("-n"), fs::Permissions::from_mode(0o644)).unwrap();
+    symlink("sub", root.join("inside")).unwrap();
+    symlink("../file", root.join("up")).unwrap();
+    symlink("../none", root.join("nothing")).unwrap();
+    symlink(other.path(), root.join("away")).unwrap();
+    symlink(&secret, root.join("secret")).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, root.join("fifo"), rustix::fs::FileType::Fifo, 0o666.into(), 0)
+        .unwrap();
+    // It sees the other directory, too: what keeps it from there is that the path is of its root.
+    let terms = |terms: ExecTerms| terms.path(&root).change(tmp.path()).change(other.path());
+    let write = shell("echo made > \"$0\"; cat \"$0\"; echo \"$0\"");
+    let programs = Programs::new([
+        Grant::exec("/bin/sh", terms(write)),
+        Grant::exec("/bin/cat", terms(ExecTerms::new())),
+    ]);
+    let (sh, cat) = (exec(&programs, "/bin/sh").await, exec(&programs, "/bin/cat").await);
+    let named = |name: &str| Launch::new().path(name).stdout(Stdio::Pipe).stderr(Stdio::Pipe);
+    let shown = root.display();
+    for name in ["new", "sub/new", "inside/other", "new"] {
+        let ended = sh.spawn(named(name)).await.unwrap().collect().await.unwrap();
+        assert_eq!(said(&ended), format!("made\n{shown}/{name}"));
+    }
+    let ended = cat.spawn(named("-n")).await.unwrap().collect().await.unwrap();
+    assert_eq!(said(&ended), "option", "a file that is called as an option is");
+    for name in ["../file", "sub/../../file", secret.to_str().unwrap(), "", "a\nb"] {
+        assert_denied(cat.spawn(named(name)).await, "other-arguments", name);
+    }
+    assert_denied(cat.spawn(Launch::new().text("-n")).await, "other-arguments", "a text for a path");
+    for name in ["up", "nothing", "away/file", "away/new", "secret"] {
+        assert_denied(sh.spawn(named(name)).await, "beneath-root", name);
+    }
+    assert_denied(sh.spawn(named("fifo")).await, "plain-files-only", "a FIFO");
+    assert_fails(sh.spawn(named("missing/new")).await, ErrorKind::NotFound, "no directory");
+    assert_eq!(fs::read(&secret).unwrap(), b"content", "what it was kept from");
+    assert!(!tmp.path().join("none").exists() && !other.path().join("new").exists());
+    let denials = programs.records(Action::ProcessSpawn);
+    assert!(denials.iter().any(|record| record.rule == "beneath-root"), "{denials:?}");
+}
+
+#[tokio::test]
 async fn files_with_a_quota_are_not_lent_to_be_written() {
     let tmp = open_directory();
     let terms = FsTerms::new().quota_bytes(1 << 20);

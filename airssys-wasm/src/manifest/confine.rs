@@ -2,7 +2,7 @@
 
 use airssys_osl::{
     policy::{ExecTerms, Grant, Protocol},
-    process::{Layers, Profile},
+    process::{Calls, Layers, Profile},
 };
 use toml::de::DeValue;
 
@@ -12,6 +12,8 @@ use super::{
     section::{Notes, Section, kind, one_of},
 };
 use crate::component::Digest;
+
+const CALLS: &[(&str, Calls)] = &[("all", Calls::AllButRefused), ("usual", Calls::Usual)];
 
 /// Whom a process reaches, for errors: there is a proxy for connections alone.
 const PEER: &str = "a host, an address or a block, and ports, such as `tcp://*.example.com:443` or `tcp://10.0.0.0/8:8000-8100`";
@@ -25,6 +27,12 @@ pub(super) fn read(
     let profile = section.word("profile", &Profile::NAMES, notes).unwrap_or_default();
     let mut terms = terms.profile(profile).require(layers(section, "require", notes));
     terms = terms.without(layers(section, "without", notes));
+    if let Some(version) = section.integer("landlock", 1..1001, notes) {
+        terms = terms.require_landlock(version);
+    }
+    if let Some(calls) = section.word("calls", CALLS, notes) {
+        terms = terms.calls(calls);
+    }
     let digest = section.parsed("digest", "`sha256:` and 64 hexadecimal digits", notes, |text| {
         text.parse().ok().map(Digest::bytes)
     });

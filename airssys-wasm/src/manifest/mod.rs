@@ -3,6 +3,7 @@
 //! Pure: [`Manifest::parse`] takes text and gives a [`Manifest`], or every problem of the text at once. Whether the
 //! files that it names exist is for whoever opens them.
 
+mod arguments;
 mod audit;
 mod component;
 mod confine;
@@ -38,6 +39,8 @@ use airssys_osl::{
 };
 use airssys_rt::{Restart, Shutdown, Strategy};
 
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
+pub(crate) use self::arguments::folder;
 pub(crate) use self::rules::role_name;
 pub use self::{
     audit::{Anchor, AuditSpec, Export, To},
@@ -166,7 +169,7 @@ pub struct ProcessSpec {
     /// The file of the program, absolute.
     pub program: Located<PathBuf>,
     /// What it is called with.
-    pub arguments: Vec<String>,
+    pub arguments: Vec<Argument>,
     /// Whether it is started again when it ends.
     pub restart: Restart,
     /// How long it has to stop, all in all.
@@ -185,6 +188,17 @@ pub struct ProcessSpec {
     pub frame_bytes: usize,
     /// The program with its terms, and to whom it may send.
     pub grants: Vec<Grant>,
+}
+
+/// One argument of a program.
+#[derive(Clone, Debug)]
+pub enum Argument {
+    /// A word.
+    Word(String),
+    /// A file, absolute, which is handed over open.
+    File(Located<PathBuf>),
+    /// A folder that the program sees, and what is called beneath it.
+    Path(PathBuf, String),
 }
 
 /// How a program's output and input are divided into messages.

@@ -11,6 +11,7 @@ use toml::de::DeValue;
 
 use super::{
     Framing, Located, ProcessSpec,
+    arguments::{self, ReadArguments, plain},
     component::RESTARTS,
     confine,
     folders::Place,
@@ -52,8 +53,7 @@ pub(super) fn read(name: Located<String>, mut section: Section<'_>, notes: &mut 
     if let Some(program) = &program {
         places.push(Place::new(program, format!("{rule}.program"), false));
     }
-    let arguments = read_arguments(&mut section, notes);
-    let terms = read_terms(&mut section, &arguments, &mut places, notes);
+    let (terms, ReadArguments { arguments, grants: opened }) = read_terms(&mut section, &mut places, notes);
     let (terms, peers) = confine::read(&mut section, terms, notes);
     let restart = section.word("restart", RESTARTS, notes).unwrap_or(Restart::Permanent);
     let shutdown = section.parsed("shutdown", units::DURATION, notes, units::duration);
@@ -73,6 +73,7 @@ pub(super) fn read(name: Located<String>, mut section: Section<'_>, notes: &mut 
         let grant = Grant::exec(&program.value, terms.limits(limits)).rule(rule.as_str());
         let mut grants = vec![checked(grant, &rule, false, &span, notes)?];
         grants.extend(peers);
+        grants.extend(opened);
         if let Some(receiver) = &send_to {
             let rule = format!("{rule}.send_to");
             let grant = Grant::send(receiver.value.as_str()).rule(rule.as_str());
@@ -99,34 +100,24 @@ pub(super) fn read(name: Located<String>, mut section: Section<'_>, notes: &mut 
 /// Reads with what the program is started, and what it finds around it.
 fn read_terms(
     section: &mut Section<'_>,
-    arguments: &[String],
     places: &mut Vec<Place>,
     notes: &mut Notes<'_>,
-) -> ExecTerms {
+) -> (ExecTerms, ReadArguments) {
     let rule = section.path.clone();
-    let mut terms = arguments.iter().fold(ExecTerms::new(), |terms, argument| terms.arg(argument.as_str()));
-    terms = read_env(section, terms, notes);
+    let mut terms = read_env(section, ExecTerms::new(), notes);
+    let mut seen = Vec::new();
     for (key, write) in [("ro", false), ("rw", true)] {
         for path in paths(section, key, notes).into_iter().map(plain) {
             terms = if write { terms.change(&path.value) } else { terms.see(&path.value) };
             places.push(Place::new(&path, format!("{rule}.{key}"), write));
+            seen.push(path.value);
         }
     }
     if let Some(directory) = section.path("directory", notes) {
         terms = terms.directory(plain(directory).value);
     }
-    terms
-}
-
-fn read_arguments(section: &mut Section<'_>, notes: &mut Notes<'_>) -> Vec<String> {
-    let place = section.place("args");
-    let elements = section.array("args", notes);
-    elements.into_iter().filter_map(|element| notes.text(&place, element)).map(|text| text.value).collect()
-}
-
-/// The path in its plainest spelling: the manifest's own folder may be written `.`.
-fn plain(path: Located<PathBuf>) -> Located<PathBuf> {
-    Located { value: path.value.components().collect(), span: path.span }
+    let read = arguments::read(section, &seen, places, notes);
+    (arguments::schema(&read.arguments, terms), read)
 }
 
 /// A path, or those of an array.
@@ -201,6 +192,12 @@ fn read_limits(mut section: Section<'_>, notes: &mut Notes<'_>) -> (Limits, usiz
     }
     if let Some(bytes) = size(&mut section, "output", notes) {
         limits = limits.output_bytes(bytes);
+    }
+    if let Some(bytes) = size(&mut section, "temporary", notes) {
+        limits = limits.temporary_bytes(bytes);
+    }
+    if let Some(count) = section.integer("descriptors", 1..1_000_001, notes) {
+        limits = limits.descriptors(count.into());
     }
     let frame = size(&mut section, "frame", notes).map_or(FRAME_BYTES, |bytes| bytes as usize);
     section.finish(notes);

@@ -1,6 +1,6 @@
 //! What a running system can take over of another manifest, and what takes a restart. Pure.
 
-use super::{ComponentSpec, Manifest, ProcessSpec};
+use super::{Argument, ComponentSpec, Manifest, ProcessSpec};
 
 impl Manifest {
     /// What differs in `other` beyond its policy: a system that runs by this manifest takes it over only when it is
@@ -119,6 +119,11 @@ impl ProcessSpec {
         spec.program.span = 0..0;
         if let Some(receiver) = &mut spec.send_to {
             receiver.span = 0..0;
+        }
+        for argument in &mut spec.arguments {
+            if let Argument::File(file) = argument {
+                file.span = 0..0;
+            }
         }
         format!("{spec:?}")
     }

@@ -1,7 +1,9 @@
 //! `airssys sandbox`: a program of this machine, held by what the kernel has.
 
 mod denied;
+mod given;
 mod learned;
+mod said;
 mod told;
 
 use std::{
@@ -14,12 +16,13 @@ use std::{
 use airssys_osl::{
     Error, ErrorKind, Principal, bootstrap,
     policy::{ExecTerms, Grant, Mode, Policy, Protocol, rule},
-    process::{Asked, Calls, Exec, Exit, Launch, Layers, Limits, Process, Profile, Signal, Stdio, host},
+    process::{Asked, Calls, Exec, Exit, Layers, Limits, Process, Profile, Signal, Stdio, host},
 };
 use tokio::signal::unix::SignalKind;
 
 use self::{
     denied::Denied,
+    given::Argument,
     learned::{Learned, Peers},
     told::{Told, status},
 };
@@ -52,14 +55,17 @@ async fn run(sandbox: &Sandbox, terminal: &Arc<Terminal>) -> Result<ExitCode, Fa
     let Some((name, arguments)) = sandbox.program.split_first() else {
         return Err(Failure::invalid("there is no program to run"));
     };
-    let terms = terms(sandbox, arguments)?;
+    let arguments = given::read(sandbox, arguments)?;
+    let terms = terms(sandbox, &arguments)?;
     let candidates = candidates(name)?;
     let programs = candidates.iter().map(|path| Grant::exec(path, terms.clone()).rule("sandbox"));
     let peers = sandbox.net.iter().map(|peer| {
         Grant::connect(Protocol::Tcp, peer.host.as_str(), peer.ports).rule(format!("--net {}", peer.text))
     });
     let mode = if sandbox.learn { Mode::Learn } else { Mode::Enforce };
-    let policy = Policy::builder().principal(PRINCIPAL, programs.chain(peers)).mode(mode);
+    let policy = Policy::builder()
+        .principal(PRINCIPAL, programs.chain(peers).chain(given::grants(&arguments)))
+        .mode(mode);
     let (denied, reached) = (Arc::<Denied>::default(), Arc::<Peers>::default());
     let hears = (Arc::clone(&denied), Arc::clone(&reached));
     let door = Door::open_for_user_heard(policy, Vec::new(), Compiling::default(), move |event| {
@@ -68,7 +74,7 @@ async fn run(sandbox: &Sandbox, terminal: &Arc<Terminal>) -> Result<ExitCode, Fa
     })?;
     door.started(&sandbox.program.join(" "))?;
     let mut signals = Signals::new()?;
-    let ended = match begin(&door, name, &candidates).await {
+    let ended = match begin(&door, sandbox, (name, &arguments), &candidates).await {
         Ok((path, process)) => Ok((path, attend(process, &mut signals).await)),
         Err(failure) => Err(failure),
     };
@@ -132,11 +138,14 @@ fn watched(sandbox: &Sandbox, terms: ExecTerms) -> Result<ExecTerms, Failure> {
 }
 
 /// What the flags say, as the terms of a grant.
-fn terms(sandbox: &Sandbox, arguments: &[String]) -> Result<ExecTerms, Failure> {
+fn terms(sandbox: &Sandbox, arguments: &[Argument<'_>]) -> Result<ExecTerms, Failure> {
     let mut terms = ExecTerms::new().profile(sandbox.profile).limits(limits(sandbox));
-    terms = arguments.iter().fold(terms, |terms, word| terms.arg(word.as_str()));
+    terms = given::schema(arguments, terms);
     terms = sandbox.without.iter().fold(terms, |terms, layer| terms.without(*layer));
     terms = sandbox.require.iter().fold(terms, |terms, layer| terms.require(*layer));
+    if let Some(version) = sandbox.landlock {
+        terms = terms.require_landlock(version);
+    }
     let (ro, rw) = (places(&sandbox.ro)?, places(&sandbox.rw)?);
     terms = ro.iter().fold(terms, |terms, path| terms.see(path));
     terms = rw.iter().fold(terms, |terms, path| terms.change(path));
@@ -208,6 +217,18 @@ fn limits(sandbox: &Sandbox) -> Limits {
     if let Some(bytes) = sandbox.file_size {
         limits = limits.file_bytes(bytes);
     }
+    if let Some(bytes) = sandbox.output {
+        limits = limits.output_bytes(bytes);
+    }
+    if let Some(bytes) = sandbox.tmp {
+        limits = limits.temporary_bytes(bytes);
+    }
+    if let Some(count) = sandbox.descriptors {
+        limits = limits.descriptors(count);
+    }
+    if let Some(weight) = sandbox.io_weight {
+        limits = limits.io_weight(weight);
+    }
     limits
 }
 
@@ -245,11 +266,20 @@ fn candidates(name: &str) -> Result<Vec<PathBuf>, Failure> {
 }
 
 /// Opens the first of the candidates that is there, and starts it.
-async fn begin(door: &Door, name: &str, candidates: &[PathBuf]) -> Result<(PathBuf, Process), Failure> {
+async fn begin(
+    door: &Door,
+    sandbox: &Sandbox,
+    (name, arguments): (&str, &[Argument<'_>]),
+    candidates: &[PathBuf],
+) -> Result<(PathBuf, Process), Failure> {
     let principal = door.os.principal(PRINCIPAL);
     let principal = principal.map_err(|error| Failure::failed("no principal").caused_by(error))?;
     let (path, exec) = open(&principal, name, candidates).await?;
-    let launch = Launch::new().stdin(Stdio::Inherit).stdout(Stdio::Inherit).stderr(Stdio::Inherit);
+    let launch = given::launch(arguments, &principal).await?.stdin(Stdio::Inherit);
+    let launch = match sandbox.output {
+        Some(_) => launch.stdout(Stdio::Pipe).stderr(Stdio::Pipe),
+        None => launch.stdout(Stdio::Inherit).stderr(Stdio::Inherit),
+    };
     let process = exec.spawn(launch).await.map_err(|error| not_started(name, error))?;
     Ok((path, process))
 }
@@ -275,6 +305,9 @@ fn not_started(name: &str, error: Error) -> Failure {
         (Some(rule::NO_SCRIPTS), _) => {
             Some("start its interpreter, with the script as argument and its folder as --ro")
         }
+        (Some(rule::OTHER_ARGUMENTS | rule::BENEATH_ROOT), _) => Some(
+            "the NAME of a `{path:DIR:NAME}` is one beneath DIR, without `..`, and no link leads it elsewhere",
+        ),
         (_, ErrorKind::Unsupported) => {
             Some("`airssys doctor` shows what can be had here, and why not the rest")
         }
@@ -289,7 +322,12 @@ fn not_started(name: &str, error: Error) -> Failure {
 
 /// Waits for the end; Ctrl-C and `kill` are passed on, since the program has a session of its own.
 async fn attend(mut process: Process, signals: &mut Signals) -> Ended {
+    let said = said::pass_on(&mut process);
     let exit = wait(&mut process, signals).await;
+    for said in said {
+        // What was said last.
+        let _ = said.await;
+    }
     let own_tmp = process.enforcement().enforced().contains(Layers::MOUNTS);
     Ended { exit, held_by: process.enforcement().to_string(), asked: process.asked(), own_tmp }
 }

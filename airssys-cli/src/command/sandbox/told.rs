@@ -200,6 +200,7 @@ fn ended_by(exit: &Exit) -> Option<&'static str> {
         (Cause::OutOfMemory, _) => Some("it needed more memory than --mem allows"),
         (Cause::WallTime, _) => Some("it took longer than --time allows"),
         (Cause::CpuTime, _) => Some("it computed for longer than --cpu-time allows"),
+        (Cause::OutputLimit, _) => Some("it said more than --output allows"),
         (Cause::FileSize, _) => Some("it wrote a longer file than --file-size allows"),
         // What the filter refuses else is an error that the program sees; see `seccomp` in the door.
         (Cause::Itself, Status::Signal(SIGSYS)) => Some(

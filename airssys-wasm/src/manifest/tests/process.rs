@@ -51,7 +51,9 @@ fn every_key_is_read() {
     assert!(matches!(top.children[..], [Child::Process(0), Child::Component(0)]), "{:?}", top.children);
     let process = &manifest.processes[0];
     assert_eq!((process.name.as_str(), process.program.value.as_path()), ("p", Path::new("/bin/cat")));
-    assert_eq!(process.arguments, ["-u", "x"]);
+    assert!(
+        matches!(&process.arguments[..], [Argument::Word(u), Argument::Word(x)] if u == "-u" && x == "x")
+    );
     assert_eq!((process.restart, process.shutdown), (Restart::Transient, Duration::from_secs(4)));
     assert_eq!(process.backoff, Some((Duration::from_millis(100), Duration::from_secs(10))));
     assert_eq!((process.framing, process.mailbox, process.frame_bytes), (Framing::Packet2, 7, 4096));
@@ -76,6 +78,23 @@ fn every_key_is_read() {
 }
 
 #[test]
+fn arguments_are_words_files_and_paths() {
+    let text =
+        "args = [\"-u\", { file = \"conf/a.toml\" }, { path = \"out/deep/x\" }]\nrw = [\"out\", \"other\"]";
+    let manifest = parse(&with_process(text)).unwrap();
+    let [Argument::Word(word), Argument::File(file), Argument::Path(out, name)] =
+        &manifest.processes[0].arguments[..]
+    else {
+        panic!("{:?}", manifest.processes[0].arguments)
+    };
+    assert_eq!((word.as_str(), name.as_str()), ("-u", "deep/x"));
+    assert!(file.value.ends_with("conf/a.toml") && out.ends_with("out"), "{file:?} {out:?}");
+    let resource = Resource::Root(file.value.parent().unwrap());
+    let asked = Request { principal: "process.p", action: Action::FsOpenRoot, resource };
+    assert_eq!(policy(&manifest).decide(&asked).rule, "process.p.args[1]");
+}
+
+#[test]
 fn a_system_may_be_programs_alone() {
     let manifest = parse(&with_process("")).unwrap();
     let process = &manifest.processes[0];
@@ -92,6 +111,27 @@ fn what_is_wrong_is_told_in_its_place() {
     refused("framing = \"line\"", "\"line\"", "must be \"lines\" or", "did you mean `lines`?");
     refused("require = \"mount\"", "\"mount\"", "`process.p.require` must be", "did you mean `mounts`?");
     refused("without = [1]", "1", "must be a string", "");
+    refused("calls = \"few\"", "\"few\"", "`process.p.calls` must be \"all\" or \"usual\"", "");
+    refused("landlock = 0", "0", "must be a whole number from 1", "");
+    refused(
+        "args = [{ file = \"a\", path = \"b\" }]",
+        "{",
+        "`process.p.args[0]` must be a file or a path",
+        "",
+    );
+    let neither = ("{ files", "`process.p.args[0]` must be a file or a path", "handed over open");
+    let unknown = ("files", "unknown key `files`", "did you mean `file`?");
+    check(&with_process("args = [{ files = \"a\" }]"), &[neither, unknown]);
+    let beneath = "`process.p.args[0].path` is beneath nothing that the program sees";
+    refused("args = [{ path = \"out/a\" }]", "\"out/a\"", beneath, "name its folder in `ro` or `rw`");
+    refused("args = [{ path = \"out\" }]\nrw = \"out\"", "\"out\"", beneath, "");
+    let changed = "args = [{ file = \"out/a\" }]\nrw = \"out\"";
+    refused(
+        changed,
+        "\"out/a\"",
+        "`process.p.args[0]` lies beneath `process.p.rw`, which may be changed",
+        "",
+    );
     refused("digest = \"0\"", "\"0\"", "must be `sha256:` and 64 hexadecimal digits", "");
     refused("user = \"root\"", "\"root\"", "must be two numbers", "");
     refused("loopback = 1", "1", "must be true or false", "");
@@ -129,6 +169,18 @@ fn all_about_it_takes_a_restart() {
     let differs = |text: &str| one.restart_for(&parse(text).unwrap());
     assert_eq!(differs(&with_process("args = [\"-u\"]")), ["the process `p` changed"]);
     assert_eq!(differs(&format!("# further down\n{}", with_process(""))), Vec::<String>::new());
+    for held in [
+        "landlock = 4",
+        "calls = \"usual\"",
+        "limits = { temporary = \"1MiB\" }",
+        "limits = { descriptors = 32 }",
+    ] {
+        assert_eq!(differs(&with_process(held)), ["the process `p` changed"], "{held}");
+    }
+    let handed = with_process("args = [{ file = \"a\" }]");
+    assert_eq!(differs(&handed), ["the process `p` changed"]);
+    let further_down = parse(&format!("# further down\n{handed}")).unwrap();
+    assert_eq!(parse(&handed).unwrap().restart_for(&further_down), Vec::<String>::new());
     let renamed = with_process("").replace("[process.p]", "[process.q]");
     let gone = "the process `p` is gone: it runs on as it was";
     assert_eq!(differs(&renamed), ["the tree of supervisors changed", gone, "the process `q` is new"]);

@@ -44,6 +44,7 @@ const ALL: &str = r#"
     [component.name.health]
     [keyvalue.name]
     [process.name]
+    args = [{}]
     env = {}
     backoff = {}
     limits = {}

@@ -203,6 +203,11 @@ impl Group {
         if self.unified { &NAMES } else { &NAMES_OF_VERSION_1 }
     }
 
+    /// The version of control groups that it is of.
+    pub(super) fn version(&self) -> u32 {
+        if self.unified { 2 } else { 1 }
+    }
+
     fn limit(&mut self, limits: &Limits, ours: u64) -> io::Result<()> {
         if let Some(bytes) = limits.memory_bytes {
             let swap_bytes = if self.unified { 0 } else { bytes };

@@ -11,12 +11,14 @@
 //! | `watcher` | is told what a program asks for, where that is wanted |
 //! | `keeper` | the threads that start programs and wait for their ends |
 //! | `probe` | what this machine can enforce |
+//! | `means` | which limits hold here, and whether a program finds a `/proc` |
 
 mod cgroup;
 mod init;
 mod keeper;
 mod landlock;
 mod maker;
+mod means;
 mod prepare;
 mod probe;
 mod raw;
@@ -46,6 +48,7 @@ use self::{cgroup::Group, keeper::Started, spares::Left};
 pub(crate) use self::{
     init::sealed,
     keeper::{Child, Killer, OnEnd},
+    means::{cgroup_version, try_limits, why_no_proc},
     prepare::{Lent, Place, Plan, everything, unbounded},
     probe::{dynamic_user, host, nobody},
     seccomp::Sockets,

@@ -30,6 +30,10 @@ use crate::{
 /// Whatever is to be handed over has a number from here on: those below are given to the program.
 const HIGH: i32 = 3 + PROGRAM_FILES as i32;
 
+/// How its `/proc` is mounted.
+pub(super) const PROC_FLAGS: libc::c_ulong =
+    libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | libc::MS_RDONLY;
+
 /// What the program's own root is put on until it is the root.
 const STAGE: &CStr = c"/tmp";
 
@@ -447,11 +451,10 @@ fn build_root(
     let flags = libc::MS_NOSUID | libc::MS_NODEV;
     script.mount("mount /tmp", c"tmpfs", c"tmp", flags | no_exec, &size);
     if plan.layers.contains(Layers::PROCESSES) {
-        let flags = flags | libc::MS_NOEXEC | libc::MS_RDONLY;
         let data = if plan.tells { c"" } else { c"subset=pid" };
         // Where parts of the machine's own are hidden from us, as in most containers, the kernel gives no other one: the
-        // program has none then.
-        script.mount("mount /proc", c"proc", c"proc", flags, data).unless = libc::EPERM;
+        // program has none then, see `means`.
+        script.mount("mount /proc", c"proc", c"proc", PROC_FLAGS, data).unless = libc::EPERM;
     }
     for (place, tree) in plan.places.iter().zip(trees) {
         attach(script, place, tree)?;
