@@ -276,7 +276,7 @@ pub(super) fn privileges(token: &OwnedHandle) -> io::Result<Vec<LUID_AND_ATTRIBU
     // SAFETY: the system writes at most as many bytes as it is told; what it writes are numbers of this size.
     done(unsafe { GetTokenInformation(token.as_raw_handle(), TokenPrivileges, into, size, &raw mut len) })?;
     let (count, each) = told.split_first().ok_or_else(io::Error::last_os_error)?;
-    let (each, _) = each.as_chunks();
+    let (each, _) = each.as_chunks::<3>();
     let each = each.iter().take(*count as usize).map(|[low, high, attributes]| LUID_AND_ATTRIBUTES {
         Luid: LUID { LowPart: *low, HighPart: high.cast_signed() },
         Attributes: *attributes,

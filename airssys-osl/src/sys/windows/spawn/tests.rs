@@ -10,14 +10,12 @@ use std::{
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{
-    super::{PipeReader, PipeWriter, input_pipe, output_pipe},
-    *,
-};
+use super::*;
 use crate::{
     Action, ErrorKind, Os,
     policy::{ExecTerms, Grant, Policy},
     process::{self, Cause, Exit, Launch, Status},
+    sys::{PipeReader, PipeWriter, input_pipe, output_pipe},
     testing::MemorySink,
 };
 
