@@ -116,7 +116,7 @@ impl AsyncWrite for UnixStream {
 mod tests {
     use crate::{
         ErrorKind, Os,
-        policy::{Direction, Grant, Policy, Rights},
+        policy::{Direction, FsTerms, Grant, HardLinks, Policy, Rights},
         testing::MemorySink,
     };
 
@@ -124,7 +124,9 @@ mod tests {
     async fn sockets_of_unix_are_refused_by_policy_or_by_the_system() {
         let folder = tempfile::tempdir().unwrap();
         let rights = Rights::WRITE | Rights::CREATE;
-        let files = || Grant::fs(folder.path(), rights);
+        // Nothing here tells how many names a file has.
+        let terms = FsTerms::new().hard_links(HardLinks::Shared);
+        let files = || Grant::fs_with(folder.path(), rights, terms.clone());
         let policy = Policy::builder()
             .principal("none", [files()])
             .principal("both", [files(), Grant::unix(Direction::Connect, folder.path())])

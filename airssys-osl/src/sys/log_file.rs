@@ -204,18 +204,10 @@ pub(crate) fn boot_id() -> [u8; 16] {
 }
 
 /// 32 bytes of the system's randomness.
-#[cfg(target_os = "linux")]
 pub(crate) fn random_seed() -> io::Result<[u8; 32]> {
     let mut seed = [0; 32];
-    // Up to 256 bytes come at once, or not at all.
-    let bytes = rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())?;
-    if bytes == seed.len() { Ok(seed) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-}
-
-/// 32 bytes of the system's randomness.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn random_seed() -> io::Result<[u8; 32]> {
-    Err(io::ErrorKind::Unsupported.into())
+    super::random(&mut seed)?;
+    Ok(seed)
 }
 
 fn private() -> OpenOptions {
