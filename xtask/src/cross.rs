@@ -2,12 +2,14 @@
 //!
 //! A compiler for them is rustup's, where a target is installed there, else Debian's: that one comes with the sources of the
 //! standard library, which are compiled first. What is built lies in a folder of its own. Nothing is linked for macOS, as
-//! there is nothing to link it with.
+//! there is nothing to link it with. For Windows the tests of the door's own code are built too, and run under wine.
 
 #![expect(
     clippy::disallowed_methods,
     reason = "a tool of the project: it runs apt-get and cargo, and writes headers"
 )]
+
+mod wine;
 
 use std::{
     error::Error,
@@ -27,6 +29,9 @@ use crate::{
 /// What is compiled: all that users get.
 const PACKAGES: [&str; 5] = ["airssys-osl", "airssys-rt", "airssys-guest", "airssys-wasm", "airssys-cli"];
 
+/// The tests that run for Windows: of what is its own. Some of the others are written for paths of Linux.
+const TESTS: [&str; 3] = ["sys::windows::", "sys::log_file::", "net::elsewhere::"];
+
 const USAGE: &str = "usage: cargo xtask cross [x86_64-pc-windows-gnu] [aarch64-apple-darwin]";
 
 /// A system to compile for, with what compiles the C and the assembly in what we depend on.
@@ -37,6 +42,8 @@ struct System {
     flags: &'static str,
     archivers: &'static [&'static str],
     package: &'static str,
+    /// Whether wine runs what is built for it.
+    wine: bool,
 }
 
 const SYSTEMS: [System; 2] = [
@@ -46,6 +53,7 @@ const SYSTEMS: [System; 2] = [
         flags: "",
         archivers: &["x86_64-w64-mingw32-ar"],
         package: "gcc-mingw-w64-x86-64",
+        wine: true,
     },
     System {
         target: "aarch64-apple-darwin",
@@ -53,6 +61,7 @@ const SYSTEMS: [System; 2] = [
         flags: "--target=arm64-apple-macosx11 -ffreestanding -nostdlibinc",
         archivers: &["llvm-ar", "llvm-ar-19", "llvm-ar-14"],
         package: "clang",
+        wine: false,
     },
 ];
 
@@ -102,18 +111,28 @@ impl System {
             HEADERS.iter().try_for_each(|(name, text)| fs::write(headers.join(name), text))?;
             write!(flags, " -isystem {}", headers.display())?;
         }
-        let mut cargo = compiler.cargo();
-        cargo.args(["check", "--locked", "--keep-going", "--target", self.target]);
-        cargo.args(PACKAGES.map(|package| format!("--package={package}")));
-        let variable = |name: &str| format!("{name}_{}", self.target.replace('-', "_"));
-        cargo
-            .arg("--target-dir")
-            .arg(&target_dir)
-            .env(variable("CC"), c)
-            .env(variable("CFLAGS"), flags)
-            .env(variable("AR"), ar)
-            .current_dir(&root);
-        succeed(&mut cargo)
+        let cargo = |command: &str| {
+            let mut cargo = compiler.cargo();
+            let variable = |name: &str| format!("{name}_{}", self.target.replace('-', "_"));
+            cargo
+                .args([command, "--locked", "--target", self.target, "--target-dir"])
+                .arg(&target_dir)
+                .env(variable("CC"), c)
+                .env(variable("CFLAGS"), &flags)
+                .env(variable("AR"), ar)
+                .current_dir(&root);
+            cargo
+        };
+        let mut check = cargo("check");
+        check.arg("--keep-going").args(PACKAGES.map(|package| format!("--package={package}")));
+        succeed(&mut check)?;
+        if self.wine {
+            let programs = target_dir.join(self.target).join("debug/deps");
+            let mut test = cargo("test");
+            test.args(["--package=airssys-osl", "--features=tls", "--lib", "--"]).args(TESTS);
+            step("tests under wine", || wine::run(&mut test, self.target, c, &target_dir, &programs))?;
+        }
+        Ok(())
     }
 
     fn compiler(&self) -> Option<Compiler> {

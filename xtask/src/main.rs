@@ -22,7 +22,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   models            explores the interleavings of the runtime's lock-free parts (loom)
   test-kernel       what holds programs, on another kernel: Debian's, in qemu, where that can be had
   sanitize          the runtime's tests under valgrind and the sanitizers, where they are installed
-  cross [TARGET]    compiles for Windows and for macOS, where what that takes can be had: minutes
+  cross [TARGET]    compiles for Windows and for macOS, and tests under wine, where that can be had: minutes
   deep              a million decisions beside Cedar, and hostile bytes for every parser: minutes
   bench NAME        measure, side by side with peers: logwatch, osl, rt, spawn, wasm";
 

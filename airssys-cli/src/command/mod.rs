@@ -18,6 +18,7 @@ mod reload;
 mod run;
 #[cfg(target_os = "linux")]
 mod sandbox;
+mod signals;
 mod status;
 mod trials;
 mod upgrade;

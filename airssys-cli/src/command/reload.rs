@@ -3,19 +3,14 @@
 use airssys_osl::policy::{Mode, Policy};
 use airssys_wasm::{System, add_principals, principal_name};
 use serde_json::json;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::signals::Hangups;
 use crate::{
     args::Run,
     door::Door,
     report::{Failure, Terminal},
     target::ManifestFile,
 };
-
-/// Hears of each SIGHUP from here on: before it does, one would end the program.
-pub(super) fn hangups() -> Result<Signal, Failure> {
-    signal(SignalKind::hangup()).map_err(|error| Failure::failed("cannot listen for SIGHUP").caused_by(error))
-}
 
 /// The mode that the command line asks for, in place of the manifest's.
 pub(super) fn mode(run: &Run) -> Option<Mode> {
@@ -27,14 +22,14 @@ pub(super) fn mode(run: &Run) -> Option<Mode> {
 
 /// Reads the manifest again at each SIGHUP and puts its policy in place: whole, or not at all.
 pub(super) async fn follow(
-    hangups: &mut Signal,
+    hangups: &mut Hangups,
     run: &Run,
     running: &ManifestFile,
     system: &System,
     door: &Door,
     terminal: &Terminal,
 ) {
-    while hangups.recv().await.is_some() {
+    while hangups.next().await.is_some() {
         if let Err(failure) = reload(run, running, system, door, terminal) {
             terminal.failure(&failure);
             terminal.tell(&"  the policy stays as it was", || json!({"event": "reload_failed"}));

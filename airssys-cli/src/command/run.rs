@@ -9,12 +9,12 @@ use std::{
 use airssys_osl::policy::{Direction, Mode, Policy};
 use airssys_wasm::{Engine, System, Watch, add_principals, load, load_grants};
 use serde_json::json;
-use tokio::signal::unix::SignalKind;
 
 use super::{
     control::{Control, Served},
     dead::{self, open_shelf},
     program, reload, runtime,
+    signals::{Hangups, Stops},
 };
 use crate::{
     args::Run,
@@ -45,8 +45,7 @@ pub(super) fn run(run: Run, terminal: &Arc<Terminal>) -> Result<ExitCode, Failur
 async fn system(run: Run, started: Instant, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
     check_options(&run)?;
     let file = ManifestFile::read_in(run.target(), &run.system.set, reload::mode(&run))?;
-    let mut signals = Signals::new()?;
-    let mut hangups = reload::hangups()?;
+    let (mut stops, mut hangups) = (Stops::new()?, Hangups::new()?);
     if let Err(error) = airssys_osl::bootstrap::raise_file_limit() {
         tracing::debug!(cause = %error, "the limit of open files stays as it is");
     }
@@ -61,7 +60,7 @@ async fn system(run: Run, started: Instant, terminal: &Arc<Terminal>) -> Result<
     greet(&file, &door, terminal);
     let started_system = tokio::select! {
         started = start(&file, &engine, &door, announcer.clone(), terminal) => started,
-        _ = signals.next() => Err(Failure::failed("stopped before the system was up")),
+        _ = stops.next() => Err(Failure::failed("stopped before the system was up")),
     };
     let system = match started_system {
         Ok(system) => system,
@@ -77,7 +76,7 @@ async fn system(run: Run, started: Instant, terminal: &Arc<Terminal>) -> Result<
     let control = Control::open(&file.manifest.state, &door.program).await;
     let served = Served::new(&system, &door, keeper.shelf.clone());
     let why = tokio::select! {
-        why = attend(&system, &run, started, &mut signals, terminal) => why,
+        why = attend(&system, &run, started, &mut stops, terminal) => why,
         () = reload::follow(&mut hangups, &run, &file, &system, &door, terminal) => Why::Asked,
         () = serve(&control, &served, terminal) => Why::Asked,
     };
@@ -88,7 +87,7 @@ async fn system(run: Run, started: Instant, terminal: &Arc<Terminal>) -> Result<
     terminal.status(String::new());
     tokio::select! {
         () = system.shutdown() => {}
-        _ = signals.next() => {
+        _ = stops.next() => {
             terminal.say(&"  stopped at once; what was in the mailboxes is lost");
             door.close("stopped at once")?;
             return Ok(ExitCode::from(130));
@@ -245,13 +244,7 @@ impl Why {
 }
 
 /// Waits until the system is to be stopped, and shows what it does.
-async fn attend(
-    system: &System,
-    run: &Run,
-    started: Instant,
-    signals: &mut Signals,
-    terminal: &Terminal,
-) -> Why {
+async fn attend(system: &System, run: &Run, started: Instant, stops: &mut Stops, terminal: &Terminal) -> Why {
     let idle = async {
         match run.system.until_idle {
             Some(quiet) => system.idle(quiet).await,
@@ -272,31 +265,8 @@ async fn attend(
     }
     tokio::select! {
         () = idle => Why::Idle,
-        _ = signals.next() => Why::Asked,
+        _ = stops.next() => Why::Asked,
         _ = system.exited() => Why::GaveUp,
         () = show => Why::Asked,
-    }
-}
-
-/// Ctrl-C, and what `kill` and service managers send.
-pub(super) struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    pub(super) fn new() -> Result<Self, Failure> {
-        let listen = |kind| {
-            tokio::signal::unix::signal(kind)
-                .map_err(|error| Failure::failed("cannot listen for Ctrl-C").caused_by(error))
-        };
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
-    }
-
-    pub(super) async fn next(&mut self) -> SignalKind {
-        tokio::select! {
-            _ = self.interrupt.recv() => SignalKind::interrupt(),
-            _ = self.terminate.recv() => SignalKind::terminate(),
-        }
     }
 }

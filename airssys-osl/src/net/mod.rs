@@ -64,8 +64,9 @@
 //! # What it does not do
 //!
 //! It does not look into what is said: a host that is permitted can still be asked to fetch something else. It trusts the
-//! system's resolver with names, not with addresses. Sockets are for Unix systems, and tried on Linux; UNIX sockets beneath
-//! a directory are for Linux. In the abstract namespace there are streams, and no datagrams. Elsewhere only what is pure is here.
+//! system's resolver with names, not with addresses. UNIX sockets are for Linux, in the abstract namespace streams
+//! alone; elsewhere who asks for one is told
+//! [`Unsupported`](crate::ErrorKind::Unsupported).
 //!
 //! [`Dir::connect_unix`]: crate::fs::Dir::connect_unix
 //! [`Dir::connect_unix_datagram`]: crate::fs::Dir::connect_unix_datagram
@@ -91,6 +92,8 @@ pub mod address;
 mod bucket;
 mod cidr;
 mod connector;
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
 mod held;
 mod host;
 mod http;
@@ -108,6 +111,8 @@ mod udp;
 mod unix;
 
 pub(crate) use self::account::{Account, Accounts};
+#[cfg(not(target_os = "linux"))]
+pub use self::elsewhere::{UnixListener, UnixStream};
 #[cfg(target_os = "linux")]
 pub use self::unix::{UnixDatagram, UnixListener, UnixStream};
 pub use self::{

@@ -18,7 +18,6 @@ use airssys_osl::{
     policy::{ExecTerms, Grant, Mode, Policy, Protocol, rule},
     process::{Asked, Calls, Exec, Exit, Layers, Limits, Process, Profile, Signal, Stdio, host},
 };
-use tokio::signal::unix::SignalKind;
 
 use self::{
     denied::Denied,
@@ -26,7 +25,10 @@ use self::{
     learned::{Learned, Peers},
     told::{Told, status},
 };
-use super::{run::Signals, runtime};
+use super::{
+    runtime,
+    signals::{Stop, Stops},
+};
 use crate::{
     args::Sandbox,
     config,
@@ -73,9 +75,9 @@ async fn run(sandbox: &Sandbox, terminal: &Arc<Terminal>) -> Result<ExitCode, Fa
         hears.1.hear(event);
     })?;
     door.started(&sandbox.program.join(" "))?;
-    let mut signals = Signals::new()?;
+    let mut stops = Stops::new()?;
     let ended = match begin(&door, sandbox, (name, &arguments), &candidates).await {
-        Ok((path, process)) => Ok((path, attend(process, &mut signals).await)),
+        Ok((path, process)) => Ok((path, attend(process, &mut stops).await)),
         Err(failure) => Err(failure),
     };
     let why = match &ended {
@@ -321,9 +323,9 @@ fn not_started(name: &str, error: Error) -> Failure {
 }
 
 /// Waits for the end; Ctrl-C and `kill` are passed on, since the program has a session of its own.
-async fn attend(mut process: Process, signals: &mut Signals) -> Ended {
+async fn attend(mut process: Process, stops: &mut Stops) -> Ended {
     let said = said::pass_on(&mut process);
-    let exit = wait(&mut process, signals).await;
+    let exit = wait(&mut process, stops).await;
     for said in said {
         // What was said last.
         let _ = said.await;
@@ -332,18 +334,18 @@ async fn attend(mut process: Process, signals: &mut Signals) -> Ended {
     Ended { exit, held_by: process.enforcement().to_string(), asked: process.asked(), own_tmp }
 }
 
-async fn wait(process: &mut Process, signals: &mut Signals) -> Exit {
+async fn wait(process: &mut Process, stops: &mut Stops) -> Exit {
     tokio::select! {
         exit = process.wait() => return exit,
-        kind = signals.next() => {
-            let signal = if kind == SignalKind::interrupt() { Signal::Interrupt } else { Signal::Terminate };
+        stop = stops.next() => {
+            let signal = if stop == Stop::Interrupt { Signal::Interrupt } else { Signal::Terminate };
             // One that may not be signalled any more has been killed.
             let _ = process.signal(signal);
         }
     }
     tokio::select! {
         exit = process.wait() => return exit,
-        _ = signals.next() => {}
+        _ = stops.next() => {}
         () = tokio::time::sleep(GRACE) => {}
     }
     process.kill();

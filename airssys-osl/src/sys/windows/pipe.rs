@@ -4,8 +4,8 @@ use std::{
     fs::File,
     io,
     os::windows::io::OwnedHandle,
-    pin::Pin,
-    task::{Context, Poll},
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
 };
 
 use tokio::{
@@ -47,7 +47,7 @@ pub(crate) fn output_pipe() -> Result<(OwnedHandle, PipeReader), Fault> {
 }
 
 /// Nobody else can be at the other end: the name is drawn, ours is its first and only end to serve it, and theirs takes the one
-/// place there is.
+/// place there is. That it was taken has to be heard by ours: until then the runtime asks nothing of it, and nothing arrives.
 fn pair(read: bool) -> io::Result<(OwnedHandle, NamedPipeServer)> {
     let mut drawn = [0; 16];
     super::super::random(&mut drawn)?;
@@ -61,5 +61,10 @@ fn pair(read: bool) -> io::Result<(OwnedHandle, NamedPipeServer)> {
         .max_instances(1)
         .create(&name)?;
     let theirs = File::options().read(!read).write(read).open(&name)?;
+    match pin!(ours.connect()).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(heard) => heard?,
+        // They are at the other end since above: there is nothing to wait for.
+        Poll::Pending => return Err(io::ErrorKind::NotConnected.into()),
+    }
     Ok((theirs.into(), ours))
 }

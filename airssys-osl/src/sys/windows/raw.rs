@@ -17,12 +17,12 @@ use std::{
 use windows_sys::{
     Win32::{
         Foundation::{
-            ERROR_INSUFFICIENT_BUFFER, HANDLE, HANDLE_FLAG_INHERIT, SetHandleInformation, WAIT_OBJECT_0,
-            WAIT_TIMEOUT,
+            ERROR_INSUFFICIENT_BUFFER, HANDLE, HANDLE_FLAG_INHERIT, LUID, SetHandleInformation,
+            WAIT_OBJECT_0, WAIT_TIMEOUT,
         },
         Security::{
-            CreateRestrictedToken, DISABLE_MAX_PRIVILEGE, LUA_TOKEN, TOKEN_ASSIGN_PRIMARY, TOKEN_DUPLICATE,
-            TOKEN_QUERY,
+            CreateRestrictedToken, GetTokenInformation, LUA_TOKEN, LUID_AND_ATTRIBUTES, TOKEN_ASSIGN_PRIMARY,
+            TOKEN_DUPLICATE, TOKEN_QUERY, TokenPrivileges,
         },
         Storage::FileSystem::GetFinalPathNameByHandleW,
         System::{
@@ -54,6 +54,9 @@ use crate::process::{Limits, Usage};
 
 /// What a process ends with that the door ended.
 const ENDED_BY_US: u32 = 1;
+
+/// The privilege of going through directories whose own access lists do not let one (`SE_CHANGE_NOTIFY_PRIVILEGE`): all have it.
+const GO_THROUGH: u32 = 23;
 
 /// All processes of a program. They end when this is closed, or by its word.
 #[derive(Debug)]
@@ -155,10 +158,7 @@ pub(super) struct Start<'a> {
 pub(super) fn start(start: Start<'_>, job: &Job) -> io::Result<Born> {
     let handles: [HANDLE; 3] =
         [0, 1, 2].map(|number| start.stdio.get(number).map_or(ptr::null_mut(), |one| one.as_raw_handle()));
-    for handle in handles {
-        // SAFETY: the handle is open as long as `start` is.
-        done(unsafe { SetHandleInformation(handle, HANDLE_FLAG_INHERIT, HANDLE_FLAG_INHERIT) })?;
-    }
+    start.stdio.iter().try_for_each(let_inherit)?;
     let list = List::new(&handles)?;
     let mut how = STARTUPINFOEXW::default();
     how.StartupInfo.cb = mem::size_of::<STARTUPINFOEXW>() as u32;
@@ -208,6 +208,12 @@ pub(super) fn start(start: Start<'_>, job: &Job) -> io::Result<Born> {
     Ok(Born { process, id: born.dwProcessId })
 }
 
+/// Lets processes that are started inherit a handle, where they are started with it, or without a list.
+pub(super) fn let_inherit(handle: &OwnedHandle) -> io::Result<()> {
+    // SAFETY: the handle is open.
+    done(unsafe { SetHandleInformation(handle.as_raw_handle(), HANDLE_FLAG_INHERIT, HANDLE_FLAG_INHERIT) })
+}
+
 /// Waits for the end of a process, for so long at most: its code, or `None` where it runs still.
 pub(super) fn wait(process: &OwnedHandle, most: Option<Duration>) -> io::Result<Option<u32>> {
     let most = most.map_or(INFINITE, |most| u32::try_from(most.as_millis() + 1).unwrap_or(INFINITE - 1));
@@ -226,18 +232,56 @@ pub(super) fn wait(process: &OwnedHandle, most: Option<Duration>) -> io::Result<
 /// A token like ours without any privilege but that of going through directories, and with its administrators' groups, if any, for
 /// denials alone.
 pub(super) fn restricted_token() -> io::Result<OwnedHandle> {
-    let (mut ours, mut theirs): (HANDLE, HANDLE) = (ptr::null_mut(), ptr::null_mut());
+    let ours = own_token()?;
+    // They are named one by one: where the system is told to take all, wine takes none.
+    let taken = privileges(&ours)?;
+    let (count, none) = (taken.len() as u32, ptr::null());
+    let mut theirs: HANDLE = ptr::null_mut();
+    // SAFETY: the lists are as long as is said; the token is written to.
+    done(unsafe {
+        CreateRestrictedToken(
+            ours.as_raw_handle(),
+            LUA_TOKEN,
+            0,
+            none,
+            count,
+            taken.as_ptr(),
+            0,
+            none,
+            &raw mut theirs,
+        )
+    })?;
+    let theirs = owned(theirs)?;
+    match privileges(&theirs)?.len() {
+        0 => Ok(theirs),
+        left => Err(io::Error::other(format!("the system leaves it {left} privileges"))),
+    }
+}
+
+/// The token of this process.
+pub(super) fn own_token() -> io::Result<OwnedHandle> {
+    let mut token: HANDLE = ptr::null_mut();
     let access = TOKEN_DUPLICATE | TOKEN_QUERY | TOKEN_ASSIGN_PRIMARY;
     // SAFETY: our own process' handle needs no closing; the token is written to.
-    done(unsafe { OpenProcessToken(GetCurrentProcess(), access, &raw mut ours) })?;
-    let ours = owned(ours)?;
-    let flags = DISABLE_MAX_PRIVILEGE | LUA_TOKEN;
-    let none = ptr::null();
-    // SAFETY: the lists are empty, as their lengths say; the token is written to.
-    done(unsafe {
-        CreateRestrictedToken(ours.as_raw_handle(), flags, 0, none, 0, ptr::null(), 0, none, &raw mut theirs)
-    })?;
-    owned(theirs)
+    done(unsafe { OpenProcessToken(GetCurrentProcess(), access, &raw mut token) })?;
+    owned(token)
+}
+
+/// The privileges that a token has, in use or not, but that of going through directories.
+pub(super) fn privileges(token: &OwnedHandle) -> io::Result<Vec<LUID_AND_ATTRIBUTES>> {
+    // Their number, and three numbers of each; there are less than fifty kinds.
+    let mut told = [0_u32; 1 + 3 * 64];
+    let (size, mut len) = (mem::size_of_val(&told) as u32, 0);
+    let into = told.as_mut_ptr().cast();
+    // SAFETY: the system writes at most as many bytes as it is told; what it writes are numbers of this size.
+    done(unsafe { GetTokenInformation(token.as_raw_handle(), TokenPrivileges, into, size, &raw mut len) })?;
+    let (count, each) = told.split_first().ok_or_else(io::Error::last_os_error)?;
+    let (each, _) = each.as_chunks::<3>();
+    let each = each.iter().take(*count as usize).map(|[low, high, attributes]| LUID_AND_ATTRIBUTES {
+        Luid: LUID { LowPart: *low, HighPart: high.cast_signed() },
+        Attributes: *attributes,
+    });
+    Ok(each.filter(|one| (one.Luid.LowPart, one.Luid.HighPart) != (GO_THROUGH, 0)).collect())
 }
 
 /// Where an open file is, by no link.
