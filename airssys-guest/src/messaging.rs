@@ -25,7 +25,9 @@ pub fn send(to: &str, subject: &str, payload: &[u8]) -> Result<(), Error> {
 /// # Errors
 ///
 /// Those of [`send`], and
-/// * [`TimedOut`](crate::ErrorKind::TimedOut): no answer in time. A late one is discarded.
+/// * [`TimedOut`](crate::ErrorKind::TimedOut): no answer in time: a late one is discarded. Or no room in time for what was
+///   sent before: then nobody was called.
+/// * [`LimitExceeded`](crate::ErrorKind::LimitExceeded): an answer of more than this component takes, too.
 /// * [`Invalid`](crate::ErrorKind::Invalid): the receiver handled the message and had no answer to give.
 pub fn call(to: &str, subject: &str, payload: &[u8], timeout: Duration) -> Result<Vec<u8>, Error> {
     let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);

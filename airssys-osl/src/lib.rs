@@ -79,7 +79,7 @@ pub mod testing;
 pub mod trace;
 
 pub use error::{Error, ErrorKind};
-pub use os::{Milestone, Os, OsBuilder, Principal};
+pub use os::{Incident, Milestone, Os, OsBuilder, Principal};
 pub use request::{Action, Verdict};
 pub use sys::Resolution;
 

@@ -103,6 +103,10 @@ pub enum Action {
     SystemRead = 83,
     /// Send a message to another actor.
     ActorSend = 96,
+    /// An actor ended before its time: how. Written by the host.
+    ActorExit = 97,
+    /// A message to an actor was given up: why. Written by the host.
+    ActorDeadLetter = 98,
     /// Open a bucket of keys and values.
     KeyvalueOpen = 112,
     /// Read from a bucket.
@@ -161,6 +165,8 @@ impl Action {
         Self::RandomRead,
         Self::SystemRead,
         Self::ActorSend,
+        Self::ActorExit,
+        Self::ActorDeadLetter,
         Self::KeyvalueOpen,
         Self::KeyvalueRead,
         Self::KeyvalueWrite,
@@ -216,6 +222,8 @@ impl Action {
             Self::RandomRead => "random.read",
             Self::SystemRead => "system.read",
             Self::ActorSend => "actor.send",
+            Self::ActorExit => "actor.exit",
+            Self::ActorDeadLetter => "actor.dead_letter",
             Self::KeyvalueOpen => "keyvalue.open",
             Self::KeyvalueRead => "keyvalue.read",
             Self::KeyvalueWrite => "keyvalue.write",
@@ -272,6 +280,8 @@ impl Action {
             Self::RandomRead => "use random bytes",
             Self::SystemRead => "ask the machine about",
             Self::ActorSend => "send a message to",
+            Self::ActorExit => "note the end of the actor",
+            Self::ActorDeadLetter => "note the message that was given up",
             Self::KeyvalueOpen => "open the bucket",
             Self::KeyvalueRead => "read the bucket",
             Self::KeyvalueWrite => "change the bucket",

@@ -96,7 +96,27 @@ impl<M: Send + 'static> ActorRef<M> {
     pub async fn cast(&self, message: M) -> Result<(), SendError<M>> {
         match self.cell.offer(message, None) {
             Ok(()) => Ok(()),
-            Err(Refused::Full(message)) => Ok(self.cell.wait_for_room(message, None, None).await?),
+            Err(Refused::Full(message)) => Ok(self.cell.wait_for_room(message, None, None, None).await?),
+            Err(refused) => Err(refused.into()),
+        }
+    }
+
+    /// As [`cast`](Self::cast), but waits for room for `time` at most.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`cast`](Self::cast), and [`SendError::Full`] where no room came in time. The error holds the message.
+    ///
+    /// # Cancel safety
+    ///
+    /// As that of [`cast`](Self::cast).
+    pub async fn cast_within(&self, message: M, time: Duration) -> Result<(), SendError<M>> {
+        match self.cell.offer(message, None) {
+            Ok(()) => Ok(()),
+            Err(Refused::Full(message)) => {
+                let give_up = Instant::now().checked_add(time);
+                Ok(self.cell.wait_for_room(message, None, None, give_up).await?)
+            }
             Err(refused) => Err(refused.into()),
         }
     }

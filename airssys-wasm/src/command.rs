@@ -192,6 +192,7 @@ impl Command {
             variables: options.variables.clone(),
             config: Arc::default(),
             stdio: Stdio::Inherit,
+            log: Arc::default(),
             limits: &limits,
             trust: &[Trust::Web],
             port: None,

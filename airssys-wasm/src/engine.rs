@@ -14,7 +14,7 @@ use crate::compiler::Compiler;
 use crate::{
     error::{Error, ErrorKind},
     host,
-    instance::State,
+    instance::{SharedMemory, State},
     manifest::Limits,
 };
 
@@ -61,6 +61,8 @@ pub struct Engine {
     /// Where it compiles; without, in this process.
     #[cfg(target_os = "linux")]
     compiler: Option<Arc<Compiler>>,
+    /// What the instances of a system have together.
+    memory: Arc<SharedMemory>,
     /// Its twin, whose code counts fuel: made for the first component that wants it.
     metered: Arc<Mutex<Option<Engine>>>,
 }
@@ -102,14 +104,24 @@ impl Engine {
         if limits.fuel.is_none() {
             return Ok(self.clone());
         }
+        let within = |twin: &Self| Self { memory: self.memory.clone(), ..twin.clone() };
         let mut metered = self.metered.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(engine) = &*metered {
-            return Ok(engine.clone());
+            return Ok(within(engine));
         }
         let twin = Self::make(true)?;
         #[cfg(target_os = "linux")]
         let twin = Self { compiler: self.compiler.clone(), ..twin };
-        Ok(metered.insert(twin).clone())
+        Ok(within(metered.insert(twin)))
+    }
+
+    /// The same engine for the instances of one system, which have so much memory together; without, no bound.
+    pub(crate) fn sharing(&self, memory_bytes: Option<usize>) -> Self {
+        Self { memory: Arc::new(SharedMemory::new(memory_bytes)), ..self.clone() }
+    }
+
+    pub(crate) fn memory(&self) -> &Arc<SharedMemory> {
+        &self.memory
     }
 
     fn make(metered: bool) -> Result<Self, Error> {
@@ -137,6 +149,7 @@ impl Engine {
             settings,
             #[cfg(target_os = "linux")]
             compiler: None,
+            memory: Arc::new(SharedMemory::new(None)),
             metered: Arc::default(),
         })
     }

@@ -1,6 +1,13 @@
 //! One instance of a component: its store, and the ceilings over it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use airssys_osl::{ErrorKind, Principal};
 use wasmtime::{CallHook, ResourceLimiter, Store, UpdateDeadline, component::ResourceTable};
@@ -10,12 +17,17 @@ use crate::{
     engine::{Engine, TICK},
     error::Error,
     grant::Preopen,
-    host::{Config, Host, Stdio, http::Http},
+    host::{Config, Host, LogRate, Stdio, http::Http},
     manifest::{Limits, Trust},
 };
 
 /// The most elements of all tables of an instance together.
 const TABLE_ELEMENTS: usize = 20_000;
+
+/// The most bytes that a guest may hand its host in one call: as many as its memory may have, within these bounds. The same
+/// bytes can be handed many times over, as elements of a list, and each would be copied.
+const LEAST_HANDED_BYTES: usize = 1 << 20;
+const MOST_HANDED_BYTES: usize = 128 << 20;
 
 /// What belongs to one instance.
 pub(crate) struct State {
@@ -36,6 +48,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) variables: Vec<(String, String)>,
     pub(crate) config: Config,
     pub(crate) stdio: Stdio,
+    pub(crate) log: Arc<LogRate>,
     pub(crate) limits: &'a Limits,
     pub(crate) trust: &'a [Trust],
     pub(crate) port: Option<Port>,
@@ -72,6 +85,7 @@ impl State {
                 variables: setup.variables,
                 preopens,
                 config: setup.config,
+                log: setup.log,
                 open_files: Arc::default(),
                 stdio: setup.stdio,
                 clock: None,
@@ -80,12 +94,13 @@ impl State {
                 port: setup.port,
                 preview1: None,
             },
-            ceiling: Ceiling::new(setup.limits.memory_bytes),
+            ceiling: Ceiling::new(setup.limits.memory_bytes, engine.memory().clone()),
             budget: Budget::new(setup.limits.deadline),
             calls: Calls { made: 0, allowed: setup.limits.host_calls.unwrap_or(u32::MAX) },
             fuel: setup.limits.fuel,
         };
         let mut store = Store::new(engine.inner(), state);
+        store.set_hostcall_fuel(setup.limits.memory_bytes.clamp(LEAST_HANDED_BYTES, MOST_HANDED_BYTES));
         store.limiter(|state| &mut state.ceiling);
         // Nobody counts what nobody bounds: the hook costs each call a little.
         if setup.limits.host_calls.is_some() {
@@ -165,6 +180,22 @@ impl fmt::Display for OutOfMemory {
 
 impl std::error::Error for OutOfMemory {}
 
+/// The guest wanted more memory than is left of what all instances of its system may have together.
+#[derive(Debug)]
+pub(crate) struct OutOfSystemMemory {
+    wanted: usize,
+    limit: usize,
+}
+
+impl fmt::Display for OutOfSystemMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { wanted, limit } = self;
+        write!(f, "{wanted} more bytes of memory wanted, {limit} allowed to all instances together")
+    }
+}
+
+impl std::error::Error for OutOfSystemMemory {}
+
 /// The guest wanted more elements in its tables than it may have.
 #[derive(Debug)]
 pub(crate) struct OutOfTables {
@@ -217,16 +248,49 @@ impl Calls {
     }
 }
 
+/// What the memories of all instances of a system have together.
+pub(crate) struct SharedMemory {
+    limit: Option<usize>,
+    bytes: AtomicUsize,
+}
+
+impl SharedMemory {
+    pub(crate) fn new(limit: Option<usize>) -> Self {
+        Self { limit, bytes: AtomicUsize::new(0) }
+    }
+
+    fn take(&self, wanted: usize) -> Result<(), OutOfSystemMemory> {
+        // Nobody counts what nobody bounds: all instances would write to one place.
+        let Some(limit) = self.limit else { return Ok(()) };
+        let more = |bytes: usize| bytes.checked_add(wanted).filter(|bytes| *bytes <= limit);
+        let taken = self.bytes.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more);
+        taken.map(drop).map_err(|_| OutOfSystemMemory { wanted, limit })
+    }
+
+    fn give_back(&self, bytes: usize) {
+        if self.limit.is_some() {
+            self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+        }
+    }
+}
+
 /// What all memories and all tables of an instance may grow to, together.
 struct Ceiling {
     memory_limit: usize,
     memory_bytes: usize,
+    shared: Arc<SharedMemory>,
     table_elements: usize,
 }
 
 impl Ceiling {
-    fn new(memory_limit: usize) -> Self {
-        Self { memory_limit, memory_bytes: 0, table_elements: 0 }
+    fn new(memory_limit: usize, shared: Arc<SharedMemory>) -> Self {
+        Self { memory_limit, memory_bytes: 0, shared, table_elements: 0 }
+    }
+}
+
+impl Drop for Ceiling {
+    fn drop(&mut self) {
+        self.shared.give_back(self.memory_bytes);
     }
 }
 
@@ -244,6 +308,7 @@ impl ResourceLimiter for Ceiling {
         }
         let grows = maximum.is_none_or(|maximum| desired <= maximum);
         if grows {
+            self.shared.take(wanted - self.memory_bytes)?;
             self.memory_bytes = wanted;
         }
         Ok(grows)
@@ -294,9 +359,30 @@ mod tests {
         assert!((0..10_000).all(|_| budget.spend()));
     }
 
+    fn ceiling(memory_limit: usize) -> Ceiling {
+        Ceiling::new(memory_limit, Arc::new(SharedMemory::new(None)))
+    }
+
+    #[test]
+    fn all_instances_of_a_system_count_together_and_give_back_what_they_had() {
+        let shared = Arc::new(SharedMemory::new(Some(100_000)));
+        let instance = || Ceiling::new(80_000, shared.clone());
+        let (mut one, mut other) = (instance(), instance());
+        assert!(one.memory_growing(0, 60_000, None).is_ok());
+        assert!(!one.memory_growing(60_000, 70_000, Some(65_000)).is_ok_and(|granted| granted));
+        let error = other.memory_growing(0, 50_000, None).unwrap_err();
+        let expected = "50000 more bytes of memory wanted, 100000 allowed to all instances together";
+        assert_eq!(error.to_string(), expected);
+        assert!(other.memory_growing(0, 40_000, None).is_ok(), "what was refused was not taken");
+        drop(one);
+        assert!(other.memory_growing(40_000, 80_000, None).is_ok());
+        drop(other);
+        assert_eq!(shared.bytes.load(Ordering::Acquire), 0);
+    }
+
     #[test]
     fn a_refusal_of_memory_names_the_limit() {
-        let mut ceiling = Ceiling::new(65536);
+        let mut ceiling = ceiling(65536);
         assert!(ceiling.memory_growing(0, 65536, None).is_ok_and(|granted| granted));
         let error = ceiling.memory_growing(65536, 131_072, None).unwrap_err();
         assert_eq!(error.to_string(), "131072 bytes of memory wanted, 65536 allowed");
@@ -304,7 +390,7 @@ mod tests {
 
     #[test]
     fn a_refusal_of_tables_names_the_limit() {
-        let mut ceiling = Ceiling::new(0);
+        let mut ceiling = ceiling(0);
         assert!(ceiling.table_growing(0, TABLE_ELEMENTS, None).is_ok_and(|granted| granted));
         let error = ceiling.table_growing(0, 1, None).unwrap_err();
         assert_eq!(error.to_string(), "20001 elements of tables wanted, 20000 allowed");
@@ -312,7 +398,7 @@ mod tests {
 
     #[test]
     fn all_memories_of_an_instance_count_together() {
-        let mut ceiling = Ceiling::new(65536);
+        let mut ceiling = ceiling(65536);
         assert!(ceiling.memory_growing(0, 40_000, None).is_ok());
         assert!(ceiling.memory_growing(0, 40_000, None).is_err(), "another memory");
         assert!(ceiling.memory_growing(40_000, 65_536, None).is_ok(), "the first one");

@@ -43,6 +43,7 @@ mod process;
 #[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
 #[path = "process_elsewhere.rs"]
 mod process;
+mod record;
 mod service;
 mod system;
 mod trap;

@@ -31,6 +31,7 @@ use crate::{
     error::{Error, ErrorKind},
     grant::{Preopen, preopens},
     manifest::{Child, ComponentSpec, Manifest, SupervisorSpec},
+    record::Recording,
     service::{Service, ServiceActor},
     watch::{Event, Watch},
 };
@@ -168,6 +169,8 @@ impl System {
         watch: Arc<dyn Watch>,
     ) -> Result<Self, Error> {
         provide_buckets(os, manifest);
+        let watch = Recording::around(watch, manifest, os);
+        let engine = &engine.sharing(manifest.memory_bytes);
         let mailboxes: Vec<Mailbox<Delivery>> =
             manifest.components.iter().map(|spec| Mailbox::bounded(spec.mailbox)).collect();
         let mut routes = Routes::default();

@@ -6,7 +6,7 @@ use wasmtime::component::ResourceTableError;
 
 use crate::{
     host::Exit,
-    instance::{OutOfCalls, OutOfMemory, OutOfTables, OutOfTime},
+    instance::{OutOfCalls, OutOfMemory, OutOfSystemMemory, OutOfTables, OutOfTime},
 };
 
 /// Why a guest ended before its time.
@@ -32,12 +32,16 @@ pub enum TrapKind {
     Deadline,
     /// It asked for more memory than its limit.
     Memory,
+    /// It asked for more memory than was left of what all instances of its system may have.
+    SystemMemory,
     /// It asked for more elements of tables than an instance may have.
     Table,
     /// It computed more than its limit for one message.
     Fuel,
     /// It called its host more often than its limit for one message.
     HostCalls,
+    /// It handed its host more in one call than its memory may have.
+    Handed,
     /// It held more handles open than its limit.
     Handles,
     /// Its call stack grew beyond the limit.
@@ -60,6 +64,9 @@ pub enum TrapKind {
     /// It neither answered nor ran for so long that it was not waited for any longer.
     Overdue,
 }
+
+/// What Wasmtime says where a guest hands its host too much.
+const HANDED_TOO_MUCH: &str = "fuel allocated for hostcalls has been exhausted";
 
 /// The most guest functions that a backtrace names.
 const BACKTRACE_FRAMES: usize = 8;
@@ -92,10 +99,12 @@ impl Trap {
         Self { kind, backtrace: Vec::new(), source: None, when: None }
     }
 
-    /// Whether an instance could not be made although its guest did nothing wrong: the pool or the memory is used up.
+    /// Whether an instance could not be made although its guest did nothing wrong: the pool or the memory is used up, or
+    /// what its system may have.
     pub(crate) fn is_shortage(error: &wasmtime::Error) -> bool {
         // What a host function said was asked for by code of the guest's, which has a backtrace.
-        kind_of(error) == TrapKind::Host && error.downcast_ref::<wasmtime::WasmBacktrace>().is_none()
+        matches!(kind_of(error), TrapKind::Host | TrapKind::SystemMemory)
+            && error.downcast_ref::<wasmtime::WasmBacktrace>().is_none()
     }
 
     /// Whether a call ended because the pool has no stack for it.
@@ -130,6 +139,9 @@ impl fmt::Display for Trap {
             TrapKind::Memory => {
                 f.write_str("the guest wanted more memory than its limit (limits.memory, --max-memory)")?
             }
+            TrapKind::SystemMemory => {
+                f.write_str("the guest wanted more memory than is left to the system (system.memory)")?
+            }
             TrapKind::Table => {
                 f.write_str("the guest wanted more elements of tables than an instance may have")?
             }
@@ -137,6 +149,9 @@ impl fmt::Display for Trap {
             TrapKind::HostCalls => {
                 f.write_str("the guest called its host more often than its limit (limits.host_calls)")?
             }
+            TrapKind::Handed => f.write_str(
+                "the guest handed its host more in one call than its memory may have (limits.memory, 128 MiB)",
+            )?,
             TrapKind::Handles => {
                 f.write_str("the guest held more handles open than its limit (limits.handles)")?
             }
@@ -176,6 +191,9 @@ fn kind_of(error: &wasmtime::Error) -> TrapKind {
     if error.is::<OutOfMemory>() {
         return TrapKind::Memory;
     }
+    if error.is::<OutOfSystemMemory>() {
+        return TrapKind::SystemMemory;
+    }
     if error.is::<OutOfTables>() {
         return TrapKind::Table;
     }
@@ -191,6 +209,8 @@ fn kind_of(error: &wasmtime::Error) -> TrapKind {
         Some(wasmtime::Trap::Interrupt) => TrapKind::Deadline,
         Some(wasmtime::Trap::OutOfFuel) => TrapKind::Fuel,
         Some(_) => TrapKind::Fault,
+        // Wasmtime has no type for it.
+        None if error.root_cause().to_string().contains(HANDED_TOO_MUCH) => TrapKind::Handed,
         None => TrapKind::Host,
     }
 }

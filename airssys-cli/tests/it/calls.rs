@@ -45,10 +45,15 @@ pub(crate) fn check(prepare: impl Fn(&World), script: &str) {
 
 /// What the program answers to a script, whatever that expects.
 pub(crate) fn answers_to(prepare: impl Fn(&World), script: &str) -> Vec<String> {
-    let script: Vec<_> = lines(script).iter().map(|line| line.what).collect();
     let world = World::new();
     prepare(&world);
-    ours(&world, &script.join("\n")).lines
+    answers_in(&world, script)
+}
+
+/// The same in a world that is there to be looked at afterwards.
+pub(crate) fn answers_in(world: &World, script: &str) -> Vec<String> {
+    let script: Vec<_> = lines(script).iter().map(|line| line.what).collect();
+    ours(world, &script.join("\n")).lines
 }
 
 fn compare<'a>(

@@ -1,6 +1,8 @@
 //! Hostile programs: each is stopped by a limit, says so, and costs nothing else.
 
-use crate::program::World;
+use std::fs;
+
+use crate::program::{World, repository};
 
 /// Runs a text and expects that it was ended, and why.
 fn check(text: &str, options: &[&str], why: &str) {
@@ -85,6 +87,21 @@ fn what_cannot_be_run_is_refused_before_it_runs() {
         ("memory64.wat", b"(module (memory i64 1))", "memory64"),
         ("threads.wat", b"(module (memory 1 1 shared))", "threads"),
         ("memories.wat", b"(module (memory 1) (memory 1))", "memories"),
+        ("gc.wat", b"(module (type (struct (field i32))))", "gc"),
+        ("references.wat", b"(module (type $f (func)) (func (param (ref $f))))", "function"),
+        ("exceptions.wat", b"(module (tag))", "exceptions"),
+        (
+            "relaxed.wat",
+            b"(module (func (param v128 v128 v128) (result v128)
+                (f32x4.relaxed_madd (local.get 0) (local.get 1) (local.get 2))))",
+            "relaxed",
+        ),
+        (
+            "async.wat",
+            b"(component (core module $m (func (export \"f\"))) (core instance $i (instantiate $m))
+            (func (export \"f\") async (canon lift (core func $i \"f\") async)))",
+            "async",
+        ),
         ("empty.wasm", b"", "expected"),
     ] {
         world.write(name, content);
@@ -92,4 +109,36 @@ fn what_cannot_be_run_is_refused_before_it_runs() {
         assert_eq!(ended.code, Some(3), "{name}: {}", ended.stderr);
         assert!(ended.stderr.contains(why), "{name}: {}", ended.stderr);
     }
+}
+
+/// The pool reserves terabytes of addresses, of which an account may have less.
+#[test]
+fn without_room_for_the_pool_instances_are_allocated_on_demand_and_the_log_says_so() {
+    let world = World::new();
+    let text = r#"(module (memory 1) (func (export "answer") (result i32) (i32.const 42)))"#;
+    world.write("answer.wat", text);
+    let program = env!("CARGO_BIN_EXE_airssys");
+    let script = format!("ulimit -v 8000000 && exec '{program}' run --invoke answer answer.wat");
+    let mut command = std::process::Command::new("/bin/sh");
+    command.args(["-c", &script]).current_dir(world.dir.path()).env_clear();
+    command.env("HOME", world.path("home")).env("XDG_CACHE_HOME", world.path("cache"));
+    let ended = world.ended(&command.output().unwrap());
+    assert_eq!((ended.code, &*ended.stdout), (Some(0), "42\n"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("instances are allocated on demand"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_flood_of_lines_is_cut_off_and_counted() {
+    let world = World::new();
+    let hostile = repository().join("airssys-wasm/tests/fixtures/hostile.wasm");
+    world.write("a.wasm", fs::read(hostile).unwrap());
+    // It logs 50,000 lines when it starts, and others write as many as they may.
+    let component = "source = \"a.wasm\"\nconfig = { init = \"log\" }\nlimits = { deadline = \"1h\" }\n";
+    world.write("airssys.toml", format!("[system]\nname = \"s\"\n[component.a]\n{component}"));
+    let ended = world.run(&["run", ".", "--until-idle"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let lines = ended.stderr.lines().filter(|line| line.contains("line ")).count();
+    // However slow the machine: what is logged a second is far less than what it does in one.
+    assert!((1_000..50_000).contains(&lines), "{lines}");
+    assert!(ended.stderr.contains("more than 200 lines a second"), "{}", ended.stderr);
 }

@@ -1,7 +1,7 @@
 //! WASI 0.2, function by function: `wasi:filesystem`, and files as streams of `wasi:io`. See `preview2`.
 
 use crate::{
-    calls::{answers_to, check},
+    calls::{answers_in, answers_to, check},
     preview2::with_nothing,
     program::World,
 };
@@ -442,4 +442,76 @@ fn times() {
         descriptor.set-times-at root - '../x' 1 2 = not-permitted
         ",
     );
+}
+
+/// Each function that takes a path, and each way out of its directory: by a path from the root, by `..`, by links that are
+/// there before. `OUT` is a file that exists, `NEW` a name that does not; as both sides of what has two.
+#[test]
+fn no_function_reaches_what_is_outside() {
+    const FUNCTIONS: &[&str] = &[
+        "descriptor.open-at root - 'OUT' - read",
+        "descriptor.open-at root follow 'OUT' - read",
+        "descriptor.open-at root - 'NEW' create write",
+        "descriptor.stat-at root - 'OUT'",
+        "descriptor.stat-at root follow 'OUT'",
+        "descriptor.metadata-hash-at root - 'OUT'",
+        "descriptor.set-times-at root - 'OUT' 1 2",
+        "descriptor.set-times-at root follow 'OUT' 1 2",
+        "descriptor.create-directory-at root 'NEW'",
+        "descriptor.remove-directory-at root 'EMPTY'",
+        "descriptor.unlink-file-at root 'OUT'",
+        "descriptor.readlink-at root 'LINK'",
+        "descriptor.rename-at root 'OUT' root 'taken'",
+        "descriptor.rename-at root 'file' root 'NEW'",
+        "descriptor.rename-at root 'file' root 'OUT'",
+        "descriptor.link-at root - 'OUT' root 'taken'",
+        "descriptor.link-at root - 'file' root 'NEW'",
+        "descriptor.symlink-at root 'file' 'NEW'",
+    ];
+    let world = World::new();
+    with_file(&world);
+    world.write("data/dir/x", "");
+    world.write("secret", "secret");
+    world.write("empty/x", "");
+    std::fs::remove_file(world.path("empty/x")).unwrap();
+    let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, world.path(name)).unwrap();
+    link("secret", "link");
+    link("..", "data/up");
+    link("../..", "data/dir/up");
+    let root = world.dir.path().to_str().unwrap();
+    link(root, "data/absolute");
+    link("/proc/self/cwd", "data/magic");
+    let ways = ["..", "dir/../..", "up", "dir/up", "absolute", "magic", root];
+    let mut script = String::from("preopens.get-directories >root = /\n");
+    let mut asked = Vec::new();
+    for way in ways {
+        for function in FUNCTIONS {
+            let names = [("OUT", "secret"), ("NEW", "new"), ("EMPTY", "empty"), ("LINK", "link")];
+            let call = names.iter().fold((*function).to_owned(), |call, (word, name)| {
+                call.replace(word, &format!("{way}/{name}"))
+            });
+            script.push_str(&format!("{call} = not-permitted\n"));
+            asked.push(call);
+        }
+    }
+    let before = outside(&world);
+    let answers = answers_in(&world, &script);
+    for (call, answer) in asked.iter().zip(&answers[1..]) {
+        assert_eq!(answer, "not-permitted", "{call}");
+    }
+    assert_eq!(answers.len(), 1 + asked.len());
+    assert_eq!(outside(&world), before);
+    assert!(world.path("data/file").exists() && !world.path("data/taken").exists());
+}
+
+/// What is beside the guest's folder, but for what the program itself keeps there.
+fn outside(world: &World) -> Vec<(String, u64, Option<std::time::SystemTime>)> {
+    let entries = std::fs::read_dir(world.dir.path()).unwrap().map(Result::unwrap);
+    let mut names: Vec<_> = entries
+        .map(|entry| (entry.file_name().into_string().unwrap(), entry.metadata().unwrap()))
+        .filter(|(name, _)| ["secret", "empty", "link", "new"].contains(&name.as_str()))
+        .map(|(name, metadata)| (name, metadata.len(), metadata.modified().ok()))
+        .collect();
+    names.sort();
+    names
 }

@@ -101,7 +101,7 @@ impl World {
     }
 
     /// What was printed, without what differs from world to world.
-    fn ended(&self, output: &Output) -> Ended {
+    pub(crate) fn ended(&self, output: &Output) -> Ended {
         let dir = self.dir.path().canonicalize().unwrap();
         let plain =
             |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap().replace(dir.to_str().unwrap(), "WORLD");

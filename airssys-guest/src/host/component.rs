@@ -46,7 +46,7 @@ fn send_failure(error: SendError) -> Failure {
     match error {
         SendError::NoSuchActor => Failure(ErrorKind::NotFound, "no such actor"),
         SendError::NotPermitted => Failure(ErrorKind::Denied, "not permitted"),
-        SendError::TooLarge => Failure(ErrorKind::LimitExceeded, "more than the receiver takes"),
+        SendError::TooLarge => Failure(ErrorKind::LimitExceeded, "more than is taken"),
         SendError::Gone => Failure(ErrorKind::Unavailable, "the receiver is gone"),
         SendError::TimedOut => Failure(ErrorKind::TimedOut, "no answer in time"),
         SendError::NoReply => Failure(ErrorKind::Invalid, "the receiver gives no answer to it"),

@@ -22,7 +22,8 @@
 //! | `net.resolve` | 4003 DNS Activity | 1 Query |
 //! | `process.spawn` | 1007 Process Activity | 1 Launch |
 //! | `env.read`, `clock.read`, `random.read` | 6003 API Activity | 2 Read |
-//! | `actor.send`, and actions of a newer version | 6003 | 99 Other |
+//! | `actor.exit` | 6002 Application Lifecycle | 4 Stop |
+//! | `actor.send`, `actor.dead_letter`, and actions of a newer version | 6003 | 99 Other |
 //!
 //! | record | attribute |
 //! |---|---|
@@ -253,7 +254,8 @@ impl Kind {
             Action::EnvRead | Action::ClockRead | Action::RandomRead | Action::SystemRead => (API, 2),
             Action::KeyvalueOpen | Action::KeyvalueRead => (API, 2),
             Action::KeyvalueWrite => (API, 3),
-            Action::ActorSend => (API, OTHER),
+            Action::ActorExit => (APPLICATION, 4),
+            Action::ActorSend | Action::ActorDeadLetter => (API, OTHER),
         };
         Self { class, activity }
     }

@@ -62,6 +62,16 @@ pub enum Milestone {
     DeadLetter,
 }
 
+/// What the program leaves on record of somebody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Incident {
+    /// The actor ended before its time.
+    Exit,
+    /// A message to the actor was given up.
+    DeadLetter,
+}
+
 struct Shared {
     current: RwLock<Current>,
     /// A copy of `current.epoch`, so that a handle can see without the lock that nothing has changed.
@@ -161,9 +171,26 @@ impl Os {
             Milestone::Upgrade => Action::SystemUpgrade,
             Milestone::DeadLetter => Action::SystemDeadLetter,
         };
+        self.leave(rule::HOST, action, what)
+    }
+
+    /// Leaves a record of what became of a principal, under its name: how its actor ended, which message to it was given up.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`mark`](Self::mark).
+    pub fn note(&self, principal: &str, incident: Incident, what: &str) -> Result<(), Error> {
+        let action = match incident {
+            Incident::Exit => Action::ActorExit,
+            Incident::DeadLetter => Action::ActorDeadLetter,
+        };
+        self.leave(principal, action, what)
+    }
+
+    fn leave(&self, principal: &str, action: Action, what: &str) -> Result<(), Error> {
         Operation {
             os: self,
-            principal: rule::HOST,
+            principal,
             action,
             resource: Name::plain(what.as_bytes()),
             other: None,

@@ -123,7 +123,8 @@ impl Grant {
     /// the period. One bucket is one principal's, whatever handles it has, and goes on when the policy is replaced by one
     /// with the same rule.
     ///
-    /// Each operation on a directory is a use, and each connection; what goes through an open connection is not.
+    /// Each operation on a directory is a use, and each connection, each message that may be sent, each operation on a bucket
+    /// and each time that a clock, random bytes or variables are asked for; what goes through what is open is not.
     #[must_use]
     pub fn at_most(mut self, count: u64, period: Duration) -> Self {
         self.conditions.at_most = Some((count, period));

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use airssys_osl::{
-    Action, ErrorKind, Milestone, Os, Verdict,
+    Action, ErrorKind, Incident, Milestone, Os, Verdict,
     audit::Outcome,
     bootstrap,
     limits::RANDOM_BYTES,
@@ -207,6 +207,26 @@ fn milestones() {
         sink.take().into_iter().map(|record| (record.principal, record.action, record.rule)).collect();
     let host = || "host".to_owned();
     assert_eq!(story, [(host(), Action::SystemStart, host()), (host(), Action::SystemStop, host())]);
+}
+
+#[test]
+fn incidents_are_on_record_under_the_name_of_whom_they_are_about() {
+    let (os, sink) = os([]);
+    os.note("component.a", Incident::Exit, "it panicked").unwrap();
+    os.note("component.b", Incident::DeadLetter, "echo").unwrap();
+    let story: Vec<_> = sink
+        .take()
+        .into_iter()
+        .map(|record| (record.principal, record.action, record.resource, record.rule))
+        .collect();
+    let of = |who: &str, action, what: &[u8]| (who.to_owned(), action, what.to_vec(), "host".to_owned());
+    assert_eq!(
+        story,
+        [
+            of("component.a", Action::ActorExit, b"it panicked"),
+            of("component.b", Action::ActorDeadLetter, b"echo"),
+        ]
+    );
 }
 
 #[test]

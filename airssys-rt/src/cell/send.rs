@@ -1,9 +1,10 @@
 //! What others do to a cell: messages, orders, exit signals.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use tokio::task::coop;
+use tokio::time::Instant;
 
 use super::core::{AnyCell, CellRef, Own};
 use super::crowd;
@@ -17,7 +18,7 @@ use crate::exit::{ExitReason, quietly};
 use crate::mailbox::{Bounds, Overflow};
 use crate::observe::DeadLetterCause;
 use crate::scheduler::Scheduler;
-use crate::timer::TimerRef;
+use crate::timer::{self, TimerRef};
 
 /// How often a sender looks whether there is room again, before it goes to sleep, and in what distance.
 const LOOKS_FOR_ROOM: u32 = 10;
@@ -171,7 +172,7 @@ impl<M: Send + 'static> CellRef<M> {
                 self.wake_if(pushed);
                 Ok(())
             }
-            Err(Refused::Full(message)) => self.wait_for_room(message, None, expires).await,
+            Err(Refused::Full(message)) => self.wait_for_room(message, None, expires, None).await,
             Err(refused) => Err(refused),
         }
     }
@@ -186,21 +187,22 @@ impl<M: Send + 'static> CellRef<M> {
                 Ok(())
             }
             Ok(Pushed::Queued | Pushed::Crowded) => Ok(()),
-            Err(Refused::Full(message)) => self.wait_for_room(message, until, None).await,
+            Err(Refused::Full(message)) => self.wait_for_room(message, until, None, None).await,
             Err(refused) => Err(refused),
         }
     }
 
-    /// Waits for room and queues the message then. In memory of its own: what those carry who find room at once, each
-    /// time, is then next to nothing.
+    /// Waits for room, until `give_up` at most, and queues the message then. In memory of its own: what those carry who find
+    /// room at once, each time, is then next to nothing.
     #[cold]
     pub(crate) fn wait_for_room(
         &self,
         message: M,
         until: Option<Deadline>,
         expires: Option<Deadline>,
+        give_up: Option<Instant>,
     ) -> Pin<Box<dyn Future<Output = Result<(), Refused<M>>> + Send + '_>> {
-        Box::pin(self.wait(message, until, expires))
+        Box::pin(self.wait(message, until, expires, give_up))
     }
 
     async fn wait(
@@ -208,6 +210,7 @@ impl<M: Send + 'static> CellRef<M> {
         mut message: M,
         until: Option<Deadline>,
         expires: Option<Deadline>,
+        give_up: Option<Instant>,
     ) -> Result<(), Refused<M>> {
         let Some(bounds) = self.bounds.as_ref().filter(|bounds| bounds.overflow() == Overflow::Wait) else {
             return Err(Refused::Full(message));
@@ -224,8 +227,11 @@ impl<M: Send + 'static> CellRef<M> {
             };
         }
         // Room is given out in order; the door may have closed meanwhile.
-        if !bounds.wait(|| self.take_credit()).await {
-            return Err(Refused::Closed(message));
+        let room = pin!(bounds.wait(|| self.take_credit()));
+        match timer::until(self.timers(), give_up, room).await {
+            Ok(true) => {}
+            Ok(false) => return Err(Refused::Closed(message)),
+            Err(_) => return Err(Refused::Full(message)),
         }
         if self.door() != Door::Open {
             bounds.give(1);

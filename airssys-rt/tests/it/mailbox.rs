@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context as Task, Poll, Waker};
+use std::time::Duration;
 
 use airssys_rt::{
     Actor, ActorRef, Context, ExitReason, Mailbox, MailboxOptions, Reply, SendError, SpawnOptions, System,
@@ -172,6 +173,30 @@ async fn a_cast_that_is_dropped_was_not_sent() {
         cast.await.unwrap();
     }
     assert_eq!(all(&collector).await, [0, 3, 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_some_time_only_gets_the_message_back() {
+    let mailbox = Mailbox::bounded(1);
+    let actor = mailbox.actor_ref();
+    let second = Duration::from_secs(1);
+    actor.cast_within(Give::One(0, 0), Duration::ZERO).await.unwrap();
+    for time in [Duration::ZERO, second] {
+        let refused = actor.cast_within(Give::One(0, 7), time).await.unwrap_err();
+        assert!(matches!(refused, SendError::Full(Give::One(0, 7))), "{time:?}");
+    }
+    let mut patient = Box::pin(actor.cast_within(Give::One(0, 1), Duration::MAX));
+    assert!(poll(patient.as_mut()).is_pending());
+    // It has its place in line, before who comes later.
+    let later = actor.cast_within(Give::One(0, 2), LONG);
+    let collector = collect(mailbox);
+    let (patient, later) = tokio::join!(patient, later);
+    patient.and(later).unwrap();
+    assert_eq!(all(&collector).await, [0, 1, 2]);
+    collector.kill();
+    collector.exited().await;
+    let refused = collector.cast_within(Give::One(0, 3), second).await.unwrap_err();
+    assert!(matches!(refused, SendError::NoProc(Give::One(0, 3))));
 }
 
 #[tokio::test(start_paused = true)]

@@ -123,7 +123,7 @@ impl Instance {
     /// Does what the handler asked for and is done only now that it has returned: messages leave, timers are armed.
     pub(super) async fn settle(&mut self, cx: &mut Context<ComponentActor>) {
         if let Some(port) = self.store.data_mut().port() {
-            port.outbox.flush().await;
+            port.outbox.settle().await;
             port.arm_timers(cx);
         }
     }

@@ -13,6 +13,7 @@ mod receiver;
 pub(crate) mod trace;
 mod upgrade;
 mod versions;
+mod waits;
 
 use std::{
     collections::VecDeque,
@@ -40,9 +41,10 @@ use crate::{
     engine::Engine,
     error::Error,
     grant::Preopen,
-    host::{Config, Stdio, bindings::exports::airssys::actor::actor::ExitReason as GuestExit},
+    host::{Config, LogRate, Stdio, bindings::exports::airssys::actor::actor::ExitReason as GuestExit},
     instance::{Setup, State},
     manifest::ComponentSpec,
+    record,
     trap::Trap,
     watch::{DeadLetter, Event, Watch},
 };
@@ -58,6 +60,7 @@ pub(crate) struct Blueprint {
     pub(crate) preopens: Arc<Mutex<Vec<Preopen>>>,
     /// What `wasi:config` gives.
     config: Config,
+    log: Arc<LogRate>,
     pub(crate) routes: Arc<Routes>,
     pub(crate) watch: Arc<dyn Watch>,
     pub(crate) counters: Arc<Counters>,
@@ -140,6 +143,7 @@ impl Blueprint {
             name: spec.name.as_str().into(),
             held: Mutex::default(),
             config: spec.config.as_slice().into(),
+            log: Arc::default(),
             spec,
             engine,
             versions,
@@ -163,6 +167,7 @@ impl Blueprint {
             variables: Vec::new(),
             config: self.config.clone(),
             stdio: Stdio::Log,
+            log: self.log.clone(),
             limits: &self.spec.limits,
             trust: &self.spec.trust,
             port: Some(Port::new(self)),
@@ -347,6 +352,8 @@ impl ComponentActor {
             return Err(ExitReason::Error(trap));
         }
         tracing::warn!(component = &*self.blueprint.name, cause = %trap, "crashed while stopping; going on");
+        // The runtime hears of no exit.
+        record::exit(&self.blueprint.os, &self.blueprint.name, &trap);
         self.start(cx).await
     }
 

@@ -13,7 +13,9 @@ use airssys_rt::{CallError, Context, TimerRef};
 use tokio::time::Instant;
 use wasmtime::{Result, bail};
 
-use super::{Blueprint, ComponentActor, Counters, Delivery, Envelope, Receiver, outbox::Outbox};
+use super::{
+    Blueprint, ComponentActor, Counters, Delivery, Envelope, Receiver, outbox::Outbox, waits::Waits,
+};
 use crate::host::bindings::airssys::actor::types::SendError;
 
 /// The most timers of one actor. `wit/actor.wit` promises it.
@@ -28,6 +30,7 @@ pub(crate) struct Routes {
     routes: HashMap<Box<str>, Route>,
     /// Whether the system is being stopped.
     stopping: AtomicBool,
+    waits: Arc<Waits>,
 }
 
 /// The way to one actor.
@@ -60,6 +63,8 @@ impl Routes {
 pub(crate) struct Port {
     pub(crate) outbox: Outbox,
     pub(crate) routes: Arc<Routes>,
+    /// The largest answer to a call that it takes.
+    payload_bytes: usize,
     counters: Arc<Counters>,
     /// The timers by name; without a reference while they wait for the handler to return.
     timers: HashMap<Arc<str>, Option<TimerRef>>,
@@ -75,8 +80,14 @@ impl Port {
     pub(super) fn new(blueprint: &Blueprint) -> Self {
         let own = blueprint.routes.get(&blueprint.name).map(|route| route.to.id());
         Self {
-            outbox: Outbox::new(own, blueprint.watch.clone(), blueprint.counters.clone()),
+            outbox: Outbox::new(
+                own,
+                blueprint.routes.waits.clone(),
+                blueprint.watch.clone(),
+                blueprint.counters.clone(),
+            ),
             routes: blueprint.routes.clone(),
+            payload_bytes: blueprint.spec.limits.payload_bytes,
             counters: blueprint.counters.clone(),
             timers: HashMap::new(),
             requested: Vec::new(),
@@ -85,14 +96,22 @@ impl Port {
         }
     }
 
-    /// Waits for the answer to a message.
+    /// Waits for the answer to a message. What was sent before the call arrives before it: without room for that in time
+    /// there is no call.
     pub(crate) async fn call(
         &mut self,
         to: &Receiver,
         envelope: Envelope,
         timeout: Duration,
     ) -> Result<Vec<u8>, SendError> {
-        match to.call(envelope, timeout).await {
+        let until = Instant::now().checked_add(timeout);
+        if !self.outbox.flush_within(timeout).await {
+            return Err(SendError::TimedOut);
+        }
+        let left = until.map_or(timeout, |until| until.saturating_duration_since(Instant::now()));
+        match to.call(envelope, left).await {
+            // As for a message: a guest would have to find room for what another one has chosen.
+            Ok(Some(payload)) if payload.len() > self.payload_bytes => Err(SendError::TooLarge),
             Ok(Some(payload)) => Ok(payload),
             Ok(None) => Err(SendError::NoReply),
             Err(CallError::Timeout) => Err(SendError::TimedOut),

@@ -49,17 +49,21 @@ impl Receiver {
         }
     }
 
-    /// Sends, and waits for room. What was not sent comes back.
-    pub(super) async fn send(&self, envelope: Envelope) -> Result<(), Option<Envelope>> {
+    /// Sends, and waits for room, for `time` at most where there is one. What was not sent comes back.
+    pub(super) async fn send(
+        &self,
+        envelope: Envelope,
+        time: Option<Duration>,
+    ) -> Result<(), SendError<Option<Envelope>>> {
         match self {
             Self::Component(actor) => {
-                let sent = actor.cast(Delivery::Message(envelope)).await;
-                sent.map_err(|error| undelivered(error.into_message()))
+                cast(actor, Delivery::Message(envelope), time).await.map_err(|error| with(error, undelivered))
             }
             #[cfg(any(target_os = "linux", target_os = "macos", windows))]
             Self::Process(port, _) => {
                 let (message, envelope) = write(envelope);
-                port.cast(message).await.map_err(|error| unwritten(error.into_message(), envelope))
+                let sent = cast(port, message, time).await;
+                sent.map_err(|error| with(error, |message| unwritten(message, envelope)))
             }
         }
     }
@@ -84,6 +88,17 @@ impl Receiver {
                 taken.await.map(|()| None)
             }
         }
+    }
+}
+
+async fn cast<M: Send + 'static>(
+    to: &ActorRef<M>,
+    message: M,
+    time: Option<Duration>,
+) -> Result<(), SendError<M>> {
+    match time {
+        Some(time) => to.cast_within(message, time).await,
+        None => to.cast(message).await,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     io::{Read as _, Write as _},
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -11,11 +12,14 @@ use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream};
 
 use super::{
     Host, Stdio,
-    bindings::wasi::cli::{
-        environment, exit, stderr, stdin, stdout, terminal_input, terminal_output, terminal_stderr,
-        terminal_stdin, terminal_stdout,
+    bindings::{
+        airssys::actor::types::Level,
+        wasi::cli::{
+            environment, exit, stderr, stdin, stdout, terminal_input, terminal_output, terminal_stderr,
+            terminal_stdin, terminal_stdout,
+        },
     },
-    log::{LINE_BYTES, printable},
+    log::{LINE_BYTES, LogRate},
     stream::{CHUNK_BYTES, Drain, Reading, Source, Writing},
 };
 
@@ -90,7 +94,11 @@ impl Host {
     fn output(&mut self, output: Output) -> Result<Resource<DynOutputStream>> {
         let stream: DynOutputStream = match self.stdio {
             Stdio::Inherit => Box::new(Writing::new(output)),
-            Stdio::Log => Box::new(Writing::new(LogLines { component: self.name.clone(), line: Vec::new() })),
+            Stdio::Log => Box::new(Writing::new(LogLines {
+                component: self.name.clone(),
+                log: self.log.clone(),
+                line: Vec::new(),
+            })),
         };
         Ok(self.table.push(stream)?)
     }
@@ -142,14 +150,14 @@ impl Drain for Output {
 
 /// A component's standard output: each line becomes one of the log.
 struct LogLines {
-    component: std::sync::Arc<str>,
+    component: Arc<str>,
+    log: Arc<LogRate>,
     line: Vec<u8>,
 }
 
 impl LogLines {
     fn log(&mut self) {
-        let line = printable(&String::from_utf8_lossy(&self.line));
-        tracing::info!(target: "guest", component = &*self.component, "{line}");
+        self.log.log(&self.component, Level::Info, &String::from_utf8_lossy(&self.line));
         self.line.clear();
     }
 }

@@ -36,8 +36,6 @@ impl messaging::Host for Host {
             Ok(addressed) => addressed,
             Err(refused) => return Ok(Err(refused)),
         };
-        // What was sent before the call arrives before the call.
-        port.outbox.flush().await;
         Ok(port.call(&receiver, envelope, Duration::from_millis(timeout_ms.into())).await)
     }
 }

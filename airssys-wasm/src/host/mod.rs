@@ -11,7 +11,7 @@ mod errno;
 pub(crate) mod filesystem;
 pub(crate) mod http;
 mod keyvalue;
-pub(crate) use log::printable;
+pub(crate) use log::{LogRate, printable};
 mod log;
 pub(crate) mod messaging;
 pub(crate) mod preview1;
@@ -53,6 +53,8 @@ pub(crate) struct Host {
     pub(crate) variables: Vec<(String, String)>,
     pub(crate) preopens: Vec<(Dir, String)>,
     pub(crate) config: Config,
+    /// Which of its lines are logged.
+    pub(crate) log: Arc<log::LogRate>,
     /// How many files and directories it holds open, its preopens aside.
     pub(crate) open_files: Arc<AtomicUsize>,
     pub(crate) stdio: Stdio,

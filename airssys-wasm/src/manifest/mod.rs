@@ -82,6 +82,8 @@ pub struct Manifest {
     pub compile: CompileLimits,
     /// How large the code cache may be after one of its components was added to it, in bytes.
     pub cache_bytes: u64,
+    /// The most linear memory that all instances of all components have together, in bytes. Unbounded unless it is said.
+    pub memory_bytes: Option<usize>,
     /// Where the audit log is, and how it is written.
     pub audit: AuditSpec,
     /// Where each rule stands.

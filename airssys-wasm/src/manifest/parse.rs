@@ -88,7 +88,7 @@ fn read(mut root: Section<'_>, overrides: &Overrides, notes: &mut Notes<'_>) -> 
     let mut declared = Declared::default();
     let mut own = Own::new(notes.dir);
     let system = system.map(|section| read_system(section, &mut own, notes));
-    let Own { state, compile, cache_bytes } = own;
+    let Own { state, compile, cache_bytes, memory_bytes } = own;
     let audit = audit::read(audit, &state, notes);
     for (name, mut section) in named(roles.as_ref(), notes) {
         let read = ReadRules::read(&mut section, false, notes);
@@ -128,6 +128,7 @@ fn read(mut root: Section<'_>, overrides: &Overrides, notes: &mut Notes<'_>) -> 
         state,
         compile,
         cache_bytes,
+        memory_bytes,
         audit,
         places: std::mem::take(&mut notes.rules),
     })
@@ -307,12 +308,13 @@ struct Own {
     state: PathBuf,
     compile: CompileLimits,
     cache_bytes: u64,
+    memory_bytes: Option<usize>,
 }
 
 impl Own {
     fn new(dir: &Path) -> Self {
         let (state, compile) = (dir.join(".airssys"), CompileLimits::default());
-        Self { state, compile, cache_bytes: Cache::DEFAULT_BYTES }
+        Self { state, compile, cache_bytes: Cache::DEFAULT_BYTES, memory_bytes: None }
     }
 }
 
@@ -333,6 +335,7 @@ fn read_system(mut section: Section<'_>, own: &mut Own, notes: &mut Notes<'_>) -
     if let Some(bytes) = section.parsed("cache", units::SIZE, notes, units::size) {
         own.cache_bytes = bytes.value as u64;
     }
+    own.memory_bytes = section.parsed("memory", units::SIZE, notes, units::size).map(|bytes| bytes.value);
     if let Some(mut compile) = section.table("compile", notes) {
         if let Some(time) = compile.time("time", notes) {
             own.compile.time = time;

@@ -16,6 +16,7 @@ impl Manifest {
         same(format!("{:?}", self.state), format!("{:?}", other.state), "`system.state`");
         same(format!("{:?}", self.compile), format!("{:?}", other.compile), "`system.compile`");
         same(self.cache_bytes.to_string(), other.cache_bytes.to_string(), "`system.cache`");
+        same(format!("{:?}", self.memory_bytes), format!("{:?}", other.memory_bytes), "`system.memory`");
         same(format!("{:?}", self.audit), format!("{:?}", other.audit), "`audit`");
         same(self.shape(), other.shape(), "the tree of supervisors");
         for component in &self.components {

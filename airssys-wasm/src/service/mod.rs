@@ -39,7 +39,7 @@ use crate::{
     engine::Engine,
     error::{Error, ErrorKind},
     grant::Preopen,
-    host::Config,
+    host::{Config, LogRate},
     manifest::{ComponentSpec, HealthSpec, HttpSpec},
     watch::{Event, Watch},
 };
@@ -57,6 +57,7 @@ pub(crate) struct Service {
     os: Os,
     preopens: Arc<Mutex<Vec<Preopen>>>,
     config: Config,
+    log: Arc<LogRate>,
     watch: Arc<dyn Watch>,
     pub(crate) counters: Arc<Counters>,
     /// One for each request that may be handled at a time.
@@ -85,6 +86,7 @@ impl Service {
             working: Mutex::default(),
             policies: watch::Sender::default(),
             config: spec.config.as_slice().into(),
+            log: Arc::default(),
             spec,
             http,
             engine,

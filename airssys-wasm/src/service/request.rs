@@ -38,6 +38,7 @@ use crate::{
         printable,
     },
     instance::{Setup, State},
+    record,
     trap::Trap,
 };
 
@@ -130,6 +131,9 @@ async fn ask(
         // Before the client hears of it: a version that breaks costs one request, not the next one, too.
         service.releases.ended(&release, observed.verdict(&handled));
         if let Err(failure) = handled {
+            if let Failure::Trap(trap) = &failure {
+                record::exit(&service.os, &service.name, trap);
+            }
             // Where the head has been sent, nobody waits for this; the client sees its body break off.
             let _ = fail.send(failure.told(&service.name));
         }
@@ -240,6 +244,7 @@ pub(super) async fn instance(
         variables: Vec::new(),
         config: service.config.clone(),
         stdio: Stdio::Log,
+        log: service.log.clone(),
         limits: &service.spec.limits,
         trust: &service.spec.trust,
         port: None,

@@ -1,5 +1,7 @@
 //! A hostile guest harms itself at most, and everyone learns how it ended.
 
+use std::time::Instant;
+
 use crate::world::{PATIENCE, World};
 
 const TWO: &str = "[component.a]\nSOURCE\nlimits = { memory = \"8MiB\" }\n[component.b]\nSOURCE\n";
@@ -11,8 +13,17 @@ async fn check(subject: &str, ending: &str) {
 
 async fn check_in(components: &str, subject: &str, ending: &str) {
     let world = World::start(components).await;
-    world.crash("a", subject).await;
+    beside(&world, subject, world.crash("a", subject)).await;
     assert_eq!(world.ask("a", "handled", "").await, "1", "a new instance, with nothing of the old one");
+    let records = world.incidents();
+    let (exits, letters): (Vec<_>, Vec<_>) =
+        records.iter().partition(|record| record.starts_with("component.a actor.exit "));
+    assert!(exits.len() == 3 && exits.iter().all(|record| record.contains(ending)), "{records:#?}");
+    let letter = format!("component.a actor.dead_letter `{subject}` from host after 3: ");
+    let is_told = |told: &&String| {
+        told.starts_with(&letter) && told.contains(ending) && told.contains("; 0 bytes, sha256:e3b0c442")
+    };
+    assert!(letters.len() == 1 && letters.iter().all(is_told), "{records:#?}");
     let told = world.told();
     let crashes: Vec<_> = told.iter().filter(|line| line.starts_with("exited s/a")).collect();
     assert_eq!(crashes.len(), 3, "{told:#?}");
@@ -20,6 +31,43 @@ async fn check_in(components: &str, subject: &str, ending: &str) {
     assert_eq!(told.iter().filter(|line| line.starts_with("dead a")).count(), 1, "{told:#?}");
     assert_eq!(world.ask("b", "echo", "still here").await, "still here");
     world.system.shutdown().await;
+}
+
+/// Asks the neighbour all the time while an attack goes on, once at least. It answers each time; how soon is told to who looks
+/// at what the test prints.
+async fn beside<T>(world: &World, attack: &str, done: impl Future<Output = T>) -> T {
+    let mut done = std::pin::pin!(done);
+    let mut latencies = Vec::new();
+    loop {
+        let asked = Instant::now();
+        let text = latencies.len().to_string();
+        let mut answer = std::pin::pin!(world.ask("b", "echo", &text));
+        let attacked = tokio::select! {
+            answer = &mut answer => {
+                assert_eq!(answer, text, "{attack}");
+                None
+            }
+            attacked = &mut done => Some(attacked),
+        };
+        if attacked.is_some() {
+            assert_eq!(answer.await, text, "{attack}");
+        }
+        latencies.push(asked.elapsed());
+        if let Some(attacked) = attacked {
+            latencies.sort_unstable();
+            let last = latencies.len() - 1;
+            let at = |part: usize| latencies.get(last * part / 100).copied().unwrap_or_default();
+            println!(
+                "{attack}: {} answers of the neighbour, half within {:?}, 99% within {:?}, all within {:?}",
+                latencies.len(),
+                at(50),
+                at(99),
+                at(100)
+            );
+            assert!(at(100) < PATIENCE, "{attack}");
+            return attacked;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -154,4 +202,68 @@ async fn a_flood_of_files_ends_at_its_quota() {
     assert!(files <= 12 && bytes <= 256 << 10, "{files} files with {bytes} bytes");
     assert!(world.ask("a", "fs:a", "").await.starts_with("ok"), "what is there is still read");
     assert_eq!(world.ask("b", "echo", "still here").await, "still here");
+}
+
+/// What does not end the guest, and leaves its neighbour alone, too.
+async fn check_survives(components: &str, subject: &str, answer: &str) {
+    let world = World::start(components).await;
+    let answered = beside(&world, subject, world.ask("a", subject, "x")).await;
+    assert!(answered.starts_with(answer), "{subject}: {answered}");
+    assert_eq!(world.ask("a", "handled", "").await, "2", "{subject}: the same instance");
+    assert!(world.told().is_empty() && world.incidents().is_empty(), "{subject}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn floods_disturb_nobody_else() {
+    let granted = "[component.c]\nSOURCE\nmailbox = 2\n[component.b]\nSOURCE\n\
+                   [component.a]\nSOURCE\ngrants = { send = [\"c\", \"b\"] }\n";
+    for (subject, answer) in [
+        ("logs:20000", "logged"),
+        ("log:4000000", "logged"),
+        ("flood:c", "ok: flooded"),
+        ("send-huge:c/20000000", "LimitExceeded"),
+        ("huge:20000000", "xxx"),
+    ] {
+        check_survives(granted, subject, answer).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_its_neighbours_mailbox_delays_others_and_loses_nothing() {
+    let world = World::start(
+        "[component.b]\nSOURCE\nmailbox = 8\n[component.a]\nSOURCE\ngrants = { send = [\"b\"] }\n",
+    )
+    .await;
+    let flooded = beside(&world, "flood:b", world.ask("a", "flood:b", "x")).await;
+    assert_eq!(flooded, "ok: flooded");
+    let handled: u64 = world.ask("b", "handled", "").await.parse().unwrap();
+    assert!(handled > 10_000, "{handled}");
+    assert!(world.told().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn timers_that_fire_without_end_leave_room_for_messages() {
+    let world = World::start(TWO).await;
+    assert_eq!(world.ask("a", "ticks", "").await, "set");
+    let asked = async {
+        for _ in 0..100 {
+            assert_eq!(world.ask("a", "echo", "x").await, "x", "it reads its messages all the same");
+        }
+    };
+    beside(&world, "ticks", asked).await;
+    assert!(world.told().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_instances_together_have_no_more_memory_than_the_system() {
+    // An instance of it takes somewhat more than one mebibyte.
+    let system = "memory = \"24MiB\"\n";
+    let components = "[component.a]\nSOURCE\nmax_deliver = 1\n[component.b]\nSOURCE\n";
+    let world = World::start(&format!("{system}{components}")).await;
+    beside(&world, "grow", world.crash("a", "grow")).await;
+    let told = world.told();
+    let ending = "more memory than is left to the system (system.memory)";
+    assert!(told[0].contains(ending), "{told:#?}");
+    assert!(world.incidents()[0].contains(ending));
+    assert_eq!(world.ask("a", "huge:8000000", "").await.len(), 8_000_000, "what it had is there again");
 }

@@ -72,3 +72,22 @@ async fn one_that_is_not_as_wanted_spoils_no_other_of_its_file() {
         assert_eq!(told, ["compiling b", "loaded b"]);
     }
 }
+
+#[tokio::test]
+async fn a_malformed_component_is_refused_and_spoils_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole =
+        std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/ledger.wasm")).unwrap();
+    let mut flipped = whole.clone();
+    flipped.iter_mut().skip(100).step_by(97).for_each(|byte| *byte ^= 0x55);
+    for bytes in [&whole[..whole.len() / 2], &flipped, b"\0asm\x0d\0\x01\0\x01\xff\xff\xff\xff\x0f", b""] {
+        let file = dir.path().join("a.wasm");
+        std::fs::write(&file, bytes).unwrap();
+        let a = format!("[component.a]\nsource = \"{}\"\n", file.display());
+        let (result, told) = loaded(&format!("{a}[component.b]\nSOURCE\n")).await;
+        let errors = result.err().unwrap();
+        let found: Vec<_> = errors.iter().map(|error| (&*error.component, error.error.kind())).collect();
+        assert_eq!(found, [("a", ErrorKind::InvalidComponent)], "{} bytes", bytes.len());
+        assert!(told.contains(&"loaded b".to_owned()), "{told:?}");
+    }
+}

@@ -166,3 +166,80 @@ async fn a_message_that_it_waits_for_until_it_is_killed_is_given_up_too() {
     let told = world.told();
     assert!(told.contains(&given_up), "{told:#?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_larger_answer_than_the_caller_takes_is_no_crash_of_the_caller() {
+    let components = "[component.b]\nSOURCE\n\
+                      [component.a]\nSOURCE\nlimits = { memory = \"16MiB\", payload = \"1KiB\" }\n\
+                      grants = { send = [\"b\"] }\n";
+    let world = World::start(components).await;
+    assert_eq!(world.ask("a", "ask:b/huge:1024", "").await, "ok: 1024");
+    for bytes in ["1025", "30000000"] {
+        let answer = world.ask("a", &format!("ask:b/huge:{bytes}"), "").await;
+        assert!(answer.starts_with("LimitExceeded"), "{bytes}: {answer}");
+    }
+    assert_eq!(world.ask("a", "handled", "").await, "4", "it is the same instance");
+    assert!(world.told().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_waits_no_longer_for_what_was_sent_before_it() {
+    let components = "[component.b]\nSOURCE\nmailbox = 1\nmax_deliver = 1\nlimits = { deadline = \"2s\" }\n\
+                      [component.a]\nSOURCE\ngrants = { send = [\"b\"] }\n";
+    let world = World::start(components).await;
+    for _ in 0..20 {
+        // It is busy until its deadline, and has no room for more than one message meanwhile.
+        let busy = world.system.call("b", "spin", Vec::new(), PATIENCE);
+        let waiting = world.system.call("b", "echo", Vec::new(), PATIENCE);
+        let asked = world.ask("a", "send-then-call:b", "x");
+        let (_, _, answer) = tokio::join!(busy, waiting, asked);
+        if answer.contains("TimedOut") {
+            return;
+        }
+        // A busy machine may have begun with the last first, or have been longer at its half second than b.
+    }
+    panic!("a call of half a second takes as long as there is no room");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn components_that_flood_each_other_do_not_wait_for_ever() {
+    let ring = [("a", "b"), ("b", "c"), ("c", "a")];
+    let components = ring.map(|(name, next)| {
+        format!("[component.{name}]\nSOURCE\nmailbox = 3\ngrants = {{ send = [\"{next}\"] }}\n")
+    });
+    let world = World::start(&components.concat()).await;
+    let flood = async |from: &str, to: &str| world.ask(from, &format!("flood:{to}"), "x").await;
+    let flooded = tokio::join!(flood("a", "b"), flood("b", "c"), flood("c", "a"));
+    assert_eq!(flooded, ("ok: flooded".into(), "ok: flooded".into(), "ok: flooded".into()));
+    for (name, _) in ring {
+        world.ask(name, "echo", "still here").await;
+    }
+    // The last answer goes out before it is counted.
+    let counted = async {
+        loop {
+            let status = world.system.status();
+            let dead: u64 = status.iter().map(|status| status.dead).sum();
+            let handled: u64 = status.iter().map(|status| status.handled).sum();
+            if handled + dead == 3 * (1 + 10_000 + 1) {
+                break dead;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let dead = tokio::time::timeout(PATIENCE, counted).await.expect("each is handled or given up");
+    let told = world.told();
+    assert!(told.iter().all(|line| line.contains("its receiver waits for room")), "{:?}", told.last());
+    assert_eq!(told.len() as u64, dead);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_have_a_rate_where_the_manifest_says_so() {
+    let send = "{ to = \"b\", conditions = { at_most = \"2/1d\" } }";
+    let components =
+        format!("[component.b]\nSOURCE\n[component.a]\nSOURCE\ngrants = {{ send = [{send}] }}\n");
+    let world = World::start(&components).await;
+    assert_eq!(world.ask("a", "send:b", "x").await, "ok: sent");
+    assert_eq!(world.ask("a", "send:b", "x").await, "ok: sent");
+    assert!(world.ask("a", "send:b", "x").await.starts_with("Denied"));
+    assert_eq!(world.denied(), ["component.a actor.send component.a.grants.send[0]: over its rate"]);
+}

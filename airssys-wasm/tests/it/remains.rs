@@ -1,12 +1,16 @@
 //! What a guest wrote ends with it: slots of the pool are used again, and the next guest finds them as new.
 
-use airssys_osl::{Os, policy::Policy, testing::MemorySink};
-use airssys_wasm::{Command, CommandOptions, Ended, Invocation, grant_command, principal_name};
+use airssys_osl::{Os, Principal, policy::Policy, testing::MemorySink};
+use airssys_wasm::{Command, CommandOptions, Ended, Engine, Invocation, grant_command, principal_name};
 
 use crate::world::ENGINE;
 
 /// So many guests after each other have the slot of the one before.
 const GUESTS: usize = 20;
+
+/// So many tenants, each with code of its own, run after each other, twice. The pool keeps slots for those that it knows, up to
+/// a hundred: from then on each has the slot of another, and the second time it has it of one that came since.
+const TENANTS: usize = 130;
 
 /// Counts what is not as it has to be in a memory of three pages that grows by so many: zero everywhere, but for a word of
 /// its own. Then it soils all of it.
@@ -30,7 +34,7 @@ fn visitor(grown_pages: u32, word: &str) -> String {
     )
 }
 
-async fn check(grown_pages: u32) {
+fn visit() -> (CommandOptions, Principal) {
     let options = CommandOptions {
         memory_bytes: 64 << 20,
         invoke: Some(Invocation { function: "visit".to_owned(), arguments: Vec::new() }),
@@ -38,6 +42,11 @@ async fn check(grown_pages: u32) {
     };
     let policy = grant_command(Policy::builder(), "visitor", &options).build().unwrap();
     let principal = Os::new(policy, MemorySink::new()).principal(&principal_name("visitor")).unwrap();
+    (options, principal)
+}
+
+async fn check(grown_pages: u32) {
+    let (options, principal) = visit();
     for word in ["pagepage", "slotslot"] {
         let bytes = visitor(grown_pages, word).into_bytes();
         let (command, _) = Command::load(&ENGINE, bytes, None, || ()).await.unwrap();
@@ -53,5 +62,22 @@ async fn no_byte_of_one_guest_reaches_the_next() {
     // All of it is cleared in place; it is more than that; and most of it is given back.
     for grown_pages in [0, 16, 100] {
         check(grown_pages).await;
+    }
+}
+
+/// Where an engine is somebody else's, too, others take slots meanwhile; so it has its own.
+#[tokio::test]
+async fn no_byte_of_one_tenant_reaches_another() {
+    let (options, principal) = visit();
+    let engine = Engine::new().unwrap();
+    let mut tenants = Vec::with_capacity(TENANTS);
+    for number in 0..TENANTS {
+        let word = format!("{number:04}").repeat(2);
+        let bytes = visitor(number as u32 % 20, &word).into_bytes();
+        tenants.push(Command::load(&engine, bytes, None, || ()).await.unwrap().0);
+    }
+    for (visit, tenant) in tenants.iter().chain(&tenants).enumerate() {
+        let ended = tenant.run(&engine, &principal, &options).await.unwrap();
+        assert_eq!(ended, Ended::Returned(vec!["0".to_owned()]), "visit {visit}");
     }
 }

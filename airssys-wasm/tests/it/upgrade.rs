@@ -332,3 +332,24 @@ async fn a_supervisor_that_gives_up_gives_the_state_up_too() {
     assert_eq!(world.ask("a", "report", "").await, "0 0 0 0");
     assert!(world.told().iter().any(|line| line == "gave up s/x"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forged_state_is_not_taken_and_anothers_component_gets_none() {
+    let world = World::start(&ALONE.replace("1KiB", "8MiB")).await;
+    world.ask("a", "add", "0").await;
+    // What another component is not told to take it does not get.
+    let hostile = crate::versions::hostile().await;
+    let error = world.system.upgrade("a", &hostile, Handover::State, PATIENCE).await.unwrap_err();
+    assert!(told(&error).contains("it takes no state"), "{}", told(&error));
+    assert_eq!(world.ask("a", "report", "").await, "1 0 0 0", "it goes on with what it knew");
+    // Each of these takes the state, and gives one that nobody made.
+    for mode in ["none", "huge"] {
+        world.upgrade("a", mode).await.unwrap();
+        let forged = world.upgrade("a", "good").await.unwrap_err();
+        assert!(told(&forged).contains("no state of mine"), "{mode}: {}", told(&forged));
+        assert_eq!(world.ask("a", "report", "").await, "1 0 0 0", "{mode}");
+        world.system.rollback("a", Handover::Fresh, PATIENCE).await.unwrap();
+        world.ask("a", "add", "0").await;
+    }
+    assert!(world.told().is_empty(), "nobody has crashed of it");
+}

@@ -178,6 +178,16 @@ impl World {
             .collect()
     }
 
+    /// What became of actors since the last look, as it is on record: principal, action, what.
+    pub(crate) fn incidents(&self) -> Vec<String> {
+        let of = |record: Recorded| {
+            let what = String::from_utf8_lossy(&record.resource).into_owned();
+            let is_one = ["actor.exit", "actor.dead_letter"].contains(&record.action.name());
+            is_one.then(|| format!("{} {} {what}", record.principal, record.action))
+        };
+        self.records.take().into_iter().filter_map(of).collect()
+    }
+
     /// What was denied since the last look: principal, action, resource, rule.
     pub(crate) fn denied(&self) -> Vec<String> {
         let denied = |record: &Recorded| {

@@ -20,6 +20,10 @@ impl Actor for Hostile {
             Some("fail") => Err("told to fail".into()),
             Some("trap") => trap(),
             Some("spin") => spin(),
+            Some("log") => {
+                log_lines(50_000);
+                Ok(Self { handled: 0 })
+            }
             _ => Ok(Self { handled: 0 }),
         }
     }
@@ -40,16 +44,30 @@ impl Actor for Hostile {
             "sender" => message.sender,
             "send" => outcome(send(object, "echo", &message.payload).map(|()| "sent")),
             "call" => outcome(ask(object, &message.payload)),
+            "ask" => outcome(ask_about(object, &message.payload)),
+            "send-huge" => outcome(send_huge(object)),
+            "send-then-call" => {
+                send(object, "echo", &message.payload)?;
+                outcome(ask(object, &message.payload))
+            }
             "send-then-trap" => {
                 send(object, "echo", &message.payload)?;
                 trap()
             }
             "flood" => outcome(flood(object, &message.payload)),
             "timer" => outcome(set_timer(object)),
+            "ticks" => {
+                timers::set("again", Duration::ZERO);
+                "set".to_owned()
+            }
             "timers" => set_timers(number(object)?),
             "cancel" => timers::cancel(object).to_string(),
             "log" => {
                 log::info!("{}", "x".repeat(number(object)?));
+                "logged".to_owned()
+            }
+            "logs" => {
+                log_lines(number(object)?);
                 "logged".to_owned()
             }
             "fs" => outcome(read(object)),
@@ -69,6 +87,11 @@ impl Actor for Hostile {
         match name {
             "spin" => spin(),
             "trap" => trap(),
+            // Fires at once, and for ever.
+            "again" => {
+                timers::set(name, Duration::ZERO);
+                Ok(())
+            }
             _ => {
                 log::info!("timer {name}");
                 Ok(())
@@ -119,6 +142,25 @@ fn flood(to: &str, payload: &[u8]) -> Result<&'static str, Error> {
 fn ask(whom: &str, payload: &[u8]) -> Result<String, Error> {
     let answer = call(whom, "echo", payload, Duration::from_millis(500))?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// Calls `TO/SUBJECT` and tells how long the answer is.
+fn ask_about(to_and_subject: &str, payload: &[u8]) -> Result<usize, Error> {
+    let (to, subject) = to_and_subject.split_once('/').ok_or("expected TO/SUBJECT")?;
+    Ok(call(to, subject, payload, Duration::from_secs(3_600))?.len())
+}
+
+/// Sends `TO/BYTES`.
+fn send_huge(to_and_bytes: &str) -> Result<&'static str, Error> {
+    let (to, bytes) = to_and_bytes.split_once('/').ok_or("expected TO/BYTES")?;
+    send(to, "echo", &vec![b'x'; number(bytes)?])?;
+    Ok("sent")
+}
+
+fn log_lines(count: usize) {
+    for number in 0..count {
+        log::info!("line {number}");
+    }
 }
 
 fn set_timer(name_and_delay: &str) -> Result<&'static str, Error> {
