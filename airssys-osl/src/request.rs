@@ -103,6 +103,10 @@ pub enum Action {
     SystemRead = 83,
     /// Send a message to another actor.
     ActorSend = 96,
+    /// Publish a message under a topic.
+    ActorPublish = 97,
+    /// Subscribe to topics.
+    ActorSubscribe = 98,
     /// Open a bucket of keys and values.
     KeyvalueOpen = 112,
     /// Read from a bucket.
@@ -161,6 +165,8 @@ impl Action {
         Self::RandomRead,
         Self::SystemRead,
         Self::ActorSend,
+        Self::ActorPublish,
+        Self::ActorSubscribe,
         Self::KeyvalueOpen,
         Self::KeyvalueRead,
         Self::KeyvalueWrite,
@@ -216,6 +222,8 @@ impl Action {
             Self::RandomRead => "random.read",
             Self::SystemRead => "system.read",
             Self::ActorSend => "actor.send",
+            Self::ActorPublish => "actor.publish",
+            Self::ActorSubscribe => "actor.subscribe",
             Self::KeyvalueOpen => "keyvalue.open",
             Self::KeyvalueRead => "keyvalue.read",
             Self::KeyvalueWrite => "keyvalue.write",
@@ -272,6 +280,8 @@ impl Action {
             Self::RandomRead => "use random bytes",
             Self::SystemRead => "ask the machine about",
             Self::ActorSend => "send a message to",
+            Self::ActorPublish => "publish under",
+            Self::ActorSubscribe => "subscribe to",
             Self::KeyvalueOpen => "open the bucket",
             Self::KeyvalueRead => "read the bucket",
             Self::KeyvalueWrite => "change the bucket",

@@ -253,7 +253,7 @@ impl Kind {
             Action::EnvRead | Action::ClockRead | Action::RandomRead | Action::SystemRead => (API, 2),
             Action::KeyvalueOpen | Action::KeyvalueRead => (API, 2),
             Action::KeyvalueWrite => (API, 3),
-            Action::ActorSend => (API, OTHER),
+            Action::ActorSend | Action::ActorPublish | Action::ActorSubscribe => (API, OTHER),
         };
         Self { class, activity }
     }

@@ -9,13 +9,13 @@ use airssys_rt::{ActorId, SendError};
 use tokio::time::Instant;
 
 use super::{Counters, Envelope, Receiver};
-use crate::watch::{DeadLetter, Event, Watch};
+use crate::watch::{Event, Watch};
 
 /// The most messages that wait for the handler to return. `wit/actor.wit` promises it.
-const MESSAGES: usize = 256;
+pub(super) const MESSAGES: usize = 256;
 
 /// The most bytes that wait for the handler to return. `wit/actor.wit` promises it.
-const BYTES: usize = 1 << 20;
+pub(super) const BYTES: usize = 1 << 20;
 
 /// How often a mailbox that is full is looked at again, where that is not waited for to the end.
 const LOOKS_FOR_ROOM: Duration = Duration::from_millis(5);
@@ -121,15 +121,7 @@ impl Post {
 
     fn bury(&self, receiver: &str, envelope: &Envelope, reason: &str) {
         self.counters.dead.fetch_add(1, Ordering::Relaxed);
-        self.watch.event(&Event::DeadLetter(&DeadLetter {
-            component: receiver,
-            sender: &envelope.sender,
-            subject: &envelope.subject,
-            payload: &envelope.payload,
-            deliveries: 0,
-            trace: envelope.trace,
-            reason: &reason,
-        }));
+        self.watch.event(&Event::DeadLetter(&envelope.dead_letter(receiver, &envelope.payload, &reason)));
     }
 }
 

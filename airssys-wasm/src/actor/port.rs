@@ -9,11 +9,13 @@ use std::{
     time::Duration,
 };
 
-use airssys_rt::{CallError, Context, TimerRef};
+use airssys_rt::{CallError, Context, TimerRef, Topics};
 use tokio::time::Instant;
 use wasmtime::{Result, bail};
 
-use super::{Blueprint, ComponentActor, Counters, Delivery, Envelope, Receiver, outbox::Outbox};
+use super::{
+    Blueprint, ComponentActor, Counters, Delivery, Envelope, Published, Receiver, outbox::Outbox, talk::Talk,
+};
 use crate::host::bindings::airssys::actor::types::SendError;
 
 /// The most timers of one actor. `wit/actor.wit` promises it.
@@ -26,6 +28,8 @@ const TIMER_NAME_BYTES: usize = 256;
 #[derive(Default)]
 pub(crate) struct Routes {
     routes: HashMap<Box<str>, Route>,
+    /// Where components publish, and subscribe.
+    pub(super) topics: Topics<Published>,
     /// Whether the system is being stopped.
     stopping: AtomicBool,
 }
@@ -60,6 +64,7 @@ impl Routes {
 pub(crate) struct Port {
     pub(crate) outbox: Outbox,
     pub(crate) routes: Arc<Routes>,
+    pub(crate) talk: Talk,
     counters: Arc<Counters>,
     /// The timers by name; without a reference while they wait for the handler to return.
     timers: HashMap<Arc<str>, Option<TimerRef>>,
@@ -77,6 +82,7 @@ impl Port {
         Self {
             outbox: Outbox::new(own, blueprint.watch.clone(), blueprint.counters.clone()),
             routes: blueprint.routes.clone(),
+            talk: Talk::new(blueprint.lasting.clone()),
             counters: blueprint.counters.clone(),
             timers: HashMap::new(),
             requested: Vec::new(),

@@ -55,6 +55,8 @@ const ALL: &str = r#"
     resolve = [{}]
     trust = [{}]
     send = [{}]
+    publish = [{}]
+    subscribe = [{}]
     env = [{}]
     keyvalue = [{ conditions = {} }]
     clock = { conditions = {} }
