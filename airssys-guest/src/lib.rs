@@ -175,12 +175,16 @@ mod tests {
     /// The examples of this page compile, and each is a whole component.
     #[test]
     fn a_component_takes_few_lines() {
-        let page = include_str!("lib.rs").lines().map_while(|line| line.strip_prefix("//!")).map(str::trim_end);
+        let page =
+            include_str!("lib.rs").lines().map_while(|line| line.strip_prefix("//!")).map(str::trim_end);
         let text = page.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n");
         let example = text.split("```").nth(1).expect("the page begins with a component");
         let counts = |line: &&str| !line.trim().is_empty() && !line.starts_with("# ");
         let lines: Vec<_> = example.lines().filter(counts).collect();
-        assert!(example.contains("impl Actor for") && example.contains("airssys_guest::export!("), "{example}");
+        assert!(
+            example.contains("impl Actor for") && example.contains("airssys_guest::export!("),
+            "{example}"
+        );
         assert!((10..=LINES).contains(&lines.len()), "{} lines: {lines:#?}", lines.len());
     }
 }

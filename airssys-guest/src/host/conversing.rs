@@ -33,7 +33,9 @@ fn topic_failure(error: TopicError) -> Failure {
         TopicError::Invalid => Failure(ErrorKind::Invalid, "no topic, or no pattern"),
         TopicError::NotPermitted => Failure(ErrorKind::Denied, "not permitted"),
         TopicError::TooLarge => Failure(ErrorKind::LimitExceeded, "its content type is too long"),
-        TopicError::TooMany => Failure(ErrorKind::LimitExceeded, "it subscribes to too many patterns already"),
+        TopicError::TooMany => {
+            Failure(ErrorKind::LimitExceeded, "it subscribes to too many patterns already")
+        }
     }
 }
 

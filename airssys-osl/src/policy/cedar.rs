@@ -405,7 +405,8 @@ fn schema(offsets: &BTreeSet<i16>) -> String {
     [
         "entity Role in [Role];\nentity Held in [Held];\nentity Principal in [Role, Held];\n".to_owned(),
         "entity Directory in [Directory];\n".to_owned(),
-        "entity Variable, Actor, Topic, Bucket, Machine, Network, Socket, Certificates, Program;\n".to_owned(),
+        "entity Variable, Actor, Topic, Bucket, Machine, Network, Socket, Certificates, Program;\n"
+            .to_owned(),
         action(&rights, "Directory", ""),
         action("\"env.read\"", "Variable", ", name: String"),
         action("\"actor.send\"", "Actor", ", name: String"),

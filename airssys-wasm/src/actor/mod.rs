@@ -256,15 +256,13 @@ impl ComponentActor {
                 self.blueprint.dead_letter(poison, &"its receiver was killed at it");
                 continue;
             }
+            let Some(envelope) = self.queue.front_mut() else { return Ok(()) };
             let instance = self.instance.as_mut().ok_or(ExitReason::Killed)?;
-            // What it subscribed to it may not hear of any more, once the policy is another one.
-            let is_unheard = |envelope: &mut Envelope| {
-                envelope.is_published && !instance.store.data().host.principal.hears(&envelope.subject)
-            };
-            if self.queue.pop_front_if(is_unheard).is_some() {
+            // A policy that was changed meanwhile, or forbids some of what a pattern selects, keeps it from this one.
+            if envelope.is_published && !instance.store.data().host.principal.hears(&envelope.subject) {
+                self.queue.pop_front();
                 continue;
             }
-            let Some(envelope) = self.queue.front_mut() else { return Ok(()) };
             envelope.deliveries += 1;
             match osl_trace::scope(envelope.trace, instance.handle(envelope)).await {
                 Ok(answer) => {

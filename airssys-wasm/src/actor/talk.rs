@@ -31,7 +31,12 @@ pub(crate) struct Lasting {
 }
 
 impl Lasting {
-    pub(super) fn new(name: &Arc<str>, routes: &Routes, watch: &Arc<dyn Watch>, counters: &Arc<Counters>) -> Self {
+    pub(super) fn new(
+        name: &Arc<str>,
+        routes: &Routes,
+        watch: &Arc<dyn Watch>,
+        counters: &Arc<Counters>,
+    ) -> Self {
         let subscriber = routes.get(name).and_then(|route| match &route.to {
             Receiver::Component(mailbox) => Some(Subscriber {
                 name: name.clone(),

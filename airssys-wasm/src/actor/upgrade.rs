@@ -126,7 +126,8 @@ impl ComponentActor {
         let previous = versions.switch(code.clone(), change);
         let kept = versions.snapshot();
         let lasting = &self.blueprint.lasting;
-        let unknown = if handed.is_none() { lasting.waiting() } else { Vec::new() };
+        let mut unknown = if handed.is_none() { lasting.waiting() } else { Vec::new() };
+        unknown.extend(self.parked.take().into_iter().flat_map(|parked| parked.unknown));
         let subscriptions = lasting.subscriptions.patterns();
         if self.blueprint.spec.snapshots.is_some() {
             versions.keep(handed);
@@ -136,7 +137,8 @@ impl ComponentActor {
             if let (Some(port), Some(old)) = (instance.store.data_mut().port(), old.store.data_mut().port()) {
                 port.inherit_timers(old, cx);
             }
-            self.parked = Some(Parked { instance: old, code: old_code, previous, kept, subscriptions, unknown });
+            self.parked =
+                Some(Parked { instance: old, code: old_code, previous, kept, subscriptions, unknown });
         }
         self.since_snapshot = 0;
         self.instance = Some(instance);

@@ -25,7 +25,8 @@ impl topics::Host for Host {
             return Ok(Err(TopicError::TooLarge));
         }
         let (sender, content_type) = (self.name.clone(), content_type.into());
-        port.talk.publish(subject, Published { sender, content_type, payload, trace: trace::current_or_new() });
+        port.talk
+            .publish(subject, Published { sender, content_type, payload, trace: trace::current_or_new() });
         if port.talk.is_full() {
             // What was sent before leaves before.
             port.outbox.flush().await;

@@ -58,7 +58,12 @@ async fn nothing_is_published_or_heard_without_a_grant() {
         assert!(answer.starts_with("Denied"), "{from} {subject}: {answer}");
         assert_eq!(world.denied(), [rule], "{subject}");
     }
-    for (from, subject) in [("a", "publish:"), ("a", "publish:orders.>"), ("a", "publish:orders..x"), ("b", "subscribe:orders.>.x")] {
+    for (from, subject) in [
+        ("a", "publish:"),
+        ("a", "publish:orders.>"),
+        ("a", "publish:orders..x"),
+        ("b", "subscribe:orders.>.x"),
+    ] {
         let answer = world.ask(from, subject, "").await;
         assert!(answer.starts_with("Invalid"), "{from} {subject}: {answer}");
     }
@@ -76,7 +81,11 @@ async fn a_grant_that_is_taken_away_is_heard_by_no_longer() {
     world.reload(&format!("{THREE}[policy.forbid]\nsubscribe = [\"orders.us.>\"]\n"));
     world.ask("a", "publish:orders.eu.created", "").await;
     world.ask("a", "publish:orders.us.created", "").await;
-    assert_eq!(heard(&world, "b").await, "a orders.eu.created ", "what is forbidden is not heard by a pattern");
+    assert_eq!(
+        heard(&world, "b").await,
+        "a orders.eu.created ",
+        "what is forbidden is not heard by a pattern"
+    );
     world.system.shutdown().await;
 }
 
@@ -86,7 +95,11 @@ async fn a_handler_that_crashes_has_published_answered_and_subscribed_to_nothing
     world.crash("a", "publish-trap:orders.eu.created").await;
     world.crash("b", "subscribe-trap:orders.>").await;
     world.ask("a", "publish:orders.eu.created", "").await;
-    assert_eq!(heard(&world, "b").await, "a orders.eu.created ", "by the pattern of its start alone, and once");
+    assert_eq!(
+        heard(&world, "b").await,
+        "a orders.eu.created ",
+        "by the pattern of its start alone, and once"
+    );
     let world = World::start("[component.a]\nTALKER\nmax_deliver = 1\n").await;
     let question = world.system.call("a", "later:", Vec::new(), PATIENCE);
     let crash = async {
@@ -110,7 +123,11 @@ async fn subscriptions_outlive_a_crash_and_an_upgrade_and_not_a_version_that_is_
     // This one subscribes at its start, and crashes of its first message: with it goes what it subscribed to.
     world.upgrade_to("b", &talker("late").await, Handover::State).await.unwrap();
     world.ask("a", "publish:orders.eu.created", "").await;
-    assert_eq!(heard(&world, "b").await, "a orders.eu.created , a orders.eu.created ", "by both, until it crashed");
+    assert_eq!(
+        heard(&world, "b").await,
+        "a orders.eu.created , a orders.eu.created ",
+        "by both, until it crashed"
+    );
     assert!(world.told().iter().any(|line| line.starts_with("taken back b")));
     world.ask("a", "publish:orders.us.created", "").await;
     assert_eq!(heard(&world, "b").await, "", "not by that which went");
@@ -148,7 +165,9 @@ async fn a_flood_of_what_is_published_waits_for_nobody_and_is_not_lost() {
     let answer = heard(&world, "b").await;
     let told = world.told();
     let dead = |name: &str, why: &str| {
-        told.iter().filter(|line| line.starts_with(&format!("dead {name} t after 0")) && line.contains(why)).count()
+        told.iter()
+            .filter(|line| line.starts_with(&format!("dead {name} t after 0")) && line.contains(why))
+            .count()
     };
     let all = answer.split(", ").filter(|one| !one.is_empty()).count() + dead("b", "mailbox is full");
     assert_eq!(all, 2000, "each is in one place: {answer}");
@@ -210,7 +229,10 @@ async fn who_waits_hears_of_a_crash_at_once_and_its_number_is_worth_nothing() {
     let answer = async {
         while world.ask("a", "waiting:", "").await == "[]" {}
         let waiting = world.ask("a", "waiting:", "").await;
-        assert!(world.ask("a", "answer-number:1", "").await.starts_with("NotFound"), "of the instance before");
+        assert!(
+            world.ask("a", "answer-number:1", "").await.starts_with("NotFound"),
+            "of the instance before"
+        );
         (waiting, world.ask("a", "answer:", "new").await)
     };
     let (answered, told) = tokio::join!(question, answer);

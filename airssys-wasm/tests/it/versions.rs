@@ -7,7 +7,6 @@ use tokio::sync::Mutex;
 
 use crate::world::{ENGINE, PATIENCE, World};
 
-
 /// Each version that a test asked for, compiled once.
 static COMPILED: LazyLock<Mutex<HashMap<&str, Component>>> = LazyLock::new(Mutex::default);
 

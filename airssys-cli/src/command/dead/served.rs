@@ -74,8 +74,15 @@ fn send(served: &Served<'_>, letter: Letter) -> Result<(), Value> {
     let what = format!("{number} from {from} to {to}");
     mark(served.door, &format!("{what}: begun"))?;
     let content_type = &content_type;
-    let resend =
-        Resend { sender: &from, receiver: &to, subject: &subject, content_type, is_published, payload, trace };
+    let resend = Resend {
+        sender: &from,
+        receiver: &to,
+        subject: &subject,
+        content_type,
+        is_published,
+        payload,
+        trace,
+    };
     let sent = served.system.resend(resend);
     let end = if sent.is_ok() { "sent again" } else { "refused" };
     if mark(served.door, &format!("{what}: {end}")).is_err() {
