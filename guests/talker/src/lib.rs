@@ -180,3 +180,56 @@ fn is_mode(mode: &[u8; 4]) -> bool {
 fn trap() -> ! {
     panic!("told to trap")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use airssys_guest::testing::Host;
+
+    fn answer(talker: &mut Talker, subject: &str, payload: &[u8]) -> String {
+        let answer = talker.handle(Host::message("test", subject, payload)).unwrap();
+        String::from_utf8(answer.unwrap_or_default()).unwrap()
+    }
+
+    #[test]
+    fn who_waits_is_in_its_state() {
+        let host = Host::new();
+        host.grant_topics("news.>");
+        let mut talker = Talker::init(&Config::from_iter([("subscribe", "news.*")])).unwrap();
+        assert_eq!(host.subscriptions(), ["news.*"]);
+        assert_eq!(answer(&mut talker, "later:", b""), "");
+        let state = talker.snapshot().unwrap();
+        let versions = Versions { made_by: "old".to_owned(), taken_by: "new".to_owned() };
+        let mut next = Talker::default();
+        next.restore(&versions, &state).unwrap();
+        assert!(host.take_answers().is_empty(), "the caller goes on waiting");
+        assert_eq!(
+            answer(&mut next, "answer-twice:", b""),
+            "NotFound: cannot answer a caller that waited: nobody waits by this number"
+        );
+        assert_eq!(host.take_answers(), [(1, Some(b"first".to_vec()))]);
+        assert!(next.restore(&versions, b"").is_err(), "empty");
+    }
+
+    #[test]
+    fn it_hears_and_publishes_what_is_granted() {
+        let host = Host::new();
+        host.grant_topics("news.>");
+        host.set_name("talker");
+        host.set_context("text/plain", Some(Duration::from_secs(90)), "ab");
+        let mut talker = Talker::default();
+        assert_eq!(answer(&mut talker, "publish:news.eu", b"x"), "published");
+        assert_eq!(
+            answer(&mut talker, "publish:old.eu", b"x"),
+            "Denied: cannot publish under `old.eu`: denied by policy"
+        );
+        assert_eq!(host.take_published(), [("news.eu".to_owned(), b"x".to_vec())]);
+        assert_eq!(answer(&mut talker, "news.eu", b"y"), "");
+        assert_eq!(answer(&mut talker, "heard:", b""), "test news.eu text/plainy");
+        let context = r#""(\"talker\", \"text/plain\", Some(true), \"ab\")""#;
+        assert_eq!(answer(&mut talker, "context:", b""), context);
+        let sum = answer(&mut talker, "sum:", br#"{ "numbers": [1, 2], "total": null }"#);
+        assert_eq!(sum, r#"{"numbers":[1,2],"total":3}"#);
+        assert_eq!(answer(&mut talker, "random:", b""), "5000 true");
+    }
+}
