@@ -164,7 +164,7 @@ impl Toolchain {
         build
             .args(["build", "--release", "--locked", "--target", TARGET, "--manifest-path"])
             .arg(root.join("guests/Cargo.toml"))
-            .args(names.iter().flat_map(|name| ["--package", name]))
+            .args(names.iter().flat_map(|name| ["--package", *name]))
             .arg("--target-dir")
             .arg(&target_dir)
             .env("RUSTC", &self.rustc)
