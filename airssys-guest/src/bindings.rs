@@ -22,6 +22,15 @@ pub mod state {
     });
 }
 
+/// What a component imports beside that, if it publishes, subscribes, answers later, or asks what it is doing.
+pub mod conversing {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "conversing",
+        generate_all,
+    });
+}
+
 /// What a component imports beside that, if it uses buckets.
 pub mod keyvalue {
     wit_bindgen::generate!({

@@ -34,10 +34,15 @@
 //! * [`Actor`]: what the component is; [`export!`] makes it the component's face.
 //! * [`Stateful`]: an actor that hands its state on, to the next instance after a crash or to another version.
 //! * [`Message`], [`send`], [`call`]: what actors say to each other.
+//! * [`json`]: typed messages, as JSON.
+//! * [`topics`]: messages to whoever wants them.
+//! * [`later()`], [`Pending`]: an answer that is given when something else has happened.
+//! * [`context`]: what an actor may know of itself and of the message in hand.
 //! * [`Config`]: what the manifest tells the component.
 //! * [`fs`]: the directories that the manifest grants.
 //! * [`keyvalue`]: buckets of keys and values, which components share.
-//! * [`timers`], [`clock`], [`mod@env`], [`net`], [`process`], [`log`]: the rest of the world.
+//! * [`timers`], [`clock`], [`mod@env`], [`net`], [`process`],
+//!   [`random`], [`log`]: the rest of the world.
 //! * [`Error`]: why something was not done; a denial is an error like any other.
 //! * `testing`: the same actor in a native test, with a host made of memory. Not part of a component.
 //!
@@ -52,6 +57,7 @@ mod actor;
 pub mod bindings;
 pub mod clock;
 mod config;
+pub mod context;
 pub mod env;
 mod error;
 #[cfg(target_arch = "wasm32")]
@@ -59,19 +65,24 @@ mod error;
 pub mod export;
 pub mod fs;
 mod host;
+pub mod json;
 pub mod keyvalue;
+mod later;
 pub mod log;
 mod messaging;
 pub mod net;
 pub mod process;
+pub mod random;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 pub mod timers;
+pub mod topics;
 
 pub use actor::{Actor, Message, Reason, Stateful, Versions};
 pub use config::Config;
 pub use error::{Error, ErrorKind};
-pub use messaging::{call, send};
+pub use later::{Pending, later};
+pub use messaging::{call, call_typed, send, send_typed};
 
 /// Makes an [`Actor`] the face of this component: `export!(Counter)`, or `export!(Counter, stateful)` for one that is
 /// [`Stateful`]. Once in a crate.
@@ -154,4 +165,26 @@ macro_rules! export {
         const _: fn(&mut $actor) -> ::core::result::Result<::std::vec::Vec<u8>, $crate::Error> =
             <$actor as $crate::Stateful>::snapshot;
     };
+}
+
+#[cfg(test)]
+mod tests {
+    /// The most lines that a component takes.
+    const LINES: usize = 20;
+
+    /// The examples of this page compile, and each is a whole component.
+    #[test]
+    fn a_component_takes_few_lines() {
+        let page =
+            include_str!("lib.rs").lines().map_while(|line| line.strip_prefix("//!")).map(str::trim_end);
+        let text = page.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n");
+        let example = text.split("```").nth(1).expect("the page begins with a component");
+        let counts = |line: &&str| !line.trim().is_empty() && !line.starts_with("# ");
+        let lines: Vec<_> = example.lines().filter(counts).collect();
+        assert!(
+            example.contains("impl Actor for") && example.contains("airssys_guest::export!("),
+            "{example}"
+        );
+        assert!((10..=LINES).contains(&lines.len()), "{} lines: {lines:#?}", lines.len());
+    }
 }

@@ -34,3 +34,31 @@ pub fn call(to: &str, subject: &str, payload: &[u8], timeout: Duration) -> Resul
     host::call(to, subject, payload, timeout_ms)
         .map_err(|failure| failure.cannot(format_args!("call `{to}` about `{subject}`")))
 }
+
+/// As [`send`], and says what the payload is: a media type of at most 256 bytes, which [`content_type`](crate::context::content_type)
+/// tells the receiver.
+///
+/// # Errors
+///
+/// Those of [`send`].
+pub fn send_typed(to: &str, subject: &str, content_type: &str, payload: &[u8]) -> Result<(), Error> {
+    host::send_typed(to, subject, content_type, payload)
+        .map_err(|failure| failure.cannot(format_args!("send `{subject}` to `{to}`")))
+}
+
+/// As [`call`], and says what the payload is.
+///
+/// # Errors
+///
+/// Those of [`call`].
+pub fn call_typed(
+    to: &str,
+    subject: &str,
+    content_type: &str,
+    payload: &[u8],
+    timeout: Duration,
+) -> Result<Vec<u8>, Error> {
+    let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+    host::call_typed(to, subject, content_type, payload, timeout_ms)
+        .map_err(|failure| failure.cannot(format_args!("call `{to}` about `{subject}`")))
+}

@@ -143,6 +143,41 @@ impl Host {
         world(|world| world.answerers.insert(actor.to_owned(), Rc::new(answer)));
     }
 
+    /// Grants to publish under a topic and to subscribe to it, or to all below one: `orders.>`.
+    pub fn grant_topics(&self, topic: &str) {
+        world(|world| world.topics.insert(topic.to_owned()));
+    }
+
+    /// Takes what was published: topic, payload.
+    pub fn take_published(&self) -> Vec<(String, Vec<u8>)> {
+        world(|world| std::mem::take(&mut world.published))
+    }
+
+    /// The patterns that are subscribed to.
+    pub fn subscriptions(&self) -> Vec<String> {
+        world(|world| world.subscriptions.iter().cloned().collect())
+    }
+
+    /// Takes the answers that were given later: whose, by the number that it waited by, and what. Callers have the numbers from
+    /// 1 on. None is a caller that was told that there is no answer.
+    pub fn take_answers(&self) -> Vec<(u64, Option<Vec<u8>>)> {
+        world(|world| std::mem::take(&mut world.answers))
+    }
+
+    /// Sets what the actor is called.
+    pub fn set_name(&self, name: &str) {
+        world(|world| world.context.name = name.to_owned());
+    }
+
+    /// Sets what is known of the messages from now on: the content type, for how long their caller waits, and the trace.
+    pub fn set_context(&self, content_type: &str, remaining: Option<Duration>, trace: &str) {
+        world(|world| {
+            let context = &mut world.context;
+            (context.content_type, context.remaining) = (content_type.to_owned(), remaining);
+            context.trace = trace.to_owned();
+        });
+    }
+
     /// Grants a bucket, which is empty, to be read and written.
     pub fn grant_bucket(&self, name: &str) {
         world(|world| {

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// The longest name of a principal, in bytes. It stands in every record; a component's name has to fit.
 pub const PRINCIPAL_BYTES: usize = 64;
 
+/// The longest subject or pattern of messages that are published, in bytes.
+pub const TOPIC_BYTES: usize = 256;
+
 /// The longest rule text in a record, in bytes: a place in a manifest and what the grant there lacks.
 pub const RULE_BYTES: usize = 128;
 

@@ -107,6 +107,10 @@ pub enum Action {
     ActorExit = 97,
     /// A message to an actor was given up: why. Written by the host.
     ActorDeadLetter = 98,
+    /// Publish a message under a topic.
+    ActorPublish = 99,
+    /// Subscribe to topics.
+    ActorSubscribe = 100,
     /// Open a bucket of keys and values.
     KeyvalueOpen = 112,
     /// Read from a bucket.
@@ -167,6 +171,8 @@ impl Action {
         Self::ActorSend,
         Self::ActorExit,
         Self::ActorDeadLetter,
+        Self::ActorPublish,
+        Self::ActorSubscribe,
         Self::KeyvalueOpen,
         Self::KeyvalueRead,
         Self::KeyvalueWrite,
@@ -224,6 +230,8 @@ impl Action {
             Self::ActorSend => "actor.send",
             Self::ActorExit => "actor.exit",
             Self::ActorDeadLetter => "actor.dead_letter",
+            Self::ActorPublish => "actor.publish",
+            Self::ActorSubscribe => "actor.subscribe",
             Self::KeyvalueOpen => "keyvalue.open",
             Self::KeyvalueRead => "keyvalue.read",
             Self::KeyvalueWrite => "keyvalue.write",
@@ -282,6 +290,8 @@ impl Action {
             Self::ActorSend => "send a message to",
             Self::ActorExit => "note the end of the actor",
             Self::ActorDeadLetter => "note the message that was given up",
+            Self::ActorPublish => "publish under",
+            Self::ActorSubscribe => "subscribe to",
             Self::KeyvalueOpen => "open the bucket",
             Self::KeyvalueRead => "read the bucket",
             Self::KeyvalueWrite => "change the bucket",

@@ -19,7 +19,7 @@ use crate::{
     host::printable,
     load::LoadError,
     manifest::{Argument, Framing, Manifest, ProcessSpec, folder},
-    watch::{DeadLetter, Event, Watch},
+    watch::{Event, Watch},
 };
 
 /// In how many parts the time of a stop is divided: the program reads what waits for it, sees the end of its input, gets
@@ -131,14 +131,7 @@ fn told(
             return Delivery::Resume;
         }
         let (sender, subject, trace) = (sender.clone(), spec_of.subject.clone(), trace::new());
-        Delivery::Message(Envelope {
-            sender,
-            subject,
-            payload: payload.to_vec(),
-            reply: None,
-            deliveries: 0,
-            trace,
-        })
+        Delivery::Message(Envelope::new(sender, subject, payload.to_vec(), trace))
     };
     let port = Port::new(exec.clone(), launch.clone(), frames(spec.framing), owner.clone(), on_frame);
     with(port.frame_limit(spec.frame_bytes.min(most_bytes)), spec)
@@ -156,15 +149,8 @@ fn unclaimed(
     port.unclaimed(move |delivery| {
         let (Delivery::Message(envelope), Some(to)) = (delivery, &spec.send_to) else { return };
         counters.dead.fetch_add(1, Ordering::Relaxed);
-        watch.event(&Event::DeadLetter(&DeadLetter {
-            component: &to.value,
-            sender: &envelope.sender,
-            subject: &envelope.subject,
-            payload: &envelope.payload,
-            deliveries: 0,
-            trace: envelope.trace,
-            reason: &"its receiver was stopped",
-        }));
+        let reason = &"its receiver was stopped";
+        watch.event(&Event::DeadLetter(&envelope.dead_letter(&to.value, &envelope.payload, reason)));
     })
 }
 

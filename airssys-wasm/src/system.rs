@@ -262,7 +262,7 @@ impl System {
         }
         let (sender, subject) = (self.host.clone(), subject.to_owned());
         let trace = trace::current_or_new();
-        let envelope = Envelope { sender, subject, payload, reply: None, deliveries: 0, trace };
+        let envelope = Envelope::new(sender, subject, payload, trace);
         let answer = route.to.call(envelope, timeout).await;
         answer.map_err(|error| failed(ErrorKind::Unavailable).caused_by(error))
     }

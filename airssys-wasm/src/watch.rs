@@ -80,6 +80,10 @@ pub struct DeadLetter<'a> {
     pub sender: &'a str,
     /// What it was about.
     pub subject: &'a str,
+    /// What its content is, as its sender said; empty where it said nothing.
+    pub content_type: &'a str,
+    /// Whether it was published, and what it was about is a topic.
+    pub is_published: bool,
     /// Its content.
     pub payload: &'a [u8],
     /// How often it was delivered.

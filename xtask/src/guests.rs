@@ -1,4 +1,4 @@
-//! `cargo xtask guests [--check]`: builds the components below `guests/` and puts them where they are committed.
+//! `cargo xtask guests [--check | NAME …]`: builds the components below `guests/` and puts them where they are committed.
 //!
 //! The same sources give the same bytes, wherever the checkout is, as long as the compiler is [`REFERENCE`]. That is
 //! what `--check` relies on: it builds, and compares with what is committed.
@@ -42,14 +42,19 @@ const COMPONENTS: &[(&str, &str)] = &[
     ("keyvalue", "airssys-wasm/tests/fixtures"),
     ("ledger", "airssys-wasm/tests/fixtures"),
     ("sockets", "airssys-wasm/tests/fixtures"),
+    ("talker", "airssys-wasm/tests/fixtures"),
     ("web", "airssys-wasm/tests/fixtures"),
     ("words", "airssys-wasm/tests/fixtures"),
     ("pace", "bench/wasm/fixtures"),
     ("greet", "bench/wasm/fixtures"),
 ];
 
-/// Builds every component. With `check` it changes nothing, and fails where one is not what is committed.
-pub(crate) fn build(check: bool) -> Result<(), Failure> {
+/// Builds every component, or those that are named. With `check` it changes nothing, and fails where one is not what is
+/// committed.
+pub(crate) fn build(check: bool, names: &[&str]) -> Result<(), Failure> {
+    if let Some(unknown) = names.iter().find(|name| !COMPONENTS.iter().any(|(known, _)| known == *name)) {
+        return Err(format!("no component is called `{unknown}`").into());
+    }
     let root = place::root()?;
     let toolchain = Toolchain::find().ok_or_else(no_toolchain)?;
     if check && !toolchain.is_reference() {
@@ -57,9 +62,10 @@ pub(crate) fn build(check: bool) -> Result<(), Failure> {
             format!("only {REFERENCE} gives the committed bytes, and this is {}", toolchain.version).into()
         );
     }
-    let modules = toolchain.compile(&root)?;
+    let modules = toolchain.compile(&root, names)?;
     let mut differing = Vec::new();
-    for (name, folder) in COMPONENTS {
+    let is_wanted = |name: &&str| names.is_empty() || names.contains(name);
+    for (name, folder) in COMPONENTS.iter().filter(|(name, _)| is_wanted(name)) {
         let component = component(&fs::read(modules.join(name).with_extension("wasm"))?)
             .map_err(|error| format!("{name} is not a component: {error:#}"))?;
         let path = root.join(folder).join(name).with_extension("wasm");
@@ -151,13 +157,14 @@ impl Toolchain {
         self.version == REFERENCE
     }
 
-    /// Compiles all modules, and returns the folder that they are in.
-    fn compile(&self, root: &Path) -> Result<PathBuf, Failure> {
+    /// Compiles all modules, or those that are named, and returns the folder that they are in.
+    fn compile(&self, root: &Path, names: &[&str]) -> Result<PathBuf, Failure> {
         let target_dir = place::target(root).join("guests");
         let mut build = Command::new(&self.cargo);
         build
             .args(["build", "--release", "--locked", "--target", TARGET, "--manifest-path"])
             .arg(root.join("guests/Cargo.toml"))
+            .args(names.iter().flat_map(|name| ["--package", *name]))
             .arg("--target-dir")
             .arg(&target_dir)
             .env("RUSTC", &self.rustc)

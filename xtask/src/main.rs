@@ -17,7 +17,8 @@ use std::{error::Error, process::ExitCode};
 const USAGE: &str = "usage: cargo xtask COMMAND
   test              everything that must hold: what CI runs
   tidy              the rules of CONTRIBUTING.md that a program can check
-  guests [--check]  build the sample components; --check compares them with what is committed
+  guests [--check | NAME …]
+                    build the sample components, or these; --check compares them with what is committed
   languages         installs what builds components in JavaScript and Python, for the tests
   models            explores the interleavings of the runtime's lock-free parts (loom)
   test-kernel       what holds programs, on another kernel: Debian's, in qemu, where that can be had
@@ -47,8 +48,8 @@ fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
     match words.as_slice() {
         ["test"] => test::run(),
         ["tidy"] => tidy::run(),
-        ["guests"] => guests::build(false),
-        ["guests", "--check"] => guests::build(true),
+        ["guests", "--check"] => guests::build(true, &[]),
+        ["guests", names @ ..] => guests::build(false, names),
         ["languages"] => languages::install(),
         ["models"] => sound::models(),
         ["test-kernel"] => kernel::run(),

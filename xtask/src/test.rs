@@ -67,7 +67,7 @@ fn guests_are_what_is_committed() -> Result<(), Box<dyn Error>> {
         debian::install(guests::REFERENCE_PACKAGES);
     }
     if guests::has_reference() {
-        return guests::build(true);
+        return guests::build(true, &[]);
     }
     eprintln!(
         "SKIPPED: the committed components were not compared with their sources: the compiler that gives"

@@ -23,6 +23,10 @@ pub(crate) struct Letter {
     pub(crate) from: String,
     pub(crate) to: String,
     pub(crate) subject: String,
+    /// What its payload is, as its sender said; empty where it said nothing.
+    pub(crate) content_type: String,
+    /// Whether it was published.
+    pub(crate) is_published: bool,
     pub(crate) reason: String,
     /// How often its receiver was given it.
     pub(crate) tries: u32,
@@ -51,6 +55,8 @@ impl Letter {
             from: letter.sender.to_owned(),
             to: letter.component.to_owned(),
             subject: letter.subject.to_owned(),
+            content_type: letter.content_type.to_owned(),
+            is_published: letter.is_published,
             reason,
             tries: letter.deliveries,
             trace: letter.trace,
@@ -72,6 +78,7 @@ impl Letter {
         size_of::<Self>()
             + self.payload.as_ref().map_or(0, Vec::len)
             + self.subject.len()
+            + self.content_type.len()
             + self.reason.len()
             + self.from.len()
             + self.to.len()
@@ -85,6 +92,8 @@ impl Letter {
             "from": self.from,
             "to": self.to,
             "subject": self.subject,
+            "content_type": self.content_type,
+            "published": self.is_published,
             "reason": self.reason,
             "tries": self.tries,
             "trace": hex(&self.trace),
@@ -127,6 +136,9 @@ impl Letter {
             from: text("from")?,
             to: text("to")?,
             subject: text("subject")?,
+            // Letters of versions before these two were written have neither.
+            content_type: text("content_type").unwrap_or_default(),
+            is_published: value.get("published").and_then(Value::as_bool).unwrap_or_default(),
             reason: text("reason")?,
             tries: number("tries")?.try_into().ok()?,
             trace: u128::from_str_radix(&text("trace")?, 16).ok()?.to_be_bytes(),
@@ -149,6 +161,8 @@ pub(super) mod tests {
             component: "b",
             sender: "a",
             subject: "s\u{1b}",
+            content_type: "text/plain",
+            is_published: true,
             payload,
             deliveries: 3,
             trace: [7; 16],

@@ -155,6 +155,8 @@ mod tests {
             component: "b",
             sender: "a",
             subject: "s",
+            content_type: "",
+            is_published: false,
             payload: &payload,
             deliveries: 3,
             trace: [7; 16],

@@ -20,6 +20,7 @@ use crate::{
                 preopens as wasi_preopens,
                 types::{self as wasi_fs, DescriptorFlags, DescriptorType, OpenFlags, PathFlags},
             },
+            random::random as wasi_random,
             sockets::{
                 instance_network::instance_network,
                 network::{
@@ -40,6 +41,28 @@ pub(crate) fn send(to: &str, subject: &str, payload: &[u8]) -> Result<(), Failur
 
 pub(crate) fn call(to: &str, subject: &str, payload: &[u8], timeout_ms: u32) -> Result<Vec<u8>, Failure> {
     messaging::call(to, subject, payload, timeout_ms).map_err(send_failure)
+}
+
+pub(crate) fn send_typed(to: &str, subject: &str, content_type: &str, payload: &[u8]) -> Result<(), Failure> {
+    messaging::send_typed(to, subject, content_type, payload).map_err(send_failure)
+}
+
+pub(crate) fn call_typed(
+    to: &str,
+    subject: &str,
+    content_type: &str,
+    payload: &[u8],
+    timeout_ms: u32,
+) -> Result<Vec<u8>, Failure> {
+    messaging::call_typed(to, subject, content_type, payload, timeout_ms).map_err(send_failure)
+}
+
+pub(crate) fn random_bytes(count: u64) -> Vec<u8> {
+    wasi_random::get_random_bytes(count)
+}
+
+pub(crate) fn random_u64() -> u64 {
+    wasi_random::get_random_u64()
 }
 
 fn send_failure(error: SendError) -> Failure {

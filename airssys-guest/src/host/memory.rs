@@ -35,7 +35,25 @@ pub(crate) struct World {
     pub(crate) directories: BTreeSet<String>,
     pub(crate) files: BTreeMap<String, Node>,
     pub(crate) buckets: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
+    /// The topics that are granted.
+    pub(crate) topics: BTreeSet<String>,
+    pub(crate) published: Vec<(String, Vec<u8>)>,
+    pub(crate) subscriptions: BTreeSet<String>,
+    /// Who waits to be answered later.
+    pub(crate) waiting: BTreeSet<u64>,
+    pub(crate) answers: Vec<(u64, Option<Vec<u8>>)>,
+    pub(crate) context: Context,
+    callers: u64,
     nodes: u64,
+}
+
+/// What a test says that the actor may know.
+#[derive(Clone, Default)]
+pub(crate) struct Context {
+    pub(crate) name: String,
+    pub(crate) content_type: String,
+    pub(crate) remaining: Option<Duration>,
+    pub(crate) trace: String,
 }
 
 /// A timer that is armed.
@@ -54,6 +72,15 @@ pub(crate) struct Node {
 }
 
 impl World {
+    /// Whether a grant names the topic, or all that the pattern selects.
+    fn grants_topic(&self, text: &str) -> bool {
+        let names = |grant: &String| match grant.strip_suffix('>') {
+            Some(above) => text.starts_with(above),
+            None => text == grant,
+        };
+        self.topics.iter().any(names)
+    }
+
     /// Makes a file that no file has been before.
     pub(crate) fn new_node(&mut self, content: Vec<u8>) -> Node {
         self.nodes += 1;
@@ -69,7 +96,14 @@ pub(crate) fn world<T>(act: impl FnOnce(&mut World) -> T) -> T {
 pub(crate) mod imports {
     //! The same functions as those of a component's host.
 
-    use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr, rc::Rc, time::Duration};
+    use std::{
+        cell::RefCell,
+        collections::BTreeMap,
+        hash::{BuildHasher as _, RandomState},
+        net::SocketAddr,
+        rc::Rc,
+        time::Duration,
+    };
 
     use super::{Timer, world};
     use crate::{
@@ -131,6 +165,10 @@ pub(crate) mod imports {
         }
     }
 
+    /// As many as a component's host allows.
+    const SUBSCRIPTIONS: usize = 64;
+    const CALLERS: usize = 1024;
+
     const DENIED: Failure = Failure(ErrorKind::Denied, "not granted");
     const NO_ENTRY: Failure = Failure(ErrorKind::NotFound, "no such file");
 
@@ -149,6 +187,94 @@ pub(crate) mod imports {
         let answerer = world(|world| world.answerers.get(to).cloned());
         let answerer = answerer.ok_or(Failure(ErrorKind::NotFound, "no such actor"))?;
         answerer(subject, payload).ok_or(Failure(ErrorKind::Invalid, "the receiver gives no answer to it"))
+    }
+
+    pub(crate) fn send_typed(to: &str, subject: &str, _: &str, payload: &[u8]) -> Result<(), Failure> {
+        send(to, subject, payload)
+    }
+
+    pub(crate) fn call_typed(
+        to: &str,
+        subject: &str,
+        _: &str,
+        payload: &[u8],
+        timeout_ms: u32,
+    ) -> Result<Vec<u8>, Failure> {
+        call(to, subject, payload, timeout_ms)
+    }
+
+    pub(crate) fn publish(topic: &str, _: &str, payload: &[u8]) -> Result<(), Failure> {
+        world(|world| {
+            if !world.grants_topic(topic) {
+                return Err(DENIED);
+            }
+            world.published.push((topic.to_owned(), payload.to_vec()));
+            Ok(())
+        })
+    }
+
+    pub(crate) fn subscribe(pattern: &str) -> Result<(), Failure> {
+        world(|world| {
+            if !world.grants_topic(pattern) {
+                return Err(DENIED);
+            }
+            if world.subscriptions.len() >= SUBSCRIPTIONS && !world.subscriptions.contains(pattern) {
+                return Err(Failure(ErrorKind::LimitExceeded, "it subscribes to too many patterns already"));
+            }
+            world.subscriptions.insert(pattern.to_owned());
+            Ok(())
+        })
+    }
+
+    pub(crate) fn unsubscribe(pattern: &str) -> bool {
+        world(|world| world.subscriptions.remove(pattern))
+    }
+
+    pub(crate) fn later() -> Result<u64, Failure> {
+        world(|world| {
+            if world.waiting.len() >= CALLERS {
+                return Err(Failure(ErrorKind::LimitExceeded, "too many callers wait already"));
+            }
+            world.callers += 1;
+            world.waiting.insert(world.callers);
+            Ok(world.callers)
+        })
+    }
+
+    pub(crate) fn answer(number: u64, payload: Option<&[u8]>) -> Result<(), Failure> {
+        world(|world| {
+            if !world.waiting.remove(&number) {
+                return Err(Failure(ErrorKind::NotFound, "nobody waits by this number"));
+            }
+            world.answers.push((number, payload.map(<[u8]>::to_vec)));
+            Ok(())
+        })
+    }
+
+    pub(crate) fn name() -> String {
+        world(|world| world.context.name.clone())
+    }
+
+    pub(crate) fn content_type() -> String {
+        world(|world| world.context.content_type.clone())
+    }
+
+    pub(crate) fn remaining_ms() -> Option<u64> {
+        let remaining = world(|world| world.context.remaining);
+        remaining.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn trace() -> String {
+        world(|world| world.context.trace.clone())
+    }
+
+    pub(crate) fn random_bytes(count: u64) -> Vec<u8> {
+        (0..count.div_ceil(8)).flat_map(|_| random_u64().to_le_bytes()).take(count as usize).collect()
+    }
+
+    /// As random as what the standard library seeds its tables with.
+    pub(crate) fn random_u64() -> u64 {
+        RandomState::new().hash_one(())
     }
 
     pub(crate) fn timer_set(name: &str, delay_ms: u64) {

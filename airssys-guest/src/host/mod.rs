@@ -7,6 +7,8 @@ use crate::{Error, ErrorKind};
 #[cfg(target_arch = "wasm32")]
 mod component;
 #[cfg(target_arch = "wasm32")]
+mod conversing;
+#[cfg(target_arch = "wasm32")]
 mod keyvalue;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) mod memory;
@@ -14,7 +16,7 @@ pub(crate) mod memory;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use memory::imports::*;
 #[cfg(target_arch = "wasm32")]
-pub(crate) use {component::*, keyvalue::Bucket};
+pub(crate) use {component::*, conversing::*, keyvalue::Bucket};
 
 /// How a request to the host failed: what its caller can do about it, and the host's own word for it.
 #[derive(Clone, Copy, Debug)]

@@ -255,7 +255,9 @@ impl Kind {
             Action::KeyvalueOpen | Action::KeyvalueRead => (API, 2),
             Action::KeyvalueWrite => (API, 3),
             Action::ActorExit => (APPLICATION, 4),
-            Action::ActorSend | Action::ActorDeadLetter => (API, OTHER),
+            Action::ActorSend | Action::ActorPublish | Action::ActorSubscribe | Action::ActorDeadLetter => {
+                (API, OTHER)
+            }
         };
         Self { class, activity }
     }

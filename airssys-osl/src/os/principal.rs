@@ -83,9 +83,39 @@ impl Principal {
     ///
     /// [`Denied`](crate::ErrorKind::Denied): no grant names `to`.
     pub fn may_send(&self, to: &str) -> Result<(), Error> {
+        self.may(Action::ActorSend, to)
+    }
+
+    /// Asks whether a message may be published under `subject`. It is recorded as [`may_send`](Self::may_send) is.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`](crate::ErrorKind::Denied): no grant names the subject.
+    pub fn may_publish(&self, subject: &str) -> Result<(), Error> {
+        self.may(Action::ActorPublish, subject)
+    }
+
+    /// Asks whether what is published under the subjects that `pattern` selects may be heard. It is recorded as
+    /// [`may_send`](Self::may_send) is. What arrives then is [`hears`](Self::hears)' to say.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`](crate::ErrorKind::Denied): no grant names all that the pattern selects.
+    pub fn may_subscribe(&self, pattern: &str) -> Result<(), Error> {
+        self.may(Action::ActorSubscribe, pattern)
+    }
+
+    /// Whether what was published under `subject`, and selected by a pattern, may still be heard: its grant holds now, and
+    /// nothing forbids the subject. That was asked for when the pattern was, so it is neither recorded nor counted.
+    pub fn hears(&self, subject: &str) -> bool {
+        self.standing().for_open().decide(Action::ActorSubscribe, Resource::Name(subject)).permits()
+    }
+
+    /// Asks about a message.
+    fn may(&self, action: Action, name: &str) -> Result<(), Error> {
         let standing = self.standing();
-        let decision = standing.decide(Action::ActorSend, Resource::Name(to));
-        let operation = self.operation(Action::ActorSend, to.as_bytes());
+        let decision = standing.decide(action, Resource::Name(name));
+        let operation = self.operation(action, name.as_bytes());
         if decision.verdict == Verdict::WouldDeny || (standing.mode() == Mode::Learn && decision.permits()) {
             return operation.begin(decision, standing.epoch)?.finish(Ok(Done::new(())));
         }

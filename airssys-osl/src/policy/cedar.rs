@@ -10,6 +10,7 @@ use std::{
 use super::{
     Direction, Grant, Policy, Ports, Protocol, Rights,
     builder::{EVERYONE, List},
+    draft::topic_names,
     grant::Form,
     need::quoted,
     net::{self, Peer},
@@ -196,6 +197,8 @@ impl Printer<'_> {
         let (action, (resource, like)) = match &grant.form {
             Form::Env(variable) => ("env.read", name("Variable", variable)),
             Form::Send(to) => ("actor.send", name("Actor", to)),
+            Form::Publish(topic) => ("actor.publish", name("Topic", &below(topic))),
+            Form::Subscribe(topic) => ("actor.subscribe", name("Topic", &below(topic))),
             Form::Keyvalue { bucket, rights } => {
                 let (resource, like) = name("Bucket", bucket);
                 let actions = bucket_actions(*rights, clause.effect == "permit");
@@ -382,6 +385,11 @@ fn like(text: &str) -> String {
     text.escape_default().to_string().replace('*', "\\*")
 }
 
+/// A topic of a grant as a pattern of names. What is no topic was refused when the policy was built.
+fn below(topic: &str) -> String {
+    topic_names(topic).unwrap_or_else(|_| topic.to_owned())
+}
+
 fn schema(offsets: &BTreeSet<i16>) -> String {
     let at = |offset: &i16| format!(", \"{}\": {{ day: Long, minute: Long }}", offset_name(*offset));
     let common =
@@ -397,10 +405,12 @@ fn schema(offsets: &BTreeSet<i16>) -> String {
     [
         "entity Role in [Role];\nentity Held in [Held];\nentity Principal in [Role, Held];\n".to_owned(),
         "entity Directory in [Directory];\n".to_owned(),
-        "entity Variable, Actor, Bucket, Machine, Network, Socket, Certificates, Program;\n".to_owned(),
+        "entity Variable, Actor, Topic, Bucket, Machine, Network, Socket, Certificates, Program;\n"
+            .to_owned(),
         action(&rights, "Directory", ""),
         action("\"env.read\"", "Variable", ", name: String"),
         action("\"actor.send\"", "Actor", ", name: String"),
+        action("\"actor.publish\", \"actor.subscribe\"", "Topic", ", name: String"),
         action("\"keyvalue.open\", \"keyvalue.read\", \"keyvalue.write\"", "Bucket", ", name: String"),
         action("\"clock.read\", \"random.read\", \"system.read\"", "Machine", ""),
         action("\"net.connect\", \"net.listen\"", "Network, Socket", peer),

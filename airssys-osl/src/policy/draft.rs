@@ -22,7 +22,7 @@ use crate::{
     Error, ErrorKind,
     limits::{
         GRANT_RULE_BYTES, GRANTS_PER_PRINCIPAL, PRINCIPAL_BYTES, ROLE_DEPTH, ROLES_PER_PRINCIPAL,
-        VARIABLE_BYTES,
+        TOPIC_BYTES, VARIABLE_BYTES,
     },
 };
 
@@ -275,6 +275,8 @@ fn add_object(objects: &mut Objects, form: Form, clause: Clause) -> Result<bool,
             check_name(&to, PRINCIPAL_BYTES)?;
             objects.send.add(&to, clause)
         }
+        Form::Publish(topic) => objects.publish.add(&topic_names(&topic)?, clause),
+        Form::Subscribe(topic) => objects.subscribe.add(&topic_names(&topic)?, clause),
         Form::Clock => Ok(objects.clock.add(clause)),
         Form::Random => Ok(objects.random.add(clause)),
         Form::System(aspect) => objects.system.add(aspect.name(), clause),
@@ -282,6 +284,20 @@ fn add_object(objects: &mut Objects, form: Form, clause: Clause) -> Result<bool,
         Form::Keyvalue { bucket, rights } => add_bucket(objects, &bucket, rights, clause),
         Form::Fs { .. } | Form::Exec { .. } | Form::Descriptors(_) | Form::Role(_) => Err("it is no object"),
     }
+}
+
+/// What a topic of a grant is among names: a subject itself, and all below one as what they begin with.
+pub(super) fn topic_names(topic: &str) -> Result<String, &'static str> {
+    check_name(topic, TOPIC_BYTES)?;
+    let (above, mark) = match topic.strip_suffix('>') {
+        Some(above) => (above, "*"),
+        None => (topic, ""),
+    };
+    let is_whole = mark.is_empty() || above.is_empty() || above.ends_with('.');
+    if !is_whole || above.contains(['*', '>']) {
+        return Err("a topic is one subject, or all below one: `orders.>`");
+    }
+    Ok(format!("{above}{mark}"))
 }
 
 /// Adds a rule about a bucket to each list that it is for: both share its rate.

@@ -248,6 +248,8 @@ fn is_about(action: Action, form: &Form) -> bool {
     match form {
         Form::Env(_) => action == Action::EnvRead,
         Form::Send(_) => action == Action::ActorSend,
+        Form::Publish(_) => action == Action::ActorPublish,
+        Form::Subscribe(_) => action == Action::ActorSubscribe,
         Form::Clock => action == Action::ClockRead,
         Form::Random => action == Action::RandomRead,
         Form::System(_) => action == Action::SystemRead,

@@ -37,6 +37,8 @@ pub(super) enum Form {
     Fs { root: PathBuf, rights: Rights, terms: FsTerms },
     Env(Box<str>),
     Send(Box<str>),
+    Publish(Box<str>),
+    Subscribe(Box<str>),
     Clock,
     Random,
     System(Aspect),
@@ -79,6 +81,18 @@ impl Grant {
     /// Permits to send messages to the actor `to`, or to all whose names begin so: `worker-*`.
     pub fn send(to: impl Into<Box<str>>) -> Self {
         Self::of(Form::Send(to.into()))
+    }
+
+    /// Permits to publish messages under the subject `topic`, or under all below one: `orders.>`. `>` is all there are.
+    pub fn publish(topic: impl Into<Box<str>>) -> Self {
+        Self::of(Form::Publish(topic.into()))
+    }
+
+    /// Permits to hear what is published under the subject `topic`, or under all below one: `orders.>`.
+    ///
+    /// A pattern is permitted where all that it can select is. Forbidden, a subject is not heard by a pattern, either.
+    pub fn subscribe(topic: impl Into<Box<str>>) -> Self {
+        Self::of(Form::Subscribe(topic.into()))
     }
 
     /// Permits to read the bucket `bucket`, to write it, or both, as `rights` says; other rights a bucket has none. A name
@@ -160,6 +174,8 @@ impl Form {
             Self::Fs { .. } => "fs",
             Self::Env(_) => "env",
             Self::Send(_) => "send",
+            Self::Publish(_) => "publish",
+            Self::Subscribe(_) => "subscribe",
             Self::Clock => "clock",
             Self::Random => "random",
             Self::System(_) => "system",

@@ -24,6 +24,8 @@ pub(super) struct Needs {
     see: BTreeSet<PathBuf>,
     pub(super) env: BTreeSet<String>,
     pub(super) send: BTreeSet<String>,
+    publish: BTreeSet<String>,
+    subscribe: BTreeSet<String>,
     buckets: BTreeMap<String, Rights>,
     clock: bool,
     random: bool,
@@ -58,6 +60,8 @@ impl Needs {
                 );
             }
             Action::ActorSend => drop(self.send.insert(text.into_owned())),
+            Action::ActorPublish => drop(self.publish.insert(text.into_owned())),
+            Action::ActorSubscribe => drop(self.subscribe.insert(granted_topic(&text))),
             Action::KeyvalueOpen => drop(self.buckets.entry(text.into_owned()).or_insert(Rights::empty())),
             Action::KeyvalueRead => {
                 *self.buckets.entry(text.into_owned()).or_insert(Rights::empty()) |= Rights::READ
@@ -220,6 +224,8 @@ impl Needs {
         grants.extend(self.fs.iter().map(|(root, rights)| Grant::fs(root, *rights)));
         grants.extend(self.env.iter().map(|name| Grant::env(name.as_str())));
         grants.extend(self.send.iter().map(|name| Grant::send(name.as_str())));
+        grants.extend(self.publish.iter().map(|topic| Grant::publish(topic.as_str())));
+        grants.extend(self.subscribe.iter().map(|topic| Grant::subscribe(topic.as_str())));
         grants.extend(self.buckets.iter().map(|(name, rights)| Grant::keyvalue(name.as_str(), *rights)));
         grants.extend(self.clock.then(Grant::clock));
         grants.extend(self.aspects.iter().copied().map(Grant::system));
@@ -258,13 +264,15 @@ impl Needs {
         let files: BTreeSet<&PathBuf> = self.trust.values().flatten().collect();
         let trusted = self.trust_web.then(|| quoted("web")).into_iter();
         let trusted = trusted.chain(files.into_iter().map(|file| quoted(&file.to_string_lossy())));
-        let lists: [(&str, Vec<String>); 8] = [
+        let lists: [(&str, Vec<String>); 10] = [
             ("fs", fs.collect()),
             ("connect", peers(false)),
             ("listen", peers(true)),
             ("resolve", names(&self.resolve)),
             ("trust", trusted.collect()),
             ("send", names(&self.send)),
+            ("publish", names(&self.publish)),
+            ("subscribe", names(&self.subscribe)),
             ("env", names(&self.env)),
             ("keyvalue", buckets.collect()),
         ];
@@ -357,6 +365,14 @@ pub(super) fn homeless(action: Action, resource: &[u8], roots: &BTreeSet<PathBuf
         None => path,
     })
     .collect()
+}
+
+/// The smallest topic of a grant that is all that a pattern selects: a grant has no wildcard but at its end.
+fn granted_topic(pattern: &str) -> String {
+    match pattern.split('.').position(|token| token == "*") {
+        Some(at) => pattern.split('.').take(at).chain([">"]).collect::<Vec<_>>().join("."),
+        None => pattern.to_owned(),
+    }
 }
 
 /// The directories that a recorded path is beneath, by its spelling: it was resolved beneath one of them.

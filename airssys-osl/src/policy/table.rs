@@ -33,6 +33,8 @@ pub(crate) struct Grants {
 pub(super) struct Objects {
     pub(super) env: Names,
     pub(super) send: Names,
+    pub(super) publish: Names,
+    pub(super) subscribe: Names,
     pub(super) bucket_reads: Names,
     pub(super) bucket_writes: Names,
     pub(super) clock: Option<Clauses>,
@@ -132,6 +134,8 @@ impl Objects {
     pub(super) fn fix(&mut self) -> Result<(), Box<str>> {
         self.env.fix();
         self.send.fix();
+        self.publish.fix();
+        self.subscribe.fix();
         self.bucket_reads.fix();
         self.bucket_writes.fix();
         self.system.fix();
@@ -143,6 +147,8 @@ impl Objects {
         let single = match (action, resource) {
             (Action::EnvRead, Resource::Name(name)) => return self.env.permit(name, now),
             (Action::ActorSend, Resource::Name(name)) => return self.send.permit(name, now),
+            (Action::ActorPublish, Resource::Name(topic)) => return self.publish.permit(topic, now),
+            (Action::ActorSubscribe, Resource::Name(topic)) => return self.subscribe.permit(topic, now),
             (Action::SystemRead, Resource::Name(aspect)) => return self.system.permit(aspect, now),
             (Action::KeyvalueOpen, Resource::Name(bucket)) => {
                 return self.bucket_reads.permit(bucket, now).or(|| self.bucket_writes.permit(bucket, now));
@@ -164,6 +170,12 @@ impl Objects {
         match (action, resource) {
             (Action::EnvRead, Resource::Name(name)) => self.env.find(name, |clauses| clauses.forbids(now)),
             (Action::ActorSend, Resource::Name(name)) => self.send.find(name, |clauses| clauses.forbids(now)),
+            (Action::ActorPublish, Resource::Name(topic)) => {
+                self.publish.find(topic, |clauses| clauses.forbids(now))
+            }
+            (Action::ActorSubscribe, Resource::Name(topic)) => {
+                self.subscribe.find(topic, |clauses| clauses.forbids(now))
+            }
             (Action::SystemRead, Resource::Name(aspect)) => {
                 self.system.find(aspect, |clauses| clauses.forbids(now))
             }

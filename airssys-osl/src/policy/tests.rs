@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     clock::Timestamp,
-    limits::{GRANT_RULE_BYTES, GRANTS_PER_PRINCIPAL, PRINCIPAL_BYTES, ROLE_DEPTH},
+    limits::{GRANT_RULE_BYTES, GRANTS_PER_PRINCIPAL, PRINCIPAL_BYTES, ROLE_DEPTH, TOPIC_BYTES},
 };
 
 fn build(grant: Grant) -> Result<Policy, Error> {
@@ -32,6 +32,10 @@ fn malformed_grants_are_refused() {
     check_invalid(build(Grant::env("A=B")), "no `=`");
     check_invalid(build(Grant::env("")), "empty");
     check_invalid(build(Grant::send("a\nb")), "control character");
+    for topic in ["a*", "a.*", "a.*.b", "a>", "a.>.b", ">.>", "*"] {
+        check_invalid(build(Grant::subscribe(topic)), "one subject, or all below one");
+    }
+    check_invalid(build(Grant::publish("a".repeat(TOPIC_BYTES + 1))), "too long");
     check_invalid(build(Grant::clock().rule("r".repeat(GRANT_RULE_BYTES + 1))), "too long");
 }
 

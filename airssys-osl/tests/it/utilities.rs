@@ -186,6 +186,56 @@ fn messages() {
 }
 
 #[test]
+fn topics() {
+    let policy = Policy::builder()
+        .principal("p", [Grant::publish("orders.>"), Grant::subscribe("orders.>"), Grant::subscribe("news")])
+        .forbid("p", [Grant::subscribe("orders.secret.>").rule("f")]);
+    let sink = MemorySink::new();
+    let os = Os::new(policy.build().unwrap(), sink.clone());
+    let principal = os.principal("p").unwrap();
+    principal.may_publish("orders.eu.created").unwrap();
+    for pattern in ["orders.>", "orders.*", "orders.*.created", "orders.eu", "news"] {
+        principal.may_subscribe(pattern).unwrap();
+    }
+    assert_eq!(sink.take(), [], "as with messages: a permitted one is no access to the system");
+    assert_denied(principal.may_publish("news"), "default-deny", "to hear of something is not to publish it");
+    let record = sink.take().pop().unwrap();
+    assert_eq!((record.action, &*record.resource), (Action::ActorPublish, &b"news"[..]));
+    for wider in [">", "*", "*.eu", "order.>", "orders", "news.>"] {
+        assert_denied(principal.may_subscribe(wider), "default-deny", wider);
+    }
+    assert_denied(principal.may_subscribe("orders.secret.*"), "f", "forbidden");
+    sink.take();
+    assert!(principal.hears("orders.eu") && !principal.hears("orders.secret.x") && !principal.hears("order"));
+    os.reload(Policy::builder().principal("p", []).build().unwrap());
+    assert!(!principal.hears("orders.eu"), "it was taken away");
+    assert!(sink.take().iter().all(|record| record.action != Action::ActorSubscribe), "no operation");
+}
+
+#[test]
+fn topics_are_learned_explained_and_printed() {
+    let sink = MemorySink::new();
+    let watched = Policy::builder().principal("component.a", []).mode(airssys_osl::policy::Mode::Learn);
+    let os = Os::new(watched.build().unwrap(), sink.clone());
+    let principal = os.principal("component.a").unwrap();
+    principal.may_publish("orders.eu").unwrap();
+    principal.may_subscribe("news.*.today").unwrap();
+    let toml = airssys_osl::policy::learn::learn(&sink.take()).toml();
+    assert!(toml.contains("publish = [\"orders.eu\"]\nsubscribe = [\"news.>\"]\n"), "{toml}");
+
+    let request = airssys_osl::policy::Request {
+        principal: "p",
+        action: Action::ActorSubscribe,
+        resource: airssys_osl::policy::Resource::Name("b"),
+    };
+    let policy = Policy::builder().principal("p", [Grant::subscribe("a.>").rule("r")]).build().unwrap();
+    let told = policy.explain(&request, airssys_osl::policy::Moment::UNKNOWN).to_string();
+    assert!(told.contains("denied by default-deny") && told.contains("r: it names something else"), "{told}");
+    let cedar = policy.to_cedar();
+    assert!(cedar.policies.contains("context.name like \"a.*\""), "{}", cedar.policies);
+}
+
+#[test]
 fn attempts() {
     let (os, sink) = os([Grant::clock()]);
     let principal = os.principal("p").unwrap();

@@ -1,14 +1,20 @@
 //! What travels in a component's mailbox.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use airssys_rt::Reply;
+use tokio::time::Instant;
+
+use crate::watch::DeadLetter;
 
 /// What the program and the system are called as senders. No component and no process may be.
 pub(crate) const HOST: &str = "host";
 
 /// The longest subject of a message, in bytes: it is a word, not a document.
 pub(crate) const SUBJECT_BYTES: usize = 256;
+
+/// The longest content type of a message, in bytes. `wit/actor.wit` promises it.
+pub(crate) const CONTENT_TYPE_BYTES: usize = 256;
 
 /// A message of the runtime to a component's actor.
 pub(crate) enum Delivery {
@@ -26,9 +32,15 @@ pub(crate) enum Delivery {
 pub(crate) struct Envelope {
     pub(crate) sender: Arc<str>,
     pub(crate) subject: String,
+    /// What the payload is, as its sender said; empty where it said nothing.
+    pub(crate) content_type: Box<str>,
     pub(crate) payload: Vec<u8>,
     /// Where the answer goes, if somebody waits for it. No bytes: the guest had no answer.
     pub(crate) reply: Option<Reply<Option<Vec<u8>>>>,
+    /// Until when the caller waits for that.
+    pub(crate) until: Option<Instant>,
+    /// Whether it was published, and its subject is a topic.
+    pub(crate) is_published: bool,
     /// How often it was given to the guest.
     pub(crate) deliveries: u32,
     /// The trace that it belongs to: all that its receiver does for it does, too.
@@ -36,8 +48,43 @@ pub(crate) struct Envelope {
 }
 
 impl Envelope {
+    /// A message that nobody has been given yet, and nobody waits for.
+    pub(crate) fn new(sender: Arc<str>, subject: String, payload: Vec<u8>, trace: [u8; 16]) -> Self {
+        Self {
+            sender,
+            subject,
+            content_type: Box::default(),
+            payload,
+            reply: None,
+            until: None,
+            is_published: false,
+            deliveries: 0,
+            trace,
+        }
+    }
+
+    /// The same as it is given up. Of one that was too large to be put in here, the payload is elsewhere.
+    pub(crate) fn dead_letter<'a>(
+        &'a self,
+        component: &'a str,
+        payload: &'a [u8],
+        reason: &'a dyn fmt::Display,
+    ) -> DeadLetter<'a> {
+        DeadLetter {
+            component,
+            sender: &self.sender,
+            subject: &self.subject,
+            content_type: &self.content_type,
+            is_published: self.is_published,
+            payload,
+            deliveries: self.deliveries,
+            trace: self.trace,
+            reason,
+        }
+    }
+
     /// How many bytes of a guest's it holds.
     pub(super) fn bytes(&self) -> usize {
-        self.payload.len() + self.subject.len()
+        self.payload.len() + self.subject.len() + self.content_type.len()
     }
 }

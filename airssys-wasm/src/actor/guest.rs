@@ -77,10 +77,18 @@ impl Instance {
     }
 
     pub(super) async fn handle(&mut self, envelope: &Envelope) -> Result<Option<Vec<u8>>, Trap> {
+        if let Some(port) = self.store.data_mut().port() {
+            port.talk.take_up(envelope);
+        }
         let message =
             Message { sender: &envelope.sender, subject: &envelope.subject, payload: &envelope.payload };
         let (actor, store) = self.enter();
         flatten(actor.call_handle_message(store, message).await)
+    }
+
+    /// The message is handled; gives the number by which it is answered later.
+    pub(super) fn put_down(&mut self) -> Option<u64> {
+        self.store.data_mut().port()?.talk.put_down()
     }
 
     pub(super) async fn timer(&mut self, name: &str) -> Result<(), Trap> {
@@ -120,10 +128,14 @@ impl Instance {
         restored.map_or_else(|_| Err(Trap::overdue()), flatten).map_err(|trap| trap.during(RESTORE))
     }
 
-    /// Does what the handler asked for and is done only now that it has returned: messages leave, timers are armed.
+    /// Does what the handler asked for and is done only now that it has returned: messages leave, answers are given, timers are
+    /// armed.
     pub(super) async fn settle(&mut self, cx: &mut Context<ComponentActor>) {
         if let Some(port) = self.store.data_mut().port() {
+            port.talk.resubscribe();
             port.outbox.settle().await;
+            port.talk.leave();
+            port.talk.give_answers();
             port.arm_timers(cx);
         }
     }
@@ -132,7 +144,12 @@ impl Instance {
     /// messages have found no room, and have not left.
     pub(super) async fn settle_soon(&mut self, cx: &mut Context<ComponentActor>) -> bool {
         let Some(port) = self.store.data_mut().port() else { return true };
+        port.talk.resubscribe();
         let has_left = port.outbox.flush_within(HANDOVER).await;
+        if has_left {
+            port.talk.leave();
+        }
+        port.talk.give_answers();
         port.arm_timers(cx);
         has_left
     }

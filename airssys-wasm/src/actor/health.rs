@@ -209,7 +209,7 @@ impl Instance {
     pub(super) async fn ask(&mut self, health: &HealthSpec) -> Result<Ailment, Trap> {
         let trace = trace::new();
         let (sender, subject) = (HOST.into(), health.question.clone());
-        let question = Envelope { sender, subject, payload: Vec::new(), reply: None, deliveries: 1, trace };
+        let question = Envelope { deliveries: 1, ..Envelope::new(sender, subject, Vec::new(), trace) };
         let answer = osl_trace::scope(trace, self.handle(&question)).await?;
         Ok(answer.filter(|answer| !answer.is_empty() && answer != WELL).map(|answer| {
             let text = String::from_utf8_lossy(&answer);

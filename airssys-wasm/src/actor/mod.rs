@@ -4,12 +4,15 @@
 //! `max_deliver`, and goes to the dead letters after that. What a handler sends leaves when it has returned, so a
 //! handler that crashed has sent nothing and trying again doubles nothing.
 
+mod callers;
 mod envelope;
 mod guest;
 pub(crate) mod health;
 mod outbox;
 mod port;
 mod receiver;
+mod talk;
+mod topics;
 pub(crate) mod trace;
 mod upgrade;
 mod versions;
@@ -29,13 +32,14 @@ use airssys_rt::{Actor, Context, ExitReason, Init, Restart};
 use tokio::time::Instant;
 
 pub(crate) use self::{
-    envelope::{Delivery, Envelope, HOST, SUBJECT_BYTES},
+    envelope::{CONTENT_TYPE_BYTES, Delivery, Envelope, HOST, SUBJECT_BYTES},
     guest::Life,
     port::{Port, Route, Routes},
     receiver::Receiver,
+    topics::Published,
     versions::{Code, Order, Snapshot, Versions},
 };
-use self::{guest::Instance, upgrade::Parked};
+use self::{guest::Instance, talk::Lasting, upgrade::Parked};
 pub use self::{health::Health, versions::Handover};
 use crate::{
     engine::Engine,
@@ -46,7 +50,7 @@ use crate::{
     manifest::ComponentSpec,
     record,
     trap::Trap,
-    watch::{DeadLetter, Event, Watch},
+    watch::{Event, Watch},
 };
 
 /// What all incarnations of one component share.
@@ -64,6 +68,8 @@ pub(crate) struct Blueprint {
     pub(crate) routes: Arc<Routes>,
     pub(crate) watch: Arc<dyn Watch>,
     pub(crate) counters: Arc<Counters>,
+    /// What it subscribes to, and who waits for an answer of it.
+    lasting: Arc<Lasting>,
     /// Messages that an incarnation held when it ended: the one in hand first.
     held: Mutex<VecDeque<Envelope>>,
 }
@@ -139,8 +145,10 @@ impl Blueprint {
         watch: Arc<dyn Watch>,
         counters: Arc<Counters>,
     ) -> Self {
+        let name: Arc<str> = spec.name.as_str().into();
         Self {
-            name: spec.name.as_str().into(),
+            lasting: Arc::new(Lasting::new(&name, &routes, &watch, &counters)),
+            name,
             held: Mutex::default(),
             config: spec.config.as_slice().into(),
             log: Arc::default(),
@@ -188,15 +196,7 @@ impl Blueprint {
 
     fn dead_letter(&self, envelope: Envelope, reason: &dyn std::fmt::Display) {
         self.counters.dead.fetch_add(1, Ordering::Relaxed);
-        self.watch.event(&Event::DeadLetter(&DeadLetter {
-            component: &self.name,
-            sender: &envelope.sender,
-            subject: &envelope.subject,
-            payload: &envelope.payload,
-            deliveries: envelope.deliveries,
-            trace: envelope.trace,
-            reason,
-        }));
+        self.watch.event(&Event::DeadLetter(&envelope.dead_letter(&self.name, &envelope.payload, reason)));
     }
 }
 
@@ -263,9 +263,17 @@ impl ComponentActor {
             }
             let Some(envelope) = self.queue.front_mut() else { return Ok(()) };
             let instance = self.instance.as_mut().ok_or(ExitReason::Killed)?;
+            // A policy that was changed meanwhile, or forbids some of what a pattern selects, keeps it from this one.
+            if envelope.is_published && !instance.store.data().host.principal.hears(&envelope.subject) {
+                self.queue.pop_front();
+                continue;
+            }
             envelope.deliveries += 1;
             match osl_trace::scope(envelope.trace, instance.handle(envelope)).await {
                 Ok(answer) => {
+                    if let Some(number) = instance.put_down() {
+                        self.blueprint.lasting.keep_waiting(number, envelope);
+                    }
                     instance.settle(cx).await;
                     if let Some(reply) = self.queue.pop_front().and_then(|envelope| envelope.reply) {
                         reply.send(answer);
@@ -300,7 +308,9 @@ impl ComponentActor {
     /// After a message or a timer that was handled to its end: the version has proven itself, and its state is kept for
     /// the next incarnation, where that is wanted.
     async fn settled(&mut self, cx: &mut Context<Self>) -> Result<(), ExitReason> {
-        self.parked = None;
+        if let Some(parked) = self.parked.take() {
+            self.blueprint.lasting.forget(&parked.unknown);
+        }
         let Some(every) = &self.blueprint.spec.snapshots else { return Ok(()) };
         self.since_snapshot += 1;
         if self.since_snapshot < every.value {
@@ -362,6 +372,7 @@ impl ComponentActor {
     async fn start(&mut self, cx: &mut Context<Self>) -> Result<(), ExitReason> {
         let code = self.blueprint.versions.current();
         let kept = self.blueprint.versions.snapshot();
+        self.blueprint.lasting.forget_all();
         let mut prepared = self.blueprint.prepare(&code, kept.as_deref()).await;
         if let Err(Unstarted::Refused(_)) = prepared {
             self.blueprint.versions.keep(None);
@@ -430,6 +441,7 @@ impl Drop for ComponentActor {
     /// However an incarnation ends, what it held is there for the next.
     fn drop(&mut self) {
         self.blueprint.counters.set_health(Health::Stopped);
+        self.blueprint.lasting.forget_all();
         if !self.is_done {
             // Killed, or not ready: who stops the tree waits for the next incarnation, as after a crash.
             self.blueprint.is_down();

@@ -13,13 +13,13 @@ use super::{
     Counters, Envelope, Receiver,
     waits::{Ring, Waits},
 };
-use crate::watch::{DeadLetter, Event, Watch};
+use crate::watch::{Event, Watch};
 
 /// The most messages that wait for the handler to return. `wit/actor.wit` promises it.
-const MESSAGES: usize = 256;
+pub(super) const MESSAGES: usize = 256;
 
 /// The most bytes that wait for the handler to return. `wit/actor.wit` promises it.
-const BYTES: usize = 1 << 20;
+pub(super) const BYTES: usize = 1 << 20;
 
 /// How often one who seems to wait for itself looks whether that is so, and how long apart. Looks are counted and not the
 /// time: where the machine stands still, nobody goes on. Who has been given room needs but a turn to take it.
@@ -173,15 +173,7 @@ impl Post {
 
     fn bury(&self, receiver: &str, envelope: &Envelope, reason: &str) {
         self.counters.dead.fetch_add(1, Ordering::Relaxed);
-        self.watch.event(&Event::DeadLetter(&DeadLetter {
-            component: receiver,
-            sender: &envelope.sender,
-            subject: &envelope.subject,
-            payload: &envelope.payload,
-            deliveries: 0,
-            trace: envelope.trace,
-            reason: &reason,
-        }));
+        self.watch.event(&Event::DeadLetter(&envelope.dead_letter(receiver, &envelope.payload, &reason)));
     }
 }
 

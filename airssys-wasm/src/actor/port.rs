@@ -9,12 +9,13 @@ use std::{
     time::Duration,
 };
 
-use airssys_rt::{CallError, Context, TimerRef};
+use airssys_rt::{CallError, Context, TimerRef, Topics};
 use tokio::time::Instant;
 use wasmtime::{Result, bail};
 
 use super::{
-    Blueprint, ComponentActor, Counters, Delivery, Envelope, Receiver, outbox::Outbox, waits::Waits,
+    Blueprint, ComponentActor, Counters, Delivery, Envelope, Published, Receiver, outbox::Outbox, talk::Talk,
+    waits::Waits,
 };
 use crate::host::bindings::airssys::actor::types::SendError;
 
@@ -28,6 +29,8 @@ const TIMER_NAME_BYTES: usize = 256;
 #[derive(Default)]
 pub(crate) struct Routes {
     routes: HashMap<Box<str>, Route>,
+    /// Where components publish, and subscribe.
+    pub(super) topics: Topics<Published>,
     /// Whether the system is being stopped.
     stopping: AtomicBool,
     waits: Arc<Waits>,
@@ -65,6 +68,7 @@ pub(crate) struct Port {
     pub(crate) routes: Arc<Routes>,
     /// The largest answer to a call that it takes.
     payload_bytes: usize,
+    pub(crate) talk: Talk,
     counters: Arc<Counters>,
     /// The timers by name; without a reference while they wait for the handler to return.
     timers: HashMap<Arc<str>, Option<TimerRef>>,
@@ -88,6 +92,7 @@ impl Port {
             ),
             routes: blueprint.routes.clone(),
             payload_bytes: blueprint.spec.limits.payload_bytes,
+            talk: Talk::new(blueprint.lasting.clone()),
             counters: blueprint.counters.clone(),
             timers: HashMap::new(),
             requested: Vec::new(),
@@ -108,6 +113,7 @@ impl Port {
         if !self.outbox.flush_within(timeout).await {
             return Err(SendError::TimedOut);
         }
+        self.talk.leave();
         let left = until.map_or(timeout, |until| until.saturating_duration_since(Instant::now()));
         match to.call(envelope, left).await {
             // As for a message: a guest would have to find room for what another one has chosen.

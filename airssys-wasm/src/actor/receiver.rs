@@ -5,6 +5,7 @@ use std::time::Duration;
 #[cfg(any(target_os = "linux", target_os = "macos", windows))]
 use airssys_rt::port::{Framing, PortMsg};
 use airssys_rt::{ActorId, ActorRef, CallError, SendError};
+use tokio::time::Instant;
 
 use super::{Delivery, Envelope};
 
@@ -79,7 +80,8 @@ impl Receiver {
         }
         match self {
             Self::Component(actor) => {
-                let ask = |reply| Delivery::Message(Envelope { reply: Some(reply), ..envelope });
+                let until = Instant::now().checked_add(timeout);
+                let ask = |reply| Delivery::Message(Envelope { reply: Some(reply), until, ..envelope });
                 actor.call(ask, timeout).await
             }
             #[cfg(any(target_os = "linux", target_os = "macos", windows))]

@@ -4,9 +4,9 @@
 //! initialised and takes the state; only then it is put in place. Until it has handled something to the end, the old
 //! instance stays where it is: should the new one crash of its first message, the old one goes on with that message.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use airssys_rt::{Context, ExitReason};
+use airssys_rt::{Context, ExitReason, Pattern};
 use tokio::time::Instant;
 
 use super::{
@@ -30,6 +30,10 @@ pub(super) struct Parked {
     previous: Vec<Arc<Code>>,
     /// What was kept for the next incarnation.
     kept: Option<Arc<Snapshot>>,
+    /// What it subscribed to.
+    subscriptions: BTreeSet<Pattern>,
+    /// Who waits for answers of it that no other version knows of.
+    pub(super) unknown: Vec<u64>,
 }
 
 impl Parked {
@@ -121,6 +125,10 @@ impl ComponentActor {
         let versions = &self.blueprint.versions;
         let previous = versions.switch(code.clone(), change);
         let kept = versions.snapshot();
+        let lasting = &self.blueprint.lasting;
+        let mut unknown = if handed.is_none() { lasting.waiting() } else { Vec::new() };
+        unknown.extend(self.parked.take().into_iter().flat_map(|parked| parked.unknown));
+        let subscriptions = lasting.subscriptions.patterns();
         if self.blueprint.spec.snapshots.is_some() {
             versions.keep(handed);
         }
@@ -129,7 +137,8 @@ impl ComponentActor {
             if let (Some(port), Some(old)) = (instance.store.data_mut().port(), old.store.data_mut().port()) {
                 port.inherit_timers(old, cx);
             }
-            self.parked = Some(Parked { instance: old, code: old_code, previous, kept });
+            self.parked =
+                Some(Parked { instance: old, code: old_code, previous, kept, subscriptions, unknown });
         }
         self.since_snapshot = 0;
         self.instance = Some(instance);
@@ -137,7 +146,9 @@ impl ComponentActor {
 
     /// Puts the version before this one back, if this one has not handled anything yet. False where it has.
     pub(super) fn take_back(&mut self, trap: &Trap, cx: &mut Context<Self>) -> bool {
-        let Some(Parked { mut instance, code, previous, kept }) = self.parked.take() else { return false };
+        let Some(parked) = self.parked.take() else { return false };
+        let Parked { mut instance, code, previous, kept, subscriptions, unknown: _ } = parked;
+        self.blueprint.lasting.subscriptions.set(&subscriptions);
         if let Some(mut new) = self.instance.take()
             && let (Some(port), Some(new)) = (instance.store.data_mut().port(), new.store.data_mut().port())
         {

@@ -18,6 +18,9 @@ wasmtime::component::bindgen!({
             import wasi:logging/logging@0.1.0-draft;
             import airssys:process/process@0.1.0;
             import airssys:actor/messaging@0.1.0;
+            import airssys:actor/topics@0.1.0;
+            import airssys:actor/replies@0.1.0;
+            import airssys:actor/context@0.1.0;
             import airssys:actor/timers@0.1.0;
             import airssys:actor/log@0.1.0;
             export airssys:actor/actor@0.1.0;
@@ -27,6 +30,9 @@ wasmtime::component::bindgen!({
     imports: {
         "airssys:actor/messaging.send": async | trappable,
         "airssys:actor/messaging.call": async | trappable,
+        "airssys:actor/messaging.send-typed": async | trappable,
+        "airssys:actor/messaging.call-typed": async | trappable,
+        "airssys:actor/topics.publish": async | trappable,
         "wasi:filesystem/types.[method]descriptor.sync-data": async | trappable,
         "wasi:filesystem/types.[method]descriptor.get-flags": trappable,
         "wasi:filesystem/types.[method]descriptor.get-type": trappable,

@@ -8,13 +8,33 @@ use super::{
     Host,
     bindings::airssys::actor::{messaging, types, types::SendError},
 };
-use crate::actor::{Envelope, Port, Receiver, SUBJECT_BYTES, trace};
+use crate::actor::{CONTENT_TYPE_BYTES, Envelope, Port, Receiver, SUBJECT_BYTES, trace};
 
 impl types::Host for Host {}
 
 impl messaging::Host for Host {
     async fn send(&mut self, to: String, subject: String, payload: Vec<u8>) -> Result<Result<(), SendError>> {
-        let (port, receiver, envelope) = match self.address(&to, subject, payload)? {
+        self.send_typed(to, subject, String::new(), payload).await
+    }
+
+    async fn call(
+        &mut self,
+        to: String,
+        subject: String,
+        payload: Vec<u8>,
+        timeout_ms: u32,
+    ) -> Result<Result<Vec<u8>, SendError>> {
+        self.call_typed(to, subject, String::new(), payload, timeout_ms).await
+    }
+
+    async fn send_typed(
+        &mut self,
+        to: String,
+        subject: String,
+        content_type: String,
+        payload: Vec<u8>,
+    ) -> Result<Result<(), SendError>> {
+        let (port, receiver, envelope) = match self.address(&to, subject, content_type, payload)? {
             Ok(addressed) => addressed,
             Err(refused) => return Ok(Err(refused)),
         };
@@ -25,14 +45,15 @@ impl messaging::Host for Host {
         Ok(Ok(()))
     }
 
-    async fn call(
+    async fn call_typed(
         &mut self,
         to: String,
         subject: String,
+        content_type: String,
         payload: Vec<u8>,
         timeout_ms: u32,
     ) -> Result<Result<Vec<u8>, SendError>> {
-        let (port, receiver, envelope) = match self.address(&to, subject, payload)? {
+        let (port, receiver, envelope) = match self.address(&to, subject, content_type, payload)? {
             Ok(addressed) => addressed,
             Err(refused) => return Ok(Err(refused)),
         };
@@ -48,6 +69,7 @@ impl Host {
         &mut self,
         to: &str,
         subject: String,
+        content_type: String,
         payload: Vec<u8>,
     ) -> Result<Result<Addressed<'_>, SendError>> {
         let Some(port) = &mut self.port else { bail!("messaging: a command sends no messages") };
@@ -55,12 +77,15 @@ impl Host {
             return Ok(Err(SendError::NotPermitted));
         }
         let Some(route) = port.routes.get(to) else { return Ok(Err(SendError::NoSuchActor)) };
-        if subject.len() > SUBJECT_BYTES || payload.len() > route.payload_bytes {
+        let is_too_large = subject.len() > SUBJECT_BYTES || content_type.len() > CONTENT_TYPE_BYTES;
+        if is_too_large || payload.len() > route.payload_bytes {
             return Ok(Err(SendError::TooLarge));
         }
         let receiver = route.to.clone();
-        let (sender, trace) = (self.name.clone(), trace::current_or_new());
-        let envelope = Envelope { sender, subject, payload, reply: None, deliveries: 0, trace };
+        let envelope = Envelope {
+            content_type: content_type.into(),
+            ..Envelope::new(self.name.clone(), subject, payload, trace::current_or_new())
+        };
         Ok(Ok((port, receiver, envelope)))
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod bindings;
 mod cli;
 mod clocks;
 mod config;
+mod context;
 mod errno;
 pub(crate) mod filesystem;
 pub(crate) mod http;
@@ -17,9 +18,11 @@ pub(crate) mod messaging;
 pub(crate) mod preview1;
 mod process;
 mod random;
+mod replies;
 pub(crate) mod sockets;
 mod stream;
 mod timers;
+mod topics;
 
 pub(crate) use cli::Exit;
 pub(crate) use config::Config;
@@ -89,6 +92,9 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         airssys::actor::log,
         airssys::actor::messaging,
         airssys::actor::timers,
+        airssys::actor::topics,
+        airssys::actor::replies,
+        airssys::actor::context,
         airssys::actor::types,
         airssys::process::process,
         wasi::cli::environment,

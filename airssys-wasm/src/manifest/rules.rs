@@ -3,6 +3,7 @@
 use std::path::{Component, Path};
 
 use airssys_osl::policy::{Grant, Policy, Rights};
+use airssys_rt::Pattern;
 use toml::{Spanned, de::DeValue};
 
 use super::{
@@ -20,7 +21,7 @@ const RIGHTS: &[(&str, Rights)] = &[
 ];
 
 /// The grants that exist, for the error about those that do not.
-const GRANTS: &str = "this version grants `fs`, `connect`, `listen`, `resolve`, `trust`, `send`, `env`, `keyvalue`, `clock` and `random`; \
+const GRANTS: &str = "this version grants `fs`, `connect`, `listen`, `resolve`, `trust`, `send`, `publish`, `subscribe`, `env`, `keyvalue`, `clock` and `random`; \
                       what is not granted is denied";
 
 const FS_EXAMPLE: &str = "such as `{ path = \"inbox\", guest = \"/inbox\", rights = [\"read\", \"list\"] }`";
@@ -118,6 +119,12 @@ fn read_objects(
         receivers.push((name.clone(), rule.to_owned()));
         Some(Grant::send(name.value.as_str()))
     });
+    each(section, "publish", "topic", &mut grants, notes, |topic, rule, notes| {
+        read_topic(topic, rule, notes).then(|| Grant::publish(topic.value.as_str()))
+    });
+    each(section, "subscribe", "topic", &mut grants, notes, |topic, rule, notes| {
+        read_topic(topic, rule, notes).then(|| Grant::subscribe(topic.value.as_str()))
+    });
     each(section, "env", "name", &mut grants, notes, |name, _, _| Some(Grant::env(name.value.as_str())));
     each(section, "connect", "to", &mut grants, notes, |text, rule, notes| {
         let (protocol, host, ports) = read_peer(text, rule, notes)?;
@@ -134,6 +141,16 @@ fn read_objects(
         grants.extend(read_switch(section, object, ambient, notes));
     }
     grants
+}
+
+/// Whether it is a pattern at all. That its wildcard stands at its end is the policy's to say.
+fn read_topic(text: &Located<String>, rule: &str, notes: &mut Notes<'_>) -> bool {
+    let read = text.value.parse::<Pattern>();
+    if let Err(error) = &read {
+        let help = "such as `orders.created`, or `orders.>` for all below `orders`".to_owned();
+        notes.problem(&text.span, format!("`{rule}`: no topic: {error}"), Some(help));
+    }
+    read.is_ok()
 }
 
 /// Reads `trust`: whom, beside the grants for it.

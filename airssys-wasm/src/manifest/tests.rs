@@ -296,6 +296,26 @@ fn receivers_must_exist() {
 }
 
 #[test]
+fn topics_are_granted_as_one_or_as_all_below() {
+    let text = "grants = { publish = [\"orders.eu\"], subscribe = [{ topic = \"orders.>\", conditions = { at_most = \"5/1m\" } }] }";
+    let policy = policy(&parse(&with(text)).unwrap());
+    let publish = |topic| ask(&policy, "a", Action::ActorPublish, Resource::Name(topic));
+    let subscribe = |pattern| ask(&policy, "a", Action::ActorSubscribe, Resource::Name(pattern));
+    assert_eq!(publish("orders.eu"), "component.a.grants.publish[0]");
+    assert_eq!((publish("orders.us"), subscribe(">")), ("default-deny".into(), "default-deny".into()));
+    assert_eq!(subscribe("orders.*.paid"), "component.a.grants.subscribe[0]");
+    for (topic, problem, help) in [
+        ("orders..eu", "no topic: an empty token at byte 7", "`orders.>` for all below"),
+        ("orders.>.eu", "no topic: `>` at byte 7 is not the last token", "`orders.>` for all below"),
+        ("orders.*.eu", "a topic is one subject, or all below one", ""),
+        ("*", "a topic is one subject, or all below one", ""),
+    ] {
+        let place = format!("\"{topic}\"");
+        check(&with(&format!("grants = {{ publish = [\"{topic}\"] }}")), &[(&place, problem, help)]);
+    }
+}
+
+#[test]
 fn variables_must_exist() {
     check(
         &with("config = { x = \"${ibox}\" }\n[vars]\ninbox = \"y\""),

@@ -6,7 +6,7 @@ use super::{Kind, System};
 #[cfg(any(target_os = "linux", target_os = "macos", windows))]
 use crate::grant::process_principal_name;
 use crate::{
-    actor::{Envelope, SUBJECT_BYTES},
+    actor::{CONTENT_TYPE_BYTES, Envelope, SUBJECT_BYTES},
     error::{Error, ErrorKind},
     grant::principal_name,
 };
@@ -20,6 +20,10 @@ pub struct Resend<'a> {
     pub receiver: &'a str,
     /// What it is about.
     pub subject: &'a str,
+    /// What its content is, as its sender said; empty where it said nothing.
+    pub content_type: &'a str,
+    /// Whether it was published: it goes to its receiver alone, and its sender needs the grant to publish.
+    pub is_published: bool,
     /// Its content.
     pub payload: Vec<u8>,
     /// The trace that it belongs to.
@@ -43,7 +47,7 @@ impl System {
     ///   than 256 bytes.
     /// * [`Unavailable`](ErrorKind::Unavailable): its mailbox is full, it was stopped for good, or the system stops.
     pub fn resend(&self, message: Resend<'_>) -> Result<(), Error> {
-        let Resend { sender, receiver, subject, payload, trace } = message;
+        let Resend { sender, receiver, subject, content_type, is_published, payload, trace } = message;
         let failed = |kind, why: &str| Err(Error::new(kind, format!("send it to `{receiver}` again: {why}")));
         let is_member = |name: &str| self.members.iter().any(|member| &*member.name == name);
         let Some(route) = self.routes.get(receiver) else {
@@ -55,15 +59,20 @@ impl System {
         if self.routes.is_stopping() {
             return failed(ErrorKind::Unavailable, "the system stops");
         }
-        if subject.len() > SUBJECT_BYTES || payload.len() > route.payload_bytes {
+        let is_too_long = subject.len() > SUBJECT_BYTES || content_type.len() > CONTENT_TYPE_BYTES;
+        if is_too_long || payload.len() > route.payload_bytes {
             return failed(ErrorKind::LimitExceeded, "it is larger than that takes");
         }
         if !route.to.takes(&payload) {
             return failed(ErrorKind::Unsupported, "it would not read it as one message");
         }
-        self.check_sender(sender, receiver)?;
+        self.check_sender(sender, receiver, is_published.then_some(subject))?;
         let (sender, subject) = (sender.into(), subject.to_owned());
-        let envelope = Envelope { sender, subject, payload, reply: None, deliveries: 0, trace };
+        let envelope = Envelope {
+            content_type: content_type.into(),
+            is_published,
+            ..Envelope::new(sender, subject, payload, trace)
+        };
         match route.to.try_send(envelope) {
             Ok(()) => Ok(()),
             Err(SendError::Full(_)) => failed(ErrorKind::Unavailable, "its mailbox is full"),
@@ -71,8 +80,8 @@ impl System {
         }
     }
 
-    /// Whether policy lets `sender` send to `receiver` now. The program itself needs no grant.
-    fn check_sender(&self, sender: &str, receiver: &str) -> Result<(), Error> {
+    /// Whether policy lets `sender` send to `receiver`, or publish under `topic`, now. The program itself needs no grant.
+    fn check_sender(&self, sender: &str, receiver: &str, topic: Option<&str>) -> Result<(), Error> {
         let principal = match self.members.iter().find(|member| &*member.name == sender) {
             Some(member) => match &member.is {
                 Kind::Component(_) => principal_name(sender),
@@ -87,7 +96,11 @@ impl System {
         };
         let denied = |error| Error::door(format!("send to `{receiver}` as `{sender}`"), error);
         let principal = self.os.principal(&principal).map_err(denied)?;
-        let sent = principal.may_send(receiver).map_err(denied);
+        let sent = match topic {
+            Some(topic) => principal.may_publish(topic),
+            None => principal.may_send(receiver),
+        };
+        let sent = sent.map_err(denied);
         self.os.revoke(&principal);
         sent
     }

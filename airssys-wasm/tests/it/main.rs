@@ -22,6 +22,7 @@ mod remains;
 mod resend;
 mod service;
 mod sockets;
+mod talk;
 mod text;
 mod upgrade;
 mod versions;

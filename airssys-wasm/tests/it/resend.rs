@@ -7,7 +7,9 @@ use airssys_wasm::{Error, ErrorKind, Resend};
 use crate::world::World;
 
 fn message<'a>(sender: &'a str, receiver: &'a str, payload: &[u8]) -> Resend<'a> {
-    Resend { sender, receiver, subject: "report", payload: payload.to_vec(), trace: [7; 16] }
+    let (content_type, is_published) = ("", false);
+    let (subject, payload) = ("report", payload.to_vec());
+    Resend { sender, receiver, subject, content_type, is_published, payload, trace: [7; 16] }
 }
 
 fn check(result: Result<(), Error>, kind: ErrorKind, expected: &str) {

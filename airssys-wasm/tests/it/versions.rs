@@ -7,18 +7,21 @@ use tokio::sync::Mutex;
 
 use crate::world::{ENGINE, PATIENCE, World};
 
-/// What a version does stands in its bytes behind this.
-const MARK: &[u8] = b"ledger-mode:";
-
 /// Each version that a test asked for, compiled once.
 static COMPILED: LazyLock<Mutex<HashMap<&str, Component>>> = LazyLock::new(Mutex::default);
 
 /// The bytes of the version with this mode. An unknown mode is a good version, with other bytes.
 pub(crate) fn bytes(mode: &str) -> Vec<u8> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/ledger.wasm");
+    bytes_of("ledger", mode)
+}
+
+/// The same of another component that has versions. What one does stands in its bytes behind a mark.
+fn bytes_of(name: &str, mode: &str) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(format!("{name}.wasm"));
     let mut bytes = std::fs::read(path).unwrap();
-    let places = bytes.windows(MARK.len()).enumerate().filter(|(_, window)| *window == MARK);
-    let places: Vec<usize> = places.map(|(at, _)| at + MARK.len()).collect();
+    let mark = format!("{name}-mode:");
+    let places = bytes.windows(mark.len()).enumerate().filter(|(_, window)| *window == mark.as_bytes());
+    let places: Vec<usize> = places.map(|(at, _)| at + mark.len()).collect();
     assert_eq!(places.len(), 1, "the mark is there once");
     let word = bytes.iter_mut().skip(places.iter().sum());
     word.zip(mode.bytes()).for_each(|(byte, new)| *byte = new);
@@ -35,6 +38,11 @@ pub(crate) async fn version(mode: &'static str) -> Component {
     component
 }
 
+/// A version of the talker.
+pub(crate) async fn talker(mode: &str) -> Component {
+    Component::load(&ENGINE, bytes_of("talker", mode), None, || ()).await.unwrap().0
+}
+
 /// A component that has no state.
 pub(crate) async fn hostile() -> Component {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/hostile.wasm");
@@ -45,9 +53,18 @@ impl World {
     /// Upgrades to a version of the ledger. Where the machine stood still until there was no time left to start the new
     /// one, which costs nobody anything, it is tried again.
     pub(crate) async fn upgrade(&self, name: &str, mode: &'static str) -> Result<Switched, Error> {
-        let component = version(mode).await;
+        self.upgrade_to(name, &version(mode).await, Handover::State).await
+    }
+
+    /// The same to whatever version.
+    pub(crate) async fn upgrade_to(
+        &self,
+        name: &str,
+        component: &Component,
+        handover: Handover,
+    ) -> Result<Switched, Error> {
         loop {
-            let upgraded = self.system.upgrade(name, &component, Handover::State, PATIENCE).await;
+            let upgraded = self.system.upgrade(name, component, handover, PATIENCE).await;
             let is_late = |error: &Error| {
                 error.to_string().contains("start the new version")
                     && told(error).contains("not done in time")

@@ -66,14 +66,23 @@ pub(in super::super) async fn retry(served: &Served<'_>, letters: Letters) -> Va
 
 fn send(served: &Served<'_>, letter: Letter) -> Result<(), Value> {
     let kept = not_kept(&letter);
-    let Letter { number, from, to, subject, trace, payload, .. } = letter;
+    let Letter { number, from, to, subject, content_type, is_published, trace, payload, .. } = letter;
     let Some(payload) = payload else {
         let help = format!("its digest is all that is left of it: `airssys dead drop {number}`");
         return Err(json!({"error": kept, "help": help}));
     };
     let what = format!("{number} from {from} to {to}");
     mark(served.door, &format!("{what}: begun"))?;
-    let resend = Resend { sender: &from, receiver: &to, subject: &subject, payload, trace };
+    let content_type = &content_type;
+    let resend = Resend {
+        sender: &from,
+        receiver: &to,
+        subject: &subject,
+        content_type,
+        is_published,
+        payload,
+        trace,
+    };
     let sent = served.system.resend(resend);
     let end = if sent.is_ok() { "sent again" } else { "refused" };
     if mark(served.door, &format!("{what}: {end}")).is_err() {
@@ -81,6 +90,9 @@ fn send(served: &Served<'_>, letter: Letter) -> Result<(), Value> {
     }
     sent.map_err(|error| {
         let help = match error.kind() {
+            ErrorKind::Denied if is_published => {
+                format!("grant it in the manifest: `publish = [\"{subject}\"]` for `{from}`")
+            }
             ErrorKind::Denied => format!("grant it in the manifest: `send = [\"{to}\"]` for `{from}`"),
             ErrorKind::Unavailable => "the letter stays: try again later".to_owned(),
             _ => "the letter stays".to_owned(),

@@ -56,6 +56,8 @@ const ALL: &str = r#"
     resolve = [{}]
     trust = [{}]
     send = [{}]
+    publish = [{}]
+    subscribe = [{}]
     env = [{}]
     keyvalue = [{ conditions = {} }]
     clock = { conditions = {} }

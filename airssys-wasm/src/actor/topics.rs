@@ -1,0 +1,115 @@
+//! What a component hears of: messages that are published under topics, whoever publishes them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+};
+
+use airssys_rt::{ActorRef, Pattern, SendError, Subject, Subscription, Topics};
+
+use super::{Counters, Delivery, Envelope};
+use crate::watch::{Event, Watch};
+
+/// A message to whoever subscribes to its topic.
+pub(crate) struct Published {
+    pub(crate) sender: Arc<str>,
+    pub(crate) content_type: Box<str>,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) trace: [u8; 16],
+}
+
+/// The patterns that one component subscribes to, from its first incarnation to its last.
+pub(super) struct Subscriptions {
+    topics: Topics<Published>,
+    subscriber: Option<Subscriber>,
+    current: Mutex<BTreeMap<Pattern, Subscription<Published>>>,
+}
+
+/// Where copies for one component go.
+#[derive(Clone)]
+pub(super) struct Subscriber {
+    pub(super) name: Arc<str>,
+    pub(super) mailbox: ActorRef<Delivery>,
+    /// The largest payload that it takes.
+    pub(super) payload_bytes: usize,
+    pub(super) watch: Arc<dyn Watch>,
+    pub(super) counters: Arc<Counters>,
+}
+
+impl Subscriptions {
+    pub(super) fn new(topics: Topics<Published>, subscriber: Option<Subscriber>) -> Self {
+        Self { topics, subscriber, current: Mutex::default() }
+    }
+
+    pub(super) fn publish(&self, subject: &Subject, message: &Published) {
+        self.topics.publish(subject, message);
+    }
+
+    pub(super) fn patterns(&self) -> BTreeSet<Pattern> {
+        self.current().keys().cloned().collect()
+    }
+
+    /// Has it subscribe to these patterns and no others. Those that it had go on.
+    pub(super) fn set(&self, wanted: &BTreeSet<Pattern>) {
+        let Some(subscriber) = &self.subscriber else { return };
+        let mut current = self.current();
+        for (_, ended) in current.extract_if(.., |pattern, _| !wanted.contains(pattern)) {
+            ended.unsubscribe();
+        }
+        for pattern in wanted {
+            if current.contains_key(pattern) {
+                continue;
+            }
+            let to = subscriber.clone();
+            let deliver = move |subject: &Subject, message: &Published| {
+                to.deliver(subject, message);
+                // It is delivered here, so that what finds no room is not lost.
+                None
+            };
+            // One that was stopped for good hears nothing any more.
+            if let Ok(subscription) = self.topics.subscribe_with(pattern, &subscriber.mailbox, deliver) {
+                current.insert(pattern.clone(), subscription);
+            }
+        }
+    }
+
+    fn current(&self) -> MutexGuard<'_, BTreeMap<Pattern, Subscription<Published>>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Subscriber {
+    fn deliver(&self, subject: &Subject, message: &Published) {
+        if message.payload.len() > self.payload_bytes {
+            return self.bury(&message.envelope(subject, Vec::new()), &message.payload, TOO_LARGE);
+        }
+        let envelope = message.envelope(subject, message.payload.clone());
+        let (returned, reason) = match self.mailbox.try_cast(Delivery::Message(envelope)) {
+            Ok(()) => return,
+            Err(SendError::Full(returned)) => (returned, FULL),
+            Err(SendError::NoProc(returned)) => (returned, GONE),
+        };
+        if let Delivery::Message(envelope) = returned {
+            self.bury(&envelope, &envelope.payload, reason);
+        }
+    }
+
+    fn bury(&self, envelope: &Envelope, payload: &[u8], reason: &str) {
+        self.counters.dead.fetch_add(1, Ordering::Relaxed);
+        self.watch.event(&Event::DeadLetter(&envelope.dead_letter(&self.name, payload, &reason)));
+    }
+}
+
+impl Published {
+    fn envelope(&self, subject: &Subject, payload: Vec<u8>) -> Envelope {
+        Envelope {
+            content_type: self.content_type.clone(),
+            is_published: true,
+            ..Envelope::new(self.sender.clone(), subject.as_str().to_owned(), payload, self.trace)
+        }
+    }
+}
+
+const FULL: &str = "its subscriber's mailbox is full, and nobody waits for who subscribes";
+const TOO_LARGE: &str = "it is larger than its subscriber takes";
+const GONE: &str = "its subscriber was stopped";
