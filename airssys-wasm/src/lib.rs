@@ -35,6 +35,7 @@ mod grant;
 mod host;
 mod instance;
 mod invoke;
+mod job;
 mod lineage;
 mod load;
 pub mod manifest;
@@ -43,6 +44,7 @@ mod process;
 #[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
 #[path = "process_elsewhere.rs"]
 mod process;
+mod releases;
 mod service;
 mod system;
 mod trap;
@@ -59,7 +61,7 @@ pub use error::{Error, ErrorKind};
 pub use grant::{add_principals, grant_command, principal_name, process_principal_name};
 pub use lineage::{Change, Switched, Version};
 pub use load::{LoadError, load, load_grants};
-pub use service::Canary;
+pub use releases::Canary;
 pub use system::{Resend, Status, System};
 pub use trap::{Trap, TrapKind};
 pub use watch::{DeadLetter, Event, Watch};

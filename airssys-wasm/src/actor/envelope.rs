@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use airssys_rt::Reply;
+use airssys_rt::{ActorRef, Reply};
 
 /// What the program and the system are called as senders. No component and no process may be.
 pub(crate) const HOST: &str = "host";
@@ -39,5 +39,15 @@ impl Envelope {
     /// How many bytes of a guest's it holds.
     pub(super) fn bytes(&self) -> usize {
         self.payload.len() + self.subject.len()
+    }
+}
+
+/// Wakes its actor when it is dropped, be it by a panic: the actor then looks what became of its task.
+pub(crate) struct Bell(pub(crate) ActorRef<Delivery>);
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        // Where the mailbox is too full for this, another message is there to wake it.
+        let _ = self.0.try_cast(Delivery::Resume);
     }
 }

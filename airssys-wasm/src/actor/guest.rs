@@ -128,6 +128,13 @@ impl Instance {
         }
     }
 
+    /// As [`settle`](Self::settle), for an instance that has no timers: it ends with what it has in hand.
+    pub(super) async fn send(&mut self) {
+        if let Some(port) = self.store.data_mut().port() {
+            port.outbox.flush().await;
+        }
+    }
+
     /// As [`settle`](Self::settle), but waits no longer than an instance has to give its state: false where some of its
     /// messages have found no room, and have not left.
     pub(super) async fn settle_soon(&mut self, cx: &mut Context<ComponentActor>) -> bool {

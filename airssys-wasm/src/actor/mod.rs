@@ -13,6 +13,7 @@ mod receiver;
 pub(crate) mod trace;
 mod upgrade;
 mod versions;
+mod workers;
 
 use std::{
     collections::VecDeque,
@@ -28,11 +29,12 @@ use airssys_rt::{Actor, Context, ExitReason, Init, Restart};
 use tokio::time::Instant;
 
 pub(crate) use self::{
-    envelope::{Delivery, Envelope, HOST, SUBJECT_BYTES},
+    envelope::{Bell, Delivery, Envelope, HOST, SUBJECT_BYTES},
     guest::Life,
     port::{Port, Route, Routes},
     receiver::Receiver,
     versions::{Code, Order, Snapshot, Versions},
+    workers::{Workers, WorkersActor},
 };
 use self::{guest::Instance, upgrade::Parked};
 pub use self::{health::Health, versions::Handover};
@@ -43,6 +45,7 @@ use crate::{
     host::{Config, Stdio, bindings::exports::airssys::actor::actor::ExitReason as GuestExit},
     instance::{Setup, State},
     manifest::ComponentSpec,
+    releases::Stage,
     trap::Trap,
     watch::{DeadLetter, Event, Watch},
 };
@@ -79,6 +82,8 @@ pub(crate) struct Counters {
     /// Whether it has crashed and its supervisor is about to start it again.
     pub(crate) down: AtomicBool,
     condition: Mutex<Condition>,
+    /// How many pieces of its work are under way, where there may be more than one.
+    working: Mutex<usize>,
 }
 
 /// Where it is in its life, and the question about that.
@@ -121,6 +126,29 @@ impl Counters {
     /// Takes the question for one that is neither answered nor late.
     pub(crate) fn forgive(&self) {
         self.condition().late_at = None;
+    }
+
+    /// Counts what is worked on: where there is anything, the system is not idle.
+    fn count_working(&self, count: impl FnOnce(usize) -> usize) {
+        let mut working = self.working.lock().unwrap_or_else(PoisonError::into_inner);
+        *working = count(*working);
+        self.busy.store(*working > 0, Ordering::Release);
+    }
+}
+
+/// A piece of a component's work that is under way, of several, however it ends.
+pub(crate) struct Working(Arc<Counters>);
+
+impl Working {
+    pub(crate) fn begin(counters: &Arc<Counters>) -> Self {
+        counters.count_working(|working| working + 1);
+        Self(counters.clone())
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.count_working(|working| working.saturating_sub(1));
     }
 }
 
@@ -174,6 +202,22 @@ impl Blueprint {
             instance.restore(state, &code.digest).await.map_err(Unstarted::Refused)?;
         }
         Ok(instance)
+    }
+
+    /// Where its versions change, as far as they have no state.
+    pub(crate) fn stage(&self) -> Stage<'_, Code> {
+        Stage { name: &self.name, os: &self.os, watch: &*self.watch, releases: &self.versions.releases }
+    }
+
+    fn held(&self) -> MutexGuard<'_, VecDeque<Envelope>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a message was handled to its end.
+    fn handled(&self) {
+        if self.counters.handled.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.watch.event(&Event::FirstMessage { component: &self.name });
+        }
     }
 
     /// Notes that its supervisor is about to start it again.
@@ -241,8 +285,8 @@ impl From<Unstarted> for ExitReason {
 
 impl ComponentActor {
     pub(crate) fn new(blueprint: Arc<Blueprint>) -> Self {
-        let queue = std::mem::take(&mut *blueprint.held.lock().unwrap_or_else(PoisonError::into_inner));
-        let code = blueprint.versions.current();
+        let queue = std::mem::take(&mut *blueprint.held());
+        let code = blueprint.versions.releases.settled();
         Self { blueprint, queue, instance: None, code, parked: None, since_snapshot: 0, is_done: false }
     }
 
@@ -265,7 +309,7 @@ impl ComponentActor {
                     if let Some(reply) = self.queue.pop_front().and_then(|envelope| envelope.reply) {
                         reply.send(answer);
                     }
-                    self.handled();
+                    self.blueprint.handled();
                     self.settled(cx).await?;
                 }
                 Err(trap) => {
@@ -283,12 +327,6 @@ impl ComponentActor {
                     self.crash(trap, cx).await?;
                 }
             }
-        }
-    }
-
-    fn handled(&self) {
-        if self.blueprint.counters.handled.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.blueprint.watch.event(&Event::FirstMessage { component: &self.blueprint.name });
         }
     }
 
@@ -353,7 +391,7 @@ impl ComponentActor {
     /// Makes the first instance of this incarnation. It goes on where the last one's state was kept; one that does not
     /// take it is an exit, and the next incarnation starts anew.
     async fn start(&mut self, cx: &mut Context<Self>) -> Result<(), ExitReason> {
-        let code = self.blueprint.versions.current();
+        let code = self.blueprint.versions.releases.settled();
         let kept = self.blueprint.versions.snapshot();
         let mut prepared = self.blueprint.prepare(&code, kept.as_deref()).await;
         if let Err(Unstarted::Refused(_)) = prepared {
@@ -430,7 +468,7 @@ impl Drop for ComponentActor {
             // Killed, or not ready: who stops the tree waits for the next incarnation, as after a crash.
             self.blueprint.is_down();
         }
-        let mut held = self.blueprint.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.blueprint.held();
         while let Some(envelope) = self.queue.pop_back() {
             held.push_front(envelope);
         }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use wasmtime::{Result, bail};
 
 use super::{Blueprint, ComponentActor, Counters, Delivery, Envelope, Receiver, outbox::Outbox};
-use crate::host::bindings::airssys::actor::types::SendError;
+use crate::{host::bindings::airssys::actor::types::SendError, watch::Watch};
 
 /// The most timers of one actor. `wit/actor.wit` promises it.
 const TIMERS: usize = 64;
@@ -61,6 +61,8 @@ pub(crate) struct Port {
     pub(crate) outbox: Outbox,
     pub(crate) routes: Arc<Routes>,
     counters: Arc<Counters>,
+    /// Whether there is somebody whom a timer can wake: not where an instance ends with what it has in hand.
+    has_timers: bool,
     /// The timers by name; without a reference while they wait for the handler to return.
     timers: HashMap<Arc<str>, Option<TimerRef>>,
     /// What the handler asked for, to be done when it has returned.
@@ -76,8 +78,22 @@ impl Port {
         let own = blueprint.routes.get(&blueprint.name).map(|route| route.to.id());
         Self {
             outbox: Outbox::new(own, blueprint.watch.clone(), blueprint.counters.clone()),
-            routes: blueprint.routes.clone(),
-            counters: blueprint.counters.clone(),
+            has_timers: blueprint.spec.workers.is_none(),
+            ..Self::without_timers(&blueprint.routes, &blueprint.watch, &blueprint.counters)
+        }
+    }
+
+    /// For what has no mailbox.
+    pub(crate) fn without_timers(
+        routes: &Arc<Routes>,
+        watch: &Arc<dyn Watch>,
+        counters: &Arc<Counters>,
+    ) -> Self {
+        Self {
+            outbox: Outbox::new(None, watch.clone(), counters.clone()),
+            routes: routes.clone(),
+            counters: counters.clone(),
+            has_timers: false,
             timers: HashMap::new(),
             requested: Vec::new(),
             cancelled: Vec::new(),
@@ -101,6 +117,9 @@ impl Port {
     }
 
     pub(crate) fn set_timer(&mut self, name: String, delay: Duration) -> Result<()> {
+        if !self.has_timers {
+            bail!("timers.set: its instance ends with what it has in hand (`job` and `workers` in the manifest)");
+        }
         if name.len() > TIMER_NAME_BYTES {
             bail!("timers.set: a name of {} bytes; the most is {TIMER_NAME_BYTES}", name.len());
         }

@@ -119,7 +119,7 @@ impl ComponentActor {
         cx: &Context<Self>,
     ) {
         let versions = &self.blueprint.versions;
-        let previous = versions.switch(code.clone(), change);
+        let previous = versions.releases.put(code.clone(), change);
         let kept = versions.snapshot();
         if self.blueprint.spec.snapshots.is_some() {
             versions.keep(handed);
@@ -146,7 +146,7 @@ impl ComponentActor {
         }
         let (from, to) = (self.code.digest, code.digest);
         self.blueprint.versions.keep(kept);
-        self.blueprint.versions.take_back(code.clone(), previous);
+        self.blueprint.versions.releases.take_back(code.clone(), previous);
         (self.instance, self.code, self.since_snapshot) = (Some(instance), code, 0);
         self.blueprint.record_end(from, to, "taken back");
         let component = &*self.blueprint.name;
@@ -161,7 +161,7 @@ impl Blueprint {
     }
 
     /// Makes an instance of the new version beside the old one, which does not learn of it. It has to be well.
-    async fn take_over(&self, code: &Code, state: Option<&Snapshot>) -> Result<Instance, Error> {
+    pub(super) async fn take_over(&self, code: &Code, state: Option<&Snapshot>) -> Result<Instance, Error> {
         let failed = || Error::new(ErrorKind::Guest, "start the new version; the old one goes on");
         let prepare = async {
             let mut instance = self.prepare(code, state).await?;

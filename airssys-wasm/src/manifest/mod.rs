@@ -9,6 +9,7 @@ mod confine;
 mod folders;
 mod health;
 mod http;
+mod job;
 mod keyvalue;
 mod order;
 mod parse;
@@ -145,6 +146,10 @@ pub struct ComponentSpec {
     pub trust: Vec<Trust>,
     /// Where it answers requests over HTTP; an actor does not.
     pub http: Option<HttpSpec>,
+    /// How many messages it handles at a time, each by a fresh instance; one after the other by one instance where it is not said.
+    pub workers: Option<usize>,
+    /// With what it is run from its start to its end, where it is a job.
+    pub job: Option<JobSpec>,
     /// How it is asked whether it is well; not at all, unless set.
     pub health: Option<HealthSpec>,
 }
@@ -283,6 +288,29 @@ pub struct HttpSpec {
     pub requests: usize,
     /// The longest time from a request's head to its answer's, waiting included.
     pub timeout: Duration,
+}
+
+/// `[component.NAME.job]`: a component that is run from its start to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobSpec {
+    /// What it is called with, behind its own name.
+    pub arguments: Vec<String>,
+    /// Its environment variables, beside those that it is granted.
+    pub variables: Vec<(String, String)>,
+    /// How long it may take, waiting included.
+    pub timeout: Option<Duration>,
+    /// When what starts behind it does.
+    pub ready: JobReady,
+}
+
+/// When a job is ready, so that what starts behind it may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JobReady {
+    /// As soon as it was started.
+    #[default]
+    Started,
+    /// When it has ended well.
+    Done,
 }
 
 /// `[component.NAME.health]`: how a component is asked whether it is well.

@@ -161,6 +161,38 @@ fn a_state_is_kept_where_that_is_said() {
 }
 
 #[test]
+fn a_component_is_one_thing() {
+    let of = |text: &str| parse(&with(text)).unwrap().components.remove(0);
+    let job = of("job = { args = [\"-v\"], env = { LANG = \"C\" }, timeout = \"1m\", ready = \"done\" }");
+    let expected = JobSpec {
+        arguments: vec!["-v".to_owned()],
+        variables: vec![("LANG".to_owned(), "C".to_owned())],
+        timeout: Some(Duration::from_secs(60)),
+        ready: JobReady::Done,
+    };
+    assert_eq!((job.job, job.restart, job.limits.deadline), (Some(expected), Restart::Transient, None));
+    let given = of("restart = \"permanent\"\njob = {}\nlimits = { deadline = \"2s\" }");
+    assert_eq!((given.restart, given.limits.deadline), (Restart::Permanent, Some(Duration::from_secs(2))));
+    assert_eq!(of("workers = 4").workers, Some(4));
+
+    for key in ["mailbox = 4", "max_deliver = 2", "on_restart = \"snapshot\"", "health = {}", "workers = 2"] {
+        let name = key.split(' ').next().unwrap();
+        let message = format!("`component.a.{name}` has no meaning here");
+        check(&with(&format!("{key}\njob = {{}}")), &[("", &message, "")]);
+    }
+    for one in ["job = {}", "workers = 2"] {
+        let two = format!("{one}\nhttp = {{ listen = \"127.0.0.1:80\" }}");
+        check(&with(&two), &[("", "`component.a.http` has no meaning here", "")]);
+    }
+    let why = "a worker is a fresh instance for each message";
+    check(
+        &with("workers = 2\non_restart = \"snapshot\""),
+        &[("", "`component.a.on_restart` has no meaning here", why)],
+    );
+    check(&with("workers = 0"), &[("0", "must be a whole number from 1 to 1000", "")]);
+}
+
+#[test]
 fn variables_are_overridden_and_paths_are_the_users() {
     let text =
         with("config = { x = \"${x}\", dir = \"${dir}\" }\n[vars]\nx = \"1\"\ndir = { path = \"in\" }");

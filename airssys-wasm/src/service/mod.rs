@@ -4,10 +4,9 @@
 //! notices. Requests wait where as many are handled as may be; connections wait where as many are open. Told to stop, it
 //! takes no more connections and answers what it has begun.
 
-mod change;
 mod connection;
 mod progress;
-mod releases;
+mod release;
 mod request;
 mod timer;
 mod verdict;
@@ -26,12 +25,10 @@ use tokio::{
     time::{Duration, sleep, timeout},
 };
 
-pub use self::releases::Canary;
-pub(crate) use self::releases::Release;
-use self::releases::Releases;
+pub(crate) use self::release::Release;
 use crate::{
     actor::{
-        Counters, Delivery, Health, Life,
+        Bell, Counters, Delivery, Health, Life,
         health::{self, Ailment, Gate, NotReady},
         trace,
     },
@@ -41,6 +38,7 @@ use crate::{
     grant::Preopen,
     host::Config,
     manifest::{ComponentSpec, HealthSpec, HttpSpec},
+    releases::Releases,
     watch::{Event, Watch},
 };
 
@@ -53,7 +51,7 @@ pub(crate) struct Service {
     pub(crate) spec: ComponentSpec,
     http: HttpSpec,
     engine: Engine,
-    pub(crate) releases: Arc<Releases>,
+    pub(crate) releases: Arc<Releases<Release>>,
     os: Os,
     preopens: Arc<Mutex<Vec<Preopen>>>,
     config: Config,
@@ -61,7 +59,6 @@ pub(crate) struct Service {
     pub(crate) counters: Arc<Counters>,
     /// One for each request that may be handled at a time.
     places: Arc<Semaphore>,
-    working: Mutex<usize>,
     /// Counts the policies that were put in place: another one may let it listen again.
     policies: watch::Sender<u64>,
 }
@@ -82,7 +79,6 @@ impl Service {
             name: spec.name.as_str().into(),
             releases: Arc::new(Releases::new(Release::new(component)?)),
             places: Arc::new(Semaphore::new(http.requests)),
-            working: Mutex::default(),
             policies: watch::Sender::default(),
             config: spec.config.as_slice().into(),
             spec,
@@ -115,29 +111,6 @@ impl Service {
         if self.counters.handled.fetch_add(1, Ordering::Relaxed) == 0 {
             self.watch.event(&Event::FirstMessage { component: &self.name });
         }
-    }
-
-    /// Counts the requests that are worked on: where there is one, the system is not idle.
-    fn count_working(&self, count: impl FnOnce(usize) -> usize) {
-        let mut working = self.working.lock().unwrap_or_else(PoisonError::into_inner);
-        *working = count(*working);
-        self.counters.busy.store(*working > 0, Ordering::Release);
-    }
-}
-
-/// A request that is worked on, however that ends.
-struct Working(Arc<Service>);
-
-impl Working {
-    fn begin(service: &Arc<Service>) -> Self {
-        service.count_working(|working| working + 1);
-        Self(service.clone())
-    }
-}
-
-impl Drop for Working {
-    fn drop(&mut self) {
-        self.0.count_working(|working| working.saturating_sub(1));
     }
 }
 
@@ -262,16 +235,6 @@ fn told_with_cause(error: &Error) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
-    }
-}
-
-/// Wakes its actor when it is dropped, be it by a panic: the actor then looks what became of its task.
-struct Bell(ActorRef<Delivery>);
-
-impl Drop for Bell {
-    fn drop(&mut self) {
-        // Where the mailbox is too full for this, another message is there to wake it.
-        let _ = self.0.try_cast(Delivery::Resume);
     }
 }
 

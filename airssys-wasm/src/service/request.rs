@@ -24,13 +24,13 @@ use wasmtime_wasi_http::{
 };
 
 use super::{
-    Release, Service, Working,
+    Release, Service,
     connection::{Client, plain},
     told_with_cause,
     verdict::{Observed, Received},
 };
 use crate::{
-    actor::health::Ailment,
+    actor::{Working, health::Ailment},
     error::{Error, ErrorKind},
     host::{
         Stdio,
@@ -120,7 +120,7 @@ async fn ask(
     let crashed = Arc::<AtomicBool>::default();
     let alarm = Alarm::new(crashed.clone());
     let work = async move {
-        let _working = Working::begin(&service);
+        let _working = Working::begin(&service.counters);
         let handling = handle(&service, &release, &principal, request, tell, alarm, &observed);
         let handled = match timeout_at(until, handling).await {
             Ok(Ok(())) if !observed.is_answered() => Err(Failure::Silent),

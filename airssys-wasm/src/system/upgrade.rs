@@ -1,19 +1,23 @@
 //! Changing the code of a component that runs.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use tokio::sync::oneshot;
 
-use super::{Member, Running, System};
+use super::{Member, Running, Runs, System};
 use crate::{
-    actor::{Code, Delivery, Handover, Order, Versions},
+    actor::{Code, Delivery, Handover, Order, Versions, Workers},
     cache::Cache,
     component::{Component, Digest},
     compose::Part,
     engine::Engine,
     error::{Error, ErrorKind},
-    lineage::{Change, Switched, Version},
-    service::{Canary, Release},
+    lineage::{Change, Switched, Version, Versioned as _},
+    releases::Canary,
+    service::Release,
 };
 
 impl System {
@@ -52,14 +56,25 @@ impl System {
     ) -> Result<Switched, Error> {
         let running = self.running(name)?;
         running.fits(component)?;
-        if let Some(service) = &running.service {
-            return service.change(Release::new(component)?, Change::Upgraded).await;
+        match &running.runs {
+            Runs::Service(service) => {
+                let release = Release::new(component)?;
+                service.stage().change(release.clone(), Change::Upgraded, service.starts(&release)).await
+            }
+            Runs::Workers { workers, .. } => {
+                let (workers, code) = (running.here(workers)?, stateless(component)?);
+                workers.stage().change(code.clone(), Change::Upgraded, workers.starts(&code)).await
+            }
+            Runs::Actor { keeps_state: true, .. } if !component.is_stateful() => {
+                let what = "keep its state: the component does not export `airssys:actor/state@0.1.0`";
+                Err(Error::new(ErrorKind::InvalidComponent, what))
+            }
+            Runs::Actor { versions, .. } => {
+                let code = Arc::new(Code::new(component)?);
+                running.change(versions, code, Change::Upgraded, handover, patience).await
+            }
+            Runs::Job(_) => Err(running.is_job()),
         }
-        if running.keeps_state && !component.is_stateful() {
-            let what = "keep its state: the component does not export `airssys:actor/state@0.1.0`";
-            return Err(Error::new(ErrorKind::InvalidComponent, what));
-        }
-        running.change(Arc::new(Code::new(component)?), Change::Upgraded, handover, patience).await
     }
 
     /// Has another version answer a share of the requests over HTTP, until it has answered as many as `canary` says; then it
@@ -91,16 +106,27 @@ impl System {
     ) -> Result<Switched, Error> {
         let running = self.running(name)?;
         running.fits(component)?;
-        let Some(service) = &running.service else {
-            let what =
-                format!("try a version of `{name}` beside the old one: it is an actor, and has a state");
-            return Err(Error::new(ErrorKind::Unsupported, what));
-        };
         if !(1..=100).contains(&canary.percent) || canary.requests == 0 {
             let what = "try a version: its share is 1 to 100 of a hundred, of at least one request";
             return Err(Error::new(ErrorKind::LimitExceeded, what));
         }
-        service.try_out(Release::new(component)?, canary, patience).await
+        let within = (canary, patience);
+        match &running.runs {
+            Runs::Service(service) => {
+                let release = Release::new(component)?;
+                service.stage().try_out(release.clone(), within, service.starts(&release)).await
+            }
+            Runs::Workers { workers, .. } => {
+                let (workers, code) = (running.here(workers)?, stateless(component)?);
+                workers.stage().try_out(code.clone(), within, workers.starts(&code)).await
+            }
+            Runs::Actor { .. } => {
+                let what =
+                    format!("try a version of `{name}` beside the old one: it is an actor, and has a state");
+                Err(Error::new(ErrorKind::Unsupported, what))
+            }
+            Runs::Job(_) => Err(running.is_job()),
+        }
     }
 
     /// Puts the version that ran before in the place of a component's version, as [`upgrade`](Self::upgrade) does. Up to
@@ -122,15 +148,25 @@ impl System {
     ) -> Result<Switched, Error> {
         let running = self.running(name)?;
         let none = || Error::new(ErrorKind::NotFound, format!("roll `{name}` back: no version ran before"));
-        if let Some(service) = &running.service {
-            if let Some(withdrawn) = self.withdraw(name)? {
-                return Ok(withdrawn);
-            }
-            let release = service.releases.previous().ok_or_else(none)?;
-            return service.change(release, Change::RolledBack).await;
+        if let Some(withdrawn) = self.withdraw(name)? {
+            return Ok(withdrawn);
         }
-        let code = running.versions()?.previous().ok_or_else(none)?;
-        running.change(code, Change::RolledBack, handover, patience).await
+        match &running.runs {
+            Runs::Service(service) => {
+                let release = service.releases.previous().ok_or_else(none)?;
+                service.stage().change(release.clone(), Change::RolledBack, service.starts(&release)).await
+            }
+            Runs::Workers { versions, workers } => {
+                let workers = running.here(workers)?;
+                let code = versions.releases.previous().ok_or_else(none)?;
+                workers.stage().change(code.clone(), Change::RolledBack, workers.starts(&code)).await
+            }
+            Runs::Actor { versions, .. } => {
+                let code = versions.releases.previous().ok_or_else(none)?;
+                running.change(versions, code, Change::RolledBack, handover, patience).await
+            }
+            Runs::Job(_) => Err(running.is_job()),
+        }
     }
 
     /// Ends the trial of a version, where there is one: the old version answers all requests again, from the next on. Who
@@ -140,9 +176,12 @@ impl System {
     ///
     /// [`NotFound`](ErrorKind::NotFound): the system has no such component.
     pub fn withdraw(&self, name: &str) -> Result<Option<Switched>, Error> {
-        let Some(service) = &self.running(name)?.service else { return Ok(None) };
-        let switched = |(from, to)| Switched { from, to, state_bytes: None, held: Duration::ZERO };
-        Ok(service.releases.withdraw().map(switched))
+        let withdrawn = match &self.running(name)?.runs {
+            Runs::Service(service) => service.releases.withdraw(),
+            Runs::Actor { versions, .. } | Runs::Workers { versions, .. } => versions.releases.withdraw(),
+            Runs::Job(_) => None,
+        };
+        Ok(withdrawn.map(|(from, to)| Switched { from, to, state_bytes: None, held: Duration::ZERO }))
     }
 
     /// The versions that ran as a component, the one that runs now last; the latest 64.
@@ -151,11 +190,11 @@ impl System {
     ///
     /// [`NotFound`](ErrorKind::NotFound): the system has no such component.
     pub fn history(&self, name: &str) -> Result<Vec<Version>, Error> {
-        let running = self.running(name)?;
-        match &running.service {
-            Some(service) => Ok(service.releases.history()),
-            None => Ok(running.versions()?.history()),
-        }
+        Ok(match &self.running(name)?.runs {
+            Runs::Service(service) => service.releases.history(),
+            Runs::Actor { versions, .. } | Runs::Workers { versions, .. } => versions.releases.history(),
+            Runs::Job(job) => vec![job.version],
+        })
     }
 
     /// Loads another version of a component from its bytes: for the engine that its limits call for, and composed with what
@@ -195,14 +234,31 @@ impl System {
 
 impl Running {
     /// The version that runs, or that the next request goes to, but for trials.
-    pub(super) fn version(&self) -> Option<Digest> {
-        let of_service = self.service.as_ref().map(|service| service.releases.current());
-        of_service.or_else(|| self.versions.as_ref().map(|versions| versions.current().digest))
+    pub(super) fn version(&self) -> Digest {
+        match &self.runs {
+            Runs::Service(service) => service.releases.settled().digest(),
+            Runs::Actor { versions, .. } | Runs::Workers { versions, .. } => {
+                versions.releases.settled().digest()
+            }
+            Runs::Job(job) => job.version.digest,
+        }
     }
 
-    fn versions(&self) -> Result<&Versions, Error> {
-        let bug = || Error::new(ErrorKind::Bug, format!("find the versions of `{}`", self.name));
-        self.versions.as_deref().ok_or_else(bug)
+    /// Its workers, unless they were stopped for good.
+    fn here(&self, workers: &Weak<Workers>) -> Result<Arc<Workers>, Error> {
+        let gone = || {
+            let what = format!("change the version of `{}`: it was stopped for good", self.name);
+            Error::new(ErrorKind::Unavailable, what)
+        };
+        workers.upgrade().ok_or_else(gone)
+    }
+
+    fn is_job(&self) -> Error {
+        let what = format!(
+            "change the version of `{}`: it is a job; name the file in the manifest and start the system again",
+            self.name
+        );
+        Error::new(ErrorKind::Unsupported, what)
     }
 
     /// Whether its engine can run it, and what is plugged into it is what belongs to this one.
@@ -220,6 +276,7 @@ impl Running {
 
     async fn change(
         &self,
+        versions: &Versions,
         code: Arc<Code>,
         change: Change,
         handover: Handover,
@@ -229,7 +286,6 @@ impl Running {
             Error::new(ErrorKind::Unavailable, format!("change the version of `{}`: {why}", self.name))
         };
         let (answer, mut answered) = oneshot::channel();
-        let versions = self.versions()?;
         let number = versions.order(Order { code, change, handover, answer })?;
         // Where the mailbox is too full for this, another message is there to wake the actor.
         let _ = self.actor.try_cast(Delivery::Resume);
@@ -242,4 +298,13 @@ impl Running {
         // It has begun, which is soon over.
         answered.await.unwrap_or_else(|_| Err(unavailable("it was stopped meanwhile")))
     }
+}
+
+/// Another version of workers.
+fn stateless(component: &Component) -> Result<Arc<Code>, Error> {
+    if component.is_stateful() {
+        let what = "use the component as workers: it exports `airssys:actor/state@0.1.0`";
+        return Err(Error::new(ErrorKind::InvalidComponent, what));
+    }
+    Ok(Arc::new(Code::new(component)?))
 }

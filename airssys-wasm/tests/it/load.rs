@@ -72,3 +72,17 @@ async fn one_that_is_not_as_wanted_spoils_no_other_of_its_file() {
         assert_eq!(told, ["compiling b", "loaded b"]);
     }
 }
+
+#[tokio::test]
+async fn what_a_component_is_used_as_it_exports() {
+    let check = async |keys: &str, expected: &str| {
+        let (result, _) = loaded(&format!("[component.a]\nSOURCE\n{keys}\n")).await;
+        let error = result.err().unwrap().remove(0).error;
+        assert_eq!(error.kind(), ErrorKind::InvalidComponent);
+        assert!(error.to_string().contains(expected), "{error}");
+    };
+    check("job = {}", "as a job: it exports airssys:actor/actor@0.1.0, ").await;
+    check("job = {}", "not wasi:cli/run@0.2; an actor has neither").await;
+    check("http = { listen = \"127.0.0.1:80\" }", "as a service: ").await;
+    check("workers = 2", "as workers (`component.a.workers`): it exports `airssys:actor/state@0.1.0`").await;
+}
