@@ -10,7 +10,7 @@ use std::{
 };
 
 use airssys_osl::{Os, Principal, trace as osl_trace};
-use airssys_rt::{Actor, Context, ExitReason, Info, Init};
+use airssys_rt::{Actor, Context, ExitReason, Init};
 use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
@@ -126,12 +126,14 @@ pub(crate) struct JobActor {
     job: Arc<Job>,
     /// One task, until it has ended.
     running: JoinSet<Result<(), ExitReason>>,
+    /// Whether it ended well before it was ready.
+    is_done: bool,
     life: Option<Life>,
 }
 
 impl JobActor {
     pub(crate) fn new(job: Arc<Job>) -> Self {
-        Self { job, running: JoinSet::new(), life: None }
+        Self { job, running: JoinSet::new(), is_done: false, life: None }
     }
 
     /// Waits for its end. None where that is known already.
@@ -162,8 +164,9 @@ impl Actor for JobActor {
         while job.job.ready == JobReady::Done {
             match timeout(LOOK, self.ended()).await {
                 Ok(Some(Err(reason))) => return Err(reason),
+                // The bell has rung: that is for when it is known to be ready.
                 Ok(_) => {
-                    cx.continue_next();
+                    self.is_done = true;
                     break;
                 }
                 // It has its time to stop, as one that nobody waits for.
@@ -180,12 +183,9 @@ impl Actor for JobActor {
         match self.ended().await {
             Some(Ok(())) => Err(ExitReason::Normal),
             Some(Err(reason)) => Err(reason),
+            None if self.is_done => Err(ExitReason::Normal),
             None => Ok(()),
         }
-    }
-
-    async fn handle_info(&mut self, info: Info, _: &mut Context<Self>) -> Result<(), ExitReason> {
-        if let Info::Continue = info { Err(ExitReason::Normal) } else { Ok(()) }
     }
 
     /// It cannot be told to stop: it has the time until it is killed to come to its end.

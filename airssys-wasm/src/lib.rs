@@ -2,7 +2,7 @@
 //!
 //! A component gets a mailbox, a place in a supervision tree and a principal. It is called for one message at a time;
 //! when it traps, its supervisor starts a new instance, which goes on with the same mailbox. One that answers requests over
-//! HTTP has no mailbox, and a fresh instance for each of them. Whatever it imports from
+//! HTTP has no mailbox, and a fresh instance for each of them; a job is run from its start to its end. Whatever it imports from
 //! WASI is an operation of [`airssys_osl`]: decided by policy, executed safely, left in the audit log.
 //!
 //! # Concepts

@@ -84,7 +84,7 @@ struct Running {
 /// What runs as a component, and whose versions change how.
 enum Runs {
     /// One instance, which hands its state on.
-    Actor { versions: Arc<Versions>, keeps_state: bool },
+    Actor { versions: Arc<Versions>, blueprint: Weak<Blueprint>, keeps_state: bool },
     /// Fresh instances, as long as its supervisor has it.
     Workers { versions: Arc<Versions>, workers: Weak<Workers> },
     /// It answers requests over HTTP.
@@ -394,7 +394,10 @@ fn sow(
                 let weak = Arc::downgrade(&workers);
                 (Role::Workers(workers), Runs::Workers { versions, workers: weak })
             }
-            None => (Role::Actor(blueprint), Runs::Actor { versions, keeps_state }),
+            None => {
+                let weak = Arc::downgrade(&blueprint);
+                (Role::Actor(blueprint), Runs::Actor { versions, blueprint: weak, keeps_state })
+            }
         }
     };
     let actor = mailbox.actor_ref();

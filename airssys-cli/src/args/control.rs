@@ -28,7 +28,7 @@ pub(crate) struct Status {
 /// reordered. Where it does not start or does not take the state, the old one goes on as if nothing had been asked; so
 /// it does where the new one crashes of its first message. What answers requests over HTTP has no state: it changes from
 /// one request to the next, or with --canary after a trial. The change lasts until the system stops: to keep it, name the
-/// file in the manifest.
+/// file in the manifest. A job has no version to change.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Upgrade {
     /// The component's name in the manifest
@@ -69,6 +69,21 @@ pub(crate) struct Rollback {
 
     #[command(flatten)]
     pub(crate) running: Running,
+}
+
+/// Show which versions of a component were put in place, when, and what came of it.
+///
+/// As the audit log has it, of this run of the system and those before. `done`: it took over; `refused`: the old one went on;
+/// `given up`: its trial was broken off; `taken back`: it crashed of its first message; `begun` and `on trial`: that is under way, or was when
+/// the system was killed.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct History {
+    /// The component's name in the manifest
+    pub(crate) component: String,
+
+    /// A folder with an `airssys.toml`, a manifest, or the folder of a log
+    #[arg(default_value = ".")]
+    pub(crate) target: PathBuf,
 }
 
 /// Which system, and what becomes of the state.

@@ -14,8 +14,8 @@ pub(crate) const SUBJECT_BYTES: usize = 256;
 pub(crate) enum Delivery {
     /// A message for the guest.
     Message(Envelope),
-    /// A timer fired.
-    Timer { name: Arc<str> },
+    /// A timer fired, which was set through this port.
+    Timer { name: Arc<str>, port: u64 },
     /// Go on with what the last incarnation left.
     Resume,
     /// Whether it is well: an answer says so, and there is none where it is not.

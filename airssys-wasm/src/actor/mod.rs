@@ -11,6 +11,7 @@ mod outbox;
 mod port;
 mod receiver;
 pub(crate) mod trace;
+mod trial;
 mod upgrade;
 mod versions;
 mod workers;
@@ -36,7 +37,7 @@ pub(crate) use self::{
     versions::{Code, Order, Snapshot, Versions},
     workers::{Workers, WorkersActor},
 };
-use self::{guest::Instance, upgrade::Parked};
+use self::{guest::Instance, trial::Tried, upgrade::Parked};
 pub use self::{health::Health, versions::Handover};
 use crate::{
     engine::Engine,
@@ -66,6 +67,8 @@ pub(crate) struct Blueprint {
     pub(crate) counters: Arc<Counters>,
     /// Messages that an incarnation held when it ended: the one in hand first.
     held: Mutex<VecDeque<Envelope>>,
+    /// How many ports there were.
+    ports: AtomicU64,
 }
 
 /// What one component did so far. Read by whoever looks, written by the component's actor alone.
@@ -167,6 +170,7 @@ impl Blueprint {
         Self {
             name: spec.name.as_str().into(),
             held: Mutex::default(),
+            ports: AtomicU64::new(0),
             config: spec.config.as_slice().into(),
             spec,
             engine,
@@ -260,6 +264,8 @@ pub(crate) struct ComponentActor {
     code: Arc<Code>,
     /// The instance of the version before, until this one has handled something.
     parked: Option<Parked>,
+    /// The instance of a version on trial.
+    tried: Option<Tried>,
     /// How much was handled since the last snapshot.
     since_snapshot: u32,
     /// Whether it ends because it was told to, or has no more to do.
@@ -287,7 +293,8 @@ impl ComponentActor {
     pub(crate) fn new(blueprint: Arc<Blueprint>) -> Self {
         let queue = std::mem::take(&mut *blueprint.held());
         let code = blueprint.versions.releases.settled();
-        Self { blueprint, queue, instance: None, code, parked: None, since_snapshot: 0, is_done: false }
+        let (instance, parked, tried) = (None, None, None);
+        Self { blueprint, queue, instance, code, parked, tried, since_snapshot: 0, is_done: false }
     }
 
     /// Handles everything in the queue, in order, and what was ordered before it.
@@ -298,6 +305,10 @@ impl ComponentActor {
             let is_poison = |envelope: &mut Envelope| envelope.deliveries >= self.blueprint.spec.max_deliver;
             if let Some(poison) = self.queue.pop_front_if(is_poison) {
                 self.blueprint.dead_letter(poison, &"its receiver was killed at it");
+                continue;
+            }
+            if !self.queue.is_empty() && self.is_turn_of_trial(cx).await {
+                self.try_message(cx).await;
                 continue;
             }
             let Some(envelope) = self.queue.front_mut() else { return Ok(()) };
@@ -440,8 +451,12 @@ impl Actor for ComponentActor {
                 drop(busy);
                 return self.answer(reply, cx).await;
             }
-            Delivery::Timer { name } => {
+            Delivery::Timer { name, port } => {
                 self.work(cx).await?;
+                if self.tried.as_mut().is_some_and(|tried| tried.has_port(port)) {
+                    self.try_timer(&name, cx).await;
+                    return Ok(());
+                }
                 return self.timer(&name, cx).await;
             }
         }

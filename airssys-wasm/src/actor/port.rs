@@ -59,6 +59,8 @@ impl Routes {
 /// Belongs to one incarnation.
 pub(crate) struct Port {
     pub(crate) outbox: Outbox,
+    /// Its number among those of its component.
+    pub(super) id: u64,
     pub(crate) routes: Arc<Routes>,
     counters: Arc<Counters>,
     /// Whether there is somebody whom a timer can wake: not where an instance ends with what it has in hand.
@@ -78,6 +80,7 @@ impl Port {
         let own = blueprint.routes.get(&blueprint.name).map(|route| route.to.id());
         Self {
             outbox: Outbox::new(own, blueprint.watch.clone(), blueprint.counters.clone()),
+            id: blueprint.ports.fetch_add(1, Ordering::Relaxed),
             has_timers: blueprint.spec.workers.is_none(),
             ..Self::without_timers(&blueprint.routes, &blueprint.watch, &blueprint.counters)
         }
@@ -93,6 +96,7 @@ impl Port {
             outbox: Outbox::new(None, watch.clone(), counters.clone()),
             routes: routes.clone(),
             counters: counters.clone(),
+            id: 0,
             has_timers: false,
             timers: HashMap::new(),
             requested: Vec::new(),
@@ -148,7 +152,7 @@ impl Port {
             if delay.is_zero() {
                 self.counters.sent.fetch_add(1, Ordering::Relaxed);
             }
-            let timer = cx.send_after(delay, Delivery::Timer { name: name.clone() });
+            let timer = cx.send_after(delay, Delivery::Timer { name: name.clone(), port: self.id });
             self.timers.insert(name, Some(timer));
         }
     }

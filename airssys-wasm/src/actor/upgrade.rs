@@ -161,7 +161,7 @@ impl Blueprint {
     }
 
     /// Makes an instance of the new version beside the old one, which does not learn of it. It has to be well.
-    pub(super) async fn take_over(&self, code: &Code, state: Option<&Snapshot>) -> Result<Instance, Error> {
+    pub(crate) async fn take_over(&self, code: &Code, state: Option<&Snapshot>) -> Result<Instance, Error> {
         let failed = || Error::new(ErrorKind::Guest, "start the new version; the old one goes on");
         let prepare = async {
             let mut instance = self.prepare(code, state).await?;

@@ -37,6 +37,13 @@ impl Code {
     }
 }
 
+impl Code {
+    /// Whether it can hand its state on.
+    pub(crate) fn is_stateful(&self) -> bool {
+        self.state.is_some()
+    }
+}
+
 impl Versioned for Code {
     const HANDLES: &str = "messages";
 

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::{Member, Running, Runs, System};
 use crate::{
-    actor::{Code, Delivery, Handover, Order, Versions, Workers},
+    actor::{Code, Delivery, Handover, Order, Versions},
     cache::Cache,
     component::{Component, Digest},
     compose::Part,
@@ -29,15 +29,16 @@ impl System {
     /// new one until that has handled something: should it crash of the first, the old one takes its place again, with
     /// the same message ([`Event::TakenBack`](crate::Event::TakenBack)).
     ///
-    /// What answers requests over HTTP has no state: from the next request on it is the new version, where an instance of
-    /// that can be made; requests in hand end with the old one. [`canary`](Self::canary) goes there more slowly.
+    /// What answers requests over HTTP has no state, and workers have none: from the next request or message on it is the new
+    /// version, where an instance of that can be made; what is in hand ends with the old one. [`canary`](Self::canary) goes there more slowly.
     ///
     /// It waits for its turn, behind the message in hand, for at most `patience`. The change lasts as long as the system.
     ///
     /// # Errors
     ///
     /// * [`NotFound`](ErrorKind::NotFound): the system has no such component.
-    /// * [`InvalidComponent`](ErrorKind::InvalidComponent): it is no actor, was loaded by another engine than
+    /// * [`Unsupported`](ErrorKind::Unsupported): the component is a job.
+    /// * [`InvalidComponent`](ErrorKind::InvalidComponent): it is not what that is, was loaded by another engine than
     ///   [`engine`](Self::engine) or without its plugs ([`load`](Self::load) has both), or has no state to keep where the manifest says `on_restart = "snapshot"`.
     /// * [`Guest`](ErrorKind::Guest): the new version did not start, is not well (`health` in the manifest; it is asked
     ///   once) or did not take the state; or the old one gave none, or what it sent meanwhile found no room within ten seconds.
@@ -77,22 +78,23 @@ impl System {
         }
     }
 
-    /// Has another version answer a share of the requests over HTTP, until it has answered as many as `canary` says; then it
-    /// answers all of them. The first request that it breaks is the end of that, and the old version goes on: it crashes,
-    /// before or after the head of its answer, is too late with that, gives no answer, or one of its own with an error or a
-    /// status of 500 or more. So it does where `patience` is over first, or [`withdraw`](Self::withdraw) is called.
+    /// Has another version of what exports no `state` have a share of the requests or messages, until it has done as many as
+    /// `canary` says; then it has all of them. The first that it breaks is the end of that, and the old version goes on: it
+    /// crashes. A service breaks a request also after the head of its answer, where it is too late with that, gives no
+    /// answer, or one of its own with an error or a status of 500 or more; a message is handled by the old version then. So it does where `patience` is over first, or [`withdraw`](Self::withdraw) is called.
     ///
     /// What may be the doing of a client that is slow or breaks off, or for want of room for an instance, counts neither way.
     ///
     /// # Errors
     ///
     /// * [`NotFound`](ErrorKind::NotFound): the system has no such component.
-    /// * [`InvalidComponent`](ErrorKind::InvalidComponent): it answers no requests, or was loaded by another engine than
+    /// * [`InvalidComponent`](ErrorKind::InvalidComponent): it is not what that is, or was loaded by another engine than
     ///   [`engine`](Self::engine) or without its plugs ([`load`](Self::load) has both).
     /// * [`Guest`](ErrorKind::Guest): it did not start, is not well, or broke at a request; the cause says how.
     /// * [`Unavailable`](ErrorKind::Unavailable): too few requests came in time, or another version is on trial.
     /// * [`LimitExceeded`](ErrorKind::LimitExceeded): a share is 1 to 100 of a hundred, of at least one request.
-    /// * [`Unsupported`](ErrorKind::Unsupported): the component is an actor, whose messages cannot go to two versions.
+    /// * [`Unsupported`](ErrorKind::Unsupported): the component is a job, or an actor of which a version exports `state`: what its
+    ///   messages led to is in one of two instances.
     ///
     /// # Cancel safety
     ///
@@ -120,10 +122,16 @@ impl System {
                 let (workers, code) = (running.here(workers)?, stateless(component)?);
                 workers.stage().try_out(code.clone(), within, workers.starts(&code)).await
             }
-            Runs::Actor { .. } => {
-                let what =
-                    format!("try a version of `{name}` beside the old one: it is an actor, and has a state");
-                Err(Error::new(ErrorKind::Unsupported, what))
+            Runs::Actor { versions, blueprint, .. } => {
+                if component.is_stateful() || versions.releases.settled().is_stateful() {
+                    let what = format!(
+                        "try a version of `{name}` beside the old one: it has a state (`airssys:actor/state@0.1.0`)"
+                    );
+                    return Err(Error::new(ErrorKind::Unsupported, what));
+                }
+                let (blueprint, code) = (running.here(blueprint)?, Arc::new(Code::new(component)?));
+                let starts = async { blueprint.take_over(&code, None).await.map(drop) };
+                blueprint.stage().try_out(code.clone(), within, starts).await
             }
             Runs::Job(_) => Err(running.is_job()),
         }
@@ -244,13 +252,13 @@ impl Running {
         }
     }
 
-    /// Its workers, unless they were stopped for good.
-    fn here(&self, workers: &Weak<Workers>) -> Result<Arc<Workers>, Error> {
+    /// What it runs by, unless that was stopped for good.
+    fn here<T>(&self, found: &Weak<T>) -> Result<Arc<T>, Error> {
         let gone = || {
             let what = format!("change the version of `{}`: it was stopped for good", self.name);
             Error::new(ErrorKind::Unavailable, what)
         };
-        workers.upgrade().ok_or_else(gone)
+        found.upgrade().ok_or_else(gone)
     }
 
     fn is_job(&self) -> Error {
@@ -285,6 +293,9 @@ impl Running {
         let unavailable = |why: &str| {
             Error::new(ErrorKind::Unavailable, format!("change the version of `{}`: {why}", self.name))
         };
+        if versions.releases.is_on_trial() {
+            return Err(unavailable("another one is on trial"));
+        }
         let (answer, mut answered) = oneshot::channel();
         let number = versions.order(Order { code, change, handover, answer })?;
         // Where the mailbox is too full for this, another message is there to wake the actor.

@@ -124,30 +124,70 @@ async fn another_version_takes_over_from_one_message_to_the_next() {
 async fn a_canary_has_its_share_of_the_messages() {
     let world = World::start(TWO).await;
     let new = other().await;
-    let canary = world.system.canary("w", &new, Canary { percent: 50, requests: 3 }, PATIENCE);
-    let ask = async {
-        while world.system.history("w").unwrap().len() < 2 {
-            assert_eq!(world.ask("w", "handled", "").await, "1");
-        }
-    };
-    let (switched, ()) = tokio::join!(canary, ask);
-    assert_eq!(switched.unwrap().to, new.digest());
+    // Of workers, and of an actor without a state.
+    for name in ["w", "b"] {
+        let canary = world.system.canary(name, &new, Canary { percent: 50, requests: 3 }, PATIENCE);
+        let ask = async {
+            while world.system.history(name).unwrap().len() < 2 {
+                assert_eq!(world.ask(name, "echo", "x").await, "x");
+            }
+        };
+        let (switched, ()) = tokio::join!(canary, ask);
+        assert_eq!(switched.unwrap().to, new.digest());
+        assert_eq!(world.ask(name, "echo", "x").await, "x");
+    }
+    assert_ne!(world.ask("b", "handled", "").await, "1", "it goes on with the instance of its trial");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_canary_that_breaks_costs_no_message() {
     let world = World::start(TWO).await;
     let broken = component(text::stateless(text::TRAP)).await;
-    let canary = world.system.canary("w", &broken, Canary { percent: 50, requests: 1000 }, PATIENCE);
+    for name in ["w", "b"] {
+        let canary = world.system.canary(name, &broken, Canary { percent: 50, requests: 1000 }, PATIENCE);
+        let mut canary = std::pin::pin!(canary);
+        let error = loop {
+            tokio::select! {
+                tried = &mut canary => break tried.unwrap_err(),
+                answer = world.ask(name, "echo", "x") => assert_eq!(answer, "x"),
+            }
+        };
+        let is_told = error.to_string().contains("it broke after 0 good messages");
+        assert!(error.kind() == ErrorKind::Guest && is_told, "{error}");
+        assert!(told(&error).contains("panicked or aborted"), "{}", told(&error));
+        assert!(world.told().is_empty(), "no dead letter, no crash");
+        assert_eq!(world.system.history(name).unwrap().len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_timer_on_trial_is_its_own() {
+    let world = World::start(TWO).await;
+    let new = other().await;
+    assert_eq!(world.ask("b", "handled", "").await, "1");
+    let canary = world.system.canary("b", &new, Canary { percent: 100, requests: 1_000_000 }, PATIENCE);
     let mut canary = std::pin::pin!(canary);
     let error = loop {
-        tokio::select! {
+        let handled = tokio::select! {
             tried = &mut canary => break tried.unwrap_err(),
-            answer = world.ask("w", "echo", "x") => assert_eq!(answer, "x"),
+            answer = world.ask("b", "handled", "") => answer,
+        };
+        // One that begins to count is on trial. The timer breaks it, and not the one that runs.
+        if handled == "1" {
+            assert_eq!(world.ask("b", "timer:trap/0", "").await, "ok: set");
         }
     };
-    assert!(error.kind() == ErrorKind::Guest && error.to_string().contains("good messages"), "{error}");
     assert!(told(&error).contains("panicked or aborted"), "{}", told(&error));
-    assert!(world.told().is_empty(), "no dead letter, no crash");
-    assert_eq!(world.system.history("w").unwrap().len(), 1);
+    assert!(world.told().is_empty(), "nobody crashed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_a_state_has_no_canary() {
+    let world = World::start("[component.a]\nLEDGER\n[component.b]\nSOURCE\n").await;
+    for name in ["a", "b"] {
+        let canary = Canary { percent: 50, requests: 1 };
+        let error = world.system.canary(name, &version("good").await, canary, PATIENCE).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains("it has a state"), "{error}");
+    }
 }
