@@ -218,6 +218,11 @@ impl System {
             leaves.seeds.push(seed);
         }
 
+        let services = leaves.seeds.iter().filter_map(|seed| match &seed.role {
+            Role::Service(service) => Some(service.clone()),
+            _ => None,
+        });
+        Service::share(&services.collect::<Vec<_>>());
         let mut states = Vec::new();
         list_states(&manifest.root, "", &leaves.seeds, &mut states);
         let runtime = Runtime::builder().observer(Arc::new(Tell { watch, states })).build();

@@ -122,7 +122,9 @@ impl Port {
 
     pub(crate) fn set_timer(&mut self, name: String, delay: Duration) -> Result<()> {
         if !self.has_timers {
-            bail!("timers.set: its instance ends with what it has in hand (`job` and `workers` in the manifest)");
+            bail!(
+                "timers.set: its instance ends with what it has in hand (`job` and `workers` in the manifest)"
+            );
         }
         if name.len() > TIMER_NAME_BYTES {
             bail!("timers.set: a name of {} bytes; the most is {TIMER_NAME_BYTES}", name.len());

@@ -159,11 +159,7 @@ fn read_snapshots(section: &mut Section<'_>, notes: &mut Notes<'_>) -> Option<Lo
     }
 }
 
-fn read_limits(
-    mut section: Section<'_>,
-    default: Limits,
-    notes: &mut Notes<'_>,
-) -> (Limits, Option<Grant>) {
+fn read_limits(mut section: Section<'_>, default: Limits, notes: &mut Notes<'_>) -> (Limits, Option<Grant>) {
     let memory = section.parsed("memory", units::SIZE, notes, units::size);
     let payload = section.parsed("payload", units::SIZE, notes, units::size);
     let snapshot = section.parsed("snapshot", units::SIZE, notes, units::size);

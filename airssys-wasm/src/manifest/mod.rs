@@ -282,8 +282,10 @@ impl Default for CompileLimits {
 /// `[component.NAME.http]`: a component that answers requests over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpSpec {
-    /// Where it listens.
+    /// Where it listens. Of several with the same address and port, the first of the file listens for all of them.
     pub listen: SocketAddr,
+    /// Which requests it gets.
+    pub route: HttpRoute,
     /// The most requests that are handled at once, each by an instance of its own; more wait.
     pub requests: usize,
     /// The longest time from a request's head to its answer's, waiting included.
@@ -311,6 +313,29 @@ pub enum JobReady {
     Started,
     /// When it has ended well.
     Done,
+}
+
+/// Which of the requests that come in at one address are for one component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpRoute {
+    /// Only those for this host, in lower case; those for any, where none is said.
+    pub host: Option<String>,
+    /// Only those whose path begins so, with whole segments. It has no slash at its end: the empty one is any path.
+    pub path: String,
+}
+
+impl HttpRoute {
+    /// Whether a request is for it.
+    pub(crate) fn takes(&self, host: &str, path: &str) -> bool {
+        let is_beneath = |rest: &str| rest.is_empty() || rest.starts_with('/');
+        self.host.as_ref().is_none_or(|own| own.eq_ignore_ascii_case(host))
+            && (self.path.is_empty() || path.strip_prefix(self.path.as_str()).is_some_and(is_beneath))
+    }
+
+    /// Of several that take a request, the one with the most of this gets it: one for its host, then the longest path.
+    pub(crate) fn weight(&self) -> (bool, usize) {
+        (self.host.is_some(), self.path.len())
+    }
 }
 
 /// `[component.NAME.health]`: how a component is asked whether it is well.

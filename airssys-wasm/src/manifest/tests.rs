@@ -193,6 +193,24 @@ fn a_component_is_one_thing() {
 }
 
 #[test]
+fn requests_at_one_address_are_for_one_component() {
+    let two = |one: &str, other: &str| {
+        let http = |route: &str| format!("http = {{ listen = \"127.0.0.1:80\"{route} }}");
+        with(&format!("{}\n[component.b]\nsource = \"b.wasm\"\n{}\n", http(one), http(other)))
+    };
+    let manifest = parse(&two(", path = \"/a/\"", ", host = \"A.test\"")).unwrap();
+    let route = |index: usize| manifest.components[index].http.clone().unwrap().route;
+    assert_eq!((route(0).host, route(0).path.as_str()), (None, "/a"));
+    assert_eq!((route(1).host.as_deref(), route(1).path.as_str()), (Some("a.test"), ""));
+    assert!(route(0).takes("x", "/a") && route(0).takes("x", "/a/b") && !route(0).takes("x", "/ab"));
+    assert!(route(1).takes("A.TEST", "/") && !route(1).takes("b.test", "/"));
+    check(&two("", ""), &[("b", "`a` and `b` answer the same requests at 127.0.0.1:80", "`http.path`")]);
+    check(&two(", path = \"a\"", ""), &[("a", "must be a path without a query", "")]);
+    check(&two(", path = \"/a?b\"", ""), &[("/a?b", "must be a path without a query", "")]);
+    check(&two(", host = \"a:80\"", ""), &[("a:80", "must be a host without a port", "")]);
+}
+
+#[test]
 fn variables_are_overridden_and_paths_are_the_users() {
     let text =
         with("config = { x = \"${x}\", dir = \"${dir}\" }\n[vars]\nx = \"1\"\ndir = { path = \"in\" }");

@@ -66,7 +66,7 @@ impl<C: Versioned> Stage<'_, C> {
                     Some(verdict) => verdict,
                     None => {
                         let what = format!(
-                            "take the new version: it did {good} of {wanted} {} in time",
+                            "take the new version: it answered {good} of {wanted} {} in time",
                             C::HANDLES
                         );
                         Err(Error::new(ErrorKind::Unavailable, what))

@@ -116,8 +116,10 @@ impl<C: Versioned> Releases<C> {
         let Some(Trial { good, tell, .. }) = self.end_trial(&mut inner) else { return };
         let told = match verdict {
             Verdict::Broke(why) => {
-                let what =
-                    format!("take the new version: it broke after {good} good {}; the old one goes on", C::HANDLES);
+                let what = format!(
+                    "take the new version: it broke after {good} good {}; the old one goes on",
+                    C::HANDLES
+                );
                 Err(Error::new(ErrorKind::Guest, what).caused_by(why))
             }
             _ => Ok(inner.lineage.switch(release.clone(), Change::Upgraded).digest()),
@@ -220,7 +222,8 @@ struct OnTrial<C: Versioned> {
 impl<C: Versioned> OnTrial<C> {
     /// What the trial comes to.
     async fn verdict(&mut self) -> Told {
-        let gone = || Err(Error::new(ErrorKind::Unavailable, "try the new version: the component was stopped"));
+        let gone =
+            || Err(Error::new(ErrorKind::Unavailable, "try the new version: the component was stopped"));
         (&mut self.told).await.unwrap_or_else(|_| gone())
     }
 

@@ -11,7 +11,7 @@ mod request;
 mod timer;
 mod verdict;
 
-use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::Ordering};
 
 use airssys_osl::{
     Error as DoorError, ErrorKind as DoorErrorKind, Os, Principal,
@@ -61,6 +61,12 @@ pub(crate) struct Service {
     places: Arc<Semaphore>,
     /// Counts the policies that were put in place: another one may let it listen again.
     policies: watch::Sender<u64>,
+    /// Who else's requests come in where it listens; nothing where it listens for itself.
+    behind: OnceLock<Vec<Arc<Self>>>,
+    /// Whether another one listens for it.
+    is_behind: OnceLock<()>,
+    /// Who it is as long as it runs.
+    principal: Mutex<Option<Principal>>,
 }
 
 impl Service {
@@ -80,6 +86,9 @@ impl Service {
             releases: Arc::new(Releases::new(Release::new(component)?)),
             places: Arc::new(Semaphore::new(http.requests)),
             policies: watch::Sender::default(),
+            behind: OnceLock::new(),
+            is_behind: OnceLock::new(),
+            principal: Mutex::default(),
             config: spec.config.as_slice().into(),
             spec,
             http,
@@ -94,6 +103,34 @@ impl Service {
     /// Notes that another policy is in place.
     pub(crate) fn reloaded(&self) {
         self.policies.send_modify(|count| *count += 1);
+    }
+
+    /// Has each listen that is the first to at its address, for those behind it with the same. Before any of them starts.
+    pub(crate) fn share(services: &[Arc<Self>]) {
+        for (index, first) in services.iter().enumerate() {
+            let listen = first.http.listen;
+            if listen.port() == 0 || first.is_behind.get().is_some() {
+                continue;
+            }
+            let rest = services.get(index + 1..).unwrap_or_default().iter();
+            let behind: Vec<_> = rest.filter(|service| service.http.listen == listen).cloned().collect();
+            for service in &behind {
+                // Set once: there is one first.
+                let _ = service.is_behind.set(());
+            }
+            let _ = first.behind.set(behind);
+        }
+    }
+
+    /// Who answers a request that came in here.
+    fn routed<'a>(self: &'a Arc<Self>, host: &str, path: &str) -> Option<&'a Arc<Self>> {
+        let all = std::iter::once(self).chain(self.behind.get().into_iter().flatten());
+        let takers = all.filter(|service| service.http.route.takes(host, path));
+        takers.max_by_key(|service| service.http.route.weight())
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Principal>> {
+        self.principal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn listen(&self, principal: &Principal) -> Result<Listener, DoorError> {
@@ -135,12 +172,23 @@ impl ServiceActor {
     }
 
     fn start(&self, life: Life, actor: ActorRef<Delivery>) -> Result<Running, Error> {
+        let (stop, mut stopped) = watch::channel(false);
+        let mut accepting = JoinSet::new();
+        let (service, principal) = (self.service.clone(), life.principal.clone());
+        *service.running() = Some(principal.clone());
+        if service.is_behind.get().is_some() {
+            accepting.spawn(async move {
+                told(&mut stopped).await;
+                service.running().take();
+                // What it has begun is answered: then all places are free.
+                let places = u32::try_from(service.http.requests).unwrap_or(u32::MAX);
+                let _free = service.places.acquire_many(places).await;
+            });
+            return Ok(Running { stop, accepting, asking: JoinSet::new(), life });
+        }
         let listening = self.service.listen(&life.principal);
         let listener = listening
             .map_err(|error| Error::door(format!("listen for requests to `{}`", self.service.name), error))?;
-        let (stop, stopped) = watch::channel(false);
-        let mut accepting = JoinSet::new();
-        let (service, principal) = (self.service.clone(), life.principal.clone());
         accepting.spawn(async move {
             let _bell = Bell(actor);
             accept(service, principal, listener, stopped).await;
@@ -196,6 +244,7 @@ impl Actor for ServiceActor {
 
 impl Drop for ServiceActor {
     fn drop(&mut self) {
+        self.service.running().take();
         self.service.counters.set_health(Health::Stopped);
     }
 }

@@ -37,7 +37,8 @@ async fn a_job_that_ends_well_is_done() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_status_and_a_trap_are_its_exit_reason() {
-    for (run, reason) in [(FAIL, "the guest exited with status 1"), (CRASH, "the guest panicked or aborted")] {
+    for (run, reason) in [(FAIL, "the guest exited with status 1"), (CRASH, "the guest panicked or aborted")]
+    {
         let world = start(run, "job = {}\nrestart = \"temporary\"", "").await.unwrap();
         world.until_told(&format!("exited s/job: {reason}")).await;
         assert_eq!(world.system.status()[0].handled, 0);
@@ -104,9 +105,10 @@ async fn what_it_sent_leaves_when_it_has_ended_well() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_takes_no_messages_and_no_other_version() {
-    let world = start(SPIN, "job = {}\nshutdown = \"1ms\"", "[component.a]\nSOURCE\ngrants = { send = [\"job\"] }")
-        .await
-        .unwrap();
+    let world =
+        start(SPIN, "job = {}\nshutdown = \"1ms\"", "[component.a]\nSOURCE\ngrants = { send = [\"job\"] }")
+            .await
+            .unwrap();
     let error = world.system.call("job", "x", Vec::new(), PATIENCE).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(world.ask("a", "send:job", "x").await.starts_with("NotFound"));

@@ -8,7 +8,8 @@ use crate::{
     world::{ENGINE, PATIENCE, World},
 };
 
-const TWO: &str = "[component.w]\nSOURCE\nworkers = 2\ngrants = { send = [\"w\", \"b\"] }\n[component.b]\nSOURCE\n";
+const TWO: &str =
+    "[component.w]\nSOURCE\nworkers = 2\ngrants = { send = [\"w\", \"b\"] }\n[component.b]\nSOURCE\n";
 
 /// The component without a state, as another version.
 async fn other() -> Component {
