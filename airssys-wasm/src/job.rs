@@ -152,8 +152,9 @@ impl Actor for JobActor {
         job.counters.set_health(Health::Starting);
         let life = Life::begin(&job.os, &job.name)?;
         let (running, principal, bell) = (job.clone(), life.principal.clone(), Bell(cx.actor_ref()));
+        let working = Working::begin(&job.counters);
         let run = async move {
-            let _working = Working::begin(&running.counters);
+            let _working = working;
             let ended = running.run_in_time(&principal).await;
             drop(bell);
             ended

@@ -160,8 +160,13 @@ impl Blueprint {
         lineage::record_end(&self.os, &self.name, from, to, what);
     }
 
+    /// Whether there can be an instance of a version without a state, and that is well.
+    pub(crate) async fn starts(&self, code: &Code) -> Result<(), Error> {
+        self.take_over(code, None).await.map(drop)
+    }
+
     /// Makes an instance of the new version beside the old one, which does not learn of it. It has to be well.
-    pub(crate) async fn take_over(&self, code: &Code, state: Option<&Snapshot>) -> Result<Instance, Error> {
+    pub(super) async fn take_over(&self, code: &Code, state: Option<&Snapshot>) -> Result<Instance, Error> {
         let failed = || Error::new(ErrorKind::Guest, "start the new version; the old one goes on");
         let prepare = async {
             let mut instance = self.prepare(code, state).await?;

@@ -18,14 +18,10 @@ use tokio::{
 };
 
 use super::{
-    Blueprint, Code, Delivery, Envelope, Health, Unstarted, Working,
+    Blueprint, Delivery, Envelope, Health, Unstarted, Working,
     health::{self, Ailment, Gate, NotReady},
 };
-use crate::{
-    error::Error,
-    manifest::HealthSpec,
-    releases::{Stage, Verdict},
-};
+use crate::{error::Error, manifest::HealthSpec, releases::Verdict};
 
 /// What all incarnations of one component's workers share.
 pub(crate) struct Workers {
@@ -39,16 +35,6 @@ pub(crate) struct Workers {
 impl Workers {
     pub(crate) fn new(blueprint: Arc<Blueprint>, count: usize) -> Self {
         Self { blueprint, places: Arc::new(Semaphore::new(count)), failure: Mutex::default() }
-    }
-
-    /// Where its versions change.
-    pub(crate) fn stage(&self) -> Stage<'_, Code> {
-        self.blueprint.stage()
-    }
-
-    /// Whether there can be an instance of a version, and that is well.
-    pub(crate) async fn starts(&self, code: &Code) -> Result<(), Error> {
-        self.blueprint.take_over(code, None).await.map(drop)
     }
 
     fn fail(&self, reason: ExitReason) {
@@ -116,7 +102,8 @@ impl WorkersActor {
             let Some(envelope) = self.queue.pop_front() else { return Ok(()) };
             let trace = envelope.trace;
             let hand = InHand { workers: workers.clone(), actor: cx.actor_ref(), envelope: Some(envelope) };
-            self.working.spawn(osl_trace::scope(trace, hand.work(place)));
+            let working = Working::begin(&workers.blueprint.counters);
+            self.working.spawn(osl_trace::scope(trace, hand.work(place, working)));
         }
     }
 
@@ -214,11 +201,9 @@ struct InHand {
 
 impl InHand {
     /// Has fresh instances handle it, until one has, or it was tried often enough.
-    async fn work(mut self, place: OwnedSemaphorePermit) {
+    async fn work(mut self, _place: OwnedSemaphorePermit, _working: Working) {
         let workers = self.workers.clone();
         let (blueprint, releases) = (&workers.blueprint, &workers.blueprint.versions.releases);
-        let _working = Working::begin(&blueprint.counters);
-        let _place = place;
         while let Some(envelope) = &mut self.envelope {
             // One that was killed each time that it had this message in hand had no time to say so.
             if envelope.deliveries >= blueprint.spec.max_deliver {

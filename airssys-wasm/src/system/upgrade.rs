@@ -64,7 +64,11 @@ impl System {
             }
             Runs::Workers { workers, .. } => {
                 let (workers, code) = (running.here(workers)?, stateless(component)?);
-                workers.stage().change(code.clone(), Change::Upgraded, workers.starts(&code)).await
+                workers
+                    .blueprint
+                    .stage()
+                    .change(code.clone(), Change::Upgraded, workers.blueprint.starts(&code))
+                    .await
             }
             Runs::Actor { keeps_state: true, .. } if !component.is_stateful() => {
                 let what = "keep its state: the component does not export `airssys:actor/state@0.1.0`";
@@ -120,7 +124,7 @@ impl System {
             }
             Runs::Workers { workers, .. } => {
                 let (workers, code) = (running.here(workers)?, stateless(component)?);
-                workers.stage().try_out(code.clone(), within, workers.starts(&code)).await
+                workers.blueprint.stage().try_out(code.clone(), within, workers.blueprint.starts(&code)).await
             }
             Runs::Actor { versions, blueprint, .. } => {
                 if component.is_stateful() || versions.releases.settled().is_stateful() {
@@ -130,8 +134,7 @@ impl System {
                     return Err(Error::new(ErrorKind::Unsupported, what));
                 }
                 let (blueprint, code) = (running.here(blueprint)?, Arc::new(Code::new(component)?));
-                let starts = async { blueprint.take_over(&code, None).await.map(drop) };
-                blueprint.stage().try_out(code.clone(), within, starts).await
+                blueprint.stage().try_out(code.clone(), within, blueprint.starts(&code)).await
             }
             Runs::Job(_) => Err(running.is_job()),
         }
@@ -167,7 +170,11 @@ impl System {
             Runs::Workers { versions, workers } => {
                 let workers = running.here(workers)?;
                 let code = versions.releases.previous().ok_or_else(none)?;
-                workers.stage().change(code.clone(), Change::RolledBack, workers.starts(&code)).await
+                workers
+                    .blueprint
+                    .stage()
+                    .change(code.clone(), Change::RolledBack, workers.blueprint.starts(&code))
+                    .await
             }
             Runs::Actor { versions, .. } => {
                 let code = versions.releases.previous().ok_or_else(none)?;

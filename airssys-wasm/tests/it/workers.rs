@@ -88,12 +88,19 @@ async fn a_message_in_hand_when_they_are_killed_is_tried_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_waits_when_they_stop_is_handled_first() {
-    let world = World::start(&TWO.replace("workers = 2", "workers = 2\nshutdown = \"infinity\"")).await;
-    world.ask("b", "flood:w", "x").await;
-    let sent = world.ask("w", "flood:b", "x").await;
-    assert_eq!(sent, "ok: flooded");
+    let grants = "[component.b]\nSOURCE\ngrants = { send = [\"w\"] }\n";
+    let components = TWO.replace("workers = 2", "workers = 2\nshutdown = \"infinity\"");
+    let world = World::start(&components.replace("[component.b]\nSOURCE\n", grants)).await;
+    for _ in 0..20 {
+        assert_eq!(world.ask("b", "send:w", "x").await, "ok: sent");
+    }
     world.system.shutdown().await;
     assert!(world.told().iter().all(|line| line.starts_with("exited")), "nothing is left over");
+    let status = world.system.status();
+    assert_eq!(
+        status.iter().map(|status| (&*status.name, status.handled)).collect::<Vec<_>>(),
+        [("w", 20), ("b", 20)]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
