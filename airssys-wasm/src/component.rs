@@ -220,11 +220,14 @@ impl Component {
 
     fn lacking(&self, what: &str, export: &str) -> Error {
         let exports = if self.exports.is_empty() { "nothing".to_owned() } else { self.exports.join(", ") };
-        let fix = match () {
-            () if self.is_actor() => "; an actor has neither `http` nor `job` in the manifest",
-            () if self.is_service() => "; what answers requests has `http` in the manifest",
-            () if self.is_command() => "; a job has `job = {}` in the manifest",
-            () => "",
+        let fix = if self.is_actor() {
+            "; an actor has neither `http` nor `job` in the manifest"
+        } else if self.is_service() {
+            "; what answers requests has `http` in the manifest"
+        } else if self.is_command() {
+            "; a job has `job = {}` in the manifest"
+        } else {
+            ""
         };
         let what = format!("use the component as {what}: it exports {exports}, not {export}{fix}");
         Error::new(ErrorKind::InvalidComponent, what)

@@ -37,13 +37,13 @@ pub(crate) struct Upgrade {
     /// The new version (`.wasm`)
     pub(crate) file: PathBuf,
 
-    /// Of what answers requests over HTTP: give it only so many of a hundred at first, and take it out again at the first
-    /// that it breaks: a crash, no answer in time, an error or a status of 500 or more. Ctrl-C and
+    /// Of what has no state: give it only so many of a hundred requests or messages at first, and take it out again at the
+    /// first that it breaks: a crash, or over HTTP no answer in time, an error or a status of 500 or more. Ctrl-C and
     /// `rollback` take it out, too
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
     pub(crate) canary: Option<u8>,
 
-    /// After how many requests that it answered well it gets them all
+    /// After how many requests or messages that it did well it gets them all
     #[arg(long, value_name = "COUNT", default_value_t = 100, requires = "canary",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) requests: u32,
