@@ -105,7 +105,7 @@ async fn the_manifests_config_is_there_by_wasi_config_and_its_log_by_wasi_loggin
     }
 }
 
-/// What guests logged with the context `config`.
+/// What guests called `web` logged with the context `config`.
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// Takes what guests log, of whatever test: there is one log for a program.
@@ -123,7 +123,7 @@ impl Subscriber for Log {
             "component" => component = format!("{value:?}").replace('"', ""),
             _ => {}
         });
-        if text.starts_with("config: ") {
+        if text.starts_with("config: ") && component == "web" {
             LINES.lock().unwrap().push(format!("{} {component} {text}", event.metadata().level()));
         }
     }
