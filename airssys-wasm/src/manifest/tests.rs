@@ -205,9 +205,9 @@ fn requests_at_one_address_are_for_one_component() {
     assert!(route(0).takes("x", "/a") && route(0).takes("x", "/a/b") && !route(0).takes("x", "/ab"));
     assert!(route(1).takes("A.TEST", "/") && !route(1).takes("b.test", "/"));
     check(&two("", ""), &[("b", "`a` and `b` answer the same requests at 127.0.0.1:80", "`http.path`")]);
-    check(&two(", path = \"a\"", ""), &[("a", "must be a path without a query", "")]);
-    check(&two(", path = \"/a?b\"", ""), &[("/a?b", "must be a path without a query", "")]);
-    check(&two(", host = \"a:80\"", ""), &[("a:80", "must be a host without a port", "")]);
+    check(&two(", path = \"a\"", ", path = \"/b\""), &[("a", "must be a path without a query", "")]);
+    check(&two(", path = \"/a?b\"", ", path = \"/b\""), &[("/a?b", "must be a path without a query", "")]);
+    check(&two(", host = \"a:80\"", ", path = \"/b\""), &[("a:80", "must be a host without a port", "")]);
 }
 
 #[test]
