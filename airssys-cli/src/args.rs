@@ -16,7 +16,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::{
     audit::{Anchor, Audit, Explain, Export, Learn, LogPath, Query, Tail, Target, TargetKind, Verify},
-    control::{Rollback, Running, Status, Upgrade},
+    control::{History, Rollback, Running, Status, Upgrade},
     dead::{Dead, DeadSystem, Dispose, List, Show},
     new::{Language, New},
     process::Sandbox,
@@ -103,6 +103,7 @@ pub(crate) enum Command {
     Status(Status),
     Upgrade(Upgrade),
     Rollback(Rollback),
+    History(History),
     #[command(subcommand)]
     Dead(Dead),
     Check(Check),

@@ -264,7 +264,7 @@ fn failed(error: wasmtime::Error) -> Error {
     Error::new(ErrorKind::Guest, "run the component").caused_by(Trap::new(error))
 }
 
-async fn run_component(store: &mut Store<State>, component: &Component) -> Result<Ended, Stopped> {
+pub(crate) async fn run_component(store: &mut Store<State>, component: &Component) -> Result<Ended, Stopped> {
     let export = component.run_export().ok_or_else(|| no_command("it does not export `wasi:cli/run`"))?;
     let instance = component.pre().instantiate_async(&mut *store).await?;
     let missing = || no_command(format!("`{export}` has no `run`"));

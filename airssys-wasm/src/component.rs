@@ -192,6 +192,18 @@ impl Component {
         EverythingIndices::new(&self.pre).map_err(|error| self.lacks("an actor", ACTOR, error))
     }
 
+    /// Whether it can be run as a job.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidComponent`](ErrorKind::InvalidComponent): it does not export `wasi:cli/run`.
+    pub(crate) fn job(&self) -> Result<(), Error> {
+        match self.is_command() {
+            true => Ok(()),
+            false => Err(self.lacking("a job", "wasi:cli/run@0.2")),
+        }
+    }
+
     /// The component as what answers requests over HTTP.
     ///
     /// # Errors
@@ -203,9 +215,22 @@ impl Component {
     }
 
     fn lacks(&self, what: &str, export: &str, error: wasmtime::Error) -> Error {
+        self.lacking(what, export).caused_by(error)
+    }
+
+    fn lacking(&self, what: &str, export: &str) -> Error {
         let exports = if self.exports.is_empty() { "nothing".to_owned() } else { self.exports.join(", ") };
-        let what = format!("use the component as {what}: it exports {exports}, not {export}");
-        Error::new(ErrorKind::InvalidComponent, what).caused_by(error)
+        let fix = if self.is_actor() {
+            "; an actor has neither `http` nor `job` in the manifest"
+        } else if self.is_service() {
+            "; what answers requests has `http` in the manifest"
+        } else if self.is_command() {
+            "; a job has `job = {}` in the manifest"
+        } else {
+            ""
+        };
+        let what = format!("use the component as {what}: it exports {exports}, not {export}{fix}");
+        Error::new(ErrorKind::InvalidComponent, what)
     }
 }
 

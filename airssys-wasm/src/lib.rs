@@ -2,7 +2,7 @@
 //!
 //! A component gets a mailbox, a place in a supervision tree and a principal. It is called for one message at a time;
 //! when it traps, its supervisor starts a new instance, which goes on with the same mailbox. One that answers requests over
-//! HTTP has no mailbox, and a fresh instance for each of them. Whatever it imports from
+//! HTTP has no mailbox, and a fresh instance for each of them; a job is run from its start to its end. Whatever it imports from
 //! WASI is an operation of [`airssys_osl`]: decided by policy, executed safely, left in the audit log.
 //!
 //! # Concepts
@@ -35,6 +35,7 @@ mod grant;
 mod host;
 mod instance;
 mod invoke;
+mod job;
 mod lineage;
 mod load;
 pub mod manifest;
@@ -44,6 +45,7 @@ mod process;
 #[path = "process_elsewhere.rs"]
 mod process;
 mod record;
+mod releases;
 mod service;
 mod system;
 mod trap;
@@ -60,7 +62,7 @@ pub use error::{Error, ErrorKind};
 pub use grant::{add_principals, grant_command, principal_name, process_principal_name};
 pub use lineage::{Change, Switched, Version};
 pub use load::{LoadError, load, load_grants};
-pub use service::Canary;
+pub use releases::Canary;
 pub use system::{Resend, Status, System};
 pub use trap::{Trap, TrapKind};
 pub use watch::{DeadLetter, Event, Watch};

@@ -52,6 +52,9 @@ pub struct Switched {
 
 /// Code that is some version's.
 pub(crate) trait Versioned {
+    /// What it is there for, in the plural.
+    const HANDLES: &str;
+
     fn digest(&self) -> Digest;
 }
 

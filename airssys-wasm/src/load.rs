@@ -203,11 +203,20 @@ fn check_digests(spec: &ComponentSpec, actual: &[Digest]) -> Result<(), LoadErro
 
 /// Whether it is what the manifest uses it as.
 fn check_exports(spec: &ComponentSpec, component: &Component) -> Result<(), LoadError> {
-    let fits = match spec.http {
-        Some(_) => component.service().map(drop),
-        None => component.actor().map(drop),
+    let fits = match (&spec.http, &spec.job) {
+        (Some(_), _) => component.service().map(drop),
+        (None, Some(_)) => component.job(),
+        (None, None) => component.actor().map(drop),
     };
     fits.map_err(|error| at(spec, &spec.source.span, error))?;
+    if spec.workers.is_some() && component.is_stateful() {
+        let what = format!(
+            "use the component as workers (`component.{}.workers`): it exports `airssys:actor/state@0.1.0`, and a worker \
+             is a fresh instance for each message",
+            spec.name
+        );
+        return Err(at(spec, &spec.source.span, Error::new(ErrorKind::InvalidComponent, what)));
+    }
     match &spec.snapshots {
         Some(snapshots) if !component.is_stateful() => {
             let what = "keep its state: the component does not export `airssys:actor/state@0.1.0`";

@@ -50,7 +50,7 @@ impl Recording {
     }
 
     fn dead_letter(&self, letter: &DeadLetter<'_>) {
-        let DeadLetter { component, sender, subject, payload, deliveries, trace, reason } = *letter;
+        let DeadLetter { component, sender, subject, payload, deliveries, trace, reason, .. } = *letter;
         let tried = match deliveries {
             0 => String::new(),
             tries => format!(" after {tries}"),

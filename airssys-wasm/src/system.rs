@@ -4,7 +4,7 @@ mod resend;
 mod upgrade;
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -23,13 +23,14 @@ use crate::process::Program;
 use crate::{
     actor::{
         Blueprint, Code, ComponentActor, Counters, Delivery, Envelope, HOST, Health, Receiver, Route, Routes,
-        SUBJECT_BYTES, Versions, health, trace,
+        SUBJECT_BYTES, Versions, Workers, WorkersActor, health, trace,
     },
     component::{Component, Digest},
     compose::Plugs,
     engine::Engine,
     error::{Error, ErrorKind},
     grant::{Preopen, preopens},
+    job::{Job, JobActor},
     manifest::{Child, ComponentSpec, Manifest, SupervisorSpec},
     record::Recording,
     service::{Service, ServiceActor},
@@ -78,12 +79,19 @@ struct Running {
     engine: Engine,
     /// What is plugged into it, whatever its version.
     plugs: Plugs,
-    /// What it runs and ran, where it is an actor.
-    versions: Option<Arc<Versions>>,
-    /// Whether its manifest wants its state to outlive crashes.
-    keeps_state: bool,
-    /// Where it answers requests over HTTP.
-    service: Option<Arc<Service>>,
+    runs: Runs,
+}
+
+/// What runs as a component, and whose versions change how.
+enum Runs {
+    /// One instance, which hands its state on.
+    Actor { versions: Arc<Versions>, blueprint: Weak<Blueprint>, keeps_state: bool },
+    /// Fresh instances, as long as its supervisor has it.
+    Workers { versions: Arc<Versions>, workers: Weak<Workers> },
+    /// It answers requests over HTTP.
+    Service(Arc<Service>),
+    /// It is run from its start to its end.
+    Job(Arc<Job>),
 }
 
 /// What one component or process has done and has before it.
@@ -114,10 +122,14 @@ struct Seed {
 
 /// What a component is in the tree.
 enum Role {
-    /// It handles messages.
+    /// One instance handles messages.
     Actor(Arc<Blueprint>),
+    /// Fresh instances handle messages.
+    Workers(Arc<Workers>),
     /// It answers requests over HTTP.
     Service(Arc<Service>),
+    /// It is run from its start to its end.
+    Job(Arc<Job>),
 }
 
 /// What the leaves of a tree are made of.
@@ -174,8 +186,9 @@ impl System {
         let mailboxes: Vec<Mailbox<Delivery>> =
             manifest.components.iter().map(|spec| Mailbox::bounded(spec.mailbox)).collect();
         let mut routes = Routes::default();
-        // A service answers over HTTP, and takes no messages.
-        let actors = manifest.components.iter().zip(&mailboxes).filter(|(spec, _)| spec.http.is_none());
+        // A service answers over HTTP, and a job nobody: they take no messages.
+        let takes_messages = |spec: &ComponentSpec| spec.http.is_none() && spec.job.is_none();
+        let actors = manifest.components.iter().zip(&mailboxes).filter(|(spec, _)| takes_messages(spec));
         for (spec, mailbox) in actors {
             let to = Receiver::Component(mailbox.actor_ref());
             routes.insert(&spec.name, Route { to, payload_bytes: spec.limits.payload_bytes });
@@ -208,6 +221,11 @@ impl System {
             leaves.seeds.push(seed);
         }
 
+        let services = leaves.seeds.iter().filter_map(|seed| match &seed.role {
+            Role::Service(service) => Some(service.clone()),
+            _ => None,
+        });
+        Service::share(&services.collect::<Vec<_>>());
         let mut states = Vec::new();
         list_states(&manifest.root, "", &leaves.seeds, &mut states);
         let runtime = Runtime::builder().observer(Arc::new(Tell { watch, states })).build();
@@ -228,7 +246,7 @@ impl System {
             let spec = manifest.components.iter().find(|spec| *spec.name == *running.name);
             *running.preopens.lock().unwrap_or_else(PoisonError::into_inner) =
                 spec.map(preopens).unwrap_or_default();
-            if let Some(service) = &running.service {
+            if let Runs::Service(service) = &running.runs {
                 service.reloaded();
             }
         }
@@ -325,7 +343,7 @@ impl System {
             dead: member.counters.dead.load(Ordering::Relaxed),
             busy: member.counters.busy.load(Ordering::Acquire),
             health: member.component().map(|_| member.counters.health()),
-            version: member.component().and_then(Running::version),
+            version: member.component().map(Running::version),
         };
         self.members.iter().map(status).collect()
     }
@@ -361,29 +379,37 @@ fn sow(
     let counters = Arc::<Counters>::default();
     let preopens = Arc::new(Mutex::new(preopens(spec)));
     let name: Arc<str> = spec.name.as_str().into();
-    let mut running = Running {
-        name: name.clone(),
-        actor: mailbox.actor_ref(),
-        preopens: preopens.clone(),
-        engine: engine.within(&spec.limits)?,
-        plugs: component.plugs().clone(),
-        versions: None,
-        keeps_state: spec.snapshots.is_some(),
-        service: None,
-    };
-    let (spec, engine, os) = (spec.clone(), running.engine.clone(), os.clone());
+    let plugs = component.plugs().clone();
+    let own_engine = engine.within(&spec.limits)?;
+    let (spec, engine, os) = (spec.clone(), own_engine.clone(), os.clone());
     let (routes, watch, shared) = (routes.clone(), watch.clone(), counters.clone());
-    let role = match spec.http.clone() {
-        Some(http) => {
-            let service = Service::new(spec, http, engine, component, os, preopens, watch, shared)?;
-            Role::Service(running.service.insert(Arc::new(service)).clone())
-        }
-        None => {
-            let versions = Arc::new(Versions::new(Code::new(component)?));
-            running.versions = Some(versions.clone());
-            Role::Actor(Arc::new(Blueprint::new(spec, engine, versions, os, preopens, routes, watch, shared)))
+    let found = preopens.clone();
+    let (role, runs) = if let Some(http) = spec.http.clone() {
+        let service = Arc::new(Service::new(spec, http, engine, component, os, found, watch, shared)?);
+        (Role::Service(service.clone()), Runs::Service(service))
+    } else if let Some(job) = spec.job.clone() {
+        let component = component.clone();
+        let job = Arc::new(Job::new(spec, job, engine, component, os, found, routes, watch, shared));
+        (Role::Job(job.clone()), Runs::Job(job))
+    } else {
+        let (versions, workers) = (Arc::new(Versions::new(Code::new(component)?)), spec.workers);
+        let keeps_state = spec.snapshots.is_some();
+        let blueprint =
+            Arc::new(Blueprint::new(spec, engine, versions.clone(), os, found, routes, watch, shared));
+        match workers {
+            Some(count) => {
+                let workers = Arc::new(Workers::new(blueprint, count));
+                let weak = Arc::downgrade(&workers);
+                (Role::Workers(workers), Runs::Workers { versions, workers: weak })
+            }
+            None => {
+                let weak = Arc::downgrade(&blueprint);
+                (Role::Actor(blueprint), Runs::Actor { versions, blueprint: weak, keeps_state })
+            }
         }
     };
+    let actor = mailbox.actor_ref();
+    let running = Running { name: name.clone(), actor, preopens, engine: own_engine, plugs, runs };
     Ok((Seed { role, mailbox }, Member { name, counters, is: Kind::Component(Box::new(running)) }))
 }
 
@@ -416,6 +442,18 @@ fn leaf(seed: &Seed) -> ChildSpec {
             let make = move || ComponentActor::new(shared.clone());
             let options = health::options(mailbox, blueprint.spec.health.as_ref(), &blueprint.counters);
             (&blueprint.spec, ChildSpec::actor_with(blueprint.spec.name.as_str(), options, make))
+        }
+        Role::Workers(workers) => {
+            let (shared, blueprint) = (workers.clone(), &workers.blueprint);
+            let make = move || WorkersActor::new(shared.clone());
+            let options = health::options(mailbox, blueprint.spec.health.as_ref(), &blueprint.counters);
+            (&blueprint.spec, ChildSpec::actor_with(blueprint.spec.name.as_str(), options, make))
+        }
+        Role::Job(job) => {
+            let shared = job.clone();
+            let make = move || JobActor::new(shared.clone());
+            let options = health::options(mailbox, None, &job.counters);
+            (&job.spec, ChildSpec::actor_with(job.spec.name.as_str(), options, make))
         }
         Role::Service(service) => {
             let shared = service.clone();

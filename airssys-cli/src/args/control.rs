@@ -28,7 +28,7 @@ pub(crate) struct Status {
 /// reordered. Where it does not start or does not take the state, the old one goes on as if nothing had been asked; so
 /// it does where the new one crashes of its first message. What answers requests over HTTP has no state: it changes from
 /// one request to the next, or with --canary after a trial. The change lasts until the system stops: to keep it, name the
-/// file in the manifest.
+/// file in the manifest. A job has no version to change.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Upgrade {
     /// The component's name in the manifest
@@ -37,13 +37,13 @@ pub(crate) struct Upgrade {
     /// The new version (`.wasm`)
     pub(crate) file: PathBuf,
 
-    /// Of what answers requests over HTTP: give it only so many of a hundred at first, and take it out again at the first
-    /// that it breaks: a crash, no answer in time, an error or a status of 500 or more. Ctrl-C and
+    /// Of what has no state: give it only so many of a hundred requests or messages at first, and take it out again at the
+    /// first that it breaks: a crash, or over HTTP no answer in time, an error or a status of 500 or more. Ctrl-C and
     /// `rollback` take it out, too
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
     pub(crate) canary: Option<u8>,
 
-    /// After how many requests that it answered well it gets them all
+    /// After how many requests or messages that it did well it gets them all
     #[arg(long, value_name = "COUNT", default_value_t = 100, requires = "canary",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) requests: u32,
@@ -69,6 +69,21 @@ pub(crate) struct Rollback {
 
     #[command(flatten)]
     pub(crate) running: Running,
+}
+
+/// Show which versions of a component were put in place, when, and what came of it.
+///
+/// As the audit log has it, of this run of the system and those before. `done`: it took over; `refused`: the old one went on;
+/// `given up`: its trial was broken off; `taken back`: it crashed of its first message; `begun` and `on trial`: that is under way, or was when
+/// the system was killed.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct History {
+    /// The component's name in the manifest
+    pub(crate) component: String,
+
+    /// A folder with an `airssys.toml`, a manifest, or the folder of a log
+    #[arg(default_value = ".")]
+    pub(crate) target: PathBuf,
 }
 
 /// Which system, and what becomes of the state.

@@ -156,7 +156,7 @@ pub(super) fn open(dir: &Path) -> Result<Reader, Failure> {
     Reader::open(dir).map_err(|error| unopened(dir, error))
 }
 
-fn unopened(dir: &Path, error: airssys_osl::Error) -> Failure {
+pub(super) fn unopened(dir: &Path, error: airssys_osl::Error) -> Failure {
     match error.kind() {
         ErrorKind::NotFound => Failure::failed(format!("there is no audit log in `{}` yet", dir.display())),
         _ => unreadable(dir, error),

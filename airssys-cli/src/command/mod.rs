@@ -9,6 +9,7 @@ mod dead;
 mod doctor;
 mod explain;
 mod export;
+mod history;
 mod inspect;
 mod new;
 #[cfg(target_os = "linux")]
@@ -41,6 +42,7 @@ pub(crate) fn run(args: Args, terminal: &Arc<Terminal>) -> Result<ExitCode, Fail
         Command::Upgrade(args) => upgrade::upgrade(&args, terminal),
         Command::Rollback(args) => upgrade::rollback(&args, terminal),
         Command::Status(args) => status::status(&args, terminal),
+        Command::History(args) => history::history(&args, terminal),
         Command::Dead(args) => dead::dead(&args, terminal),
         Command::Check(check) => check::check(&check, terminal),
         Command::Inspect(inspect) => inspect::inspect(&inspect, terminal),

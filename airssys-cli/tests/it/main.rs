@@ -21,6 +21,7 @@ mod count;
 #[cfg(target_os = "linux")]
 mod dead;
 mod export;
+mod jobs;
 mod kill;
 #[cfg(target_os = "linux")]
 mod learn;

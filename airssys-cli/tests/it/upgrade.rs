@@ -76,6 +76,14 @@ fn a_component_that_runs_is_upgraded_and_rolled_back_and_both_are_on_the_record(
         .map(|record| record["resource"].as_str().unwrap().rsplit(' ').next().unwrap())
         .collect();
     assert_eq!(ends, ["begun", "done", "begun", "refused", "begun", "done"], "{changes:#?}");
+    let (_, history) = world.run_json(&["history", "a"]);
+    let outcomes: Vec<_> = history.iter().map(|change| (&change["to"], change["outcome"].as_str())).collect();
+    assert_eq!(outcomes[0], (&new, Some("done")));
+    assert_eq!((outcomes[1].1, outcomes[2]), (Some("refused"), (&old, Some("done"))), "{history:#?}");
+    assert_eq!((history.len(), &history[0]["from"]), (3, &old));
+    let shown = world.run(&["history", "a", "."]).stdout;
+    assert!(shown.lines().next().unwrap().contains("Z  done        sha256:"), "{shown}");
+    assert_eq!(world.run(&["history", "witness"]).stdout, "", "it was not changed");
     let (_, accepted) = world.run_json(&["audit", "query", ".", "--action", "net.accept"]);
     assert_eq!(accepted.len(), 6, "{accepted:#?}");
     assert!(accepted.iter().all(|record| record["principal"] == "program"), "{accepted:#?}");

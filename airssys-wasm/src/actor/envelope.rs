@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use airssys_rt::Reply;
+use airssys_rt::{ActorRef, Reply};
 use tokio::time::Instant;
 
 use crate::watch::DeadLetter;
@@ -20,8 +20,8 @@ pub(crate) const CONTENT_TYPE_BYTES: usize = 256;
 pub(crate) enum Delivery {
     /// A message for the guest.
     Message(Envelope),
-    /// A timer fired.
-    Timer { name: Arc<str> },
+    /// A timer fired, which was set through this port.
+    Timer { name: Arc<str>, port: u64 },
     /// Go on with what the last incarnation left.
     Resume,
     /// Whether it is well: an answer says so, and there is none where it is not.
@@ -86,5 +86,15 @@ impl Envelope {
     /// How many bytes of a guest's it holds.
     pub(super) fn bytes(&self) -> usize {
         self.payload.len() + self.subject.len() + self.content_type.len()
+    }
+}
+
+/// Wakes its actor when it is dropped, be it by a panic: the actor then looks what became of its task.
+pub(crate) struct Bell(pub(crate) ActorRef<Delivery>);
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        // Where the mailbox is too full for this, another message is there to wake it.
+        let _ = self.0.try_cast(Delivery::Resume);
     }
 }

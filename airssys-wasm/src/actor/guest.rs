@@ -86,6 +86,11 @@ impl Instance {
         flatten(actor.call_handle_message(store, message).await)
     }
 
+    /// Whether the policy lets it hear now what is published so.
+    pub(super) fn hears(&self, subject: &str) -> bool {
+        self.store.data().host.principal.hears(subject)
+    }
+
     /// The message is handled; gives the number by which it is answered later.
     pub(super) fn put_down(&mut self) -> Option<u64> {
         self.store.data_mut().port()?.talk.put_down()
@@ -137,6 +142,15 @@ impl Instance {
             port.talk.leave();
             port.talk.give_answers();
             port.arm_timers(cx);
+        }
+    }
+
+    /// As [`settle`](Self::settle), for an instance that has no timers: it ends with what it has in hand.
+    pub(super) async fn send(&mut self) {
+        if let Some(port) = self.store.data_mut().port() {
+            port.talk.resubscribe();
+            port.outbox.flush().await;
+            port.talk.leave();
         }
     }
 

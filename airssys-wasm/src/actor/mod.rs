@@ -14,9 +14,11 @@ mod receiver;
 mod talk;
 mod topics;
 pub(crate) mod trace;
+mod trial;
 mod upgrade;
 mod versions;
 mod waits;
+mod workers;
 
 use std::{
     collections::VecDeque,
@@ -32,14 +34,15 @@ use airssys_rt::{Actor, Context, ExitReason, Init, Restart};
 use tokio::time::Instant;
 
 pub(crate) use self::{
-    envelope::{CONTENT_TYPE_BYTES, Delivery, Envelope, HOST, SUBJECT_BYTES},
+    envelope::{Bell, CONTENT_TYPE_BYTES, Delivery, Envelope, HOST, SUBJECT_BYTES},
     guest::Life,
     port::{Port, Route, Routes},
     receiver::Receiver,
     topics::Published,
     versions::{Code, Order, Snapshot, Versions},
+    workers::{Workers, WorkersActor},
 };
-use self::{guest::Instance, talk::Lasting, upgrade::Parked};
+use self::{guest::Instance, talk::Lasting, trial::Tried, upgrade::Parked};
 pub use self::{health::Health, versions::Handover};
 use crate::{
     engine::Engine,
@@ -49,6 +52,7 @@ use crate::{
     instance::{Setup, State},
     manifest::ComponentSpec,
     record,
+    releases::Stage,
     trap::Trap,
     watch::{Event, Watch},
 };
@@ -72,6 +76,8 @@ pub(crate) struct Blueprint {
     lasting: Arc<Lasting>,
     /// Messages that an incarnation held when it ended: the one in hand first.
     held: Mutex<VecDeque<Envelope>>,
+    /// How many ports there were.
+    ports: AtomicU64,
 }
 
 /// What one component did so far. Read by whoever looks, written by the component's actor alone.
@@ -88,6 +94,8 @@ pub(crate) struct Counters {
     /// Whether it has crashed and its supervisor is about to start it again.
     pub(crate) down: AtomicBool,
     condition: Mutex<Condition>,
+    /// How many pieces of its work are under way, where there may be more than one.
+    working: Mutex<usize>,
 }
 
 /// Where it is in its life, and the question about that.
@@ -131,6 +139,29 @@ impl Counters {
     pub(crate) fn forgive(&self) {
         self.condition().late_at = None;
     }
+
+    /// Counts what is worked on: where there is anything, the system is not idle.
+    fn count_working(&self, count: impl FnOnce(usize) -> usize) {
+        let mut working = self.working.lock().unwrap_or_else(PoisonError::into_inner);
+        *working = count(*working);
+        self.busy.store(*working > 0, Ordering::Release);
+    }
+}
+
+/// A piece of a component's work that is under way, of several, however it ends.
+pub(crate) struct Working(Arc<Counters>);
+
+impl Working {
+    pub(crate) fn begin(counters: &Arc<Counters>) -> Self {
+        counters.count_working(|working| working + 1);
+        Self(counters.clone())
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.count_working(|working| working.saturating_sub(1));
+    }
 }
 
 impl Blueprint {
@@ -150,6 +181,7 @@ impl Blueprint {
             lasting: Arc::new(Lasting::new(&name, &routes, &watch, &counters)),
             name,
             held: Mutex::default(),
+            ports: AtomicU64::new(0),
             config: spec.config.as_slice().into(),
             log: Arc::default(),
             spec,
@@ -189,6 +221,22 @@ impl Blueprint {
         Ok(instance)
     }
 
+    /// Where its versions change, as far as they have no state.
+    pub(crate) fn stage(&self) -> Stage<'_, Code> {
+        Stage { name: &self.name, os: &self.os, watch: &*self.watch, releases: &self.versions.releases }
+    }
+
+    fn held(&self) -> MutexGuard<'_, VecDeque<Envelope>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a message was handled to its end.
+    fn handled(&self) {
+        if self.counters.handled.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.watch.event(&Event::FirstMessage { component: &self.name });
+        }
+    }
+
     /// Notes that its supervisor is about to start it again.
     fn is_down(&self) {
         self.counters.down.store(self.spec.restart != Restart::Temporary, Ordering::SeqCst);
@@ -221,6 +269,8 @@ pub(crate) struct ComponentActor {
     code: Arc<Code>,
     /// The instance of the version before, until this one has handled something.
     parked: Option<Parked>,
+    /// The instance of a version on trial.
+    tried: Option<Tried>,
     /// How much was handled since the last snapshot.
     since_snapshot: u32,
     /// Whether it ends because it was told to, or has no more to do.
@@ -246,9 +296,10 @@ impl From<Unstarted> for ExitReason {
 
 impl ComponentActor {
     pub(crate) fn new(blueprint: Arc<Blueprint>) -> Self {
-        let queue = std::mem::take(&mut *blueprint.held.lock().unwrap_or_else(PoisonError::into_inner));
-        let code = blueprint.versions.current();
-        Self { blueprint, queue, instance: None, code, parked: None, since_snapshot: 0, is_done: false }
+        let queue = std::mem::take(&mut *blueprint.held());
+        let code = blueprint.versions.releases.settled();
+        let (instance, parked, tried) = (None, None, None);
+        Self { blueprint, queue, instance, code, parked, tried, since_snapshot: 0, is_done: false }
     }
 
     /// Handles everything in the queue, in order, and what was ordered before it.
@@ -261,13 +312,19 @@ impl ComponentActor {
                 self.blueprint.dead_letter(poison, &"its receiver was killed at it");
                 continue;
             }
-            let Some(envelope) = self.queue.front_mut() else { return Ok(()) };
-            let instance = self.instance.as_mut().ok_or(ExitReason::Killed)?;
             // A policy that was changed meanwhile, or forbids some of what a pattern selects, keeps it from this one.
-            if envelope.is_published && !instance.store.data().host.principal.hears(&envelope.subject) {
-                self.queue.pop_front();
+            let instance = self.instance.as_ref().ok_or(ExitReason::Killed)?;
+            let is_forbidden =
+                |envelope: &mut Envelope| envelope.is_published && !instance.hears(&envelope.subject);
+            if self.queue.pop_front_if(is_forbidden).is_some() {
                 continue;
             }
+            if !self.queue.is_empty() && self.is_turn_of_trial(cx).await {
+                self.try_message(cx).await;
+                continue;
+            }
+            let Some(envelope) = self.queue.front_mut() else { return Ok(()) };
+            let instance = self.instance.as_mut().ok_or(ExitReason::Killed)?;
             envelope.deliveries += 1;
             match osl_trace::scope(envelope.trace, instance.handle(envelope)).await {
                 Ok(answer) => {
@@ -278,7 +335,7 @@ impl ComponentActor {
                     if let Some(reply) = self.queue.pop_front().and_then(|envelope| envelope.reply) {
                         reply.send(answer);
                     }
-                    self.handled();
+                    self.blueprint.handled();
                     self.settled(cx).await?;
                 }
                 Err(trap) => {
@@ -296,12 +353,6 @@ impl ComponentActor {
                     self.crash(trap, cx).await?;
                 }
             }
-        }
-    }
-
-    fn handled(&self) {
-        if self.blueprint.counters.handled.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.blueprint.watch.event(&Event::FirstMessage { component: &self.blueprint.name });
         }
     }
 
@@ -370,7 +421,7 @@ impl ComponentActor {
     /// Makes the first instance of this incarnation. It goes on where the last one's state was kept; one that does not
     /// take it is an exit, and the next incarnation starts anew.
     async fn start(&mut self, cx: &mut Context<Self>) -> Result<(), ExitReason> {
-        let code = self.blueprint.versions.current();
+        let code = self.blueprint.versions.releases.settled();
         let kept = self.blueprint.versions.snapshot();
         self.blueprint.lasting.forget_all();
         let mut prepared = self.blueprint.prepare(&code, kept.as_deref()).await;
@@ -417,8 +468,12 @@ impl Actor for ComponentActor {
                 drop(busy);
                 return self.answer(reply, cx).await;
             }
-            Delivery::Timer { name } => {
+            Delivery::Timer { name, port } => {
                 self.work(cx).await?;
+                if self.tried.as_mut().is_some_and(|tried| tried.has_port(port)) {
+                    self.try_timer(&name, cx).await;
+                    return Ok(());
+                }
                 return self.timer(&name, cx).await;
             }
         }
@@ -446,7 +501,7 @@ impl Drop for ComponentActor {
             // Killed, or not ready: who stops the tree waits for the next incarnation, as after a crash.
             self.blueprint.is_down();
         }
-        let mut held = self.blueprint.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.blueprint.held();
         while let Some(envelope) = self.queue.pop_back() {
             held.push_front(envelope);
         }

@@ -14,10 +14,12 @@ use tokio::time::Instant;
 use wasmtime::{Result, bail};
 
 use super::{
-    Blueprint, ComponentActor, Counters, Delivery, Envelope, Published, Receiver, outbox::Outbox, talk::Talk,
+    Blueprint, ComponentActor, Counters, Delivery, Envelope, Published, Receiver,
+    outbox::Outbox,
+    talk::{Lasting, Talk},
     waits::Waits,
 };
-use crate::host::bindings::airssys::actor::types::SendError;
+use crate::{host::bindings::airssys::actor::types::SendError, manifest::ComponentSpec, watch::Watch};
 
 /// The most timers of one actor. `wit/actor.wit` promises it.
 const TIMERS: usize = 64;
@@ -65,11 +67,15 @@ impl Routes {
 /// Belongs to one incarnation.
 pub(crate) struct Port {
     pub(crate) outbox: Outbox,
+    /// Its number among those of its component.
+    pub(super) id: u64,
     pub(crate) routes: Arc<Routes>,
     /// The largest answer to a call that it takes.
     payload_bytes: usize,
     pub(crate) talk: Talk,
     counters: Arc<Counters>,
+    /// Whether its instance goes on when what it has in hand is done.
+    goes_on: bool,
     /// The timers by name; without a reference while they wait for the handler to return.
     timers: HashMap<Arc<str>, Option<TimerRef>>,
     /// What the handler asked for, to be done when it has returned.
@@ -83,17 +89,42 @@ pub(crate) struct Port {
 impl Port {
     pub(super) fn new(blueprint: &Blueprint) -> Self {
         let own = blueprint.routes.get(&blueprint.name).map(|route| route.to.id());
+        // Where several work at a time, one that waits keeps nobody from reading.
+        let waits = match blueprint.spec.workers {
+            Some(2..) => Arc::default(),
+            _ => blueprint.routes.waits.clone(),
+        };
         Self {
-            outbox: Outbox::new(
-                own,
-                blueprint.routes.waits.clone(),
-                blueprint.watch.clone(),
-                blueprint.counters.clone(),
-            ),
+            outbox: Outbox::new(own, waits, blueprint.watch.clone(), blueprint.counters.clone()),
+            id: blueprint.ports.fetch_add(1, Ordering::Relaxed),
             routes: blueprint.routes.clone(),
             payload_bytes: blueprint.spec.limits.payload_bytes,
             talk: Talk::new(blueprint.lasting.clone()),
             counters: blueprint.counters.clone(),
+            goes_on: blueprint.spec.workers.is_none(),
+            timers: HashMap::new(),
+            requested: Vec::new(),
+            cancelled: Vec::new(),
+            replaced: Vec::new(),
+        }
+    }
+
+    /// For what has no mailbox.
+    pub(crate) fn without_mailbox(
+        spec: &ComponentSpec,
+        routes: &Arc<Routes>,
+        watch: &Arc<dyn Watch>,
+        counters: &Arc<Counters>,
+    ) -> Self {
+        let lasting = Lasting::new(&spec.name.as_str().into(), routes, watch, counters);
+        Self {
+            outbox: Outbox::new(None, routes.waits.clone(), watch.clone(), counters.clone()),
+            id: 0,
+            routes: routes.clone(),
+            payload_bytes: spec.limits.payload_bytes,
+            talk: Talk::new(Arc::new(lasting)),
+            counters: counters.clone(),
+            goes_on: false,
             timers: HashMap::new(),
             requested: Vec::new(),
             cancelled: Vec::new(),
@@ -125,7 +156,18 @@ impl Port {
         }
     }
 
+    /// Fails where an instance ends with what it has in hand: nobody would be there for what comes later.
+    pub(crate) fn check_that_it_goes_on(&self, function: &str) -> Result<()> {
+        if !self.goes_on {
+            bail!(
+                "{function}: its instance ends with what it has in hand (`job` and `workers` in the manifest)"
+            );
+        }
+        Ok(())
+    }
+
     pub(crate) fn set_timer(&mut self, name: String, delay: Duration) -> Result<()> {
+        self.check_that_it_goes_on("timers.set")?;
         if name.len() > TIMER_NAME_BYTES {
             bail!("timers.set: a name of {} bytes; the most is {TIMER_NAME_BYTES}", name.len());
         }
@@ -154,7 +196,7 @@ impl Port {
             if delay.is_zero() {
                 self.counters.sent.fetch_add(1, Ordering::Relaxed);
             }
-            let timer = cx.send_after(delay, Delivery::Timer { name: name.clone() });
+            let timer = cx.send_after(delay, Delivery::Timer { name: name.clone(), port: self.id });
             self.timers.insert(name, Some(timer));
         }
     }

@@ -170,6 +170,11 @@ impl Talk {
         self.published.len() >= MESSAGES || self.published_bytes >= BYTES
     }
 
+    /// Whether there is somebody to hear what is published.
+    pub(crate) fn has_mailbox(&self) -> bool {
+        self.lasting.subscriptions.has_subscriber()
+    }
+
     pub(crate) fn subscribe(&mut self, pattern: Pattern) -> Result<(), TopicError> {
         let wanted = self.wanted();
         if wanted.len() >= SUBSCRIPTIONS && !wanted.contains(&pattern) {

@@ -41,6 +41,10 @@ impl Subscriptions {
         Self { topics, subscriber, current: Mutex::default() }
     }
 
+    pub(super) fn has_subscriber(&self) -> bool {
+        self.subscriber.is_some()
+    }
+
     pub(super) fn publish(&self, subject: &Subject, message: &Published) {
         self.topics.publish(subject, message);
     }

@@ -123,7 +123,7 @@ impl ComponentActor {
         cx: &Context<Self>,
     ) {
         let versions = &self.blueprint.versions;
-        let previous = versions.switch(code.clone(), change);
+        let previous = versions.releases.put(code.clone(), change);
         let kept = versions.snapshot();
         let lasting = &self.blueprint.lasting;
         let mut unknown = if handed.is_none() { lasting.waiting() } else { Vec::new() };
@@ -157,7 +157,7 @@ impl ComponentActor {
         }
         let (from, to) = (self.code.digest, code.digest);
         self.blueprint.versions.keep(kept);
-        self.blueprint.versions.take_back(code.clone(), previous);
+        self.blueprint.versions.releases.take_back(code.clone(), previous);
         (self.instance, self.code, self.since_snapshot) = (Some(instance), code, 0);
         self.blueprint.record_end(from, to, "taken back");
         let component = &*self.blueprint.name;
@@ -171,8 +171,13 @@ impl Blueprint {
         lineage::record_end(&self.os, &self.name, from, to, what);
     }
 
+    /// Whether there can be an instance of a version without a state, and that is well.
+    pub(crate) async fn starts(&self, code: &Code) -> Result<(), Error> {
+        self.take_over(code, None).await.map(drop)
+    }
+
     /// Makes an instance of the new version beside the old one, which does not learn of it. It has to be well.
-    async fn take_over(&self, code: &Code, state: Option<&Snapshot>) -> Result<Instance, Error> {
+    pub(super) async fn take_over(&self, code: &Code, state: Option<&Snapshot>) -> Result<Instance, Error> {
         let failed = || Error::new(ErrorKind::Guest, "start the new version; the old one goes on");
         let prepare = async {
             let mut instance = self.prepare(code, state).await?;

@@ -13,7 +13,8 @@ use crate::{
     error::{Error, ErrorKind},
     host::bindings::{EverythingIndices, stateful::StatefulIndices},
     instance::State,
-    lineage::{Change, Lineage, Switched, Version, Versioned},
+    lineage::{Change, Switched, Versioned},
+    releases::Releases,
 };
 
 /// One version of a component's code, ready to be instantiated.
@@ -36,7 +37,16 @@ impl Code {
     }
 }
 
+impl Code {
+    /// Whether it can hand its state on.
+    pub(crate) fn is_stateful(&self) -> bool {
+        self.state.is_some()
+    }
+}
+
 impl Versioned for Code {
+    const HANDLES: &str = "messages";
+
     fn digest(&self) -> Digest {
         self.digest
     }
@@ -68,13 +78,13 @@ pub(crate) struct Order {
 
 /// Shared by all incarnations of a component, and whoever changes its version.
 pub(crate) struct Versions {
+    pub(crate) releases: Arc<Releases<Code>>,
     inner: Mutex<Inner>,
     /// Whether an order waits: looked at between messages, where a lock would be one too many.
     is_ordered: AtomicBool,
 }
 
 struct Inner {
-    lineage: Lineage<Code>,
     /// The order that waits, and its number.
     order: Option<(u64, Order)>,
     orders: u64,
@@ -86,31 +96,13 @@ struct Inner {
 
 impl Versions {
     pub(crate) fn new(code: Code) -> Self {
-        let inner = Inner {
-            lineage: Lineage::new(Arc::new(code)),
-            order: None,
-            orders: 0,
-            snapshot: None,
-            is_closed: false,
-        };
-        Self { inner: Mutex::new(inner), is_ordered: AtomicBool::new(false) }
+        let inner = Inner { order: None, orders: 0, snapshot: None, is_closed: false };
+        let releases = Arc::new(Releases::new(Arc::new(code)));
+        Self { releases, inner: Mutex::new(inner), is_ordered: AtomicBool::new(false) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn current(&self) -> Arc<Code> {
-        self.lock().lineage.current().clone()
-    }
-
-    /// The version that a rollback goes to.
-    pub(crate) fn previous(&self) -> Option<Arc<Code>> {
-        self.lock().lineage.previous().last().cloned()
-    }
-
-    pub(crate) fn history(&self) -> Vec<Version> {
-        self.lock().lineage.history()
     }
 
     /// Leaves an order for the actor, which looks for it between two messages. The number is for taking it back.
@@ -150,19 +142,6 @@ impl Versions {
         self.is_ordered.store(false, Ordering::Release);
         let (_, order) = inner.order.take()?;
         (!order.answer.is_closed()).then_some(order)
-    }
-
-    /// Notes that other code runs now, and gives the versions that could be rolled back to so far.
-    pub(super) fn switch(&self, code: Arc<Code>, change: Change) -> Vec<Arc<Code>> {
-        let mut inner = self.lock();
-        let before = inner.lineage.previous().to_vec();
-        inner.lineage.switch(code, change);
-        before
-    }
-
-    /// Notes that a switch was undone. `previous` is what it gave.
-    pub(super) fn take_back(&self, code: Arc<Code>, previous: Vec<Arc<Code>>) {
-        self.lock().lineage.take_back(code, previous);
     }
 
     pub(super) fn snapshot(&self) -> Option<Arc<Snapshot>> {

@@ -10,7 +10,10 @@ use super::{
 impl replies::Host for Host {
     fn later(&mut self) -> Result<Result<u64, ReplyError>> {
         match &mut self.port {
-            Some(port) => Ok(port.talk.later()),
+            Some(port) => {
+                port.check_that_it_goes_on("replies.later")?;
+                Ok(port.talk.later())
+            }
             None => bail!("replies.later: a command has no callers"),
         }
     }

@@ -41,6 +41,9 @@ impl topics::Host for Host {
         if self.principal.may_subscribe(&pattern).is_err() {
             return Ok(Err(TopicError::NotPermitted));
         }
+        if !port.talk.has_mailbox() {
+            bail!("topics.subscribe: a job has no mailbox");
+        }
         Ok(port.talk.subscribe(parsed))
     }
 

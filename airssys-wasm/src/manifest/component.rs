@@ -7,7 +7,7 @@ use airssys_rt::{Restart, Shutdown};
 use toml::{Spanned, de::DeValue};
 
 use super::{
-    ComponentSpec, Limits, Located, PlugSpec, Rules, health, http,
+    ComponentSpec, Limits, Located, PlugSpec, Rules, health, http, job,
     rules::ReadRules,
     section::{Notes, Section, kind},
     terms, units,
@@ -43,18 +43,23 @@ pub(super) fn read(name: String, mut section: Section<'_>, notes: &mut Notes<'_>
     }
     let digest = read_digest(&mut section, notes);
     let plugs = read_plugs(&mut section, notes);
-    let restart = section.word("restart", RESTARTS, notes).unwrap_or(Restart::Permanent);
+    let restart = section.word("restart", RESTARTS, notes);
     let expected = format!("\"brutal_kill\", \"infinity\" or {}", units::DURATION);
     let shutdown = section.parsed("shutdown", &expected, notes, shutdown);
     let mailbox = section.integer("mailbox", 1..1_000_001, notes).unwrap_or(1024);
     let snapshots = read_snapshots(&mut section, notes);
     let max_deliver = section.integer("max_deliver", 1..1001, notes).unwrap_or(3);
+    let job = job::read(&mut section, notes);
+    // What is to be one message's is the whole run's.
+    let deadline = Limits::default().deadline.filter(|_| job.is_none());
+    let default = Limits { deadline, ..Limits::default() };
     let (limits, net) = match section.table("limits", notes) {
-        Some(limits) => read_limits(limits, notes),
-        None => (Limits::default(), None),
+        Some(limits) => read_limits(limits, default, notes),
+        None => (default, None),
     };
     let config = section.table("config", notes).map_or_else(Vec::new, |config| read_config(&config, notes));
     let http = http::read(&mut section, notes);
+    let workers = read_workers(&mut section, notes);
     let health = health::read(&mut section, http.is_some(), notes);
     let after = section.texts("after", notes);
     if let Some(first) = after.get(AFTER) {
@@ -78,7 +83,8 @@ pub(super) fn read(name: String, mut section: Section<'_>, notes: &mut Notes<'_>
         source,
         digest,
         plugs,
-        restart,
+        // A job that has ended well has done what it is for.
+        restart: restart.unwrap_or(if job.is_some() { Restart::Transient } else { Restart::Permanent }),
         shutdown: shutdown.map_or(Shutdown::Timeout(Duration::from_secs(5)), |shutdown| shutdown.value),
         mailbox: mailbox as usize,
         max_deliver,
@@ -89,9 +95,19 @@ pub(super) fn read(name: String, mut section: Section<'_>, notes: &mut Notes<'_>
         directories: Vec::new(),
         trust: Vec::new(),
         http,
+        workers,
+        job,
         health,
     });
     ReadComponent { name, spec, read, after }
+}
+
+/// `workers`, without what goes with one instance alone.
+fn read_workers(section: &mut Section<'_>, notes: &mut Notes<'_>) -> Option<usize> {
+    section.take("workers")?;
+    let why = "a worker is a fresh instance for each message";
+    job::refuse(section, &[("on_restart", why), ("http", "a component gets messages or requests")], notes);
+    section.integer("workers", 1..1001, notes).map(|count| count as usize)
 }
 
 fn read_digest(section: &mut Section<'_>, notes: &mut Notes<'_>) -> Option<Located<Digest>> {
@@ -143,8 +159,7 @@ fn read_snapshots(section: &mut Section<'_>, notes: &mut Notes<'_>) -> Option<Lo
     }
 }
 
-fn read_limits(mut section: Section<'_>, notes: &mut Notes<'_>) -> (Limits, Option<Grant>) {
-    let default = Limits::default();
+fn read_limits(mut section: Section<'_>, default: Limits, notes: &mut Notes<'_>) -> (Limits, Option<Grant>) {
     let memory = section.parsed("memory", units::SIZE, notes, units::size);
     let payload = section.parsed("payload", units::SIZE, notes, units::size);
     let snapshot = section.parsed("snapshot", units::SIZE, notes, units::size);

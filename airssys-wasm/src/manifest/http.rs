@@ -5,10 +5,11 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use airssys_osl::policy::{Grant, Ports, Protocol};
 
 use super::{
-    HttpLimits, HttpSpec, Located, Trust,
+    HttpLimits, HttpRoute, HttpSpec, Located, Trust,
     parse::ReadRole,
     rules::ReadRules,
     section::{Notes, Section},
+    tree::Declared,
     units,
 };
 
@@ -26,12 +27,48 @@ pub(super) fn read(section: &mut Section<'_>, notes: &mut Notes<'_>) -> Option<(
     let requests = section.integer("requests", 1..1001, notes).unwrap_or(64) as usize;
     let timeout = section.time("timeout", notes).unwrap_or(Duration::from_secs(30));
     let rule = section.place("listen");
+    let route = read_route(&mut section, notes);
     section.finish(notes);
     let listen = listen?;
     notes.rules.push((rule.clone(), listen.span));
     let (ip, port) = (listen.value.ip(), listen.value.port());
     let grant = Grant::listen(Protocol::Tcp, ip.to_string(), Ports::from(port)).rule(rule);
-    Some((HttpSpec { listen: listen.value, requests, timeout }, grant))
+    Some((HttpSpec { listen: listen.value, route, requests, timeout }, grant))
+}
+
+/// `host` and `path`: which requests are for it.
+fn read_route(section: &mut Section<'_>, notes: &mut Notes<'_>) -> HttpRoute {
+    let is_host = |text: &str| !text.is_empty() && !text.contains(['/', ':', '@', ' ']);
+    let host = section.parsed("host", "a host without a port, such as `api.example.com`", notes, |text| {
+        is_host(text).then(|| text.to_ascii_lowercase())
+    });
+    let path = section.parsed("path", "a path without a query, such as `/api`", notes, |text| {
+        let is_path = text.starts_with('/')
+            && text.parse::<http::uri::PathAndQuery>().is_ok_and(|path| path.as_str() == path.path());
+        is_path.then(|| text.trim_end_matches('/').to_owned())
+    });
+    HttpRoute { host: host.map(|host| host.value), path: path.map(|path| path.value).unwrap_or_default() }
+}
+
+/// Two components cannot have the same requests.
+pub(super) fn check_routes(declared: &Declared, notes: &mut Notes<'_>) {
+    let mut known: Vec<(&str, &HttpSpec)> = Vec::new();
+    for (component, span) in declared.components.iter().zip(&declared.component_spans) {
+        let Some(http) = component.spec.as_ref().and_then(|spec| spec.http.as_ref()) else { continue };
+        // Each gets a port of its own.
+        if http.listen.port() == 0 {
+            continue;
+        }
+        let same =
+            |(_, other): &&(&str, &HttpSpec)| (other.listen, &other.route) == (http.listen, &http.route);
+        if let Some((other, _)) = known.iter().find(same) {
+            let message =
+                format!("`{other}` and `{}` answer the same requests at {}", component.name, http.listen);
+            let help = "give one of them another `http.path`, `http.host` or `http.listen`".to_owned();
+            notes.problem(span, message, Some(help));
+        }
+        known.push((component.name.as_str(), http));
+    }
 }
 
 /// Reads `limits.http`.

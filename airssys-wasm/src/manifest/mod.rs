@@ -10,6 +10,7 @@ mod confine;
 mod folders;
 mod health;
 mod http;
+mod job;
 mod keyvalue;
 mod order;
 mod parse;
@@ -150,6 +151,10 @@ pub struct ComponentSpec {
     pub trust: Vec<Trust>,
     /// Where it answers requests over HTTP; an actor does not.
     pub http: Option<HttpSpec>,
+    /// How many messages it handles at a time, each by a fresh instance; one after the other by one instance where it is not said.
+    pub workers: Option<usize>,
+    /// With what it is run from its start to its end, where it is a job.
+    pub job: Option<JobSpec>,
     /// How it is asked whether it is well; not at all, unless set.
     pub health: Option<HealthSpec>,
 }
@@ -293,12 +298,60 @@ impl Default for CompileLimits {
 /// `[component.NAME.http]`: a component that answers requests over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpSpec {
-    /// Where it listens.
+    /// Where it listens. Of several with the same address and port, the first of the file listens for all of them.
     pub listen: SocketAddr,
+    /// Which requests it gets.
+    pub route: HttpRoute,
     /// The most requests that are handled at once, each by an instance of its own; more wait.
     pub requests: usize,
     /// The longest time from a request's head to its answer's, waiting included.
     pub timeout: Duration,
+}
+
+/// `[component.NAME.job]`: a component that is run from its start to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobSpec {
+    /// What it is called with, behind its own name.
+    pub arguments: Vec<String>,
+    /// Its environment variables, beside those that it is granted.
+    pub variables: Vec<(String, String)>,
+    /// How long it may take, waiting included.
+    pub timeout: Option<Duration>,
+    /// When what starts behind it does.
+    pub ready: JobReady,
+}
+
+/// When a job is ready, so that what starts behind it may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JobReady {
+    /// As soon as it was started.
+    #[default]
+    Started,
+    /// When it has ended well.
+    Done,
+}
+
+/// Which of the requests that come in at one address are for one component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpRoute {
+    /// Only those for this host, in lower case; those for any, where none is said.
+    pub host: Option<String>,
+    /// Only those whose path begins so, with whole segments. It has no slash at its end: the empty one is any path.
+    pub path: String,
+}
+
+impl HttpRoute {
+    /// Whether a request is for it.
+    pub(crate) fn takes(&self, host: &str, path: &str) -> bool {
+        let is_beneath = |rest: &str| rest.is_empty() || rest.starts_with('/');
+        self.host.as_ref().is_none_or(|own| own.eq_ignore_ascii_case(host))
+            && (self.path.is_empty() || path.strip_prefix(self.path.as_str()).is_some_and(is_beneath))
+    }
+
+    /// Of several that take a request, the one with the most of this gets it: one for its host, then the longest path.
+    pub(crate) fn weight(&self) -> (bool, usize) {
+        (self.host.is_some(), self.path.len())
+    }
 }
 
 /// `[component.NAME.health]`: how a component is asked whether it is well.

@@ -166,6 +166,7 @@ fn check(declared: &Declared, own: [&PathBuf; 2], notes: &mut Notes<'_>) {
     let Declared { components, processes, roles, .. } = declared;
     let mut names: Vec<&str> = components.iter().map(|component| component.name.as_str()).collect();
     process::check_receivers(processes, &names, notes);
+    http::check_routes(declared, notes);
     names.extend(processes.iter().map(|process| process.name.value.as_str()));
     let all =
         || components.iter().map(|component| &component.read).chain(roles.iter().map(|role| &role.read));

@@ -95,6 +95,8 @@ impl ComponentSpec {
             differs(format!("{:?}", self.config), format!("{:?}", new.config), "config"),
             differs(format!("{:?}", self.trust), format!("{:?}", new.trust), "trust"),
             differs(format!("{:?}", self.http), format!("{:?}", new.http), "http"),
+            differs(format!("{:?}", self.workers), format!("{:?}", new.workers), "workers"),
+            differs(format!("{:?}", self.job), format!("{:?}", new.job), "job"),
             differs(format!("{:?}", self.health), format!("{:?}", new.health), "health"),
         ];
         let keys: Vec<_> = keys.into_iter().flatten().map(|key| format!("`{key}`")).collect();

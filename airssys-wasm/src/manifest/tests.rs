@@ -161,6 +161,56 @@ fn a_state_is_kept_where_that_is_said() {
 }
 
 #[test]
+fn a_component_is_one_thing() {
+    let of = |text: &str| parse(&with(text)).unwrap().components.remove(0);
+    let job = of("job = { args = [\"-v\"], env = { LANG = \"C\" }, timeout = \"1m\", ready = \"done\" }");
+    let expected = JobSpec {
+        arguments: vec!["-v".to_owned()],
+        variables: vec![("LANG".to_owned(), "C".to_owned())],
+        timeout: Some(Duration::from_secs(60)),
+        ready: JobReady::Done,
+    };
+    assert_eq!((job.job, job.restart, job.limits.deadline), (Some(expected), Restart::Transient, None));
+    let given = of("restart = \"permanent\"\njob = {}\nlimits = { deadline = \"2s\" }");
+    assert_eq!((given.restart, given.limits.deadline), (Restart::Permanent, Some(Duration::from_secs(2))));
+    assert_eq!(of("workers = 4").workers, Some(4));
+
+    for key in ["mailbox = 4", "max_deliver = 2", "on_restart = \"snapshot\"", "health = {}", "workers = 2"] {
+        let name = key.split(' ').next().unwrap();
+        let message = format!("`component.a.{name}` has no meaning here");
+        check(&with(&format!("{key}\njob = {{}}")), &[("", &message, "")]);
+    }
+    for one in ["job = {}", "workers = 2"] {
+        let two = format!("{one}\nhttp = {{ listen = \"127.0.0.1:80\" }}");
+        check(&with(&two), &[("", "`component.a.http` has no meaning here", "")]);
+    }
+    let why = "a worker is a fresh instance for each message";
+    check(
+        &with("workers = 2\non_restart = \"snapshot\""),
+        &[("", "`component.a.on_restart` has no meaning here", why)],
+    );
+    check(&with("workers = 0"), &[("0", "must be a whole number from 1 to 1000", "")]);
+}
+
+#[test]
+fn requests_at_one_address_are_for_one_component() {
+    let two = |one: &str, other: &str| {
+        let http = |route: &str| format!("http = {{ listen = \"127.0.0.1:80\"{route} }}");
+        with(&format!("{}\n[component.b]\nsource = \"b.wasm\"\n{}\n", http(one), http(other)))
+    };
+    let manifest = parse(&two(", path = \"/a/\"", ", host = \"A.test\"")).unwrap();
+    let route = |index: usize| manifest.components[index].http.clone().unwrap().route;
+    assert_eq!((route(0).host, route(0).path.as_str()), (None, "/a"));
+    assert_eq!((route(1).host.as_deref(), route(1).path.as_str()), (Some("a.test"), ""));
+    assert!(route(0).takes("x", "/a") && route(0).takes("x", "/a/b") && !route(0).takes("x", "/ab"));
+    assert!(route(1).takes("A.TEST", "/") && !route(1).takes("b.test", "/"));
+    check(&two("", ""), &[("b", "`a` and `b` answer the same requests at 127.0.0.1:80", "`http.path`")]);
+    check(&two(", path = \"a\"", ", path = \"/b\""), &[("a", "must be a path without a query", "")]);
+    check(&two(", path = \"/a?b\"", ", path = \"/b\""), &[("/a?b", "must be a path without a query", "")]);
+    check(&two(", host = \"a:80\"", ", path = \"/b\""), &[("a:80", "must be a host without a port", "")]);
+}
+
+#[test]
 fn variables_are_overridden_and_paths_are_the_users() {
     let text =
         with("config = { x = \"${x}\", dir = \"${dir}\" }\n[vars]\nx = \"1\"\ndir = { path = \"in\" }");

@@ -4,15 +4,14 @@
 //! notices. Requests wait where as many are handled as may be; connections wait where as many are open. Told to stop, it
 //! takes no more connections and answers what it has begun.
 
-mod change;
 mod connection;
 mod progress;
-mod releases;
+mod release;
 mod request;
 mod timer;
 mod verdict;
 
-use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::Ordering};
 
 use airssys_osl::{
     Error as DoorError, ErrorKind as DoorErrorKind, Os, Principal,
@@ -26,12 +25,10 @@ use tokio::{
     time::{Duration, sleep, timeout},
 };
 
-pub use self::releases::Canary;
-pub(crate) use self::releases::Release;
-use self::releases::Releases;
+pub(crate) use self::release::Release;
 use crate::{
     actor::{
-        Counters, Delivery, Health, Life,
+        Bell, Counters, Delivery, Health, Life,
         health::{self, Ailment, Gate, NotReady},
         trace,
     },
@@ -41,6 +38,7 @@ use crate::{
     grant::Preopen,
     host::{Config, LogRate},
     manifest::{ComponentSpec, HealthSpec, HttpSpec},
+    releases::Releases,
     watch::{Event, Watch},
 };
 
@@ -53,7 +51,7 @@ pub(crate) struct Service {
     pub(crate) spec: ComponentSpec,
     http: HttpSpec,
     engine: Engine,
-    pub(crate) releases: Arc<Releases>,
+    pub(crate) releases: Arc<Releases<Release>>,
     os: Os,
     preopens: Arc<Mutex<Vec<Preopen>>>,
     config: Config,
@@ -62,9 +60,14 @@ pub(crate) struct Service {
     pub(crate) counters: Arc<Counters>,
     /// One for each request that may be handled at a time.
     places: Arc<Semaphore>,
-    working: Mutex<usize>,
     /// Counts the policies that were put in place: another one may let it listen again.
     policies: watch::Sender<u64>,
+    /// Who else's requests come in where it listens; nothing where it listens for itself.
+    behind: OnceLock<Vec<Arc<Self>>>,
+    /// Whether another one listens for it.
+    is_behind: OnceLock<()>,
+    /// Who it is as long as it runs.
+    principal: Mutex<Option<Principal>>,
 }
 
 impl Service {
@@ -83,8 +86,10 @@ impl Service {
             name: spec.name.as_str().into(),
             releases: Arc::new(Releases::new(Release::new(component)?)),
             places: Arc::new(Semaphore::new(http.requests)),
-            working: Mutex::default(),
             policies: watch::Sender::default(),
+            behind: OnceLock::new(),
+            is_behind: OnceLock::new(),
+            principal: Mutex::default(),
             config: spec.config.as_slice().into(),
             log: Arc::default(),
             spec,
@@ -102,6 +107,34 @@ impl Service {
         self.policies.send_modify(|count| *count += 1);
     }
 
+    /// Has each listen that is the first to at its address, for those behind it with the same. Before any of them starts.
+    pub(crate) fn share(services: &[Arc<Self>]) {
+        for (index, first) in services.iter().enumerate() {
+            let listen = first.http.listen;
+            if listen.port() == 0 || first.is_behind.get().is_some() {
+                continue;
+            }
+            let rest = services.get(index + 1..).unwrap_or_default().iter();
+            let behind: Vec<_> = rest.filter(|service| service.http.listen == listen).cloned().collect();
+            for service in &behind {
+                // Set once: there is one first.
+                let _ = service.is_behind.set(());
+            }
+            let _ = first.behind.set(behind);
+        }
+    }
+
+    /// Who answers a request that came in here.
+    fn routed<'a>(self: &'a Arc<Self>, host: &str, path: &str) -> Option<&'a Arc<Self>> {
+        let all = std::iter::once(self).chain(self.behind.get().into_iter().flatten());
+        let takers = all.filter(|service| service.http.route.takes(host, path));
+        takers.max_by_key(|service| service.http.route.weight())
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Principal>> {
+        self.principal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn listen(&self, principal: &Principal) -> Result<Listener, DoorError> {
         let listener = principal.listen(self.http.listen)?;
         tracing::info!(component = &*self.name, address = %listener.local_addr(), "listens for requests");
@@ -117,29 +150,6 @@ impl Service {
         if self.counters.handled.fetch_add(1, Ordering::Relaxed) == 0 {
             self.watch.event(&Event::FirstMessage { component: &self.name });
         }
-    }
-
-    /// Counts the requests that are worked on: where there is one, the system is not idle.
-    fn count_working(&self, count: impl FnOnce(usize) -> usize) {
-        let mut working = self.working.lock().unwrap_or_else(PoisonError::into_inner);
-        *working = count(*working);
-        self.counters.busy.store(*working > 0, Ordering::Release);
-    }
-}
-
-/// A request that is worked on, however that ends.
-struct Working(Arc<Service>);
-
-impl Working {
-    fn begin(service: &Arc<Service>) -> Self {
-        service.count_working(|working| working + 1);
-        Self(service.clone())
-    }
-}
-
-impl Drop for Working {
-    fn drop(&mut self) {
-        self.0.count_working(|working| working.saturating_sub(1));
     }
 }
 
@@ -164,12 +174,23 @@ impl ServiceActor {
     }
 
     fn start(&self, life: Life, actor: ActorRef<Delivery>) -> Result<Running, Error> {
+        let (stop, mut stopped) = watch::channel(false);
+        let mut accepting = JoinSet::new();
+        let (service, principal) = (self.service.clone(), life.principal.clone());
+        *service.running() = Some(principal.clone());
+        if service.is_behind.get().is_some() {
+            accepting.spawn(async move {
+                told(&mut stopped).await;
+                service.running().take();
+                // What it has begun is answered: then all places are free.
+                let places = u32::try_from(service.http.requests).unwrap_or(u32::MAX);
+                let _free = service.places.acquire_many(places).await;
+            });
+            return Ok(Running { stop, accepting, asking: JoinSet::new(), life });
+        }
         let listening = self.service.listen(&life.principal);
         let listener = listening
             .map_err(|error| Error::door(format!("listen for requests to `{}`", self.service.name), error))?;
-        let (stop, stopped) = watch::channel(false);
-        let mut accepting = JoinSet::new();
-        let (service, principal) = (self.service.clone(), life.principal.clone());
         accepting.spawn(async move {
             let _bell = Bell(actor);
             accept(service, principal, listener, stopped).await;
@@ -225,6 +246,7 @@ impl Actor for ServiceActor {
 
 impl Drop for ServiceActor {
     fn drop(&mut self) {
+        self.service.running().take();
         self.service.counters.set_health(Health::Stopped);
     }
 }
@@ -264,16 +286,6 @@ fn told_with_cause(error: &Error) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
-    }
-}
-
-/// Wakes its actor when it is dropped, be it by a panic: the actor then looks what became of its task.
-struct Bell(ActorRef<Delivery>);
-
-impl Drop for Bell {
-    fn drop(&mut self) {
-        // Where the mailbox is too full for this, another message is there to wake it.
-        let _ = self.0.try_cast(Delivery::Resume);
     }
 }
 

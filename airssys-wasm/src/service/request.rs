@@ -24,13 +24,13 @@ use wasmtime_wasi_http::{
 };
 
 use super::{
-    Release, Service, Working,
+    Release, Service,
     connection::{Client, plain},
     told_with_cause,
     verdict::{Observed, Received},
 };
 use crate::{
-    actor::health::Ailment,
+    actor::{Working, health::Ailment},
     error::{Error, ErrorKind},
     host::{
         Stdio,
@@ -58,10 +58,6 @@ pub(super) enum Failure {
 
 /// Answers one request. Whatever the guest does, there is an answer.
 pub(super) async fn answer(client: &Arc<Client>, request: Request<Incoming>) -> Response<WasiBody> {
-    let service = &client.service;
-    let now = Instant::now();
-    // Who has waited for half of its time for a place would hardly be done in the other half.
-    let (waits_until, until) = (now + service.http.timeout / 2, now + service.http.timeout);
     let authority = request.uri().authority().map(|authority| authority.as_str());
     let host = || request.headers().get(http::header::HOST).and_then(|host| host.to_str().ok());
     let authority = authority.or_else(host).unwrap_or_default();
@@ -69,6 +65,20 @@ pub(super) async fn answer(client: &Arc<Client>, request: Request<Incoming>) -> 
     if authority.is_empty() {
         return refuse(exchange, StatusCode::BAD_REQUEST, io::ErrorKind::InvalidInput);
     }
+    let Some(service) = client.service.routed(without_port(authority), request.uri().path()) else {
+        return refuse(exchange, StatusCode::NOT_FOUND, io::ErrorKind::NotFound);
+    };
+    let principal = match Arc::ptr_eq(service, &client.service) {
+        true => client.principal.clone(),
+        false => match service.running().clone() {
+            Some(principal) => principal,
+            // It is stopped, or about to be started again.
+            None => return refuse(exchange, StatusCode::SERVICE_UNAVAILABLE, io::ErrorKind::NotConnected),
+        },
+    };
+    let now = Instant::now();
+    // Who has waited for half of its time for a place would hardly be done in the other half.
+    let (waits_until, until) = (now + service.http.timeout / 2, now + service.http.timeout);
     let limits = &service.spec.limits.http;
     let (parts, body) = request.into_parts();
     let body = body.map_err(|_| HttpError::HttpProtocolError).boxed_unsync();
@@ -79,7 +89,8 @@ pub(super) async fn answer(client: &Arc<Client>, request: Request<Incoming>) -> 
     let Ok(Ok(place)) = timeout_at(waits_until, service.places.clone().acquire_owned()).await else {
         return refuse(exchange, StatusCode::SERVICE_UNAVAILABLE, io::ErrorKind::TimedOut);
     };
-    match ask(client, Request::from_parts(parts, body), until, place).await {
+    let request = Request::from_parts(parts, body);
+    match ask(client, (service.clone(), principal), request, until, place).await {
         Ok(response) => {
             exchange.answered();
             service.answered();
@@ -95,6 +106,14 @@ pub(super) async fn answer(client: &Arc<Client>, request: Request<Incoming>) -> 
     }
 }
 
+/// The host of an authority.
+fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
 fn refuse(exchange: Exchange, status: StatusCode, kind: io::ErrorKind) -> Response<WasiBody> {
     exchange.failed(&kind.into());
     plain(status)
@@ -107,13 +126,14 @@ pub(super) fn empty() -> WasiBody {
 /// Has a guest work on a request, as a task that the connection holds, and waits for the head of its answer.
 async fn ask(
     client: &Arc<Client>,
+    (service, principal): (Arc<Service>, Principal),
     request: Request<Body>,
     until: Instant,
     place: OwnedSemaphorePermit,
 ) -> Result<Response<WasiBody>, StatusCode> {
     let (tell, head) = oneshot::channel();
     let (fail, failed) = oneshot::channel();
-    let (service, principal) = (client.service.clone(), client.principal.clone());
+    let name = service.name.clone();
     let release = service.releases.next();
     let observed = Arc::<Observed>::default();
     let request = request.map(|body| observed.watch(body));
@@ -121,7 +141,7 @@ async fn ask(
     let crashed = Arc::<AtomicBool>::default();
     let alarm = Alarm::new(crashed.clone());
     let work = async move {
-        let _working = Working::begin(&service);
+        let _working = Working::begin(&service.counters);
         let handling = handle(&service, &release, &principal, request, tell, alarm, &observed);
         let handled = match timeout_at(until, handling).await {
             Ok(Ok(())) if !observed.is_answered() => Err(Failure::Silent),
@@ -149,7 +169,7 @@ async fn ask(
         // An answer that the guest itself made of an error.
         Ok(Err(_)) => Err(StatusCode::INTERNAL_SERVER_ERROR),
         // Where nobody says why, the work was broken off.
-        Err(_none) => Err(failed.await.unwrap_or_else(|_gone| Failure::Silent.told(&client.service.name))),
+        Err(_none) => Err(failed.await.unwrap_or_else(|_gone| Failure::Silent.told(&name))),
     }
 }
 

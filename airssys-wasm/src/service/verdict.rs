@@ -15,18 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
 use super::request::Failure;
-use crate::host::printable;
-
-/// What a request says about the version that had it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// It answered, and returned.
-    Good,
-    /// It broke; this is how.
-    Broke(String),
-    /// Nothing: somebody else may be to blame.
-    Open,
-}
+use crate::{host::printable, releases::Verdict};
 
 /// What is noted of a request while a guest works on it.
 #[derive(Default)]

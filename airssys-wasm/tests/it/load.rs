@@ -91,3 +91,17 @@ async fn a_malformed_component_is_refused_and_spoils_no_other() {
         assert!(told.contains(&"loaded b".to_owned()), "{told:?}");
     }
 }
+
+#[tokio::test]
+async fn what_a_component_is_used_as_it_exports() {
+    let check = async |keys: &str, expected: &str| {
+        let (result, _) = loaded(&format!("[component.a]\nSOURCE\n{keys}\n")).await;
+        let error = result.err().unwrap().remove(0).error;
+        assert_eq!(error.kind(), ErrorKind::InvalidComponent);
+        assert!(error.to_string().contains(expected), "{error}");
+    };
+    check("job = {}", "as a job: it exports airssys:actor/").await;
+    check("job = {}", "not wasi:cli/run@0.2; an actor has neither").await;
+    check("http = { listen = \"127.0.0.1:80\" }", "as a service: ").await;
+    check("workers = 2", "as workers (`component.a.workers`): it exports `airssys:actor/state@0.1.0`").await;
+}

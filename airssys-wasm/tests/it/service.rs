@@ -105,7 +105,7 @@ async fn the_manifests_config_is_there_by_wasi_config_and_its_log_by_wasi_loggin
     }
 }
 
-/// What guests logged with the context `config`.
+/// What guests called `web` logged with the context `config`.
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// Takes what guests log, of whatever test: there is one log for a program.
@@ -123,7 +123,7 @@ impl Subscriber for Log {
             "component" => component = format!("{value:?}").replace('"', ""),
             _ => {}
         });
-        if text.starts_with("config: ") {
+        if text.starts_with("config: ") && component == "web" {
             LINES.lock().unwrap().push(format!("{} {component} {text}", event.metadata().level()));
         }
     }
@@ -558,4 +558,40 @@ async fn a_rollback_ends_a_trial() {
     assert!(error.to_string().contains("its trial was ended"), "{error}");
     assert_eq!(back.from, new.digest());
     assert_eq!(changes(&world), [Change::Started]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_answer_at_one_address_by_host_and_path() {
+    let reserved = Reserved::new();
+    let port = reserved.0;
+    let component = |name: &str, route: &str| {
+        let listen = format!("listen = \"127.0.0.1:{port}\"");
+        format!("[component.{name}]\nWEB\nconfig = {{ who = \"{name}\" }}\nhttp = {{ {listen}, {route} }}\n")
+    };
+    let routes = [
+        ("deep", "path = \"/config/deep\""),
+        ("plain", "path = \"/config\""),
+        ("other", "host = \"Other.test\", path = \"/config/\""),
+    ];
+    let components: String = routes.iter().map(|(name, route)| component(name, route)).collect();
+    let world = World::start(&components).await;
+    let ask = async |host: &str, path: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        let (status, body) = parts(&say(port, &request).await);
+        let who = ["deep", "plain", "other"].into_iter().find(|who| body.contains(&format!("\"{who}\"")));
+        (status, who)
+    };
+    assert_eq!(ask("a.test", "/config").await, ("200".to_owned(), Some("plain")));
+    assert_eq!(ask("other.test", "/config").await, ("200".to_owned(), Some("other")));
+    assert_eq!(ask("OTHER.test:80", "/config").await, ("200".to_owned(), Some("other")));
+    assert_eq!(ask("a.test", "/configs").await.0, "404", "whole segments");
+    assert_eq!(ask("a.test", "/").await.0, "404");
+    // That guest knows no such path, but it is the one that is asked.
+    ask("a.test", "/config/deep/x").await;
+    let handled = |name: &str| {
+        let status = world.system.status();
+        status.iter().find(|status| *status.name == *name).unwrap().handled
+    };
+    assert_eq!((handled("plain"), handled("other"), handled("deep")), (1, 2, 1));
+    world.system.shutdown().await;
 }

@@ -25,3 +25,16 @@ pub(crate) fn actor(init: &str, handle: &str, snapshot: &str) -> Vec<u8> {
 pub(crate) async fn component(bytes: Vec<u8>) -> Component {
     Component::load(&ENGINE, bytes, None, || ()).await.unwrap().0
 }
+
+/// An actor without a state, which does this with a message and answers nothing.
+pub(crate) fn stateless(handle: &str) -> Vec<u8> {
+    let text = include_str!("text/actor.wat").replace("(; handle ;)", handle);
+    let state = "(export \"airssys:actor/state@0.1.0\" (instance $state))";
+    assert!(text.contains(state));
+    wat::parse_str(text.replace(state, "")).unwrap()
+}
+
+/// What is run once: does this, and leaves the status on the stack.
+pub(crate) fn job(run: &str) -> Vec<u8> {
+    wat::parse_str(include_str!("text/job.wat").replace("(; run ;)", run)).unwrap()
+}

@@ -125,6 +125,19 @@ impl World {
         self.system.reload(&manifest);
     }
 
+    /// Waits until something was told, and gives all that was told so far.
+    pub(crate) async fn until_told(&self, what: &str) -> Vec<String> {
+        let began = std::time::Instant::now();
+        loop {
+            let told = self.told.0.lock().unwrap().clone();
+            if told.iter().any(|line| line.starts_with(what)) {
+                return told;
+            }
+            assert!(began.elapsed() < PATIENCE, "{what}: {told:#?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Calls a component, and gives its answer as text.
     pub(crate) async fn ask(&self, to: &str, subject: &str, payload: &str) -> String {
         let answer = self.system.call(to, subject, payload.into(), PATIENCE).await;

@@ -41,6 +41,8 @@ const ALL: &str = r#"
     roles = [{}]
     plug = [{}]
     [component.name.http]
+    [component.name.job]
+    env = {}
     [component.name.health]
     [keyvalue.name]
     [process.name]

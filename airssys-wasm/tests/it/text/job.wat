@@ -1,0 +1,43 @@
+(component
+    (import "airssys:actor/types@0.1.0" (instance $types
+        (type $e (variant (case "no-such-actor") (case "not-permitted") (case "too-large") (case "gone")
+            (case "timed-out") (case "no-reply")))
+        (export "send-error" (type (eq $e)))
+    ))
+    (alias export $types "send-error" (type $send-error))
+    (import "airssys:actor/timers@0.1.0" (instance $timers
+        (export "set" (func (param "name" string) (param "delay-ms" u64)))
+    ))
+    (import "airssys:actor/messaging@0.1.0" (instance $messaging
+        (alias outer 1 $send-error (type $outer))
+        (export "send-error" (type $error (eq $outer)))
+        (export "send" (func (param "to" string) (param "subject" string) (param "payload" (list u8))
+            (result (result (error $error)))))
+    ))
+    (core module $memory
+        (memory (export "memory") 1)
+        (data (i32.const 16) "tick")
+        (data (i32.const 32) "witness")
+        (data (i32.const 48) "echo")
+        (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 8192))
+    )
+    (core instance $m (instantiate $memory))
+    (core func $set (canon lower (func $timers "set") (memory $m "memory")))
+    (core func $send (canon lower (func $messaging "send") (memory $m "memory") (realloc (func $m "realloc"))))
+    (core module $guest
+        (import "" "set" (func $set (param i32 i32 i64)))
+        (import "" "send" (func $send (param i32 i32 i32 i32 i32 i32 i32)))
+        (func $arm (call $set (i32.const 16) (i32.const 4) (i64.const 60000)))
+        (func $tell (call $send (i32.const 32) (i32.const 7) (i32.const 48) (i32.const 4) (i32.const 64) (i32.const 1)
+            (i32.const 128)))
+        (func $spin (loop $again (br $again)))
+        (func (export "run") (result i32) (; run ;))
+    )
+    (core instance $g (instantiate $guest (with "" (instance
+        (export "set" (func $set))
+        (export "send" (func $send))
+    ))))
+    (func $run (result (result)) (canon lift (core func $g "run")))
+    (instance $command (export "run" (func $run)))
+    (export "wasi:cli/run@0.2.0" (instance $command))
+)
