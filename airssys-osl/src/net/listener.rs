@@ -66,6 +66,20 @@ impl Principal {
         };
         Ok(Listener { socket: Socket::hold(io, opening), local: bound })
     }
+
+    /// Asks whether it may answer what comes in at `local`, where another principal of the program listens. Leaves a record,
+    /// as [`Listener::accept`] does; it is no use that its grant counts.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`](crate::ErrorKind::Denied): it may not listen there.
+    pub fn may_answer(&self, local: SocketAddr) -> Result<(), Error> {
+        let standing = self.standing().for_open();
+        let decision = Subject::endpoint(Protocol::Tcp, [], local).decide(&standing, Action::NetListen);
+        let resource = url(Protocol::Tcp, super::Host::Address(local.ip()), local.port());
+        let operation = self.operation(Action::NetListen, resource.as_bytes());
+        operation.begin(decision, standing.epoch)?.finish(Ok(Done::new(())))
+    }
 }
 
 impl Listener {

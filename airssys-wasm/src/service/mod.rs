@@ -177,8 +177,10 @@ impl ServiceActor {
         let (stop, mut stopped) = watch::channel(false);
         let mut accepting = JoinSet::new();
         let (service, principal) = (self.service.clone(), life.principal.clone());
-        *service.running() = Some(principal.clone());
         if service.is_behind.get().is_some() {
+            let answers = principal.may_answer(service.http.listen);
+            answers.map_err(|error| Error::door(format!("answer requests to `{}`", service.name), error))?;
+            *service.running() = Some(principal);
             accepting.spawn(async move {
                 told(&mut stopped).await;
                 service.running().take();

@@ -71,9 +71,9 @@ pub(super) async fn answer(client: &Arc<Client>, request: Request<Incoming>) -> 
     let principal = match Arc::ptr_eq(service, &client.service) {
         true => client.principal.clone(),
         false => match service.running().clone() {
-            Some(principal) => principal,
-            // It is stopped, or about to be started again.
-            None => return refuse(exchange, StatusCode::SERVICE_UNAVAILABLE, io::ErrorKind::NotConnected),
+            Some(principal) if principal.may_answer(service.http.listen).is_ok() => principal,
+            // It is stopped, about to be started again, or may not listen here any more.
+            _ => return refuse(exchange, StatusCode::SERVICE_UNAVAILABLE, io::ErrorKind::NotConnected),
         },
     };
     let now = Instant::now();
@@ -289,7 +289,10 @@ impl Failure {
             Self::Instance(error) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
                 tracing::warn!(component, %error, cause, "cannot answer a request");
-                StatusCode::INTERNAL_SERVER_ERROR
+                match error.kind() {
+                    ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+                    _ => StatusCode::INTERNAL_SERVER_ERROR,
+                }
             }
             Self::Trap(trap) => {
                 tracing::warn!(component, cause = %trap, "crashed at a request");

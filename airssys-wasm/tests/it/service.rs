@@ -299,6 +299,15 @@ async fn nobody_sends_messages_to_a_service() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_memory_for_an_instance_the_answer_is_that_it_is_unavailable() {
+    let reserved = Reserved::new();
+    let port = reserved.0;
+    let http = format!("[component.web.http]\nlisten = \"127.0.0.1:{port}\"\n");
+    let _world = World::start(&format!("memory = \"64KiB\"\n[component.web]\nWEB\n{http}")).await;
+    assert_eq!(status(&get(port, "/hello").await), "503");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_may_listen_again_does() {
     let reserved = Reserved::new();
     let port = reserved.0;
@@ -593,5 +602,13 @@ async fn several_answer_at_one_address_by_host_and_path() {
         status.iter().find(|status| *status.name == *name).unwrap().handled
     };
     assert_eq!((handled("plain"), handled("other"), handled("deep")), (1, 2, 1));
+
+    // Who may not listen there any more answers nothing there, whoever listens.
+    let forbid = format!("forbid = {{ listen = [\"tcp://127.0.0.1:{port}\"] }}");
+    world.reload(&components.replace("[component.other]", &format!("[component.other]\n{forbid}")));
+    assert_eq!(ask("other.test", "/config").await.0, "503");
+    assert_eq!(ask("a.test", "/config").await.0, "200");
+    world.reload(&components);
+    assert_eq!(ask("other.test", "/config").await.0, "200");
     world.system.shutdown().await;
 }
