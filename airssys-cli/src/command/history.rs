@@ -36,6 +36,11 @@ impl Entry {
     fn is_begin(&self) -> bool {
         matches!(self.what.as_str(), "begun" | "on trial")
     }
+
+    /// Whether both are of one change.
+    fn is_of(&self, other: &Self) -> bool {
+        (&self.from, &self.to) == (&other.from, &other.to)
+    }
 }
 
 pub(super) fn history(args: &History, terminal: &Terminal) -> Result<ExitCode, Failure> {
@@ -46,29 +51,27 @@ pub(super) fn history(args: &History, terminal: &Terminal) -> Result<ExitCode, F
         resource_prefix: Some(format!("{component} from ").into_bytes()),
         ..audit::Query::default()
     };
-    let mut begun: Option<Entry> = None;
+    let mut entries: Vec<Entry> = Vec::new();
     for record in Reader::query(&dir, query).map_err(|error| unopened(&dir, error))? {
         let record = record.map_err(|error| unreadable(&dir, error))?;
         let Some(entry) = Entry::of(&record, component) else { continue };
-        // One that a crash of the system cut short has no end.
-        let cut_short = begun.take().filter(|_| entry.is_begin());
-        let ended = match entry.is_begin() {
-            true => {
-                begun = Some(entry);
-                None
-            }
-            false => Some(entry),
-        };
-        for entry in cut_short.into_iter().chain(ended) {
-            if print(terminal, component, &entry)?.is_break() {
-                return Ok(ExitCode::SUCCESS);
-            }
+        note(&mut entries, entry);
+    }
+    for entry in &entries {
+        if print(terminal, component, entry)?.is_break() {
+            break;
         }
     }
-    if let Some(entry) = &begun {
-        let _ = print(terminal, component, entry)?;
-    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Adds an entry, in place of the begin that it ends. One that is refused while another is on trial has a begin of its own.
+fn note(entries: &mut Vec<Entry>, entry: Entry) {
+    let begun = entries.iter().rposition(|begun| begun.is_begin() && begun.is_of(&entry));
+    if let Some(begun) = begun.filter(|_| !entry.is_begin()) {
+        entries.remove(begun);
+    }
+    entries.push(entry);
 }
 
 /// Prints a change, and says whether anybody wants more.
@@ -86,4 +89,30 @@ fn print(terminal: &Terminal, component: &str, entry: &Entry) -> Result<ControlF
     };
     let value = || json!({"time": time, "component": component, "from": from, "to": to, "outcome": what});
     terminal.answer(text, value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_beside_a_trial_ends_its_own_begin() {
+        let entry = |from: &str, to: &str, what: &str| Entry {
+            wall_ns: 0,
+            from: from.to_owned(),
+            to: to.to_owned(),
+            what: what.to_owned(),
+        };
+        let told = [
+            entry("a", "b", "on trial"),
+            entry("a", "c", "begun"),
+            entry("a", "c", "refused"),
+            entry("a", "b", "done"),
+            entry("b", "d", "begun"),
+        ];
+        let mut entries = Vec::new();
+        told.into_iter().for_each(|entry| note(&mut entries, entry));
+        let kept: Vec<_> = entries.iter().map(|entry| (&*entry.to, &*entry.what)).collect();
+        assert_eq!(kept, [("c", "refused"), ("b", "done"), ("d", "begun")]);
+    }
 }
