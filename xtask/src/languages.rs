@@ -1,5 +1,5 @@
-//! `cargo xtask languages`: installs what builds components in JavaScript, in Python and (but for the compiler) in C, below the folder of the build.
-//! The versions are those that `airssys new` writes into its projects.
+//! `cargo xtask languages`: installs what builds components in JavaScript, in Python and in C, below the folder of the build, and
+//! Debian's compilers of C and Rust where they are missing. The versions are those that `airssys new` writes into its projects.
 
 #![expect(
     clippy::disallowed_methods,
@@ -8,7 +8,7 @@
 
 use std::{error, fs, io, path::Path, process::Command};
 
-use crate::{place, test::succeed};
+use crate::{debian, guests, place, test::succeed};
 
 type Failure = Box<dyn error::Error>;
 
@@ -17,6 +17,20 @@ const STAMP: &str = "installed";
 
 /// Where Debian has the sources of the standard library.
 const STD: &str = "/usr/lib/rustlib/src/rust/library";
+
+/// What compiles C for the sandbox, as Debian has it.
+const C_PACKAGES: &[&str] = &["clang", "lld"];
+
+/// Installs Debian's compilers of components, where they are missing and may be installed. Who needs one looks for it.
+pub(crate) fn compilers() {
+    let has_c = ["clang", "clang-19"].into_iter().any(debian::has);
+    let missing = [(guests::has_reference(), guests::REFERENCE_PACKAGES), (has_c, C_PACKAGES)];
+    let missing = missing.into_iter().filter(|(has, _)| !has).flat_map(|(_, packages)| packages);
+    let missing: Vec<&str> = missing.copied().collect();
+    if !missing.is_empty() {
+        debian::install(&missing);
+    }
+}
 
 /// Installs what is not there yet, of each language. The error tells of all that failed.
 pub(crate) fn install() -> Result<(), Failure> {

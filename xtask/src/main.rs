@@ -19,7 +19,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   tidy              the rules of CONTRIBUTING.md that a program can check
   guests [--check | NAME …]
                     build the sample components, or these; --check compares them with what is committed
-  languages         installs what builds components in JavaScript and Python, for the tests
+  languages         installs what builds components in each language, for the tests
   models            explores the interleavings of the runtime's lock-free parts (loom)
   test-kernel       what holds programs, on another kernel: Debian's, in qemu, where that can be had
   sanitize          the runtime's tests under valgrind and the sanitizers, where they are installed
@@ -50,7 +50,10 @@ fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
         ["tidy"] => tidy::run(),
         ["guests", "--check"] => guests::build(true, &[]),
         ["guests", names @ ..] => guests::build(false, names),
-        ["languages"] => languages::install(),
+        ["languages"] => {
+            languages::compilers();
+            languages::install()
+        }
         ["models"] => sound::models(),
         ["test-kernel"] => kernel::run(),
         ["sanitize"] => sound::sanitize(),

@@ -4,7 +4,7 @@
 
 use std::{env, error::Error, ffi::OsString, process::Command, time::Instant};
 
-use crate::{debian, guests, languages, sound, tidy};
+use crate::{guests, languages, sound, tidy};
 
 /// What is off by default and tested all the same.
 pub(crate) const FEATURES: &str = "--features=airssys-osl/tls";
@@ -20,6 +20,7 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         )
     })?;
     step("languages", || {
+        languages::compilers();
         // Without them the tests of the templates say that they were skipped.
         languages::install().unwrap_or_else(|error| eprintln!("SKIPPED: not installed: {error}"));
         Ok(())
@@ -61,11 +62,8 @@ pub(crate) fn succeed(command: &mut Command) -> Result<(), Box<dyn Error>> {
 }
 
 /// Compares the committed components with what their sources give. That needs a certain compiler, which Debian has:
-/// where it can be installed it is, and where it cannot, this is skipped with a word.
+/// where it could not be installed, this is skipped with a word.
 fn guests_are_what_is_committed() -> Result<(), Box<dyn Error>> {
-    if !guests::has_reference() {
-        debian::install(guests::REFERENCE_PACKAGES);
-    }
     if guests::has_reference() {
         return guests::build(true, &[]);
     }
