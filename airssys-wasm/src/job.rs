@@ -166,14 +166,12 @@ impl Actor for JobActor {
         // Each run begins something of its own.
         self.running.spawn(osl_trace::scope(trace::new(), run));
         self.life = Some(life);
-        while job.job.ready == JobReady::Done {
+        let is_waited_for = job.job.ready == JobReady::Done;
+        while is_waited_for && !self.is_done {
             match timeout(LOOK, self.ended()).await {
                 Ok(Some(Err(reason))) => return Err(reason),
                 // The bell has rung: that is for when it is known to be ready.
-                Ok(_) => {
-                    self.is_done = true;
-                    break;
-                }
+                Ok(_) => self.is_done = true,
                 // It has its time to stop, as one that nobody waits for.
                 Err(_elapsed) if cx.is_stopping() => break,
                 Err(_elapsed) => {}

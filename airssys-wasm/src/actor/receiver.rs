@@ -37,6 +37,7 @@ impl Receiver {
     }
 
     /// Sends without waiting for room. What was not sent comes back.
+    #[expect(clippy::result_large_err, reason = "the message itself comes back, as it does from a mailbox")]
     pub(crate) fn try_send(&self, envelope: Envelope) -> Result<(), SendError<Option<Envelope>>> {
         match self {
             Self::Component(actor) => {
