@@ -36,7 +36,8 @@ const TABLES: u32 = 8;
 /// The largest stack of a guest, in bytes. Beyond it is a trap.
 const GUEST_STACK_BYTES: usize = 512 * 1024;
 
-/// The stack of a fiber, in bytes: the guest's, and what host functions need on top of it.
+/// The stack of a fiber, in bytes: the guest's, and what host functions need on top of it. One of them is a call, which may
+/// run its receiver there, its crash and new start included: `system/tests.rs` does, from the end of the guest's.
 const FIBER_STACK_BYTES: usize = GUEST_STACK_BYTES + 512 * 1024;
 
 /// How much memory of an instance is cleared in place when it ends, written or not.

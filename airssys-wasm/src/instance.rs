@@ -18,16 +18,14 @@ use crate::{
     error::Error,
     grant::Preopen,
     host::{Config, Host, LogRate, Stdio, http::Http},
-    manifest::{Limits, Trust},
+    manifest::{HANDED_BYTES, Limits, Trust},
 };
 
 /// The most elements of all tables of an instance together.
 const TABLE_ELEMENTS: usize = 20_000;
 
-/// The most bytes that a guest may hand its host in one call: as many as its memory may have, within these bounds. The same
-/// bytes can be handed many times over, as elements of a list, and each would be copied.
+/// The least that a guest may hand its host in one call, in bytes, however little memory it may have.
 const LEAST_HANDED_BYTES: usize = 1 << 20;
-const MOST_HANDED_BYTES: usize = 128 << 20;
 
 /// What belongs to one instance.
 pub(crate) struct State {
@@ -100,7 +98,7 @@ impl State {
             fuel: setup.limits.fuel,
         };
         let mut store = Store::new(engine.inner(), state);
-        store.set_hostcall_fuel(setup.limits.memory_bytes.clamp(LEAST_HANDED_BYTES, MOST_HANDED_BYTES));
+        store.set_hostcall_fuel(setup.limits.memory_bytes.clamp(LEAST_HANDED_BYTES, HANDED_BYTES));
         store.limiter(|state| &mut state.ceiling);
         // Nobody counts what nobody bounds: the hook costs each call a little.
         if setup.limits.host_calls.is_some() {

@@ -34,8 +34,9 @@ impl Recording {
     }
 
     fn life(&self, event: &airssys_rt::Event) {
-        let name = event.path.rsplit('/').next().unwrap_or_default();
-        match (&event.kind, self.principals.get(name)) {
+        // Above all is a supervisor, whatever it is called.
+        let below = event.path.rsplit_once('/');
+        match (&event.kind, below.and_then(|(_, name)| self.principals.get(name))) {
             (EventKind::Exited { reason } | EventKind::InitFailed { reason }, Some(principal)) => {
                 if reason.is_abnormal() {
                     leave(&self.os, principal, Incident::Exit, &reason.to_string());

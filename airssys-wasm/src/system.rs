@@ -1,6 +1,8 @@
 //! A running system: the manifest's tree of supervisors, with components as its leaves.
 
 mod resend;
+#[cfg(test)]
+mod tests;
 mod upgrade;
 
 use std::{
@@ -13,7 +15,7 @@ use airssys_osl::Os;
 use airssys_rt::port::PortMsg;
 use airssys_rt::{
     ActorRef, ChildInfo, ChildSpec, EventKind, ExitReason, Mailbox, Supervisor, SupervisorRef,
-    System as Runtime,
+    System as Runtime, SystemBuilder as RuntimeBuilder,
 };
 use std::sync::atomic::Ordering;
 
@@ -180,6 +182,18 @@ impl System {
         os: &Os,
         watch: Arc<dyn Watch>,
     ) -> Result<Self, Error> {
+        Self::start_on(Runtime::builder(), manifest, components, engine, os, watch).await
+    }
+
+    /// As [`start`](Self::start), with settings of the runtime's.
+    async fn start_on(
+        runtime: RuntimeBuilder,
+        manifest: &Manifest,
+        components: &[Component],
+        engine: &Engine,
+        os: &Os,
+        watch: Arc<dyn Watch>,
+    ) -> Result<Self, Error> {
         provide_buckets(os, manifest);
         let watch = Recording::around(watch, manifest, os);
         let engine = &engine.sharing(manifest.memory_bytes);
@@ -228,7 +242,7 @@ impl System {
         Service::share(&services.collect::<Vec<_>>());
         let mut states = Vec::new();
         list_states(&manifest.root, "", &leaves.seeds, &mut states);
-        let runtime = Runtime::builder().observer(Arc::new(Tell { watch, states })).build();
+        let runtime = runtime.observer(Arc::new(Tell { watch, states })).build();
         let tree = plant(&manifest.root, &leaves);
         let root = runtime.start(tree).await.map_err(|error| {
             Error::new(ErrorKind::Guest, format!("start the system `{}`", manifest.name)).caused_by(error)

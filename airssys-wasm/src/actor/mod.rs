@@ -440,6 +440,9 @@ impl ComponentActor {
     }
 }
 
+/// Its callers may run it on their stacks, which are fibers where they are guests ([`engine`](crate::engine) leaves room), once
+/// it has proven to be quick. That it is not trusted to stay so is bounded by the engine's clock: one that computes on is
+/// interrupted at each tick, and after two of them, at the most, a caller hands it to the scheduler.
 impl Actor for ComponentActor {
     type Msg = Delivery;
 

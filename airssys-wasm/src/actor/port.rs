@@ -132,21 +132,22 @@ impl Port {
         }
     }
 
-    /// Waits for the answer to a message. What was sent before the call arrives before it: without room for that in time
-    /// there is no call.
+    /// Waits for the answer to a message, no longer than the caller of the message in hand waits. What was sent before the
+    /// call arrives before it: without room for that in time there is no call.
     pub(crate) async fn call(
         &mut self,
         to: &Receiver,
         envelope: Envelope,
         timeout: Duration,
     ) -> Result<Vec<u8>, SendError> {
-        let until = Instant::now().checked_add(timeout);
-        if !self.outbox.flush_within(timeout).await {
+        let own = Instant::now().checked_add(timeout);
+        let until = own.into_iter().chain(self.talk.deadline()).min();
+        let left = || until.map_or(timeout, |until| until.saturating_duration_since(Instant::now()));
+        if !self.outbox.flush_within(left()).await {
             return Err(SendError::TimedOut);
         }
         self.talk.leave();
-        let left = until.map_or(timeout, |until| until.saturating_duration_since(Instant::now()));
-        match to.call(envelope, left).await {
+        match to.call(envelope, left()).await {
             // As for a message: a guest would have to find room for what another one has chosen.
             Ok(Some(payload)) if payload.len() > self.payload_bytes => Err(SendError::TooLarge),
             Ok(Some(payload)) => Ok(payload),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use airssys_osl::trace;
 #[cfg(any(target_os = "linux", target_os = "macos", windows))]
 use airssys_rt::port::{Framing, PortMsg};
 use airssys_rt::{ActorId, ActorRef, CallError, SendError};
@@ -83,7 +84,9 @@ impl Receiver {
             Self::Component(actor) => {
                 let until = Instant::now().checked_add(timeout);
                 let ask = |reply| Delivery::Message(Envelope { reply: Some(reply), until, ..envelope });
-                actor.call(ask, timeout).await
+                // The receiver may be run here, on its caller's stack. What it does for itself, of no message, belongs to no
+                // trace, as on its own; those that it does of messages have theirs.
+                trace::scope(trace::NONE, actor.call(ask, timeout)).await
             }
             #[cfg(any(target_os = "linux", target_os = "macos", windows))]
             Self::Process(port, _) => {

@@ -7,7 +7,7 @@ use airssys_rt::{Restart, Shutdown};
 use toml::{Spanned, de::DeValue};
 
 use super::{
-    ComponentSpec, Limits, Located, PlugSpec, Rules, health, http, job,
+    ComponentSpec, HANDED_BYTES, Limits, Located, PlugSpec, Rules, health, http, job,
     rules::ReadRules,
     section::{Notes, Section, kind},
     terms, units,
@@ -161,8 +161,8 @@ fn read_snapshots(section: &mut Section<'_>, notes: &mut Notes<'_>) -> Option<Lo
 
 fn read_limits(mut section: Section<'_>, default: Limits, notes: &mut Notes<'_>) -> (Limits, Option<Grant>) {
     let memory = section.parsed("memory", units::SIZE, notes, units::size);
-    let payload = section.parsed("payload", units::SIZE, notes, units::size);
-    let snapshot = section.parsed("snapshot", units::SIZE, notes, units::size);
+    let payload = read_handed(&mut section, "payload", notes);
+    let snapshot = read_handed(&mut section, "snapshot", notes);
     let deadline = section.parsed("deadline", units::DURATION, notes, units::duration);
     let fuel = section.integer("fuel", 1..u32::MAX, notes);
     let host_calls = section.integer("host_calls", 1..u32::MAX, notes);
@@ -172,8 +172,8 @@ fn read_limits(mut section: Section<'_>, default: Limits, notes: &mut Notes<'_>)
     section.finish(notes);
     let limits = Limits {
         memory_bytes: memory.map_or(default.memory_bytes, |memory| memory.value),
-        payload_bytes: payload.map_or(default.payload_bytes, |payload| payload.value),
-        snapshot_bytes: snapshot.map_or(default.snapshot_bytes, |snapshot| snapshot.value),
+        payload_bytes: payload.unwrap_or(default.payload_bytes),
+        snapshot_bytes: snapshot.unwrap_or(default.snapshot_bytes),
         deadline: deadline.map_or(default.deadline, |deadline| Some(deadline.value)),
         fuel,
         host_calls,
@@ -181,6 +181,18 @@ fn read_limits(mut section: Section<'_>, default: Limits, notes: &mut Notes<'_>)
         http,
     };
     (limits, net)
+}
+
+/// The size of something that a guest hands its host in one call.
+fn read_handed(section: &mut Section<'_>, key: &'static str, notes: &mut Notes<'_>) -> Option<usize> {
+    let size = section.parsed(key, units::SIZE, notes, units::size)?;
+    if size.value > HANDED_BYTES {
+        let most = HANDED_BYTES >> 20;
+        let message = format!("`{}` is more than {most}MiB", section.place(key));
+        let help = format!("a component hands over {most}MiB at once at most; beyond is a trap");
+        notes.problem(&size.span, message, Some(help));
+    }
+    Some(size.value)
 }
 
 /// `config`: strings, numbers and booleans, all handed to the guest as strings.

@@ -247,6 +247,10 @@ pub struct Limits {
     pub http: HttpLimits,
 }
 
+/// The most bytes that a guest may hand its host in one call, where its memory may have as many: the answer to a message, say,
+/// or its state. The same bytes can be handed many times over, as elements of a list, and each would be copied.
+pub(crate) const HANDED_BYTES: usize = 128 << 20;
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

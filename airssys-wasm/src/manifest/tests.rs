@@ -154,6 +154,12 @@ fn a_state_is_kept_where_that_is_said() {
     assert_eq!(read("on_restart = \"snapshot\"\nsnapshot_every = 7"), (Some(7), 8 << 20));
     let help = "it goes with `on_restart = \"snapshot\"`";
     check(&with("snapshot_every = 7"), &[("7", "`component.a.snapshot_every` has no meaning here", help)]);
+    assert_eq!(read("limits = { snapshot = \"128MiB\", payload = \"128MiB\" }"), (None, 128 << 20));
+    for key in ["snapshot", "payload"] {
+        let message = format!("`component.a.limits.{key}` is more than 128MiB");
+        let help = "a component hands over 128MiB at once at most; beyond is a trap";
+        check(&with(&format!("limits = {{ {key} = \"129MiB\" }}")), &[("129MiB", &message, help)]);
+    }
     check(
         &with("on_restart = \"snapshot\"\nsnapshot_every = 0"),
         &[("0", "must be a whole number from 1 to 1000000", "")],

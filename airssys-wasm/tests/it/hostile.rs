@@ -143,17 +143,22 @@ async fn an_endless_loop_leaves_others_their_turn_on_the_same_thread() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn crashes_beyond_the_intensity_end_the_system() {
-    // However slowly it crashes, it is within the period.
-    let tree = "period = \"1h\"\n[supervisor.x]\nintensity = 2\nperiod = \"1h\"\nchildren = [\"a\"]\n";
-    let world = World::start(&format!("{tree}[component.a]\nSOURCE\n")).await;
+    // However slowly it crashes, it is within the period. It is called as the system is.
+    let tree = "period = \"1h\"\n[supervisor.x]\nintensity = 2\nperiod = \"1h\"\nchildren = [\"s\"]\n";
+    let world = World::start(&format!("{tree}[component.s]\nSOURCE\n")).await;
     // The root starts its supervisor again until its own patience is at its end, too.
-    while world.system.call("a", "trap", Vec::new(), PATIENCE).await.is_err() {
+    while world.system.call("s", "trap", Vec::new(), PATIENCE).await.is_err() {
         if world.told().iter().any(|line| line == "gave up s") {
             break;
         }
     }
     let reason = world.system.exited().await;
     assert!(matches!(reason, airssys_rt::ExitReason::GaveUp), "{reason}");
+    let records = world.incidents();
+    let gave_up = "host actor.exit the supervisor s gave up: too many restarts";
+    assert_eq!(records.iter().filter(|record| *record == gave_up).count(), 1, "{records:#?}");
+    let is_own = |record: &&String| record.starts_with("component.s actor.exit ");
+    assert!(records.iter().filter(is_own).all(|record| record.contains("panicked")), "{records:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

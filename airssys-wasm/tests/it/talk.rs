@@ -1,5 +1,7 @@
 //! What actors publish, hear, answer later, and know of what they do.
 
+use std::time::Duration;
+
 use airssys_wasm::{ErrorKind, Handover};
 use tokio::task::JoinSet;
 
@@ -14,6 +16,9 @@ const THREE: &str = "[component.a]\nTALKER\nmax_deliver = 1\n\
     [component.b]\nTALKER\nmax_deliver = 1\non_restart = \"snapshot\"\nconfig = { subscribe = \"orders.*.created\" }\n\
     [component.b.grants]\nsubscribe = [\"orders.>\", \"many.>\"]\n\
     [component.c]\nTALKER\nmax_deliver = 1\n";
+
+/// What `context:` of the talker tells from more.
+const MINUTE: Duration = Duration::from_secs(60);
 
 async fn start() -> World {
     World::start(THREE).await
@@ -116,6 +121,8 @@ async fn subscriptions_outlive_a_crash_and_an_upgrade_and_not_a_version_that_is_
     assert_eq!(world.ask("b", "subscribe:many.>", "").await, "subscribed");
     world.ask("b", "unsubscribe:orders.*.created", "").await;
     world.crash("b", "trap:").await;
+    // Its caller hears of the crash before it starts again.
+    assert_eq!(heard(&world, "b").await, "");
     world.ask("a", "publish:orders.eu.created", "").await;
     assert_eq!(heard(&world, "b").await, "a orders.eu.created ", "it subscribed again when it started");
     world.ask("b", "unsubscribe:orders.*.created", "").await;
@@ -308,5 +315,27 @@ async fn typed_messages_and_what_is_known_of_them() {
     assert_eq!(world.ask("a", "tell:b", "").await, "told");
     assert_eq!(heard(&world, "b").await, "a told application/json1");
     assert_eq!(world.ask("a", "random:", "").await, "5000 true");
+    world.system.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_called_meanwhile_knows_for_how_long_the_first_caller_waits() {
+    // They wait for an hour themselves. A worker handles its message in a task of its own.
+    let components = "[component.a]\nTALKER\nmax_deliver = 1\ngrants = { send = [\"b\"] }\n\
+                      [component.w]\nSOURCE\nworkers = 2\nmax_deliver = 1\ngrants = { send = [\"b\"] }\n\
+                      [component.b]\nTALKER\nmax_deliver = 1\n";
+    let world = World::start(components).await;
+    let ask = async |name: &str, subject: &str, time: Duration| {
+        let answer = world.system.call(name, subject, Vec::new(), time).await.unwrap().unwrap();
+        String::from_utf8(answer).unwrap()
+    };
+    assert!(ask("a", "ask-context:b", PATIENCE).await.contains("Some(true)"));
+    assert!(ask("a", "ask-context:b", MINUTE).await.contains("Some(false)"));
+    // It tells how long the answer is.
+    let length = async |time: Duration| {
+        let answer = ask("w", "ask:b/context:", time).await;
+        answer.strip_prefix("ok: ").and_then(|length| length.parse::<usize>().ok()).unwrap()
+    };
+    assert_eq!(length(MINUTE).await, length(PATIENCE).await + "false".len() - "true".len());
     world.system.shutdown().await;
 }
