@@ -37,10 +37,10 @@ impl Recording {
         // Above all is a supervisor, whatever it is called.
         let below = event.path.rsplit_once('/');
         match (&event.kind, below.and_then(|(_, name)| self.principals.get(name))) {
-            (EventKind::Exited { reason } | EventKind::InitFailed { reason }, Some(principal)) => {
-                if reason.is_abnormal() {
-                    leave(&self.os, principal, Incident::Exit, &reason.to_string());
-                }
+            (EventKind::Exited { reason } | EventKind::InitFailed { reason }, Some(principal))
+                if reason.is_abnormal() =>
+            {
+                leave(&self.os, principal, Incident::Exit, &reason.to_string());
             }
             (EventKind::GaveUp, None) => {
                 let what = format!("the supervisor {} gave up: too many restarts", event.path);
