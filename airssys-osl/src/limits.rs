@@ -43,7 +43,7 @@ pub const ROLES_PER_PRINCIPAL: usize = 1024;
 /// The longest period that a rate of a grant may have: a year.
 pub const RATE_PERIOD: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-/// The largest read that is tried on the caller's thread, in bytes.
+/// The largest read that is tried on the caller's thread, and the largest write to a FIFO or a device, in bytes.
 ///
 /// Copying this much from the page cache takes some tens of microseconds, as the hand-off to another thread does. A larger
 /// copy would hold up the other tasks of the thread for longer than it saves; smaller pieces, with a look at the other tasks
@@ -54,8 +54,8 @@ pub const INLINE_READ_BYTES: usize = 1024 * 1024;
 /// between, as far as it is cached.
 pub const CACHED_READ_BYTES: usize = 16 * 1024 * 1024;
 
-/// The most bytes that one read takes from the blocking pool, in bytes. It bounds the copy that is made there, and
-/// reading on in such steps costs next to nothing.
+/// The most bytes that one read takes from the blocking pool, or one write to a device gives it, in bytes. It bounds the
+/// copy that is made there, and going on in such steps costs next to nothing.
 pub const POOL_READ_BYTES: usize = 4 * 1024 * 1024;
 
 /// How often the kernel is asked to resolve a path, where renames elsewhere on the machine keep it from being sure that

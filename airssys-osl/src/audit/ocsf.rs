@@ -2,8 +2,11 @@
 //!
 //! | action | class | activity |
 //! |---|---|---|
-//! | `system.start`, `system.stop`, `system.reload`, `system.upgrade` | 6002 Application Lifecycle | 3 Start, 4 Stop, 8 Update |
-//! | `audit.recovered`, `audit.suppressed` | 1008 Event Log Activity | 8 Restart, 99 Other |
+//! | `system.start` | 6002 Application Lifecycle | 3 Start |
+//! | `system.stop`, `actor.exit` | 6002 | 4 Stop |
+//! | `system.reload`, `system.upgrade`, `system.dead_letter` | 6002 | 8 Update |
+//! | `audit.recovered` | 1008 Event Log Activity | 8 Restart |
+//! | `audit.suppressed` | 1008 | 99 Other |
 //! | `fs.open_root`, `fs.open` | 1001 File System Activity | 14 Open |
 //! | `fs.read`, `fs.list`, `fs.read_link`, `fs.watch` | 1001 | 2 Read |
 //! | `fs.metadata` | 1001 | 8 Get Attributes |
@@ -21,9 +24,14 @@
 //! | `net.tls`, `net.trust`, `net.http` | 4001 | 99 Other |
 //! | `net.resolve` | 4003 DNS Activity | 1 Query |
 //! | `process.spawn` | 1007 Process Activity | 1 Launch |
-//! | `env.read`, `clock.read`, `random.read` | 6003 API Activity | 2 Read |
-//! | `actor.exit` | 6002 Application Lifecycle | 4 Stop |
-//! | `actor.send`, `actor.dead_letter`, and actions of a newer version | 6003 | 99 Other |
+//! | `process.exit` | 1007 | 2 Terminate |
+//! | `process.open` | 1007 | 3 Open |
+//! | `process.signal` | 1007 | 99 Other |
+//! | `env.read`, `clock.read`, `random.read`, `system.read` | 6003 API Activity | 2 Read |
+//! | `keyvalue.open`, `keyvalue.read` | 6003 | 2 Read |
+//! | `keyvalue.write` | 6003 | 3 Update |
+//! | `actor.send`, `actor.publish`, `actor.subscribe`, `actor.dead_letter` | 6003 | 99 Other |
+//! | those of a newer version | 6003 | 99 Other |
 //!
 //! | record | attribute |
 //! |---|---|
@@ -260,5 +268,34 @@ impl Kind {
             }
         };
         Self { class, activity }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The row of the table above that has a word in its first column: class and activity.
+    fn row(word: &str) -> Option<[u16; 2]> {
+        let cells =
+            |line: &str| line.strip_prefix("//! |").map(|row| row.split('|').map(str::to_owned).collect());
+        let rows = include_str!("ocsf.rs").lines().filter_map(cells);
+        let number = |cell: &String| cell.split_whitespace().next()?.parse().ok();
+        let mut found = rows.filter(|row: &Vec<String>| row.first().is_some_and(|cell| cell.contains(word)));
+        let row = found.next()?;
+        assert_eq!(found.next(), None, "{word} stands there twice");
+        Some([number(row.get(1)?)?, number(row.get(2)?)?])
+    }
+
+    #[test]
+    fn the_table_says_what_each_action_is() {
+        let check = |word: &str, action| {
+            let Kind { class, activity } = Kind::of(action);
+            assert_eq!(row(word), Some([class, activity.into()]), "{word}");
+        };
+        for action in Action::ALL {
+            check(&format!("`{}`", action.name()), Some(*action));
+        }
+        check("those of a newer version", None);
     }
 }

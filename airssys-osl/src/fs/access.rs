@@ -88,9 +88,12 @@ impl Access {
     /// Whether it still may, for an operation that has waited.
     #[cfg(target_os = "linux")]
     pub(super) fn recheck(&self, verb: Verb) -> Result<(), Fault> {
-        let rule = if self.principal.is_revoked() { rule::REVOKED } else { rule::DEFAULT_DENY };
-        let permits = self.standing().for_open().decide(verb).permits();
-        if permits { Ok(()) } else { Err(Fault::Forbidden(rule)) }
+        let standing = self.standing().for_open();
+        let decision = standing.decide(verb);
+        if decision.permits() {
+            return Ok(());
+        }
+        Err(Fault::Withdrawn { rule: decision.rule.into(), epoch: standing.epoch })
     }
 
     /// Takes one operation through the pipeline.

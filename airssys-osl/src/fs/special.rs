@@ -7,7 +7,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 use super::{Dir, OpenOptions, access::Access, verb, verb::Verb};
 use crate::{
     Error,
-    limits::POOL_READ_BYTES,
+    limits::{INLINE_READ_BYTES, POOL_READ_BYTES},
     os::{Done, Fault, Name, Slot, pool},
     policy::{Rights, rule},
     sys,
@@ -94,6 +94,9 @@ impl Dir {
 impl Special {
     /// Waits until there are bytes, and reads some of them. 0 means that whoever wrote to it has closed it.
     ///
+    /// One call moves at most [`INLINE_READ_BYTES`], and [`POOL_READ_BYTES`] where the system does not say when a device
+    /// has bytes: that one is read on the blocking pool.
+    ///
     /// # Errors
     ///
     /// * [`Denied`](crate::ErrorKind::Denied): policy says no, also by now, after it has waited; or it was not opened for
@@ -103,11 +106,13 @@ impl Special {
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost while it waits; the record then says `cancelled`.
+    /// Nothing is lost while it waits for the system to say that there are bytes. What the blocking pool reads goes on
+    /// without its caller, and those bytes are lost. The record then says `cancelled`.
     pub async fn read(&self, buffer: &mut [u8]) -> Result<usize, Error> {
         let execute = async {
             let read = match &self.held.io {
                 Io::Waits(io) => loop {
+                    let (buffer, _) = buffer.split_at_mut(buffer.len().min(INLINE_READ_BYTES));
                     let mut ready = io.readable().await.map_err(Fault::Os)?;
                     self.access.recheck(verb::READ)?;
                     if let Ok(read) = ready.try_io(|io| sys::read_special(io.get_ref(), buffer)) {
@@ -132,7 +137,8 @@ impl Special {
         self.access.run(verb::READ, self.named(), execute).await
     }
 
-    /// Waits until some of `bytes` can go, writes them, and returns how many.
+    /// Waits until some of `bytes` can go, writes them, and returns how many: at most as many as
+    /// [`read`](Self::read) reads.
     ///
     /// # Errors
     ///
@@ -140,11 +146,13 @@ impl Special {
     ///
     /// # Cancel safety
     ///
-    /// Nothing is written while it waits; the record then says `cancelled`.
+    /// Nothing is written while it waits for the system to say that there is room. What the blocking pool writes goes
+    /// on without its caller, and may arrive. The record then says `cancelled`.
     pub async fn write(&self, bytes: &[u8]) -> Result<usize, Error> {
         let execute = async {
             let written = match &self.held.io {
                 Io::Waits(io) => loop {
+                    let (bytes, _) = bytes.split_at(bytes.len().min(INLINE_READ_BYTES));
                     let mut ready = io.writable().await.map_err(Fault::Os)?;
                     self.access.recheck(verb::WRITE)?;
                     if let Ok(written) = ready.try_io(|io| sys::write_special(io.get_ref(), bytes)) {
@@ -152,6 +160,7 @@ impl Special {
                     }
                 },
                 Io::Asks(_) => {
+                    let (bytes, _) = bytes.split_at(bytes.len().min(POOL_READ_BYTES));
                     let (held, bytes) = (Arc::clone(&self.held), bytes.to_vec());
                     pool(move || sys::write_special(held.handle(), &bytes).map_err(Fault::Os)).await?
                 }

@@ -74,10 +74,12 @@ impl Limits {
     }
 
     /// How long a connection may stay open with nothing going in or out while someone waits for it: from the last bytes, or
-    /// from when the waiting began where that was later.
+    /// from when someone first began to wait since the last bytes of that direction, where that was later. A wait that was
+    /// given up counts.
     ///
-    /// It holds for a datagram, too, that a socket waits to send, or to get from its one peer. Listeners, and datagram sockets
-    /// that are bound to an address, wait for whoever comes as long as it takes.
+    /// It holds for a datagram, too, that a socket waits to send, or to get from its one peer; there each wait counts from
+    /// its own beginning, and ends alone. Listeners, and datagram sockets that are bound to an address, wait for whoever comes
+    /// as long as it takes.
     pub const fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
         self

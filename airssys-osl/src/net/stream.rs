@@ -174,7 +174,7 @@ pub(super) struct Stream<S: Bytes> {
     /// When it was used last, and when it ends whatever happens.
     used: Instant,
     until: Instant,
-    /// Since when someone has waited in vain.
+    /// When someone first began to wait since the last bytes of that direction.
     read_since: Option<Instant>,
     write_since: Option<Instant>,
     /// Made when someone waits for the first time. Each direction has its own: two tasks may share a connection, and a
@@ -297,7 +297,7 @@ impl<S: Bytes> Stream<S> {
         self.socket.check()
     }
 
-    /// When it ends by itself under someone who has waited `since`, as far as is known now.
+    /// When it ends by itself under someone who waits, which began `since` the last bytes, as far as is known now.
     fn deadline(&self, since: Instant) -> Instant {
         after(self.used.max(since), self.idle).min(self.until)
     }

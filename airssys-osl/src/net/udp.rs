@@ -264,7 +264,7 @@ impl UdpSocket {
     /// # Errors
     ///
     /// As [`send`](Self::send), and [`TimedOut`](ErrorKind::TimedOut): nothing came from the one peer for as long as a
-    /// connection may be silent. The socket stays open.
+    /// connection may be silent, since this call began to wait. The socket stays open.
     ///
     /// # Cancel safety
     ///

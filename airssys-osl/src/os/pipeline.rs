@@ -57,6 +57,9 @@ pub(crate) enum Fault {
     WouldBlock,
     /// A built-in rule forbids what the kernel found.
     Forbidden(&'static str),
+    /// Policy was asked again after a wait, and permits it no more: by which rule, and in which epoch.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only an implementation asks again"))]
+    Withdrawn { rule: Box<str>, epoch: u32 },
     /// There is more than the caller's limit, or a file would be longer than it may.
     TooLarge,
     /// The principal's quota of the directory is used up.
@@ -186,6 +189,7 @@ impl<'a> Operation<'a> {
         let what = self.describe();
         match fault {
             Fault::Forbidden(rule) => Error::denied(what, rule),
+            Fault::Withdrawn { rule, .. } => Error::denied(what, rule),
             Fault::TooLarge | Fault::TooMany => Error::new(ErrorKind::LimitExceeded, what),
             Fault::Quota => Error::io(what, io::Error::from_raw_os_error(sys::errno::QUOTA)),
             Fault::Unsupported => Error::new(ErrorKind::Unsupported, what),
@@ -222,8 +226,12 @@ impl Running<'_> {
                 }
             }
             Err(fault) => {
-                let decision = match fault {
+                let decision = match &fault {
                     Fault::Forbidden(rule) => Decision::deny(rule),
+                    Fault::Withdrawn { rule, epoch } => {
+                        self.epoch = *epoch;
+                        Decision::deny(rule)
+                    }
                     _ => self.decision,
                 };
                 drop(self.record(Phase::Done, decision, fault.outcome(), 0));
@@ -297,7 +305,7 @@ impl<T> Done<T> {
 impl Fault {
     fn outcome(&self) -> Outcome {
         match self {
-            Self::Forbidden(_) => Outcome::Denied,
+            Self::Forbidden(_) | Self::Withdrawn { .. } => Outcome::Denied,
             Self::TooLarge => Outcome::Failed(sys::errno::TOO_LARGE),
             Self::Quota => Outcome::Failed(sys::errno::QUOTA),
             Self::TooMany => Outcome::Failed(sys::errno::TOO_MANY_OPEN),

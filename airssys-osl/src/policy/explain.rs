@@ -341,6 +341,7 @@ mod tests {
         let touch = Touch { principal: "p", action, resource, verdict, rule, outcome: Outcome::Denied };
         let remedy = policy.explain_record(touch).remedy.unwrap();
         assert!(remedy.contains(expected), "{action} {rule}: {remedy}");
+        assert!(!remedy.contains("path = \"/\""), "{action} {rule}: no manifest takes {remedy}");
     }
 
     #[test]
@@ -373,6 +374,14 @@ mod tests {
             "{ path = \"/gone/x\", guest = \"/gone/x\", rights = [\"list\"] }",
         );
         check(Action::FsRename, b"/d/x\0/gone/x", rule::WIDER_DESTINATION, "path = \"/gone\"");
+        // No manifest grants all there is.
+        for action in [Action::FsRead, Action::FsMetadata, Action::FsOpenRoot] {
+            let resource = if action == Action::FsOpenRoot { &b"/"[..] } else { b"/x" };
+            check(action, resource, rule::DEFAULT_DENY, "beneath \"/\": no manifest grants that");
+        }
+        check(Action::FsRead, b"/x", rule::DEFAULT_DENY, "# \"read\" beneath \"/\"");
+        check(Action::NetTrust, b"/ca.pem", rule::DEFAULT_DENY, "# trust certificates beneath \"/\"\n");
+        check(Action::FsList, b"/x", rule::DEFAULT_DENY, "{ path = \"/x\", guest");
     }
 
     #[test]

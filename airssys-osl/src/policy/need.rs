@@ -252,7 +252,8 @@ impl Needs {
     /// The same as the lines of a manifest's `grants`. What a manifest has no key for is a comment. `guest` says what the
     /// component calls a directory.
     pub(super) fn toml(&self, guest: &dyn Fn(&Path) -> Option<String>) -> String {
-        let fs = self.fs.iter().map(|(root, rights)| fs_line(root, *rights, guest(root)));
+        let granted = self.fs.iter().filter(|(root, _)| !is_whole(root));
+        let fs = granted.map(|(root, rights)| fs_line(root, *rights, guest(root)));
         let peers = |direction| {
             let peers = self.peers.iter().filter(move |(listens, ..)| *listens == direction);
             peers.map(|(_, is_udp, peer, port)| quoted(&peer_url(*is_udp, peer, *port))).collect()
@@ -261,7 +262,8 @@ impl Needs {
         let buckets = self.buckets.iter().map(|(name, rights)| {
             format!("{{ bucket = {}, rights = [{}] }}", quoted(name), right_names(*rights))
         });
-        let files: BTreeSet<&PathBuf> = self.trust.values().flatten().collect();
+        let granted = self.trust.iter().filter(|(root, _)| !is_whole(root));
+        let files: BTreeSet<&PathBuf> = granted.flat_map(|(_, files)| files).collect();
         let trusted = self.trust_web.then(|| quoted("web")).into_iter();
         let trusted = trusted.chain(files.into_iter().map(|file| quoted(&file.to_string_lossy())));
         let lists: [(&str, Vec<String>); 10] = [
@@ -302,6 +304,11 @@ impl Needs {
         let verb = |listens: &bool| if *listens { "listen" } else { "connect" };
         let mut others = Vec::new();
         others.extend(self.any_env.then(|| "env = [\"NAME\"]: the variables that it is to see".to_owned()));
+        let whole = self.fs.iter().filter(|(root, _)| is_whole(root));
+        others.extend(whole.map(|(root, rights)| {
+            let rights = right_names(*rights);
+            format!("{rights} beneath {root:?}: no manifest grants that; what is needed goes into a directory of its own")
+        }));
         others.extend(self.aspects.iter().map(|aspect| format!("ask the machine about {}", aspect.name())));
         others.extend(
             self.unix
@@ -311,7 +318,7 @@ impl Needs {
         let named = self.abstract_unix.iter();
         others
             .extend(named.map(|(listens, name)| format!("{} unix @{}", verb(listens), name.escape_ascii())));
-        let unnamed = self.trust.iter().filter(|(_, files)| files.is_empty());
+        let unnamed = self.trust.iter().filter(|(root, files)| files.is_empty() || is_whole(root));
         others.extend(unnamed.map(|(root, _)| format!("trust certificates beneath {root:?}")));
         others.extend(self.programs.iter().map(|program| format!("start {program:?}")));
         others
@@ -326,6 +333,11 @@ fn peer_url(is_udp: bool, peer: &str, port: u16) -> String {
     } else {
         format!("{scheme}://{peer}:{port}")
     }
+}
+
+/// Whether a directory is all there is: the system's own folders are beneath it, so a manifest must not grant it.
+fn is_whole(root: &Path) -> bool {
+    root.parent().is_none()
 }
 
 fn fs_line(root: &Path, rights: Rights, guest: Option<String>) -> String {

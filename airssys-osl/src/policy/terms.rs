@@ -53,9 +53,12 @@ impl FsTerms {
     ///
     /// It is the object that counts, not its spelling: another name of the same file, a case that the file system
     /// does not tell apart, and a symbolic link to it are all denied, by the rule
-    /// [`carve-out`](super::rule::CARVE_OUT). What leads to it can be neither renamed nor removed. It need not exist;
-    /// then nothing of this name can be made, nor of one that the file system might take for it. At most [`CARVE_OUTS`] in one grant. Another grant that covers the object
-    /// stays as it is.
+    /// [`carve-out`](super::rule::CARVE_OUT). What leads to it can be neither renamed nor removed. At most [`CARVE_OUTS`] in
+    /// one grant. Another grant that covers the object stays as it is.
+    ///
+    /// It need not exist; then nothing of this name can be made, nor of one that the file system might take for it: of
+    /// another case, form or end. Directories of ext4, btrfs, F2FS, bcachefs and tmpfs say whether they do; all other file
+    /// systems might, XFS and overlayfs too.
     pub fn deny(mut self, path: impl Into<PathBuf>) -> Self {
         self.denied.push(path.into());
         self

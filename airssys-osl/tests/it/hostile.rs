@@ -3,6 +3,7 @@
 use std::{
     ffi::OsStr,
     fs::{self, File},
+    io::Write as _,
     os::{
         fd::AsRawFd as _,
         unix::{ffi::OsStrExt as _, fs::symlink, net::UnixListener},
@@ -13,8 +14,8 @@ use std::{
 use airssys_osl::{
     ErrorKind, Os,
     audit::Outcome,
-    fs::{Dir, FileKind, Flush, OpenOptions, SetTime},
-    limits::PATH_BYTES,
+    fs::{Dir, FileKind, Flush, OpenOptions, SetTime, Special},
+    limits::{INLINE_READ_BYTES, PATH_BYTES, POOL_READ_BYTES},
     policy::{FsTerms, Grant, HardLinks, Policy, Rights},
     testing::MemorySink,
 };
@@ -331,21 +332,95 @@ async fn what_is_no_file_is_opened_for_who_asks_and_may() {
     let writer = dir.open_special("fifo", &write).await.unwrap();
     fixture.os.reload(fixture.policy(Rights::all()));
     assert_denied(writer.write(b"x").await, "changed-terms", "it is permitted no more");
+}
 
-    let null = rustix::fs::makedev(1, 3);
-    if rustix::fs::mknodat(&inside, "null", rustix::fs::FileType::CharacterDevice, 0o600.into(), null)
-        .is_err()
-    {
-        eprintln!("skipped in part: this user makes no devices");
+/// A device of memory, made here and opened; says why where that cannot be.
+async fn device(fixture: &Fixture, name: &str, minor: u32) -> Option<Special> {
+    let inside = File::open(fixture.inside("")).unwrap();
+    let number = rustix::fs::makedev(1, minor);
+    let made =
+        rustix::fs::mknodat(&inside, name, rustix::fs::FileType::CharacterDevice, 0o600.into(), number);
+    fixture.os.reload(special_policy(fixture, Rights::all()));
+    let opened = fixture.dir().await.open_special(name, &READ.write(true)).await;
+    if made.is_err() || opened.is_err() {
+        eprintln!("skipped in part: no device can be made and opened here: {made:?}, {opened:?}");
+    }
+    opened.ok()
+}
+
+#[tokio::test]
+async fn one_call_moves_so_many_bytes_of_a_device_and_no_more() {
+    let fixture = Fixture::new(Rights::all());
+    let mut much = vec![0; POOL_READ_BYTES + 1];
+    // The system does not say when it has bytes or room.
+    if let Some(null) = device(&fixture, "null", 3).await {
+        assert_eq!((null.write(b"gone").await.unwrap(), null.read(&mut much).await.unwrap()), (4, 0));
+        assert_eq!(null.write(&much).await.unwrap(), POOL_READ_BYTES, "no more is copied");
+    }
+    // Of this one it does.
+    if let Some(random) = device(&fixture, "random", 8).await {
+        assert_eq!(random.read(&mut much).await.unwrap(), INLINE_READ_BYTES, "the thread is held no longer");
+    }
+}
+
+/// `p` may do all with special files too, and has a FIFO open at both ends.
+async fn with_fifo(fixture: &Fixture) -> (Special, Special) {
+    let inside = File::open(fixture.inside("")).unwrap();
+    rustix::fs::mkfifoat(&inside, "fifo", 0o600.into()).unwrap();
+    fixture.os.reload(special_policy(fixture, Rights::all()));
+    let dir = fixture.dir().await;
+    let reader = dir.open_special("fifo", &READ).await.unwrap();
+    (reader, dir.open_special("fifo", &OpenOptions::new().write(true)).await.unwrap())
+}
+
+fn special_policy(fixture: &Fixture, rights: Rights) -> Policy {
+    let grant = Grant::fs_with(fixture.inside(""), rights, FsTerms::new().special_files(true)).rule("r");
+    Policy::builder().principal("p", [grant]).build().unwrap()
+}
+
+#[tokio::test]
+async fn one_call_moves_so_many_bytes_of_a_fifo_and_no_more() {
+    let fixture = Fixture::new(Rights::all());
+    let (reader, writer) = with_fifo(&fixture).await;
+    let end = File::options().write(true).open(fixture.inside("fifo")).unwrap();
+    if let Err(why) = rustix::pipe::fcntl_setpipe_size(&end, 4 * INLINE_READ_BYTES) {
+        eprintln!("skipped: this user makes no pipe that holds more: {why}");
         return;
     }
-    fixture.os.reload(grant(Rights::all()));
-    let device = fixture.dir().await.open_special("null", &READ.write(true)).await;
-    let Ok(device) = device else {
-        eprintln!("skipped in part: no device is opened here: {device:?}");
-        return;
-    };
-    assert_eq!((device.write(b"gone").await.unwrap(), device.read(&mut buffer).await.unwrap()), (4, 0));
+    let mut much = vec![7; 2 * INLINE_READ_BYTES];
+    for _ in 0..2 {
+        assert_eq!(writer.write(&much).await.unwrap(), INLINE_READ_BYTES);
+    }
+    assert_eq!(reader.read(&mut much).await.unwrap(), INLINE_READ_BYTES);
+}
+
+#[tokio::test]
+async fn who_waits_hears_by_which_rule_it_may_no_more() {
+    let fixture = Fixture::new(Rights::all());
+    let policies = [
+        ("r: lacks read", special_policy(&fixture, Rights::WRITE)),
+        ("changed-terms", fixture.policy(Rights::all())),
+        ("default-deny", Policy::builder().principal("p", []).build().unwrap()),
+    ];
+    for (rule, policy) in policies {
+        let (reader, _writer) = with_fifo(&fixture).await;
+        let mut end = File::options().write(true).open(fixture.inside("fifo")).unwrap();
+        let mut buffer = [0; 8];
+        let mut reading = std::pin::pin!(reader.read(&mut buffer));
+        tokio::select! {
+            biased;
+            read = &mut reading => panic!("{rule}: nothing was there: {read:?}"),
+            () = std::future::ready(()) => {}
+        }
+        fixture.os.reload(policy);
+        end.write_all(b"late").unwrap();
+        assert_denied(reading.await, rule, "after it has waited");
+        let records = fixture.sink.take();
+        assert_recorded_denial(&records, rule, "after it has waited");
+        let denial = last(&records);
+        assert_eq!((denial.outcome, denial.epoch), (Outcome::Denied, fixture.os.epoch()), "{denial:?}");
+        fs::remove_file(fixture.inside("fifo")).unwrap();
+    }
 }
 
 #[tokio::test]

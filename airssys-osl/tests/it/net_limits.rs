@@ -191,6 +191,20 @@ async fn a_silence_under_nobody_is_none() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wait_that_was_given_up_counts_for_the_next() {
+    let (server, _accepted) = silent_server().await;
+    let limits = Limits::new().idle_timeout(Duration::from_secs(30));
+    let net = Net::new([loopback(), Grant::net_limits(limits)]);
+    let rest = AtRest::begin();
+    let mut stream = net.principal().tcp_connector().connect("127.0.0.1", server.port()).await.unwrap();
+    drop(rest);
+    let start = Instant::now();
+    tokio::time::timeout(Duration::from_secs(20), stream.read(&mut [0])).await.unwrap_err();
+    assert_eq!(stream.read(&mut [0]).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    assert_eq!(start.elapsed().as_secs(), 30, "from when someone first waited");
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_stays_open_for_ever() {
     let server = echo_server().await;
     let limits = Limits::new().total_timeout(Duration::from_secs(10)).idle_timeout(Duration::MAX);

@@ -228,6 +228,9 @@ async fn one_peer_that_sends_nothing_is_not_waited_for_for_ever() {
     let start = tokio::time::Instant::now();
     assert_fails(socket.recv_from(&mut [0; 8]).await, ErrorKind::TimedOut, "silence");
     assert_eq!(start.elapsed().as_secs(), 9);
+    tokio::time::timeout(Duration::from_secs(5), socket.recv_from(&mut [0; 8])).await.unwrap_err();
+    assert_fails(socket.recv_from(&mut [0; 8]).await, ErrorKind::TimedOut, "silence again");
+    assert_eq!(start.elapsed().as_secs(), 9 + 5 + 9, "each wait counts by itself");
     let _rest = AtRest::begin();
     silent.send_to(b"late", socket.local_addr()).await.unwrap();
     assert_eq!(socket.recv_from(&mut [0; 8]).await.unwrap(), (4, to), "it is still open");
