@@ -316,6 +316,10 @@ async fn a_path_is_one_beneath_its_directory() {
     for name in ["../file", "sub/../../file", secret.to_str().unwrap(), "", "a\nb"] {
         assert_denied(cat.spawn(named(name)).await, "other-arguments", name);
     }
+    // As links they would be looked at where they lead, which is nowhere yet.
+    for name in ["nothing/", "nothing/.", "nothing//", "nothing/./", "sub//new"] {
+        assert_denied(sh.spawn(named(name)).await, "other-arguments", name);
+    }
     assert_denied(cat.spawn(Launch::new().text("-n")).await, "other-arguments", "a text for a path");
     for name in ["up", "nothing", "away/file", "away/new", "secret"] {
         assert_denied(sh.spawn(named(name)).await, "beneath-root", name);
