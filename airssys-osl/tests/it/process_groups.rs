@@ -8,12 +8,13 @@ use std::{
 };
 
 use airssys_osl::{
+    Action, ErrorKind,
     policy::Grant,
     process::{Cause, Launch, Layers, Limits, Process, Stdio, host, means},
 };
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use crate::process::{Programs, counts_swap, exec, run, shell};
+use crate::process::{Programs, counts_swap, exec, run, said, shell};
 
 /// Set in the process that is somewhere else.
 const INNER: &str = "AIRSSYS_TEST_GROUPS";
@@ -272,4 +273,25 @@ async fn swap_is_no_way_around_a_limit() {
         // It was started all the same, so there is none.
         _ => assert_eq!(fs::read_to_string("/proc/swaps").unwrap().lines().count(), 1),
     }
+}
+
+#[tokio::test]
+async fn where_swap_is_not_counted_each_process_is_bounded() {
+    if !host().available().contains(Layers::CGROUP) {
+        return eprintln!("SKIPPED: there are no control groups that could miss something");
+    }
+    if counts_swap() {
+        return eprintln!("SKIPPED: nothing is swapped out to disks here that is not counted");
+    }
+    let limits = Limits::new().memory_bytes_or_each(64 << 20);
+    let programs = Programs::new([Grant::exec("/bin/sh", shell("ulimit -d").limits(limits))]);
+    let process = exec(&programs, "/bin/sh").await.spawn(Launch::new().stdout(Stdio::Pipe)).await.unwrap();
+    assert_eq!(said(&process.collect().await.unwrap()), (64 << 10).to_string());
+    let record = programs.records(Action::ProcessSpawn).pop().unwrap();
+    let text = String::from_utf8(record.resource).unwrap();
+    assert!(text.ends_with("; memory of each process, not of all"), "{text}");
+    let whole = shell("true").limits(Limits::new().memory_bytes(64 << 20));
+    let programs = Programs::new([Grant::exec("/bin/sh", whole)]);
+    let error = exec(&programs, "/bin/sh").await.spawn(Launch::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
 }
