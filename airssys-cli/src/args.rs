@@ -115,6 +115,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Cache(Cache),
     /// Show what this machine can hold a program with, and why not the rest
+    ///
+    /// It finds out by trying. Of that nothing stays, but where control groups are made, of version 2, they go on counting memory
+    /// and processes; and where the own group was delegated, airssys is in a leaf of that while it runs.
     Doctor,
     /// What this program is started as, to compile: not for people
     #[command(name = PRECOMPILE, hide = true)]

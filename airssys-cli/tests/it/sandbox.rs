@@ -2,9 +2,12 @@
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpListener,
     os::unix::fs::PermissionsExt as _,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
@@ -70,6 +73,39 @@ fn it_sees_what_it_is_given_and_changes_what_it_is_given_so() {
     let own = format!("/tmp/airssys-own-{}", std::process::id());
     check(&sandbox(&world, &["--", "sh", "-c", &format!("echo x > {own} && cat {own}")]), 0, "x\n");
     assert!(!fs::exists(own).unwrap());
+}
+
+/// How long something that is to come may take on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < PATIENCE, "waited too long until {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn ctrl_c_is_heard_while_somebody_left_behind_has_the_output() {
+    let world = world();
+    let script = "setsid sleep 100000 & echo $$ $!; exit 3";
+    let args = ["sandbox", "--profile", "none", "--output", "1M", "--", "sh", "-c", script];
+    let mut ours = world.command(&args).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(ours.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let (program, left) = line.trim().split_once(' ').unwrap();
+    let signal = |name: &str, who: &str| Command::new("kill").args(["-s", name, who]).status().unwrap();
+    until("the program has ended", || !fs::exists(format!("/proc/{program}")).unwrap());
+    let outlives = fs::exists(format!("/proc/{left}")).unwrap() && ours.try_wait().unwrap().is_none();
+    let pid = ours.id().to_string();
+    until("airssys has ended, too", || {
+        signal("INT", &pid);
+        ours.try_wait().unwrap().is_some()
+    });
+    signal("KILL", left);
+    assert!(outlives, "nobody was left behind");
+    assert_eq!(ours.wait().unwrap().code(), Some(3));
 }
 
 #[test]

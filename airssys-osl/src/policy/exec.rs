@@ -206,9 +206,10 @@ impl ExecTerms {
     /// Adds an argument for a path beneath `root`, a directory that the program sees or changes. Whoever starts the program
     /// chooses the name there, which nothing need have yet; the program gets the whole path, so that no name is an option.
     ///
-    /// A name with a `..` in it does not fit. One that leads out of `root` when the program is started, by a symbolic link or
+    /// A name with a `..` or a `.` in it does not fit, nor one with two `/` in a row or a `/` at its end. One that leads out of `root` when the program is started, by a symbolic link or
     /// over a mount point, is denied, as it is in a [`Dir`](crate::fs::Dir); so is what is no file and no directory. What others
-    /// make of it later leads the program to nothing but what its grant lets it see.
+    /// make of it later leads the program to nothing but what its grant lets it see. Under [`Profile::None`], or without what holds
+    /// a program to its files, there is no such bound: then only what `root` held when the program was started was looked at.
     pub fn path(mut self, root: impl Into<PathBuf>) -> Self {
         self.arguments.push(Argument::Path(root.into()));
         self

@@ -51,12 +51,16 @@ fn choose(terms: &ExecTerms) -> Result<Enforcement, (Layers, Box<str>)> {
     }
 }
 
-/// Whether the memory of each process is bounded, for there is nothing to count that of all of them by.
+/// Whether the memory of each process is bounded, for there is nothing to count all that of all of them by.
+#[cfg(target_os = "linux")]
 fn bounds_each(limits: &Limits, enforced: Layers) -> bool {
-    limits.memory_bytes.is_some()
-        && limits.memory_of_each
-        && cfg!(target_os = "linux")
-        && !enforced.contains(Layers::CGROUP)
+    limits.memory_bytes.is_some() && limits.memory_of_each && !sys::counts_memory(enforced)
+}
+
+/// Elsewhere that of none is.
+#[cfg(not(target_os = "linux"))]
+fn bounds_each(_limits: &Limits, _enforced: Layers) -> bool {
+    false
 }
 
 /// A program that may be started: opened once, so that whatever its path names later is not it.

@@ -1,6 +1,6 @@
 //! What a caller adds when it starts a program: as much of it as the grant leaves open.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path, PathBuf, is_separator};
 
 use crate::{
     fs::File,
@@ -166,10 +166,12 @@ fn is_plain(text: &str) -> bool {
     text.len() <= ARGUMENT_BYTES && !text.contains(char::is_control)
 }
 
-/// Whether a name says by its form that it is beneath a directory. Where it leads, the system knows.
+/// Whether a name says by its form that it is beneath a directory. Where it leads, the system knows, which is asked about no
+/// other name than the program gets: a `/` or a `/.` at the end, of which `components` says nothing, follows a link.
 fn is_beneath(name: &str) -> bool {
     let is_name = |component| matches!(component, Component::Normal(_));
-    !name.is_empty() && name.len() <= PATH_BYTES && Path::new(name).components().all(is_name)
+    let is_whole = !name.split(is_separator).any(|part| part.is_empty() || part == ".");
+    is_whole && name.len() <= PATH_BYTES && Path::new(name).components().all(is_name)
 }
 
 #[cfg(test)]
@@ -231,6 +233,9 @@ mod tests {
         }
         for hostile in ["", ".", "..", "../x", "a/../../x", "a/..", "/etc/passwd", "//x", "a\0b", "a\nb"] {
             check(Launch::new().path(hostile), terms(), None);
+        }
+        for other in ["a/", "a//", "a/.", "a/./", "./a", "a//b", "a/./b"] {
+            check(Launch::new().path(other), terms(), None);
         }
         check(Launch::new().path("a".repeat(PATH_BYTES + 1)), terms(), None);
         check(Launch::new().text("b.png"), terms(), None);

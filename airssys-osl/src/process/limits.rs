@@ -56,8 +56,8 @@ impl Limits {
         self
     }
 
-    /// Bounds memory as [`memory_bytes`](Self::memory_bytes) does; but on Linux without a control group, bounds the data of
-    /// each process, as many as they are, and its records say so. A process is then refused more memory, where a tree with a
+    /// Bounds memory as [`memory_bytes`](Self::memory_bytes) does; but on Linux without a control group, or with one that
+    /// misses what is swapped out where there is swap, bounds the data of each process, as many as they are, and its records say so. A process is then refused more memory, where a tree with a
     /// group is ended.
     pub fn memory_bytes_or_each(mut self, bytes: u64) -> Self {
         (self.memory_bytes, self.memory_of_each) = (Some(bytes), true);

@@ -21,7 +21,8 @@ pub struct Means {
     pub proc: Result<(), Box<str>>,
 }
 
-/// Finds out what this machine has for programs, by trying: it takes some milliseconds each time.
+/// Finds out what this machine has for programs, by trying: it takes some milliseconds each time. Shares of processors and disks
+/// that nobody has asked for yet are only looked for, as trying would change what others' control groups count.
 pub fn means() -> Means {
     let network = host().layers().find(|(layer, _)| *layer == Layers::NETWORK);
     let network = network.map_or(Err("it is not known here"), |(_, state)| state);

@@ -15,7 +15,7 @@ use std::{
         linux::net::SocketAddrExt as _,
         unix::{
             fs::PermissionsExt as _,
-            net::{SocketAddr, UnixListener, UnixStream},
+            net::{SocketAddr, UnixDatagram, UnixListener, UnixStream},
             process::CommandExt as _,
         },
     },
@@ -110,6 +110,11 @@ const ATTACKS: &[(&str, Attack)] = &[
         UnixStream::connect_addr(&address).is_ok()
     }),
     ("connect to a socket by its path", |target| UnixStream::connect(target.outside.join("socket")).is_ok()),
+    ("send to a socket by its path", |target| {
+        // One of a pair goes wherever it is told to.
+        let pair = UnixDatagram::pair();
+        pair.is_ok_and(|(one, _other)| one.connect(target.outside.join("datagrams")).is_ok())
+    }),
     ("connect by TCP", |target| TcpStream::connect(("127.0.0.1", target.port)).is_ok()),
     ("send by UDP", |target| {
         let socket = UdpSocket::bind("127.0.0.1:0");
@@ -360,6 +365,7 @@ struct Range {
     _outside: tempfile::TempDir,
     _inside: tempfile::TempDir,
     _unix: UnixListener,
+    _datagrams: UnixDatagram,
     _abstract: UnixListener,
     _tcp: TcpListener,
     victim: Child,
@@ -399,6 +405,8 @@ impl Range {
         }
         let unix = UnixListener::bind(outside.path().join("socket")).unwrap();
         fs::set_permissions(outside.path().join("socket"), fs::Permissions::from_mode(0o777)).unwrap();
+        let datagrams = UnixDatagram::bind(outside.path().join("datagrams")).unwrap();
+        fs::set_permissions(outside.path().join("datagrams"), fs::Permissions::from_mode(0o777)).unwrap();
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = tcp.local_addr().unwrap().port();
         let address = SocketAddr::from_abstract_name(format!("airssys-attack-{port}")).unwrap();
@@ -421,6 +429,7 @@ impl Range {
             _outside: outside,
             _inside: inside,
             _unix: unix,
+            _datagrams: datagrams,
             _abstract: abstract_one,
             _tcp: tcp,
             victim,

@@ -8,12 +8,13 @@ use std::{
 };
 
 use airssys_osl::{
+    Action, ErrorKind,
     policy::Grant,
-    process::{Cause, Launch, Layers, Limits, Process, Stdio, host},
+    process::{Cause, Launch, Layers, Limits, Process, Stdio, host, means},
 };
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use crate::process::{Programs, exec, run, shell};
+use crate::process::{Programs, counts_swap, exec, run, said, shell};
 
 /// Set in the process that is somewhere else.
 const INNER: &str = "AIRSSYS_TEST_GROUPS";
@@ -129,6 +130,11 @@ async fn inside() {
     println!("group: {}", group.display());
     println!("processes: {}", fs::read_to_string(group.join("pids.max")).unwrap().trim());
     drop(process);
+    // Whoever asks what there is changes nothing for others.
+    let above = group.with_file_name("cgroup.subtree_control");
+    let before = fs::read_to_string(&above).ok();
+    means();
+    assert_eq!(fs::read_to_string(above).ok(), before);
     let hog = shell("head -c 200m /dev/zero | tail -c 200m > /dev/null");
     let ended = run(hog.limits(Limits::new().memory_bytes(64 << 20))).await;
     assert_eq!(ended.exit.cause, Cause::OutOfMemory, "{}", ended.exit);
@@ -142,6 +148,9 @@ fn told<'a>(text: &'a str, what: &str) -> Option<&'a str> {
 async fn programs_are_counted_wherever_we_are() {
     if env::var_os(INNER).is_some() {
         return inside().await;
+    }
+    if !counts_swap() {
+        return;
     }
     if !host().available().contains(Layers::CGROUP) {
         return eprintln!("SKIPPED: there are no control groups to be in");
@@ -169,6 +178,9 @@ async fn a_group_that_is_delegated_is_not_left() {
     if env::var_os(INNER).is_some() {
         return inside().await;
     }
+    if !counts_swap() {
+        return;
+    }
     let Some(nested) = top().and_then(|top| Nested::new([top], "delegated")) else {
         return eprintln!(
             "SKIPPED: there are no control groups of version 2 that count memory, or none can be made"
@@ -193,6 +205,9 @@ async fn no_bound_of_ours_is_left_behind() {
     if env::var_os(INNER).is_some() {
         return inside().await;
     }
+    if !counts_swap() {
+        return;
+    }
     let Some(nested) = top().and_then(|top| Nested::new([top], "bounded")) else {
         return eprintln!(
             "SKIPPED: there are no control groups of version 2 that count memory, or none can be made"
@@ -211,9 +226,40 @@ async fn no_bound_of_ours_is_left_behind() {
 }
 
 #[tokio::test]
+async fn a_service_is_not_left() {
+    if env::var_os(INNER).is_some() {
+        return inside().await;
+    }
+    let Some(nested) = top().and_then(|top| Nested::new([top], "app.service")) else {
+        return eprintln!(
+            "SKIPPED: there are no control groups of version 2 that count memory, or none can be made"
+        );
+    };
+    let text = nested.run("process_groups::a_service_is_not_left");
+    let found = told(&text, "group: ").map(Path::new);
+    assert!(found.is_some_and(|group| group.starts_with(&nested.0[0])), "groups are made within it: {text}");
+    // As many processes of its own as keep groups from being made in it.
+    let members = nested.0[0].join("cgroup.procs");
+    let mut busy = Command::new("/bin/sleep").arg("1000").spawn().unwrap();
+    fs::write(nested.0[0].join("cgroup.subtree_control"), "-memory -pids").unwrap();
+    fs::write(members, busy.id().to_string()).unwrap();
+    let text = nested.run("process_groups::a_service_is_not_left");
+    busy.kill().unwrap();
+    busy.wait().unwrap();
+    let why = told(&text, "absent: ").unwrap_or_else(|| panic!("{text}"));
+    assert!(
+        why.contains("app.service is a service's") && why.contains("`Delegate=yes` in its unit"),
+        "{why}"
+    );
+}
+
+#[tokio::test]
 async fn swap_is_no_way_around_a_limit() {
     if !host().available().contains(Layers::CGROUP) {
         return eprintln!("SKIPPED: there are no control groups to count a tree by");
+    }
+    if !counts_swap() {
+        return;
     }
     let limits = Limits::new().memory_bytes(64 << 20);
     let (_programs, process) = started(limits).await;
@@ -227,4 +273,25 @@ async fn swap_is_no_way_around_a_limit() {
         // It was started all the same, so there is none.
         _ => assert_eq!(fs::read_to_string("/proc/swaps").unwrap().lines().count(), 1),
     }
+}
+
+#[tokio::test]
+async fn where_swap_is_not_counted_each_process_is_bounded() {
+    if !host().available().contains(Layers::CGROUP) {
+        return eprintln!("SKIPPED: there are no control groups that could miss something");
+    }
+    if counts_swap() {
+        return eprintln!("SKIPPED: nothing is swapped out to disks here that is not counted");
+    }
+    let limits = Limits::new().memory_bytes_or_each(64 << 20);
+    let programs = Programs::new([Grant::exec("/bin/sh", shell("ulimit -d").limits(limits))]);
+    let process = exec(&programs, "/bin/sh").await.spawn(Launch::new().stdout(Stdio::Pipe)).await.unwrap();
+    assert_eq!(said(&process.collect().await.unwrap()), (64 << 10).to_string());
+    let record = programs.records(Action::ProcessSpawn).pop().unwrap();
+    let text = String::from_utf8(record.resource).unwrap();
+    assert!(text.ends_with("; memory of each process, not of all"), "{text}");
+    let whole = shell("true").limits(Limits::new().memory_bytes(64 << 20));
+    let programs = Programs::new([Grant::exec("/bin/sh", whole)]);
+    let error = exec(&programs, "/bin/sh").await.spawn(Launch::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
 }

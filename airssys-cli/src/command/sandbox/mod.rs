@@ -324,11 +324,17 @@ fn not_started(name: &str, error: Error) -> Failure {
 
 /// Waits for the end; Ctrl-C and `kill` are passed on, since the program has a session of its own.
 async fn attend(mut process: Process, stops: &mut Stops) -> Ended {
-    let said = said::pass_on(&mut process);
+    let mut said = said::pass_on(&mut process);
     let exit = wait(&mut process, stops).await;
-    for said in said {
-        // What was said last.
-        let _ = said.await;
+    let last = async {
+        for said in &mut said {
+            let _ = said.await;
+        }
+    };
+    tokio::select! {
+        () = last => {}
+        // Who is left of it may have its output open for ever.
+        _ = stops.next() => said.iter().for_each(|said| said.abort()),
     }
     let own_tmp = process.enforcement().enforced().contains(Layers::MOUNTS);
     Ended { exit, held_by: process.enforcement().to_string(), asked: process.asked(), own_tmp }

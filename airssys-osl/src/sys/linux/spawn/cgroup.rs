@@ -97,6 +97,26 @@ pub(super) fn misses_swap() -> bool {
     places().as_ref().is_ok_and(|places| !places.counts_swap) && has_swap()
 }
 
+/// Has groups made with `limits`, but for what is not switched on here yet: of that it only looks whether it can be.
+pub(super) fn try_limits(limits: &Limits) -> io::Result<()> {
+    let (places, mut limits) = (found()?, limits.clone());
+    let is_off = |place: &Option<PathBuf>, what| match place {
+        Some(place) if places.unified => places::is_off(place, what),
+        _ => Ok(false),
+    };
+    if limits.cpu_percent.is_some() && is_off(&places.cpu, "cpu")? {
+        limits.cpu_percent = None;
+    }
+    if limits.io_weight.is_some() && is_off(&places.io, "io")? {
+        limits.io_weight = None;
+    }
+    Group::new(&limits, 0).map(drop)
+}
+
+fn found() -> io::Result<&'static Places> {
+    places().as_ref().map_err(|why| io::Error::new(io::ErrorKind::Unsupported, why.to_string()))
+}
+
 /// Where groups are made, found out once.
 fn places() -> &'static Result<Places, Box<str>> {
     static PLACES: OnceLock<Result<Places, Box<str>>> = OnceLock::new();
@@ -146,9 +166,7 @@ impl Group {
 
     /// Makes groups without limits, for those that are to come.
     fn make(limits: &Limits) -> io::Result<Self> {
-        let places = places().as_ref();
-        let places = places.map_err(|why| io::Error::new(io::ErrorKind::Unsupported, why.to_string()))?;
-        Self::make_in(places, limits)
+        Self::make_in(found()?, limits)
     }
 
     fn make_in(places: &Places, limits: &Limits) -> io::Result<Self> {
@@ -250,7 +268,11 @@ impl Group {
     fn write(&self, directory: &Path, name: &str, number: u64) -> io::Result<()> {
         match self.open.iter().find(|(open, _)| *open == name) {
             Some((_, file)) => (&*file).write_all(number.to_string().as_bytes()),
-            None => fs::write(directory.join(name), number.to_string()),
+            // One that is not there is not to be made: the kernel would say that it may not be, not that it is missing.
+            None => {
+                let file = File::options().write(true).open(directory.join(name));
+                file?.write_all(number.to_string().as_bytes())
+            }
         }
     }
 
@@ -374,4 +396,26 @@ fn remove(left: &mut Vec<PathBuf>) {
     left.retain(|group| {
         fs::remove_dir(group).is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_not_there_is_missing_and_not_made() {
+        // As a group is where no swap is counted.
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(NAMES.memory), "max").unwrap();
+        let [memory, processes] = [(); 2].map(|()| directory.path().to_owned());
+        let (entrances, open, refused) = (Vec::new(), Vec::new(), OnceLock::new());
+        let (cpu, io, most_processes, unified) = (None, None, None, true);
+        let mut group =
+            Group { memory, processes, cpu, io, unified, most_processes, entrances, open, refused };
+        let error = group.write(&group.memory, NAMES.swap, 0).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(!group.counts_swap());
+        group.limit(&Limits::new().memory_bytes(7), 0).unwrap();
+        assert!(fs::read_to_string(directory.path().join(NAMES.memory)).unwrap().starts_with('7'));
+    }
 }

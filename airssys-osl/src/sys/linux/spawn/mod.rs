@@ -49,7 +49,7 @@ pub(crate) use self::{
     init::sealed,
     keeper::{Child, Killer, OnEnd},
     means::{cgroup_version, try_limits, why_no_proc},
-    prepare::{Lent, Place, Plan, everything, unbounded},
+    prepare::{Lent, Place, Plan, counts_memory, everything, unbounded},
     probe::{dynamic_user, host, nobody},
     seccomp::Sockets,
     watcher::Notes,

@@ -221,7 +221,7 @@ pub(crate) fn unbounded(limits: &Limits, layers: Layers) -> Option<(Layers, &'st
         () if whole && !layers.contains(Layers::CGROUP) => {
             Some((Layers::CGROUP, "there is nothing else to count the memory of all its processes by"))
         }
-        () if whole && cgroup::misses_swap() => Some((
+        () if whole && !counts_memory(layers) => Some((
             Layers::CGROUP,
             "it does not count what is swapped out here: boot with swapaccount=1, or without swap",
         )),
@@ -233,6 +233,11 @@ pub(crate) fn unbounded(limits: &Limits, layers: Layers) -> Option<(Layers, &'st
         }
         () => None,
     }
+}
+
+/// Whether the memory of a whole tree is counted under `layers`, with what of it is swapped out.
+pub(crate) fn counts_memory(layers: Layers) -> bool {
+    layers.contains(Layers::CGROUP) && !cgroup::misses_swap()
 }
 
 /// Whether a limit of processes can be held to under `layers`.
@@ -365,8 +370,7 @@ fn finish(
     if !inside {
         last.die_with_parent();
     }
-    let grouped = plan.layers.contains(Layers::CGROUP);
-    limit(&mut last, &plan.limits, grouped, user_namespace);
+    limit(&mut last, &plan.limits, counts_memory(plan.layers), user_namespace);
     last.unblock_signals();
     last.become_program("execute the program", program, plan.args, plan.env);
     if !inside {
@@ -513,7 +517,7 @@ fn attach(script: &mut Script, place: &Place, tree: Option<Fd>) -> Result<(), Fa
 }
 
 /// Sets limits: last of all, for what comes before is ours. None is above our own, which a child cannot raise.
-fn limit(script: &mut Script, limits: &Limits, grouped: bool, user_namespace: bool) {
+fn limit(script: &mut Script, limits: &Limits, counts_memory: bool, user_namespace: bool) {
     let seconds = |time: std::time::Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
     let time = limits.cpu_time.map(seconds);
     let bounds = [
@@ -521,7 +525,7 @@ fn limit(script: &mut Script, limits: &Limits, grouped: bool, user_namespace: bo
         (Resource::Nofile, Some(limits.descriptors), 0),
         (Resource::Fsize, limits.file_bytes, 0),
         // A group counts what is used. This counts what is only asked for, such as the stacks of threads, and refuses it.
-        (Resource::Data, limits.memory_bytes.filter(|_| !grouped), 0),
+        (Resource::Data, limits.memory_bytes.filter(|_| !counts_memory), 0),
         // Elsewhere all processes of the user on the machine would count.
         (Resource::Nproc, limits.processes.filter(|_| user_namespace), 0),
         (Resource::Msgqueue, Some(0), 0),

@@ -132,6 +132,9 @@ pub(super) const X32: u32 = 0x4000_0000;
 /// Whether there is a filter for this processor.
 pub(super) const EXISTS: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
 
+/// Where the kind of a socket is told together with flags, the kind. The C headers keep the kernel's name of it to themselves.
+const KIND: u32 = 0xf;
+
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 const KILL: u32 = libc::SECCOMP_RET_KILL_PROCESS;
 /// The call waits until the watcher has said what becomes of it. Without one it is not there.
@@ -152,6 +155,7 @@ enum Answer {
     Clone,
     Ioctl,
     Socket,
+    Pair,
     /// Of what is told to a watcher.
     Tell,
     Execute,
@@ -159,7 +163,8 @@ enum Answer {
 
 /// Makes the filter: instructions of eight bytes.
 ///
-/// UNIX sockets are there where what is found `by_path` is the program's own, and pairs of them everywhere.
+/// UNIX sockets are there where what is found `by_path` is the program's own; pairs that can only speak to each other are
+/// everywhere.
 ///
 /// The kernel goes through it for every number that there is, once it is loaded, to find out which it need not ask about
 /// again. That takes the time of a whole start where the numbers are compared one after the other: so they are looked up
@@ -222,6 +227,7 @@ fn ranges(calls: Calls, watched: bool) -> Vec<(u32, Answer)> {
     set(&[libc::SYS_clone], Answer::Clone);
     set(&[libc::SYS_ioctl], Answer::Ioctl);
     set(&[libc::SYS_socket], Answer::Socket);
+    set(&[libc::SYS_socketpair], Answer::Pair);
     let mut ranges: Vec<(u32, Answer)> = (0..).zip(answers).collect();
     ranges.push((LAST + 1, Answer::Absent));
     #[cfg(target_arch = "x86_64")]
@@ -252,6 +258,7 @@ const JUMP: u16 = 0x05;
 const JUMP_IF_EQUAL: u16 = 0x15;
 const JUMP_IF_AT_LEAST: u16 = 0x35;
 const JUMP_IF_ANY: u16 = 0x45;
+const AND: u16 = 0x54;
 const RETURN: u16 = 0x06;
 
 const fn instruction(code: u16, then: u8, otherwise: u8, value: u32) -> [u8; 8] {
@@ -355,6 +362,20 @@ impl Answer {
                 }
                 error(libc::EAFNOSUPPORT)
             }
+            Self::Pair => {
+                words.load(argument(0));
+                words.unless_equal(libc::AF_UNIX as u32, error(libc::EAFNOSUPPORT));
+                if by_path {
+                    ALLOW
+                } else {
+                    // A datagram goes to whatever path its sender names, also from one of a pair. `SOCK_RAW` is the same.
+                    words.load(argument(1));
+                    words.and(KIND);
+                    words.if_equal(libc::SOCK_STREAM as u32, ALLOW);
+                    words.if_equal(libc::SOCK_SEQPACKET as u32, ALLOW);
+                    error(libc::ESOCKTNOSUPPORT)
+                }
+            }
         };
         words.give(last);
         words
@@ -367,6 +388,10 @@ struct Words(Vec<[u8; 8]>);
 impl Words {
     fn load(&mut self, offset: usize) {
         self.0.push(instruction(LOAD, 0, 0, offset as u32));
+    }
+
+    fn and(&mut self, bits: u32) {
+        self.0.push(instruction(AND, 0, 0, bits));
     }
 
     fn give(&mut self, action: u32) {

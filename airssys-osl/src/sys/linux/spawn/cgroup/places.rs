@@ -2,7 +2,10 @@
 //!
 //! Of version 2, a group that has processes in it has none beneath it that count, but for the first of all. So a manager
 //! moves into a leaf of its own where its group was delegated to it, as systemd wants it, and makes the others beside that
-//! leaf. Where it was not, groups are made farther up; but none is where an administrator's bounds on ours would not reach it.
+//! leaf. Where it was not, groups are made farther up; but none is where an administrator's bounds on ours would not reach it:
+//! not past a group with a bound that its files tell of, but for the number of processes, which each program has then; and not
+//! past one of a service, as what a manager bounds by BPF (addresses, devices, sockets) is in no file. Of a scope or a slice
+//! that is left, such bounds are left behind.
 
 use std::{
     fs, io,
@@ -12,7 +15,7 @@ use std::{
 
 use rustix::process::{Pid, getpid, test_kill_process};
 
-use super::Group;
+use super::{Group, PROCESSES};
 use crate::process::Limits;
 
 /// What the names of groups begin with; the number of who made them follows, and one of their own.
@@ -24,9 +27,11 @@ const ABANDONED: Duration = Duration::from_secs(60);
 /// By what systemd says that a group was given away with all that is beneath it.
 const DELEGATED: [&str; 2] = ["user.delegate", "trusted.delegate"];
 
-/// What bounds a group of version 2 beside the number of its processes, where it says something else than `max`.
-const BOUNDS: [&str; 7] =
-    ["memory.max", "memory.high", "memory.swap.max", "cpu.max", "io.max", "cpuset.cpus", "cpuset.mems"];
+/// What bounds a group of version 2 and is called neither `….max` nor `….high`.
+const BOUNDS: [&str; 2] = ["cpuset.cpus", "cpuset.mems"];
+
+/// What the name of a group ends with that whoever manages services made for one.
+const SERVICE: &str = "service";
 
 const COUNTED: [&str; 2] = ["memory", "pids"];
 
@@ -106,7 +111,7 @@ fn find_unified(top: &Path, own: &Path) -> io::Result<Places> {
         match bound(group) {
             Ok(processes) => most = most.into_iter().chain(processes).min(),
             Err(what) => {
-                let why = format!("{} is bounded by {what}, and none can be made in it", group.display());
+                let why = format!("{} {what}, and none can be made in it ({last})", group.display());
                 return Err(io::Error::new(last.kind(), why));
             }
         }
@@ -124,11 +129,16 @@ impl Places {
     fn unified(directory: &Path, most_processes: Option<u64>) -> io::Result<Self> {
         let named =
             |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", directory.display()));
-        controls(directory, &COUNTED).map_err(named)?;
+        let switched_on = controls(directory, &COUNTED).map_err(named)?;
         let [memory, processes, cpu, io] = [(); 4].map(|()| directory.to_owned());
         let (cpu, io) = (Some(cpu), Some(io));
         let places = Self { memory, processes, cpu, io, unified: true, most_processes, counts_swap: false };
-        places.tried().map_err(named)
+        let found = places.tried().map_err(named);
+        if found.is_err() {
+            // It is not where they are made, and others may be in it. What of this fails bounds nothing.
+            let _ = switch(directory, '-', &switched_on);
+        }
+        found
     }
 
     /// Has a group made there, and entered.
@@ -153,8 +163,6 @@ fn beside_a_leaf(own: &Path) -> io::Result<Places> {
     let found = fs::write(leaf.join("cgroup.procs"), "0").and_then(|()| Places::unified(own, None));
     if found.is_err() {
         // Back to where it was. What of this fails leaves it in a group that bounds nothing.
-        let off = COUNTED.map(|counted| format!("-{counted}")).join(" ");
-        let _ = fs::write(own.join("cgroup.subtree_control"), off);
         let _ = fs::write(members, "0").and_then(|()| fs::remove_dir(leaf));
     }
     found
@@ -169,32 +177,67 @@ fn is_delegated(group: &Path) -> bool {
     DELEGATED.iter().any(says)
 }
 
-/// How many processes a group may have, if that is bounded; or what else is.
-fn bound(group: &Path) -> Result<Option<u64>, &'static str> {
-    let says = |name: &str| {
-        let text = fs::read_to_string(group.join(name)).unwrap_or_default();
-        let text = text.trim().to_owned();
-        (!text.is_empty() && !text.starts_with("max")).then_some(text)
-    };
-    match BOUNDS.iter().find(|name| says(name).is_some()) {
-        Some(name) => Err(name),
-        None => Ok(says("pids.max").and_then(|text| text.parse().ok())),
+/// How many processes a group may have, if that is bounded; or why nobody goes from it to where its bounds do not reach.
+fn bound(group: &Path) -> Result<Option<u64>, String> {
+    if group.extension().is_some_and(|kind| kind == SERVICE) {
+        let why = "is a service's, whose bounds cannot all be seen (`Delegate=yes` in its unit lets it make groups)";
+        return Err(why.to_owned());
     }
+    let read = |name: &str| fs::read_to_string(group.join(name)).unwrap_or_default();
+    let entries = fs::read_dir(group).map_err(|error| format!("cannot be read: {error}"))?;
+    for entry in entries.flatten() {
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let bounds = name.ends_with(".max") || name.ends_with(".high") || BOUNDS.contains(&&*name);
+        if bounds && name != PROCESSES && read(&name).lines().any(is_bounded) {
+            return Err(format!("is bounded by {name}"));
+        }
+    }
+    Ok(read(PROCESSES).trim().parse().ok())
 }
 
-/// Has groups beneath count what is needed; it is asked for where they do not.
-pub(super) fn controls(directory: &Path, needed: &[&str]) -> io::Result<()> {
-    let control = directory.join("cgroup.subtree_control");
-    let has = || {
-        let controls = fs::read_to_string(&control).unwrap_or_default();
-        needed.iter().all(|needed| controls.split_whitespace().any(|known| known == *needed))
+/// Whether a line of such a file bounds something: `max`, `max 100000`, `mlx4_0 hca_handle=max` and `8:16 wbps=max` do not.
+fn is_bounded(line: &str) -> bool {
+    let mut words = line.split_whitespace().skip(1).peekable();
+    let is_named = words.peek().is_some() && words.all(|word| word.ends_with("max"));
+    !line.trim().is_empty() && !line.starts_with("max") && !is_named
+}
+
+/// Has groups beneath count what is needed, and says what of it they did not before.
+pub(super) fn controls<'a>(directory: &Path, needed: &[&'a str]) -> io::Result<Vec<&'a str>> {
+    let missing = || {
+        let known = words(directory, "cgroup.subtree_control");
+        let is_missing = |needed: &&str| !known.iter().any(|known| known == needed);
+        needed.iter().copied().filter(is_missing).collect::<Vec<_>>()
     };
-    if has() {
+    let asked = missing();
+    switch(directory, '+', &asked)?;
+    if missing().is_empty() { Ok(asked) } else { Err(io::ErrorKind::Unsupported.into()) }
+}
+
+/// Whether groups beneath do not count yet what they would if they were asked to, found out without asking; or why they cannot.
+pub(super) fn is_off(directory: &Path, needed: &str) -> io::Result<bool> {
+    let has = |name: &str| words(directory, name).iter().any(|known| known == needed);
+    if has("cgroup.subtree_control") {
+        return Ok(false);
+    }
+    if !has("cgroup.controllers") {
+        let why = format!("no control group bounds {needed} here");
+        return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+    }
+    fs::File::options().write(true).open(directory.join("cgroup.subtree_control")).map(|_| true)
+}
+
+fn switch(directory: &Path, sign: char, controllers: &[&str]) -> io::Result<()> {
+    if controllers.is_empty() {
         return Ok(());
     }
-    let ask = needed.iter().map(|needed| format!("+{needed}")).collect::<Vec<_>>().join(" ");
-    fs::write(&control, ask)?;
-    if has() { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
+    let ask: Vec<_> = controllers.iter().map(|controller| format!("{sign}{controller}")).collect();
+    fs::write(directory.join("cgroup.subtree_control"), ask.join(" "))
+}
+
+fn words(directory: &Path, name: &str) -> Vec<String> {
+    let text = fs::read_to_string(directory.join(name)).unwrap_or_default();
+    text.split_whitespace().map(str::to_owned).collect()
 }
 
 /// Where the first mount that `fits` is, and the group `path` in it.
@@ -276,20 +319,63 @@ mod tests {
         let group = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(group.path().join(name), text).unwrap();
         assert_eq!(bound(group.path()), Ok(None));
-        for name in BOUNDS {
-            write(name, "max 100000\n");
+        for (name, none, some) in [
+            ("memory.max", "max\n", "1048576\n"),
+            ("memory.high", "max\n", "1048576\n"),
+            ("memory.swap.max", "max\n", "0\n"),
+            ("memory.zswap.max", "max\n", "0\n"),
+            ("cpu.max", "max 100000\n", "50000 100000\n"),
+            ("io.max", "", "8:16 rbps=max wbps=1048576\n"),
+            ("io.max", "8:16 rbps=max wbps=max\n", "8:16 rbps=1 wbps=max\n"),
+            ("hugetlb.2MB.max", "max\n", "0\n"),
+            ("misc.max", "res_a max\nres_b max\n", "res_a max\nres_b 3\n"),
+            ("rdma.max", "mlx4_0 hca_handle=max hca_object=max\n", "mlx4_0 hca_handle=2 hca_object=max\n"),
+            ("cpuset.cpus", "\n", "0-1\n"),
+        ] {
+            write(name, none);
+            assert_eq!(bound(group.path()), Ok(None), "{name}: {none}");
+            write(name, some);
+            assert_eq!(bound(group.path()), Err(format!("is bounded by {name}")), "{some}");
+            write(name, none);
         }
         write("pids.max", "max\n");
         assert_eq!(bound(group.path()), Ok(None));
         write("pids.max", "4915\n");
         assert_eq!(bound(group.path()), Ok(Some(4915)));
-        for (name, text) in
-            [("memory.high", "1048576\n"), ("cpu.max", "50000 100000\n"), ("cpuset.cpus", "0-1\n")]
-        {
-            write(name, text);
-            assert_eq!(bound(group.path()), Err(name));
-            write(name, "max\n");
-        }
+    }
+
+    #[test]
+    fn nobody_climbs_out_of_a_service() {
+        let top = tempfile::tempdir().unwrap();
+        let check = |name: &str, is_left: bool| {
+            let own = top.path().join("system.slice").join(name);
+            fs::create_dir_all(&own).unwrap();
+            let error = find_unified(top.path(), &own).unwrap_err().to_string();
+            let stays = error.contains("app.service is a service's") && error.contains("`Delegate=yes`");
+            // Where nothing is in the way, the last place that was tried is the topmost.
+            let climbed = error.starts_with(&format!("{}: ", top.path().display()));
+            assert_eq!((stays, climbed), (!is_left, is_left), "{error}");
+        };
+        check("app.service", false);
+        check("app.service/inner", false);
+        check("session-1.scope", true);
+        check("service", true);
+    }
+
+    #[test]
+    fn what_could_be_counted_is_seen_without_a_change() {
+        let group = tempfile::tempdir().unwrap();
+        let control = group.path().join("cgroup.subtree_control");
+        fs::write(group.path().join("cgroup.controllers"), "cpu memory pids\n").unwrap();
+        fs::write(&control, "memory pids\n").unwrap();
+        assert!(!is_off(group.path(), "memory").unwrap());
+        assert!(is_off(group.path(), "cpu").unwrap());
+        let error = is_off(group.path(), "io").unwrap_err();
+        assert!(error.to_string().contains("no control group bounds io"), "{error}");
+        assert_eq!(controls(group.path(), &COUNTED).unwrap(), Vec::<&str>::new());
+        // What is made there cannot be entered: what was counted before is left as it was.
+        Places::unified(group.path(), None).unwrap_err();
+        assert_eq!(fs::read_to_string(&control).unwrap(), "memory pids\n");
     }
 
     #[test]

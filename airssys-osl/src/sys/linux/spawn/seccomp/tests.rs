@@ -27,6 +27,11 @@ fn steps_of(program: &[u8], arch: u32, call: u32, args: [u64; 6]) -> (u32, usize
                 at += 1;
                 continue;
             }
+            AND => {
+                value &= k;
+                at += 1;
+                continue;
+            }
             RETURN => return (k, count),
             JUMP => {
                 at += 1 + k as usize;
@@ -61,7 +66,7 @@ fn what_programs_need_is_there() {
 
 #[test]
 fn all_others_are_allowed_as_before() {
-    let by_arguments = [libc::SYS_clone, libc::SYS_ioctl, libc::SYS_socket];
+    let by_arguments = [libc::SYS_clone, libc::SYS_ioctl, libc::SYS_socket, libc::SYS_socketpair];
     for call in 0..=LAST.into() {
         if ![ABSENT, DENIED, &by_arguments].concat().contains(&call) {
             check(Sockets::Unix, call, &[], ALLOW);
@@ -143,18 +148,31 @@ fn sockets_of_the_machine_are_not_found_by_their_paths() {
     for (sockets, internet) in [(Sockets::Unix, NO_FAMILY), (Sockets::Internet, ALLOW)] {
         for watched in [false, true] {
             let program = filter(sockets, false, Calls::AllButRefused, watched);
-            let answer = |call: c_long, family: i32| {
-                steps_of(
-                    program,
-                    ARCHITECTURE,
-                    call as u32,
-                    [family as u64, libc::SOCK_STREAM as u64, 0, 0, 0, 0],
-                )
-                .0
+            let answer = |call: c_long, family: i32, kind: i32| {
+                let args = [family as u64, kind as u64, 0, 0, 0, 0];
+                steps_of(program, ARCHITECTURE, call as u32, args).0
             };
-            assert_eq!(answer(libc::SYS_socket, libc::AF_UNIX), NO_FAMILY);
-            assert_eq!(answer(libc::SYS_socket, libc::AF_INET), internet);
-            assert_eq!(answer(libc::SYS_socketpair, libc::AF_UNIX), ALLOW);
+            let (stream, flags) = (libc::SOCK_STREAM, libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
+            assert_eq!(answer(libc::SYS_socket, libc::AF_UNIX, stream), NO_FAMILY);
+            assert_eq!(answer(libc::SYS_socket, libc::AF_INET, stream), internet);
+            let pair = |kind| answer(libc::SYS_socketpair, libc::AF_UNIX, kind);
+            for kind in [stream, libc::SOCK_SEQPACKET] {
+                assert_eq!((pair(kind), pair(kind | flags)), (ALLOW, ALLOW));
+            }
+            for kind in [libc::SOCK_DGRAM, libc::SOCK_RAW] {
+                let refused = error(libc::ESOCKTNOSUPPORT);
+                assert_eq!((pair(kind), pair(kind | flags)), (refused, refused));
+            }
+        }
+    }
+}
+
+#[test]
+fn pairs_are_of_unix_sockets() {
+    for kind in [libc::SOCK_STREAM, libc::SOCK_DGRAM, libc::SOCK_SEQPACKET] {
+        check(Sockets::Internet, libc::SYS_socketpair, &[libc::AF_UNIX as u64, kind as u64], ALLOW);
+        for family in [libc::AF_INET, libc::AF_TIPC, libc::AF_VSOCK] {
+            check(Sockets::Internet, libc::SYS_socketpair, &[family as u64, kind as u64], NO_FAMILY);
         }
     }
 }
@@ -163,7 +181,7 @@ fn sockets_of_the_machine_are_not_found_by_their_paths() {
 fn usual_calls_are_those_and_no_other() {
     let program = filter(Sockets::Internet, true, Calls::Usual, false);
     let answer = |call: c_long| steps_of(program, ARCHITECTURE, call as u32, [0; 6]).0;
-    let by_arguments = [libc::SYS_clone, libc::SYS_ioctl, libc::SYS_socket];
+    let by_arguments = [libc::SYS_clone, libc::SYS_ioctl, libc::SYS_socket, libc::SYS_socketpair];
     for call in 0..=LAST.into() {
         let expected = match () {
             () if by_arguments.contains(&call) => continue,
