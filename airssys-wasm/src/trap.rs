@@ -20,6 +20,8 @@ pub struct Trap {
     source: Option<wasmtime::Error>,
     /// In which situation, where it is not the handling of a message.
     when: Option<&'static str>,
+    /// Whether there was no room for it on the host's side.
+    is_for_want_of_room: bool,
 }
 
 /// What ended the guest.
@@ -74,10 +76,16 @@ const BACKTRACE_FRAMES: usize = 8;
 impl Trap {
     /// Tells what ended a guest from what Wasmtime said.
     pub(crate) fn new(error: wasmtime::Error) -> Self {
-        let kind = kind_of(&error);
+        let (kind, is_for_want_of_room) = (kind_of(&error), Self::lacks_room(&error));
         let backtrace = error.downcast_ref::<wasmtime::WasmBacktrace>().map(frames).unwrap_or_default();
         let source = matches!(kind, TrapKind::Host | TrapKind::Fault).then_some(error);
-        Self { kind, backtrace, source, when: None }
+        Self { kind, backtrace, source, when: None, is_for_want_of_room }
+    }
+
+    /// The same where an instance could not be made.
+    pub(crate) fn unmade(error: wasmtime::Error) -> Self {
+        let is_for_want_of_room = Self::is_shortage(&error);
+        Self { is_for_want_of_room, ..Self::new(error) }
     }
 
     /// Makes the end of a guest that answered with an error.
@@ -96,7 +104,7 @@ impl Trap {
     }
 
     fn of(kind: TrapKind) -> Self {
-        Self { kind, backtrace: Vec::new(), source: None, when: None }
+        Self { kind, backtrace: Vec::new(), source: None, when: None, is_for_want_of_room: false }
     }
 
     /// Whether an instance could not be made although its guest did nothing wrong: the pool or the memory is used up, or
@@ -110,6 +118,11 @@ impl Trap {
     /// Whether a call ended because the pool has no stack for it.
     pub(crate) fn lacks_room(error: &wasmtime::Error) -> bool {
         error.downcast_ref::<wasmtime::PoolConcurrencyLimitError>().is_some()
+    }
+
+    /// Whether the guest ended, or did not begin, for want of room: that says nothing of it.
+    pub(crate) fn is_for_want_of_room(&self) -> bool {
+        self.is_for_want_of_room
     }
 
     /// Says in which situation it ended.

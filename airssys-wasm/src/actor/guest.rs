@@ -58,7 +58,7 @@ impl Drop for Life {
 
 impl Instance {
     pub(super) async fn new(code: &Code, mut store: Store<State>, life: Life) -> Result<Self, Trap> {
-        let instance = code.pre.instantiate_async(&mut store).await.map_err(Trap::new)?;
+        let instance = code.pre.instantiate_async(&mut store).await.map_err(Trap::unmade)?;
         let guest = code.actor.load(&mut store, &instance).map_err(Trap::new)?;
         let state = code.state.as_ref().map(|state| state.load(&mut store, &instance));
         Ok(Self { store, guest, state: state.transpose().map_err(Trap::new)?, _life: life })
@@ -131,6 +131,20 @@ impl Instance {
         let call = state.airssys_actor_state().call_restore(store, &made_by, &taken_by, &snapshot.bytes);
         let restored = tokio::time::timeout(HANDOVER, call).await;
         restored.map_or_else(|_| Err(Trap::overdue()), flatten).map_err(|trap| trap.during(RESTORE))
+    }
+
+    /// Keeps what it subscribes to back: its version is on trial, and another one runs.
+    pub(super) fn begin_trial(&mut self) {
+        if let Some(port) = self.store.data_mut().port() {
+            port.talk.begin_trial();
+        }
+    }
+
+    /// Its version has taken over: what it subscribed to so far is what its component subscribes to.
+    pub(super) fn end_trial(&mut self) {
+        if let Some(port) = self.store.data_mut().port() {
+            port.talk.end_trial();
+        }
     }
 
     /// Does what the handler asked for and is done only now that it has returned: messages leave, answers are given, timers are

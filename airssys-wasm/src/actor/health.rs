@@ -65,6 +65,20 @@ impl fmt::Display for NotReady {
 
 impl error::Error for NotReady {}
 
+/// Workers were asked whether they are well, and left too many questions in a row without a good answer.
+#[derive(Debug)]
+pub(crate) struct Unanswered {
+    pub(crate) misses: u32,
+}
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "killed: no answer to {} health probes in a row", self.misses)
+    }
+}
+
+impl error::Error for Unanswered {}
+
 /// A new version said that it is not well.
 #[derive(Debug)]
 pub(crate) struct Unwell(pub(crate) String);
@@ -166,7 +180,10 @@ impl ComponentActor {
         match self.ask(health, cx).await {
             // No work: a version has not proven itself by it, and nobody's state is kept for it.
             Ok(ailment) => {
-                told(ailment, reply, &blueprint.counters, (&blueprint.name, &*blueprint.watch));
+                if told(ailment, &blueprint.counters, (&blueprint.name, &*blueprint.watch)) {
+                    // Whether it comes in time is the prober's to judge.
+                    reply.send(());
+                }
                 Ok(())
             }
             // The version before was asked nothing.
@@ -187,21 +204,16 @@ impl ComponentActor {
     }
 }
 
-/// Notes what one that runs said of itself, and lets the prober know where it is well.
-pub(crate) fn told(
-    ailment: Ailment,
-    reply: Reply<()>,
-    counters: &Counters,
-    (component, watch): (&str, &dyn Watch),
-) {
+/// Notes what one that runs said of itself: true where it is well.
+pub(crate) fn told(ailment: Ailment, counters: &Counters, (component, watch): (&str, &dyn Watch)) -> bool {
     let Some(why) = ailment else {
         counters.set_health(Health::Ready);
-        // Whether it comes in time is the prober's to judge.
-        return reply.send(());
+        return true;
     };
     if counters.set_health(Health::Unhealthy) != Health::Unhealthy {
         watch.event(&Event::Unwell { component, why: &why });
     }
+    false
 }
 
 impl Instance {

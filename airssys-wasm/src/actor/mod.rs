@@ -42,7 +42,7 @@ pub(crate) use self::{
     versions::{Code, Order, Snapshot, Versions},
     workers::{Workers, WorkersActor},
 };
-use self::{guest::Instance, talk::Lasting, trial::Tried, upgrade::Parked};
+use self::{guest::Instance, port::Part, talk::Lasting, trial::Tried, upgrade::Parked};
 pub use self::{health::Health, versions::Handover};
 use crate::{
     engine::Engine,
@@ -196,7 +196,12 @@ impl Blueprint {
     }
 
     /// Makes an instance and has it initialised.
-    async fn prepare(&self, code: &Code, state: Option<&Snapshot>) -> Result<Instance, Unstarted> {
+    async fn prepare(
+        &self,
+        code: &Code,
+        state: Option<&Snapshot>,
+        part: Part,
+    ) -> Result<Instance, Unstarted> {
         let life = Life::begin(&self.os, &self.name).map_err(Unstarted::Door)?;
         let preopens = self.preopens.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let setup = Setup {
@@ -210,11 +215,11 @@ impl Blueprint {
             log: self.log.clone(),
             limits: &self.spec.limits,
             trust: &self.spec.trust,
-            port: Some(Port::new(self)),
+            port: Some(Port::new(self, part)),
         };
         let store = State::store(&self.engine, setup).await.map_err(Unstarted::Door)?;
-        let mut instance = Instance::new(code, store, life).await.map_err(Unstarted::Trap)?;
-        instance.init(&self.spec.config).await.map_err(Unstarted::Trap)?;
+        let mut instance = Instance::new(code, store, life).await.map_err(Unstarted::new)?;
+        instance.init(&self.spec.config).await.map_err(Unstarted::new)?;
         if let Some(state) = state {
             instance.restore(state, &code.digest).await.map_err(Unstarted::Refused)?;
         }
@@ -283,13 +288,21 @@ enum Unstarted {
     Trap(Trap),
     /// It did not take the state that it was given.
     Refused(Trap),
+    /// There was no room for it, which says nothing of it.
+    NoRoom(Trap),
+}
+
+impl Unstarted {
+    fn new(trap: Trap) -> Self {
+        if trap.is_for_want_of_room() { Self::NoRoom(trap) } else { Self::Trap(trap) }
+    }
 }
 
 impl From<Unstarted> for ExitReason {
     fn from(unstarted: Unstarted) -> Self {
         match unstarted {
             Unstarted::Door(error) => error.into(),
-            Unstarted::Trap(trap) | Unstarted::Refused(trap) => trap.into(),
+            Unstarted::Trap(trap) | Unstarted::Refused(trap) | Unstarted::NoRoom(trap) => trap.into(),
         }
     }
 }
@@ -424,12 +437,12 @@ impl ComponentActor {
         let code = self.blueprint.versions.releases.settled();
         let kept = self.blueprint.versions.snapshot();
         self.blueprint.lasting.forget_all();
-        let mut prepared = self.blueprint.prepare(&code, kept.as_deref()).await;
+        let mut prepared = self.blueprint.prepare(&code, kept.as_deref(), Part::Whole).await;
         if let Err(Unstarted::Refused(_)) = prepared {
             self.blueprint.versions.keep(None);
             // In a tree that stops there is no next incarnation.
             if self.blueprint.routes.is_stopping() {
-                prepared = self.blueprint.prepare(&code, None).await;
+                prepared = self.blueprint.prepare(&code, None, Part::Whole).await;
             }
         }
         let mut instance = prepared?;

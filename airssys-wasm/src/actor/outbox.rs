@@ -44,6 +44,8 @@ pub(crate) struct Outbox {
 struct Post {
     /// The sender's own mailbox: it cannot wait for room in that one.
     own: Option<ActorId>,
+    /// How many of its component's instances have to wait until nobody reads that.
+    places: usize,
     waits: Arc<Waits>,
     /// The ring for which a message was given up last.
     ring: Option<Ring>,
@@ -54,11 +56,12 @@ struct Post {
 impl Outbox {
     pub(super) fn new(
         own: Option<ActorId>,
+        places: usize,
         waits: Arc<Waits>,
         watch: Arc<dyn Watch>,
         counters: Arc<Counters>,
     ) -> Self {
-        let post = Post { own, waits, ring: None, watch, counters };
+        let post = Post { own, places, waits, ring: None, watch, counters };
         Self { post, waiting: VecDeque::new(), bytes: 0 }
     }
 
@@ -137,7 +140,7 @@ impl Post {
     /// Hands a message on, and waits for room as long as somebody can make some.
     async fn hand_on(&mut self, message: Addressed) {
         let Addressed { receiver, to, mut envelope } = message;
-        let wait = self.own.map(|own| self.waits.begin(own, to.id()));
+        let wait = self.own.map(|own| self.waits.begin(own, self.places, to.id()));
         let (mut seen, mut looks) = (None, 0);
         loop {
             let ring = wait.as_ref().and_then(|wait| wait.ring());

@@ -64,6 +64,17 @@ impl Routes {
     }
 }
 
+/// What an instance is of its component: what waits where it waits.
+#[derive(Clone, Copy)]
+pub(super) enum Part {
+    /// All of it: nobody reads its mailbox meanwhile.
+    Whole,
+    /// One of so many that work at a time: its mailbox is read until all of them wait.
+    Place(usize),
+    /// Nothing that the mailbox waits for.
+    Beside,
+}
+
 /// Belongs to one incarnation.
 pub(crate) struct Port {
     pub(crate) outbox: Outbox,
@@ -87,15 +98,15 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    pub(super) fn new(blueprint: &Blueprint) -> Self {
+    pub(super) fn new(blueprint: &Blueprint, part: Part) -> Self {
         let own = blueprint.routes.get(&blueprint.name).map(|route| route.to.id());
-        // Where several work at a time, one that waits keeps nobody from reading.
-        let waits = match blueprint.spec.workers {
-            Some(2..) => Arc::default(),
-            _ => blueprint.routes.waits.clone(),
+        let (places, waits) = match part {
+            Part::Whole => (1, blueprint.routes.waits.clone()),
+            Part::Place(count) => (count, blueprint.routes.waits.clone()),
+            Part::Beside => (1, Arc::default()),
         };
         Self {
-            outbox: Outbox::new(own, waits, blueprint.watch.clone(), blueprint.counters.clone()),
+            outbox: Outbox::new(own, places, waits, blueprint.watch.clone(), blueprint.counters.clone()),
             id: blueprint.ports.fetch_add(1, Ordering::Relaxed),
             routes: blueprint.routes.clone(),
             payload_bytes: blueprint.spec.limits.payload_bytes,
@@ -118,7 +129,7 @@ impl Port {
     ) -> Self {
         let lasting = Lasting::new(&spec.name.as_str().into(), routes, watch, counters);
         Self {
-            outbox: Outbox::new(None, routes.waits.clone(), watch.clone(), counters.clone()),
+            outbox: Outbox::new(None, 1, routes.waits.clone(), watch.clone(), counters.clone()),
             id: 0,
             routes: routes.clone(),
             payload_bytes: spec.limits.payload_bytes,

@@ -1,7 +1,7 @@
 //! What an actor says beside its messages: what it publishes and subscribes to, and the answers that it gives later.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
 };
@@ -13,15 +13,12 @@ use super::{
     Counters, Envelope, Published, Receiver, Routes,
     callers::Callers,
     outbox::{BYTES, MESSAGES},
-    topics::{Subscriber, Subscriptions},
+    topics::{Changes, Subscriber, Subscriptions},
 };
 use crate::{
     host::bindings::airssys::actor::types::{ReplyError, TopicError},
     watch::Watch,
 };
-
-/// The most patterns of one component. `wit/actor.wit` promises it.
-const SUBSCRIPTIONS: usize = 64;
 
 /// What belongs to the component, and not to one incarnation of it.
 pub(crate) struct Lasting {
@@ -85,8 +82,10 @@ impl Lasting {
 pub(crate) struct Talk {
     lasting: Arc<Lasting>,
     in_hand: Option<InHand>,
-    /// What it is to subscribe to, where that changes.
-    wanted: Option<BTreeSet<Pattern>>,
+    /// What changes about what its component subscribes to.
+    changes: Changes,
+    /// Whether its version is on trial, and what it subscribes to waits until that has taken over.
+    is_on_trial: bool,
     published: Vec<(Subject, Published)>,
     published_bytes: usize,
     answers: BTreeMap<u64, Option<Vec<u8>>>,
@@ -107,7 +106,8 @@ impl Talk {
         Self {
             lasting,
             in_hand: None,
-            wanted: None,
+            changes: Changes::default(),
+            is_on_trial: false,
             published: Vec::new(),
             published_bytes: 0,
             answers: BTreeMap::new(),
@@ -176,26 +176,29 @@ impl Talk {
     }
 
     pub(crate) fn subscribe(&mut self, pattern: Pattern) -> Result<(), TopicError> {
-        let wanted = self.wanted();
-        if wanted.len() >= SUBSCRIPTIONS && !wanted.contains(&pattern) {
-            return Err(TopicError::TooMany);
+        match self.lasting.subscriptions.add(pattern, &mut self.changes) {
+            true => Ok(()),
+            false => Err(TopicError::TooMany),
         }
-        wanted.insert(pattern);
-        Ok(())
     }
 
     pub(crate) fn unsubscribe(&mut self, pattern: &Pattern) -> bool {
-        self.wanted().remove(pattern)
+        self.lasting.subscriptions.end(pattern, &mut self.changes)
     }
 
-    fn wanted(&mut self) -> &mut BTreeSet<Pattern> {
-        self.wanted.get_or_insert_with(|| self.lasting.subscriptions.patterns())
+    pub(super) fn begin_trial(&mut self) {
+        self.is_on_trial = true;
+    }
+
+    pub(super) fn end_trial(&mut self) {
+        self.is_on_trial = false;
+        self.resubscribe();
     }
 
     /// Begins and ends the subscriptions that the handler asked for: first, as what it published may be for itself.
     pub(super) fn resubscribe(&mut self) {
-        if let Some(wanted) = self.wanted.take() {
-            self.lasting.subscriptions.set(&wanted);
+        if !self.is_on_trial {
+            self.lasting.subscriptions.change(&mem::take(&mut self.changes));
         }
     }
 

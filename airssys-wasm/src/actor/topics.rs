@@ -10,6 +10,9 @@ use airssys_rt::{ActorRef, Pattern, SendError, Subject, Subscription, Topics};
 use super::{Counters, Delivery, Envelope};
 use crate::watch::{Event, Watch};
 
+/// The most patterns of one component. `wit/actor.wit` promises it.
+const SUBSCRIPTIONS: usize = 64;
+
 /// A message to whoever subscribes to its topic.
 pub(crate) struct Published {
     pub(crate) sender: Arc<str>,
@@ -23,6 +26,14 @@ pub(super) struct Subscriptions {
     topics: Topics<Published>,
     subscriber: Option<Subscriber>,
     current: Mutex<BTreeMap<Pattern, Subscription<Published>>>,
+}
+
+/// What an instance changes about what its component subscribes to. Only that is kept, and not what comes of it: another
+/// instance may change it meanwhile.
+#[derive(Default)]
+pub(super) struct Changes {
+    added: BTreeSet<Pattern>,
+    ended: BTreeSet<Pattern>,
 }
 
 /// Where copies for one component go.
@@ -61,19 +72,73 @@ impl Subscriptions {
             ended.unsubscribe();
         }
         for pattern in wanted {
-            if current.contains_key(pattern) {
+            self.begin(&mut current, subscriber, pattern);
+        }
+    }
+
+    /// Notes that a pattern is to be added. False where that would be too many.
+    pub(super) fn add(&self, pattern: Pattern, changes: &mut Changes) -> bool {
+        let current = self.current();
+        let go_on = current.keys().filter(|pattern| !changes.ended.contains(*pattern));
+        let then: BTreeSet<&Pattern> = go_on.chain(&changes.added).collect();
+        if then.len() >= SUBSCRIPTIONS && !then.contains(&pattern) {
+            return false;
+        }
+        changes.ended.remove(&pattern);
+        changes.added.insert(pattern);
+        true
+    }
+
+    /// Notes that a pattern is to end. False where there is none.
+    pub(super) fn end(&self, pattern: &Pattern, changes: &mut Changes) -> bool {
+        let current = self.current();
+        let is_added = changes.added.remove(pattern);
+        let goes_on = current.contains_key(pattern) && !changes.ended.contains(pattern);
+        if goes_on {
+            // What others have ended meanwhile is not kept, so there are never more than there may be patterns.
+            changes.ended.retain(|ended| current.contains_key(ended));
+            changes.ended.insert(pattern.clone());
+        }
+        is_added || goes_on
+    }
+
+    /// Has it subscribe to what was added, and no more to what was ended.
+    pub(super) fn change(&self, changes: &Changes) {
+        let Some(subscriber) = &self.subscriber else { return };
+        let mut current = self.current();
+        for pattern in &changes.ended {
+            if let Some(ended) = current.remove(pattern) {
+                ended.unsubscribe();
+            }
+        }
+        for pattern in &changes.added {
+            if current.len() >= SUBSCRIPTIONS && !current.contains_key(pattern) {
+                // There was room when its guest was told so.
+                tracing::warn!(component = &*subscriber.name, %pattern, "its other instances subscribe to as much as it may");
                 continue;
             }
-            let to = subscriber.clone();
-            let deliver = move |subject: &Subject, message: &Published| {
-                to.deliver(subject, message);
-                // It is delivered here, so that what finds no room is not lost.
-                None
-            };
-            // One that was stopped for good hears nothing any more.
-            if let Ok(subscription) = self.topics.subscribe_with(pattern, &subscriber.mailbox, deliver) {
-                current.insert(pattern.clone(), subscription);
-            }
+            self.begin(&mut current, subscriber, pattern);
+        }
+    }
+
+    fn begin(
+        &self,
+        current: &mut BTreeMap<Pattern, Subscription<Published>>,
+        subscriber: &Subscriber,
+        pattern: &Pattern,
+    ) {
+        if current.contains_key(pattern) {
+            return;
+        }
+        let to = subscriber.clone();
+        let deliver = move |subject: &Subject, message: &Published| {
+            to.deliver(subject, message);
+            // It is delivered here, so that what finds no room is not lost.
+            None
+        };
+        // One that was stopped for good hears nothing any more.
+        if let Ok(subscription) = self.topics.subscribe_with(pattern, &subscriber.mailbox, deliver) {
+            current.insert(pattern.clone(), subscription);
         }
     }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use airssys_osl::trace as osl_trace;
 use airssys_rt::Context;
 
-use super::{Code, ComponentActor, guest::Instance, trace};
-use crate::releases::Verdict;
+use super::{Code, ComponentActor, guest::Instance, health::Unwell, port::Part, trace};
+use crate::{error::Error, releases::Verdict, trap::Trap};
 
 /// The instance of a version on trial.
 pub(super) struct Tried {
@@ -43,14 +43,15 @@ impl ComponentActor {
             return true;
         }
         self.end_trial(cx);
-        match blueprint.take_over(&code, None).await {
+        match blueprint.take_over(&code, None, Part::Whole).await {
             Ok(mut instance) => {
+                instance.begin_trial();
                 instance.settle(cx).await;
                 self.tried = Some(Tried { instance, code, callers: Vec::new() });
                 true
             }
             Err(error) => {
-                releases.ended(&code, Verdict::Broke(error.to_string()));
+                releases.ended(&code, verdict(&error));
                 false
             }
         }
@@ -121,6 +122,7 @@ impl ComponentActor {
         let unknown: Vec<_> =
             lasting.waiting().into_iter().filter(|number| !tried.callers.contains(number)).collect();
         lasting.forget(&unknown);
+        tried.instance.end_trial();
         (self.instance, self.code, self.parked) = (Some(tried.instance), tried.code, None);
     }
 
@@ -136,4 +138,13 @@ impl ComponentActor {
             port.arm_timers(cx);
         }
     }
+}
+
+/// What it says of a version that no instance of it could be made: nothing, where there was no room for one, or the door
+/// refused it.
+fn verdict(error: &Error) -> Verdict {
+    let Some(cause) = std::error::Error::source(error) else { return Verdict::Open };
+    let broke =
+        cause.is::<Unwell>() || cause.downcast_ref::<Trap>().is_some_and(|trap| !trap.is_for_want_of_room());
+    if broke { Verdict::Broke(cause.to_string()) } else { Verdict::Open }
 }

@@ -13,6 +13,7 @@ use super::{
     Blueprint, Code, ComponentActor, Order, Snapshot, Unstarted,
     guest::{HANDOVER, Instance, Refusal},
     health::Unwell,
+    port::Part,
     versions::Handover,
 };
 use crate::{
@@ -57,7 +58,7 @@ impl ComponentActor {
         }
         let began = Instant::now();
         let (switched, broke) = match self.give_state(handover, cx).await {
-            Ok(snapshot) => match self.blueprint.take_over(&code, snapshot.as_deref()).await {
+            Ok(snapshot) => match self.blueprint.take_over(&code, snapshot.as_deref(), Part::Whole).await {
                 Ok(instance) => {
                     let state_bytes = snapshot.as_ref().map(|snapshot| snapshot.bytes.len());
                     self.put_in_place(instance, code, change, snapshot, cx);
@@ -173,16 +174,21 @@ impl Blueprint {
 
     /// Whether there can be an instance of a version without a state, and that is well.
     pub(crate) async fn starts(&self, code: &Code) -> Result<(), Error> {
-        self.take_over(code, None).await.map(drop)
+        self.take_over(code, None, Part::Beside).await.map(drop)
     }
 
     /// Makes an instance of the new version beside the old one, which does not learn of it. It has to be well.
-    pub(super) async fn take_over(&self, code: &Code, state: Option<&Snapshot>) -> Result<Instance, Error> {
+    pub(super) async fn take_over(
+        &self,
+        code: &Code,
+        state: Option<&Snapshot>,
+        part: Part,
+    ) -> Result<Instance, Error> {
         let failed = || Error::new(ErrorKind::Guest, "start the new version; the old one goes on");
         let prepare = async {
-            let mut instance = self.prepare(code, state).await?;
+            let mut instance = self.prepare(code, state, part).await?;
             let ailment = match &self.spec.health {
-                Some(health) => instance.ask(health).await.map_err(Unstarted::Trap)?,
+                Some(health) => instance.ask(health).await.map_err(Unstarted::new)?,
                 None => None,
             };
             Ok((instance, ailment))
@@ -191,7 +197,9 @@ impl Blueprint {
             Ok(Ok((instance, None))) => Ok(instance),
             Ok(Ok((_, Some(why)))) => Err(failed().caused_by(Unwell(why))),
             Ok(Err(Unstarted::Door(error))) => Err(failed().caused_by(error)),
-            Ok(Err(Unstarted::Trap(trap) | Unstarted::Refused(trap))) => Err(failed().caused_by(trap)),
+            Ok(Err(Unstarted::Trap(trap) | Unstarted::Refused(trap) | Unstarted::NoRoom(trap))) => {
+                Err(failed().caused_by(trap))
+            }
             Err(_) => Err(failed().caused_by(Trap::overdue())),
         }
     }

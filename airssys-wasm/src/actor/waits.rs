@@ -4,7 +4,7 @@
 //! anybody: the last of them to come sees the ring, and one message has to be given up.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -16,8 +16,15 @@ pub(super) struct Waits(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    waits: HashMap<ActorId, (ActorId, u64)>,
+    /// Of each that waits, by their numbers: one, or as many as work at a time.
+    waits: HashMap<ActorId, BTreeMap<u64, Waiting>>,
     begun: u64,
+}
+
+struct Waiting {
+    for_whom: ActorId,
+    /// How many of its kind have to wait until nobody reads the mailbox of who waits.
+    places: usize,
 }
 
 /// A ring in which somebody waits for itself: the waits of the others in it. As long as it is the same, none of them has
@@ -29,15 +36,16 @@ pub(super) struct Ring(Vec<u64>);
 pub(super) struct Wait {
     waits: Arc<Waits>,
     who: ActorId,
+    number: u64,
 }
 
 impl Waits {
-    pub(super) fn begin(self: &Arc<Self>, who: ActorId, for_whom: ActorId) -> Wait {
+    pub(super) fn begin(self: &Arc<Self>, who: ActorId, places: usize, for_whom: ActorId) -> Wait {
         let mut inner = self.lock();
         inner.begun += 1;
         let number = inner.begun;
-        inner.waits.insert(who, (for_whom, number));
-        Wait { waits: self.clone(), who }
+        inner.waits.entry(who).or_default().insert(number, Waiting { for_whom, places });
+        Wait { waits: self.clone(), who, number }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -46,27 +54,40 @@ impl Waits {
 }
 
 impl Wait {
-    /// The ring that it is part of.
+    /// The ring that it is part of. Where several of one component wait, that is all that wait for each other: as long as one
+    /// of them can go on, there is none.
     pub(super) fn ring(&self) -> Option<Ring> {
         let inner = self.waits.lock();
-        let (mut next, _) = *inner.waits.get(&self.who)?;
+        let first = inner.waits.get(&self.who)?.get(&self.number)?.for_whom;
+        let (mut next, mut reached) = (vec![first], HashSet::from([first]));
         let mut ring = Vec::new();
-        while next != self.who {
-            let (after, number) = *inner.waits.get(&next)?;
-            // Others may be in a ring that this one only leads to.
-            if ring.contains(&number) {
+        while let Some(one) = next.pop() {
+            let waits = inner.waits.get(&one)?;
+            if waits.values().all(|waiting| waits.len() < waiting.places) {
                 return None;
             }
-            ring.push(number);
-            next = after;
+            for (number, waiting) in waits {
+                ring.extend(Some(*number).filter(|number| *number != self.number));
+                if reached.insert(waiting.for_whom) {
+                    next.push(waiting.for_whom);
+                }
+            }
         }
-        Some(Ring(ring))
+        ring.sort_unstable();
+        // Others may be in a ring that this one only leads to.
+        reached.contains(&self.who).then_some(Ring(ring))
     }
 }
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        self.waits.lock().waits.remove(&self.who);
+        let mut inner = self.waits.lock();
+        if let Some(waits) = inner.waits.get_mut(&self.who) {
+            waits.remove(&self.number);
+            if waits.is_empty() {
+                inner.waits.remove(&self.who);
+            }
+        }
     }
 }
 
@@ -81,16 +102,36 @@ mod tests {
         let mailboxes: Vec<_> = (0..4).map(|_| Mailbox::<()>::bounded(1)).collect();
         let [a, b, c, d] = [0, 1, 2, 3].map(|at: usize| mailboxes[at].actor_ref().id());
         let waits = Arc::<Waits>::default();
-        let (a_waits, b_waits) = (waits.begin(a, b), waits.begin(b, c));
+        let (a_waits, b_waits) = (waits.begin(a, 1, b), waits.begin(b, 1, c));
         assert!(a_waits.ring().is_none() && b_waits.ring().is_none(), "c does not wait");
-        let c_waits = waits.begin(c, a);
+        let c_waits = waits.begin(c, 1, a);
         assert!([&a_waits, &b_waits, &c_waits].iter().all(|wait| wait.ring().is_some()));
-        assert!(waits.begin(d, a).ring().is_none(), "it leads to a ring and is not in it");
+        assert!(waits.begin(d, 1, a).ring().is_none(), "it leads to a ring and is not in it");
         let before = c_waits.ring();
         assert!(before == c_waits.ring(), "nobody has gone on");
         drop(a_waits);
         assert!(c_waits.ring().is_none());
-        let _a_waits_again = waits.begin(a, b);
+        let _a_waits_again = waits.begin(a, 1, b);
         assert!(c_waits.ring().is_some_and(|ring| before != Some(ring)), "another wait, another ring");
+    }
+
+    #[test]
+    fn who_has_several_places_waits_when_all_of_them_do() {
+        let mailboxes: Vec<_> = (0..3).map(|_| Mailbox::<()>::bounded(1)).collect();
+        let [a, b, c] = [0, 1, 2].map(|at: usize| mailboxes[at].actor_ref().id());
+        let waits = Arc::<Waits>::default();
+        let (one, b_waits) = (waits.begin(a, 2, b), waits.begin(b, 1, a));
+        assert!(one.ring().is_none() && b_waits.ring().is_none(), "its other place reads");
+        let other = waits.begin(a, 2, c);
+        assert!(one.ring().is_none() && b_waits.ring().is_none(), "c goes on, and so will the other place");
+        let c_waits = waits.begin(c, 1, a);
+        assert!([&one, &other, &b_waits, &c_waits].iter().all(|wait| wait.ring().is_some()));
+        drop(one);
+        assert!(
+            other.ring().is_none() && b_waits.ring().is_none(),
+            "what one gives up leaves the other's wait"
+        );
+        let _whole = waits.begin(a, 1, b);
+        assert!(b_waits.ring().is_some(), "where all of it waits, its places do not count");
     }
 }

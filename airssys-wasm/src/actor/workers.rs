@@ -10,22 +10,37 @@ use std::{
 };
 
 use airssys_osl::trace as osl_trace;
-use airssys_rt::{Actor, ActorRef, Context, ExitReason, Init, Reply};
+use airssys_rt::{Actor, ActorRef, Context, ExitReason, Init};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
-    time::timeout,
+    time::{Duration, sleep, timeout},
 };
 
 use super::{
-    Blueprint, Delivery, Envelope, Health, Unstarted, Working,
-    health::{self, Ailment, Gate, NotReady},
+    Blueprint, Code, Delivery, Envelope, Health, Unstarted, Working,
+    guest::Instance,
+    health::{self, Ailment, Gate, NotReady, Unanswered},
+    port::Part,
+    trace,
 };
-use crate::{error::Error, manifest::HealthSpec, record, releases::Verdict};
+use crate::{
+    error::{Error, ErrorKind},
+    manifest::HealthSpec,
+    record,
+    releases::Verdict,
+};
+
+/// How often it is looked whether there is room for an instance again, and how long apart: a minute, and longer where the
+/// machine stands still. What others of the system hold may be held for ever.
+const LOOKS_FOR_ROOM: u32 = 600;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// What all incarnations of one component's workers share.
 pub(crate) struct Workers {
     pub(crate) blueprint: Arc<Blueprint>,
+    /// How many messages may be in hand at a time.
+    count: usize,
     /// One for each message that may be in hand at a time.
     places: Arc<Semaphore>,
     /// Why no instance could be made: the incarnation ends for it.
@@ -34,11 +49,25 @@ pub(crate) struct Workers {
 
 impl Workers {
     pub(crate) fn new(blueprint: Arc<Blueprint>, count: usize) -> Self {
-        Self { blueprint, places: Arc::new(Semaphore::new(count)), failure: Mutex::default() }
+        Self { blueprint, count, places: Arc::new(Semaphore::new(count)), failure: Mutex::default() }
     }
 
     fn fail(&self, reason: ExitReason) {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+    }
+
+    /// Why no instance could be made. None where that is the fault of a version that was on trial, or has been replaced.
+    fn why_unmade(&self, code: &Arc<Code>, unstarted: Unstarted) -> Option<ExitReason> {
+        let releases = &self.blueprint.versions.releases;
+        let is_its_own = matches!(unstarted, Unstarted::Trap(_) | Unstarted::Refused(_));
+        let reason = ExitReason::from(unstarted);
+        if is_its_own {
+            releases.ended(code, Verdict::Broke(reason.to_string()));
+            if !Arc::ptr_eq(code, &releases.settled()) {
+                return None;
+            }
+        }
+        Some(reason)
     }
 
     fn take_failure(&self) -> Option<ExitReason> {
@@ -49,18 +78,55 @@ impl Workers {
     async fn ask(&self, health: &HealthSpec) -> Result<Ailment, Error> {
         let code = self.blueprint.versions.releases.settled();
         let asked = async {
-            match self.blueprint.prepare(&code, None).await {
+            match self.blueprint.prepare(&code, None, Part::Beside).await {
                 Ok(mut instance) => {
                     let ailment = instance.ask(health).await.unwrap_or_else(|trap| Some(trap.to_string()));
                     instance.send().await;
                     Ok(ailment)
                 }
                 Err(Unstarted::Trap(trap) | Unstarted::Refused(trap)) => Ok(Some(trap.to_string())),
+                Err(Unstarted::NoRoom(trap)) => {
+                    Err(Error::new(ErrorKind::Unavailable, "make an instance").caused_by(trap))
+                }
                 Err(Unstarted::Door(error)) => Err(error),
             }
         };
         let late = |_| Ok(Some(format!("it gave no answer within {:?}", health.timeout)));
         timeout(health.timeout, asked).await.unwrap_or_else(late)
+    }
+
+    /// Asks from time to time, whatever is in hand and whoever waits in the mailbox. Too many questions in a row without a good
+    /// answer are the end of this incarnation.
+    async fn attend(self: Arc<Self>, actor: ActorRef<Delivery>) {
+        let blueprint = &self.blueprint;
+        let Some(health) = &blueprint.spec.health else { return };
+        let mut misses = 0;
+        while misses < health.failures {
+            sleep(health.every).await;
+            // The questions of a tree that stops are nobody's end: what waits there is handled first.
+            if blueprint.routes.is_stopping() {
+                return;
+            }
+            let is_well = osl_trace::scope(trace::new(), self.inquire(health)).await;
+            misses = if is_well { 0 } else { misses + 1 };
+        }
+        if !blueprint.routes.is_stopping() {
+            actor.exit(ExitReason::Error(Arc::new(Unanswered { misses })));
+        }
+    }
+
+    async fn inquire(&self, health: &HealthSpec) -> bool {
+        let blueprint = &self.blueprint;
+        blueprint.counters.asked(health.timeout);
+        match self.ask(health).await {
+            Ok(ailment) => health::told(ailment, &blueprint.counters, (&blueprint.name, &*blueprint.watch)),
+            // Through no fault of the guest's: that says nothing of it.
+            Err(error) => {
+                tracing::warn!(component = &*blueprint.name, cause = %error, "cannot ask whether it is well");
+                blueprint.counters.forgive();
+                true
+            }
+        }
     }
 }
 
@@ -70,7 +136,7 @@ pub(crate) struct WorkersActor {
     /// What waits for a place.
     queue: VecDeque<Envelope>,
     working: JoinSet<()>,
-    /// The question that has no answer yet: nothing waits for it, least of all the end.
+    /// Who asks whether instances are well: nothing waits for that, least of all the end.
     asking: JoinSet<()>,
     is_done: bool,
 }
@@ -86,8 +152,13 @@ impl WorkersActor {
         let workers = self.workers.clone();
         loop {
             if let Some(reason) = workers.take_failure() {
+                // As an actor that crashes: told before the question.
                 workers.blueprint.is_down();
-                return Err(reason);
+                if !workers.blueprint.routes.is_stopping() {
+                    return Err(reason);
+                }
+                tracing::warn!(component = &*workers.blueprint.name, cause = %reason, "failed while stopping; going on");
+                workers.blueprint.counters.down.store(false, Ordering::SeqCst);
             }
             while self.working.try_join_next().is_some() {}
             let held = std::mem::take(&mut *workers.blueprint.held());
@@ -106,27 +177,6 @@ impl WorkersActor {
             self.working.spawn(osl_trace::scope(trace, hand.work(place, working)));
         }
     }
-
-    fn inquire(&mut self, reply: Reply<()>) {
-        let workers = self.workers.clone();
-        // Of an earlier one the prober waits for no answer any more.
-        self.asking = JoinSet::new();
-        self.asking.spawn(osl_trace::scope(super::trace::new(), async move {
-            let blueprint = &workers.blueprint;
-            let Some(health) = &blueprint.spec.health else { return };
-            match workers.ask(health).await {
-                Ok(ailment) => {
-                    health::told(ailment, reply, &blueprint.counters, (&blueprint.name, &*blueprint.watch));
-                }
-                // Through no fault of the guest's: that says nothing of it.
-                Err(error) => {
-                    tracing::warn!(component = &*blueprint.name, cause = %error, "cannot ask whether it is well");
-                    blueprint.counters.forgive();
-                    reply.send(());
-                }
-            }
-        }));
-    }
 }
 
 impl Actor for WorkersActor {
@@ -135,11 +185,12 @@ impl Actor for WorkersActor {
     async fn init(&mut self, cx: &mut Context<Self>) -> Result<Init, ExitReason> {
         let workers = self.workers.clone();
         let blueprint = &workers.blueprint;
+        let _working = Working::begin(&blueprint.counters);
         blueprint.counters.set_health(Health::Starting);
         workers.take_failure();
         // Of one that cannot be made it is better known before its first message.
         let code = blueprint.versions.releases.settled();
-        blueprint.prepare(&code, None).await?.send().await;
+        blueprint.prepare(&code, None, Part::Whole).await?.send().await;
         if let Some(health) = &blueprint.spec.health {
             let mut gate = Gate::new(health, &blueprint.name, &*blueprint.watch);
             let asked =
@@ -152,6 +203,7 @@ impl Actor for WorkersActor {
         }
         blueprint.counters.set_health(Health::Ready);
         blueprint.counters.down.store(false, Ordering::SeqCst);
+        self.asking.spawn(workers.clone().attend(cx.actor_ref()));
         if !blueprint.held().is_empty() {
             // Where the mailbox is too full for this, another message is there to wake the actor.
             let _ = cx.actor_ref().try_cast(Delivery::Resume);
@@ -162,17 +214,22 @@ impl Actor for WorkersActor {
     async fn handle(&mut self, delivery: Delivery, cx: &mut Context<Self>) -> Result<(), ExitReason> {
         match delivery {
             Delivery::Message(envelope) => self.queue.push_back(envelope),
-            Delivery::Health(reply) => self.inquire(reply),
-            Delivery::Resume | Delivery::Timer { .. } => {}
+            Delivery::Resume | Delivery::Health(_) | Delivery::Timer { .. } => {}
         }
         self.hand_out(cx).await
     }
 
     /// What is in hand is done first, within the time that its end may take.
-    async fn terminate(&mut self, reason: &ExitReason, _: &mut Context<Self>) {
+    async fn terminate(&mut self, reason: &ExitReason, cx: &mut Context<Self>) {
         self.is_done = !reason.is_abnormal();
-        if self.is_done {
+        self.asking = JoinSet::new();
+        while self.is_done {
             while self.working.join_next().await.is_some() {}
+            // What came back of those has no next incarnation in a tree that stops.
+            let goes_on = self.workers.blueprint.routes.is_stopping() && self.hand_out(cx).await.is_ok();
+            if !goes_on || self.working.is_empty() {
+                break;
+            }
         }
     }
 }
@@ -204,37 +261,43 @@ impl InHand {
     async fn work(mut self, _place: OwnedSemaphorePermit, _working: Working) {
         let workers = self.workers.clone();
         let (blueprint, releases) = (&workers.blueprint, &workers.blueprint.versions.releases);
+        let mut looks = 0;
         while let Some(envelope) = &mut self.envelope {
             // One that was killed each time that it had this message in hand had no time to say so.
             if envelope.deliveries >= blueprint.spec.max_deliver {
                 return self.bury(&"its receiver was killed at it");
             }
             let code = releases.next();
-            let mut instance = match blueprint.prepare(&code, None).await {
+            let mut instance = match blueprint.prepare(&code, None, Part::Place(workers.count)).await {
                 Ok(instance) => instance,
-                Err(unstarted) => {
-                    let reason = ExitReason::from(unstarted);
-                    releases.ended(&code, Verdict::Broke(reason.to_string()));
-                    if !Arc::ptr_eq(&code, &releases.settled()) {
-                        continue;
-                    }
-                    return workers.fail(reason);
+                Err(Unstarted::NoRoom(_)) if looks < LOOKS_FOR_ROOM => {
+                    looks += 1;
+                    sleep(BETWEEN_LOOKS).await;
+                    continue;
                 }
+                Err(unstarted) => match workers.why_unmade(&code, unstarted) {
+                    None => continue,
+                    // There is no next incarnation for it.
+                    Some(reason) if blueprint.routes.is_stopping() => return self.bury(&reason),
+                    Some(reason) => return workers.fail(reason),
+                },
             };
             // As for any component: a policy may have been changed meanwhile.
             if envelope.is_published && !instance.hears(&envelope.subject) {
                 self.envelope = None;
                 return;
             }
+            if !Arc::ptr_eq(&code, &releases.settled()) {
+                instance.begin_trial();
+            }
             envelope.deliveries += 1;
             match instance.handle(envelope).await {
-                Ok(answer) => {
-                    instance.send().await;
-                    if let Some(reply) = self.envelope.take().and_then(|envelope| envelope.reply) {
-                        reply.send(answer);
-                    }
-                    blueprint.handled();
-                    releases.ended(&code, Verdict::Good);
+                Ok(answer) => return self.is_handled(instance, &code, answer).await,
+                Err(trap) if trap.is_for_want_of_room() && looks < LOOKS_FOR_ROOM => {
+                    envelope.deliveries -= 1;
+                    looks += 1;
+                    drop(instance);
+                    sleep(BETWEEN_LOOKS).await;
                 }
                 Err(trap) => {
                     tracing::warn!(component = &*blueprint.name, cause = %trap, "crashed at a message");
@@ -248,6 +311,21 @@ impl InHand {
                     }
                 }
             }
+        }
+    }
+
+    async fn is_handled(mut self, mut instance: Instance, code: &Arc<Code>, answer: Option<Vec<u8>>) {
+        let blueprint = &self.workers.blueprint;
+        let releases = &blueprint.versions.releases;
+        instance.send().await;
+        if let Some(reply) = self.envelope.take().and_then(|envelope| envelope.reply) {
+            reply.send(answer);
+        }
+        blueprint.handled();
+        releases.ended(code, Verdict::Good);
+        if Arc::ptr_eq(code, &releases.settled()) {
+            // This one may have been the last that its version had to do.
+            instance.end_trial();
         }
     }
 

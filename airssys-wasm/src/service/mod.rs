@@ -258,8 +258,9 @@ async fn inquire(service: Arc<Service>, principal: Principal, reply: Reply<()>) 
     let Some(health) = &service.spec.health else { return };
     match ask(&service, &service.releases.settled(), health, &principal).await {
         Ok(ailment) => {
-            let whom = (&*service.name, &*service.watch);
-            health::told(ailment, reply, &service.counters, whom);
+            if health::told(ailment, &service.counters, (&*service.name, &*service.watch)) {
+                reply.send(());
+            }
         }
         // Through no fault of the guest's: that says nothing of it.
         Err(no_room) => {

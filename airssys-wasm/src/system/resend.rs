@@ -2,7 +2,7 @@
 
 use airssys_rt::SendError;
 
-use super::{Kind, System};
+use super::{Kind, Member, Runs, System};
 #[cfg(any(target_os = "linux", target_os = "macos", windows))]
 use crate::grant::process_principal_name;
 use crate::{
@@ -41,19 +41,22 @@ impl System {
     ///
     /// * [`NotFound`](ErrorKind::NotFound): the system has no such receiver, or no such sender.
     /// * [`Denied`](ErrorKind::Denied): policy does not let the sender send to the receiver any more.
-    /// * [`Unsupported`](ErrorKind::Unsupported): the receiver answers requests over HTTP, or would not read the payload
-    ///   as one message.
+    /// * [`Unsupported`](ErrorKind::Unsupported): the receiver answers requests over HTTP or is a job, or would not read the
+    ///   payload as one message.
     /// * [`LimitExceeded`](ErrorKind::LimitExceeded): the payload is larger than the receiver takes, or the subject longer
     ///   than 256 bytes.
     /// * [`Unavailable`](ErrorKind::Unavailable): its mailbox is full, it was stopped for good, or the system stops.
     pub fn resend(&self, message: Resend<'_>) -> Result<(), Error> {
         let Resend { sender, receiver, subject, content_type, is_published, payload, trace } = message;
         let failed = |kind, why: &str| Err(Error::new(kind, format!("send it to `{receiver}` again: {why}")));
-        let is_member = |name: &str| self.members.iter().any(|member| &*member.name == name);
         let Some(route) = self.routes.get(receiver) else {
-            return match is_member(receiver) {
-                true => failed(ErrorKind::Unsupported, "it answers requests over HTTP and takes no messages"),
-                false => failed(ErrorKind::NotFound, "the system has nobody of that name"),
+            let member = self.members.iter().find(|member| &*member.name == receiver);
+            return match member.and_then(Member::component).map(|running| &running.runs) {
+                Some(Runs::Job(_)) => failed(ErrorKind::Unsupported, "it is a job and takes no messages"),
+                Some(_) => {
+                    failed(ErrorKind::Unsupported, "it answers requests over HTTP and takes no messages")
+                }
+                None => failed(ErrorKind::NotFound, "the system has nobody of that name"),
             };
         };
         if self.routes.is_stopping() {

@@ -88,6 +88,7 @@ impl System {
     /// answer, or one of its own with an error or a status of 500 or more; a message is handled by the old version then. So it does where `patience` is over first, or [`withdraw`](Self::withdraw) is called.
     ///
     /// What may be the doing of a client that is slow or breaks off, or for want of room for an instance, counts neither way.
+    /// What it subscribes to holds from when it has taken over.
     ///
     /// # Errors
     ///

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     compose::editor,
-    versions::told,
+    versions::{told, without_state},
     world::{Hear, Reserved, World},
 };
 
@@ -225,4 +225,54 @@ async fn a_service_is_asked_for_a_path() {
         let said = self::why(async |time| start(path, time).await.err().unwrap()).await;
         assert!(said.contains(why), "{path}: {said}");
     }
+}
+
+/// `w` is workers whose health is what a file says, and is started again with `b`.
+fn sick_workers(dir: &TempDir, every: &str) -> String {
+    std::fs::write(dir.path().join("plain.wasm"), without_state(editor("one"))).unwrap();
+    format!(
+        "[supervisor.x]\nstrategy = \"one_for_all\"\nchildren = [\"w\", \"b\"]\n\
+         [component.b]\nLEDGER\nmax_deliver = 1\n\
+         [component.w]\nsource = \"plain.wasm\"\nplug = [WORDS]\nworkers = 2\n\
+         health = {{ every = \"{every}\", timeout = \"1m\", failures = 2, start = \"1h\" }}\n\
+         grants = {{ fs = [{{ path = \"stop\", guest = \"/stop\", rights = [\"read\"] }}] }}\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_that_fall_ill_are_started_again() {
+    let (dir, file) = sick();
+    std::fs::remove_file(&file).unwrap();
+    let (hear, mut told) = hear();
+    let components = sick_workers(&dir, "10ms");
+    let world = World::try_start(dir, &components, Some(hear)).await.unwrap();
+    assert_eq!(health(&world.system, "w"), Some(Health::Ready));
+    wait_for(&mut told, "started s/x/b").await;
+    std::fs::write(&file, "a fever").unwrap();
+    let killed = "exited s/x/w: killed: no answer to 2 health probes in a row";
+    let told_of = wait_for(&mut told, killed).await;
+    assert!(told_of.contains(&"unwell w: a fever".to_owned()), "{told_of:#?}");
+    wait_for(&mut told, "unwell w: a fever").await;
+    std::fs::remove_file(&file).unwrap();
+    wait_for(&mut told, "started s/x/w").await;
+    assert_eq!(world.ask("w", "add", "one two").await, "one 2");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_system_whose_workers_start_is_not_idle() {
+    let (dir, file) = sick();
+    std::fs::remove_file(&file).unwrap();
+    let (hear, mut told) = hear();
+    let components = sick_workers(&dir, "1h");
+    let world = World::try_start(dir, &components, Some(hear)).await.unwrap();
+    std::fs::write(&file, "a cold").unwrap();
+    world.crash("b", "trap").await;
+    wait_for(&mut told, "unwell w: a cold").await;
+    // It is not well for as long as this waits.
+    let idle =
+        async |patience| tokio::time::timeout(patience, world.system.idle(Duration::from_millis(50))).await;
+    assert!(idle(Duration::from_secs(2)).await.is_err(), "its start is under way");
+    std::fs::remove_file(&file).unwrap();
+    wait_for(&mut told, "started s/x/w").await;
+    idle(PATIENCE).await.expect("it is ready");
 }

@@ -76,3 +76,15 @@ async fn what_cannot_be_taken_is_refused() {
     world.system.shutdown().await;
     check(send("a", b""), ErrorKind::Unavailable, "cannot send it to `a` again: the system stops");
 }
+
+#[tokio::test]
+async fn a_job_takes_nothing_again() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("job.wasm"), crate::text::job("(i32.const 0)")).unwrap();
+    let world = World::start_in(dir, "[component.j]\nsource = \"job.wasm\"\njob = {}\n").await;
+    check(
+        world.system.resend(message("host", "j", b"")),
+        ErrorKind::Unsupported,
+        "cannot send it to `j` again: it is a job and takes no messages",
+    );
+}

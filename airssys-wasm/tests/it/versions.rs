@@ -15,6 +15,25 @@ pub(crate) fn bytes(mode: &str) -> Vec<u8> {
     bytes_of("ledger", mode)
 }
 
+/// The same of what has a state, without it: the interface is called otherwise.
+pub(crate) fn without_state(mut bytes: Vec<u8>) -> Vec<u8> {
+    let (state, other) = (b"airssys:actor/state@", b"airssys:actor/other@");
+    let places: Vec<usize> =
+        (0..bytes.len() - state.len()).filter(|at| bytes[*at..].starts_with(state)).collect();
+    assert!(!places.is_empty());
+    places.into_iter().for_each(|at| bytes[at..at + other.len()].copy_from_slice(other));
+    bytes
+}
+
+/// The bytes of a version of the talker without a state, and that version.
+pub(crate) fn stateless_talker_bytes(mode: &str) -> Vec<u8> {
+    without_state(bytes_of("talker", mode))
+}
+
+pub(crate) async fn stateless_talker(mode: &str) -> Component {
+    Component::load(&ENGINE, stateless_talker_bytes(mode), None, || ()).await.unwrap().0
+}
+
 /// The same of another component that has versions. What one does stands in its bytes behind a mark.
 fn bytes_of(name: &str, mode: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(format!("{name}.wasm"));

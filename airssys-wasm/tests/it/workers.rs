@@ -1,15 +1,37 @@
 //! `workers`: a fresh instance for each message, so many messages at a time.
 
-use airssys_wasm::{Canary, Change, Component, ErrorKind, Handover};
+use std::time::Duration;
+
+use airssys_wasm::{Canary, Change, Component, ErrorKind, Handover, Status};
+use tokio::net::TcpListener;
 
 use crate::{
     text::{self, component},
-    versions::{hostile, told, version},
+    versions::{self, hostile, told, version},
     world::{ENGINE, PATIENCE, World},
 };
 
 const TWO: &str =
     "[component.w]\nSOURCE\nworkers = 2\ngrants = { send = [\"w\", \"b\"] }\n[component.b]\nSOURCE\n";
+
+/// A peer that says nothing, and with it what is busy until it lets go: `c` may connect to it.
+async fn peer() -> (TcpListener, String, String) {
+    let peer = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = peer.local_addr().unwrap();
+    let component =
+        format!("[component.c]\nSOCKETS\nworkers = 8\ngrants = {{ connect = [\"tcp://{address}\"] }}\n");
+    (peer, format!("ask:c/connect:{address}"), component)
+}
+
+/// Waits until `condition` holds for a component.
+async fn until(world: &World, name: &str, condition: impl Fn(&Status) -> bool) {
+    let holds = async {
+        while !condition(world.system.status().iter().find(|status| &*status.name == name).unwrap()) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, holds).await.unwrap_or_else(|_| panic!("{name}: {:#?}", world.told()));
+}
 
 /// The component without a state, as another version.
 async fn other() -> Component {
@@ -27,7 +49,9 @@ async fn each_message_has_an_instance_of_its_own() {
     }
     assert_eq!(world.ask("w", "send:b", "x").await, "ok: sent");
     assert_eq!(world.ask("b", "handled", "").await, "2", "what it sent has left before its answer");
-    assert_eq!(world.system.status().iter().map(|status| status.handled).sum::<u64>(), 6);
+    // An answer goes out before it is counted.
+    until(&world, "w", |status| status.handled == 4).await;
+    until(&world, "b", |status| status.handled == 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -198,4 +222,273 @@ async fn what_has_a_state_has_no_canary() {
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains("it has a state"), "{error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_and_another_that_flood_each_other_do_not_wait_for_ever() {
+    for workers in [1, 2] {
+        let world = World::start(&format!(
+            "[component.w]\nSOURCE\nworkers = {workers}\nmailbox = 3\ngrants = {{ send = [\"b\"] }}\n\
+             health = {{ subject = \"silent\", every = \"10ms\", timeout = \"1h\", start = \"1m\" }}\n\
+             [component.b]\nSOURCE\nmailbox = 3\ngrants = {{ send = [\"w\"] }}\n"
+        ))
+        .await;
+        let flood = async |from: &str, to: &str| world.ask(from, &format!("flood:{to}"), "x").await;
+        // All places of one, and the other.
+        let more = async { if workers == 2 { flood("w", "b").await } else { "ok: flooded".to_owned() } };
+        let flooded = tokio::join!(flood("w", "b"), more, flood("b", "w"));
+        assert_eq!(flooded, ("ok: flooded".into(), "ok: flooded".into(), "ok: flooded".into()));
+        // The last answer goes out before it is counted.
+        let all = (workers + 1) * (1 + 10_000);
+        let counted = async {
+            loop {
+                let status = world.system.status();
+                let dead: u64 = status.iter().map(|status| status.dead).sum();
+                if status.iter().map(|status| status.handled).sum::<u64>() + dead == all {
+                    break dead;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let dead = tokio::time::timeout(PATIENCE, counted).await.expect("each is handled or given up");
+        let told = world.told();
+        assert!(told.iter().all(|line| line.contains("its receiver waits for room")), "{:?}", told.last());
+        assert_eq!(told.len() as u64, dead);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_that_are_busy_for_long_are_asked_whether_they_are_well() {
+    let (peer, wait, c) = peer().await;
+    // Each instance opens its directory, which is on record.
+    let world = World::start(&format!(
+        "[component.w]\nSOURCE\nworkers = 2\nmailbox = 1\n\
+         grants = {{ send = [\"c\"], fs = [{{ path = \"data\", guest = \"/data\", rights = [\"read\"] }}] }}\n\
+         health = {{ subject = \"silent\", every = \"10ms\", timeout = \"1h\", failures = 1, start = \"1m\" }}\n{c}"
+    ))
+    .await;
+    let waits = async || world.ask("w", &wait, "").await;
+    let asked = async {
+        let (one, other) = (peer.accept().await.unwrap(), peer.accept().await.unwrap());
+        // A third is read and has no place, and behind it the mailbox is full.
+        until(&world, "w", |status| status.waiting >= 1).await;
+        for _ in 0..10 {
+            world.traces();
+            let is_asked = async {
+                while world.traces().is_empty() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, is_asked).await.expect("it is asked beside what works");
+        }
+        drop((one, other));
+        for _ in 0..2 {
+            drop(peer.accept().await.unwrap());
+        }
+    };
+    tokio::join!(waits(), waits(), waits(), waits(), asked);
+    assert!(world.told().is_empty(), "nobody was killed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_on_trial_leaves_no_subscriptions_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("plain.wasm"), versions::stateless_talker_bytes("good")).unwrap();
+    let hears = "config = { subscribe = \"orders.>\" }\ngrants = { subscribe = [\"orders.>\"] }\n";
+    let components = format!(
+        "[component.a]\nTALKER\ngrants = {{ publish = [\"orders.>\"] }}\n\
+         [component.b]\nsource = \"plain.wasm\"\n{hears}[component.w]\nSOURCE\nworkers = 1\n{hears}"
+    );
+    let world = World::start_in(dir, &components).await;
+    assert_eq!(world.ask("b", "unsubscribe:orders.>", "").await, "true");
+    let publish = async || assert_eq!(world.ask("a", "publish:orders.eu", "x").await, "published");
+
+    // It subscribes when it starts, and crashes of its first message.
+    let late = versions::stateless_talker("late").await;
+    let canary = world.system.canary("b", &late, Canary { percent: 100, requests: 9 }, PATIENCE);
+    let mut canary = std::pin::pin!(canary);
+    let error = loop {
+        tokio::select! {
+            tried = &mut canary => break tried.unwrap_err(),
+            answer = world.ask("b", "waiting:", "") => assert_eq!(answer, "[]"),
+        }
+    };
+    assert!(told(&error).contains("panicked or aborted"), "{}", told(&error));
+    publish().await;
+    assert_eq!(world.ask("b", "heard:", "").await, "");
+
+    // This one is well, and is taken off its trial. What is a topic means nothing to the other, which would break.
+    let fine = versions::stateless_talker("fine").await;
+    let canary = world.system.canary("w", &fine, Canary { percent: 50, requests: 1_000_000 }, PATIENCE);
+    let mut canary = std::pin::pin!(canary);
+    let answered = loop {
+        tokio::select! {
+            tried = &mut canary => panic!("{tried:?}"),
+            answer = world.system.call("w", "echo", b"x".to_vec(), PATIENCE) => match answer.unwrap() {
+                Some(answer) => assert_eq!(answer, b"x"),
+                None => break true,
+            },
+        }
+    };
+    assert!(answered && world.system.withdraw("w").unwrap().is_some());
+    publish().await;
+    assert_eq!(world.ask("w", "echo", "x").await, "x");
+    assert!(world.told().is_empty(), "it heard nothing");
+
+    // One that takes over keeps what it subscribed to.
+    for (name, request) in [("b", "waiting:"), ("w", "echo")] {
+        let canary = world.system.canary(name, &fine, Canary { percent: 100, requests: 1 }, PATIENCE);
+        let mut canary = std::pin::pin!(canary);
+        let _switched = loop {
+            tokio::select! {
+                tried = &mut canary => break tried.unwrap(),
+                answer = world.system.call(name, request, b"x".to_vec(), PATIENCE) => drop(answer.unwrap()),
+            }
+        };
+    }
+    let handled = |name| {
+        let status = world.system.status();
+        status.iter().find(|status| &*status.name == name).unwrap().handled
+    };
+    let before = handled("w");
+    publish().await;
+    assert_eq!(world.ask("b", "heard:", "").await, "a orders.eu x");
+    until(&world, "w", |status| status.handled > before).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_that_subscribe_at_a_time_do_not_undo_what_the_others_did() {
+    let peer = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = peer.local_addr().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("plain.wasm"), versions::stateless_talker_bytes("good")).unwrap();
+    let components = format!(
+        "[component.a]\nTALKER\ngrants = {{ publish = [\"orders.>\"] }}\n\
+         [component.w]\nsource = \"plain.wasm\"\nworkers = 2\nconfig = {{ subscribe = \"orders.eu\" }}\n\
+         grants = {{ subscribe = [\"orders.>\"], send = [\"c\"] }}\n\
+         [component.c]\nSOCKETS\nmax_deliver = 1\ngrants = {{ connect = [\"tcp://{address}\"] }}\n"
+    );
+    let world = World::start_in(dir, &components).await;
+    let busy = format!("connect:{address}");
+    let subscribe = async {
+        let held = peer.accept().await.unwrap();
+        // One has subscribed at its start, and waits for an answer.
+        until(&world, "c", |status| status.waiting == 1).await;
+        assert_eq!(world.ask("w", "subscribe:orders.us", "").await, "subscribed");
+        drop(held);
+    };
+    let question = async {
+        until(&world, "c", |status| status.busy).await;
+        world.ask("w", "ask-context:c", "").await
+    };
+    let (_, answer, ()) = tokio::join!(world.ask("c", &busy, ""), question, subscribe);
+    assert!(answer.starts_with("Unavailable"), "{answer}");
+    let of_w = |status: &[Status]| status.iter().find(|status| &*status.name == "w").unwrap().handled;
+    let before = of_w(&world.system.status());
+    assert_eq!(world.ask("a", "publish:orders.us", "x").await, "published");
+    until(&world, "w", |status| status.handled > before).await;
+}
+
+/// The system's memory has room for two instances and somewhat more, and `b` can take that.
+const SHORT: &str = "memory = \"4MiB\"\n[component.w]\nSOURCE\nworkers = 1\n\
+    [component.b]\nSOURCE\nmax_deliver = 1\n";
+const HOARD: &str = "huge:2500000";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_wait_for_room_for_an_instance() {
+    let world = World::start(SHORT).await;
+    world.ask("b", HOARD, "").await;
+    let give_back = async {
+        until(&world, "w", |status| status.busy).await;
+        // Long enough to have found no room. Where it was not, this test says nothing.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        world.crash("b", "trap").await;
+    };
+    let (answer, ()) = tokio::join!(world.ask("w", "handled", ""), give_back);
+    assert_eq!(answer, "1");
+    assert!(world.told().iter().all(|line| !line.contains("s/w")), "it was not started again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn want_of_room_says_nothing_of_a_version_of_workers_on_trial() {
+    let world = World::start(SHORT).await;
+    let fine = versions::stateless_talker("fine").await;
+    let canary = world.system.canary("w", &fine, Canary { percent: 50, requests: 1_000_000 }, PATIENCE);
+    let mut canary = std::pin::pin!(canary);
+    // It answers nothing, and so tells that its trial has begun.
+    let mut ask = async || {
+        tokio::select! {
+            tried = &mut canary => panic!("{tried:?}"),
+            answer = world.system.call("w", "echo", Vec::new(), PATIENCE) => answer.unwrap(),
+        }
+    };
+    while ask().await.is_some() {}
+    for _ in 0..2 {
+        world.ask("b", HOARD, "").await;
+        let give_back = async {
+            until(&world, "w", |status| status.busy).await;
+            // As above.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            world.crash("b", "trap").await;
+        };
+        tokio::join!(ask(), give_back);
+    }
+    assert!(world.system.withdraw("w").unwrap().is_some(), "it is on trial still");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn want_of_room_says_nothing_of_an_actor_on_trial() {
+    let system = "memory = \"6MiB\"\n";
+    let world =
+        World::start(&format!("{system}[component.x]\nSOURCE\n[component.b]\nSOURCE\nmax_deliver = 1\n"))
+            .await;
+    let new = other().await;
+    let canary = || world.system.canary("x", &new, Canary { percent: 100, requests: 2 }, PATIENCE);
+    // One of two is refused: then the other is on trial, and no instance has been made for a message.
+    let (mut one, mut another) = (std::pin::pin!(canary()), std::pin::pin!(canary()));
+    let (refused, mut on_trial) = tokio::select! {
+        tried = &mut one => (tried, another),
+        tried = &mut another => (tried, one),
+    };
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unavailable);
+    world.ask("b", "huge:3300000", "").await;
+    assert_eq!(world.ask("x", "handled", "").await, "1", "the old one handles it");
+    world.crash("b", "trap").await;
+    let switched = loop {
+        tokio::select! {
+            tried = &mut on_trial => break tried.unwrap(),
+            answer = world.ask("x", "echo", "x") => assert_eq!(answer, "x"),
+        }
+    };
+    assert_eq!(switched.to, new.digest());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_instance_can_be_made_for_when_they_stop_becomes_dead_letters() {
+    let (peer, wait, c) = peer().await;
+    let components = format!(
+        "{c}[component.w]\nSOURCE\nworkers = 1\nshutdown = \"infinity\"\n\
+         grants = {{ send = [\"c\"], fs = [{{ path = \"data\", guest = \"/data\", rights = [\"read\"] }}] }}\n"
+    );
+    let world = World::start(&components).await;
+    let first = world.system.call("w", &wait, Vec::new(), PATIENCE);
+    let more = async || {
+        until(&world, "w", |status| status.busy).await;
+        world.system.call("w", "handled", Vec::new(), PATIENCE).await.unwrap_err()
+    };
+    let stop = async {
+        let held = peer.accept().await.unwrap();
+        // One was read and has no place.
+        until(&world, "w", |status| status.waiting == 2).await;
+        std::fs::remove_dir_all(world.dir.path().join("data")).unwrap();
+        let release = async { drop(held) };
+        // The order to stop is given before.
+        tokio::join!(world.system.shutdown(), release);
+    };
+    let (first, one, two, three, ()) = tokio::join!(first, more(), more(), more(), stop);
+    assert!(first.unwrap().unwrap().starts_with(b"ok"));
+    assert_eq!([one.kind(), two.kind(), three.kind()], [ErrorKind::Unavailable; 3]);
+    let told = world.told();
+    let dead = told.iter().filter(|line| line.starts_with("dead w handled after 0: cannot start `w`"));
+    assert_eq!(dead.count(), 3, "{told:#?}");
 }
