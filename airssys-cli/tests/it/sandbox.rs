@@ -89,8 +89,11 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
 #[test]
 fn ctrl_c_is_heard_while_somebody_left_behind_has_the_output() {
     let world = world();
-    let script = "setsid sleep 100000 & echo $$ $!; exit 3";
-    let args = ["sandbox", "--profile", "none", "--output", "1M", "--", "sh", "-c", script];
+    // It has a session of its own before its parent ends: who is in the program's ends with it.
+    let script = "setsid sh -c ': > \"$0\"; exec sleep 100000' \"$0\" & \
+                  while ! [ -e \"$0\" ]; do sleep 0.01; done; echo $$ $!; exit 3";
+    let up = world.path("up").display().to_string();
+    let args = ["sandbox", "--profile", "none", "--output", "1M", "--", "sh", "-c", script, &up];
     let mut ours = world.command(&args).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(ours.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();

@@ -292,7 +292,7 @@ impl InHand {
             }
             envelope.deliveries += 1;
             match instance.handle(envelope).await {
-                Ok(answer) => return self.is_handled(instance, &code, answer).await,
+                Ok(answer) => return self.has_handled(instance, &code, answer).await,
                 Err(trap) if trap.is_for_want_of_room() && looks < LOOKS_FOR_ROOM => {
                     envelope.deliveries -= 1;
                     looks += 1;
@@ -314,7 +314,7 @@ impl InHand {
         }
     }
 
-    async fn is_handled(mut self, mut instance: Instance, code: &Arc<Code>, answer: Option<Vec<u8>>) {
+    async fn has_handled(mut self, mut instance: Instance, code: &Arc<Code>, answer: Option<Vec<u8>>) {
         let blueprint = &self.workers.blueprint;
         let releases = &blueprint.versions.releases;
         instance.send().await;

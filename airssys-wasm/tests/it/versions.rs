@@ -18,10 +18,16 @@ pub(crate) fn bytes(mode: &str) -> Vec<u8> {
 /// The same of what has a state, without it: the interface is called otherwise.
 pub(crate) fn without_state(mut bytes: Vec<u8>) -> Vec<u8> {
     let (state, other) = (b"airssys:actor/state@", b"airssys:actor/other@");
-    let places: Vec<usize> =
-        (0..bytes.len() - state.len()).filter(|at| bytes[*at..].starts_with(state)).collect();
+    let places: Vec<usize> = bytes
+        .windows(state.len())
+        .enumerate()
+        .filter(|(_, found)| found == state)
+        .map(|(at, _)| at)
+        .collect();
     assert!(!places.is_empty());
-    places.into_iter().for_each(|at| bytes[at..at + other.len()].copy_from_slice(other));
+    for at in places {
+        bytes.iter_mut().skip(at).zip(other).for_each(|(byte, new)| *byte = *new);
+    }
     bytes
 }
 
