@@ -115,7 +115,8 @@ async fn a_handler_that_crashes_has_published_answered_and_subscribed_to_nothing
     assert_eq!(answered.unwrap_err().kind(), ErrorKind::Unavailable, "the answer was not given");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+// On one thread, where nobody hears a first copy before the second one has left.
+#[tokio::test]
 async fn subscriptions_outlive_a_crash_and_an_upgrade_and_not_a_version_that_is_taken_back() {
     let world = start().await;
     assert_eq!(world.ask("b", "subscribe:many.>", "").await, "subscribed");
