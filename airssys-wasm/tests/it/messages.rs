@@ -142,11 +142,16 @@ async fn each_request_is_a_trace_of_its_own_and_one_that_holds_goes_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_it_waits_for_until_it_is_killed_is_given_up_too() {
+    is_given_up_when_killed_twice("").await;
+}
+
+/// Has a component with these keys be killed each time that it has one message in hand.
+pub(crate) async fn is_given_up_when_killed_twice(keys: &str) {
     let peer = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = peer.local_addr().unwrap();
     let components = format!(
         "[supervisor.x]\nstrategy = \"one_for_all\"\nchildren = [\"a\", \"b\"]\n\
-         [component.a]\nSOCKETS\nmax_deliver = 2\nshutdown = \"brutal_kill\"\n\
+         [component.a]\nSOCKETS\n{keys}max_deliver = 2\nshutdown = \"brutal_kill\"\n\
          grants = {{ connect = [\"tcp://{address}\"] }}\n\
          [component.b]\nSOURCE\nmax_deliver = 1\n"
     );
@@ -214,19 +219,7 @@ async fn components_that_flood_each_other_do_not_wait_for_ever() {
     for (name, _) in ring {
         world.ask(name, "echo", "still here").await;
     }
-    // The last answer goes out before it is counted.
-    let counted = async {
-        loop {
-            let status = world.system.status();
-            let dead: u64 = status.iter().map(|status| status.dead).sum();
-            let handled: u64 = status.iter().map(|status| status.handled).sum();
-            if handled + dead == 3 * (1 + 10_000 + 1) {
-                break dead;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    let dead = tokio::time::timeout(PATIENCE, counted).await.expect("each is handled or given up");
+    let dead = world.given_up_of(3 * (1 + 10_000 + 1)).await;
     let told = world.told();
     assert!(told.iter().all(|line| line.contains("its receiver waits for room")), "{:?}", told.last());
     assert_eq!(told.len() as u64, dead);

@@ -6,6 +6,7 @@ use airssys_wasm::{Canary, Change, Component, ErrorKind, Handover, Status};
 use tokio::net::TcpListener;
 
 use crate::{
+    messages::is_given_up_when_killed_twice,
     text::{self, component},
     versions::{self, hostile, told, version},
     world::{ENGINE, PATIENCE, World},
@@ -85,29 +86,7 @@ async fn a_message_that_breaks_workers_becomes_a_dead_letter_and_nobody_is_start
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_in_hand_when_they_are_killed_is_tried_again() {
-    let peer = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = peer.local_addr().unwrap();
-    let components = format!(
-        "[supervisor.x]\nstrategy = \"one_for_all\"\nchildren = [\"w\", \"b\"]\n\
-         [component.w]\nSOCKETS\nworkers = 2\nmax_deliver = 2\nshutdown = \"brutal_kill\"\n\
-         grants = {{ connect = [\"tcp://{address}\"] }}\n\
-         [component.b]\nSOURCE\nmax_deliver = 1\n"
-    );
-    let world = World::start(&components).await;
-    // It waits for what its peer says, which is nothing, and is killed with its sibling.
-    let kill = async {
-        let mut silent = Vec::new();
-        for _ in 0..2 {
-            silent.push(peer.accept().await.unwrap());
-            world.crash("b", "trap").await;
-        }
-        silent
-    };
-    let subject = format!("connect:{address}");
-    tokio::join!(world.crash("w", &subject), kill);
-    let given_up = format!("dead w {subject} after 2: its receiver was killed at it");
-    let told = world.told();
-    assert!(told.contains(&given_up), "{told:#?}");
+    is_given_up_when_killed_twice("workers = 2\n").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -238,19 +217,7 @@ async fn workers_and_another_that_flood_each_other_do_not_wait_for_ever() {
         let more = async { if workers == 2 { flood("w", "b").await } else { "ok: flooded".to_owned() } };
         let flooded = tokio::join!(flood("w", "b"), more, flood("b", "w"));
         assert_eq!(flooded, ("ok: flooded".into(), "ok: flooded".into(), "ok: flooded".into()));
-        // The last answer goes out before it is counted.
-        let all = (workers + 1) * (1 + 10_000);
-        let counted = async {
-            loop {
-                let status = world.system.status();
-                let dead: u64 = status.iter().map(|status| status.dead).sum();
-                if status.iter().map(|status| status.handled).sum::<u64>() + dead == all {
-                    break dead;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        let dead = tokio::time::timeout(PATIENCE, counted).await.expect("each is handled or given up");
+        let dead = world.given_up_of((workers + 1) * (1 + 10_000)).await;
         let told = world.told();
         assert!(told.iter().all(|line| line.contains("its receiver waits for room")), "{:?}", told.last());
         assert_eq!(told.len() as u64, dead);

@@ -118,6 +118,23 @@ impl World {
         Ok(Self { dir, system, os, records, told })
     }
 
+    /// Waits until so many messages were handled or given up; gives how many were given up. An answer goes out before it is
+    /// counted.
+    pub(crate) async fn given_up_of(&self, all: u64) -> u64 {
+        let counted = async {
+            loop {
+                let status = self.system.status();
+                let dead: u64 = status.iter().map(|status| status.dead).sum();
+                if status.iter().map(|status| status.handled).sum::<u64>() + dead == all {
+                    break dead;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let counted = tokio::time::timeout(PATIENCE, counted).await;
+        counted.unwrap_or_else(|_| panic!("not each of {all} was handled or given up"))
+    }
+
     /// Puts the policy of another manifest in place.
     pub(crate) fn reload(&self, components: &str) {
         let manifest = parse(&self.dir, components);
