@@ -16,6 +16,7 @@ use crate::{
     invoke,
     manifest::{Limits, Trust},
     trap::Trap,
+    wasi,
 };
 
 /// How a WebAssembly binary begins.
@@ -143,6 +144,11 @@ impl Command {
         }
     }
 
+    /// The versions of WASI whose interfaces it imports or exports, such as `0.2`.
+    pub fn wasi_versions(&self) -> Vec<&'static str> {
+        wasi::versions(&[self.imports(), self.exports()].concat())
+    }
+
     /// What it exports: of a component the interfaces, of a core module everything by its name.
     pub fn exports(&self) -> Vec<String> {
         match &self.0 {
@@ -197,7 +203,11 @@ impl Command {
             trust: &[Trust::Web],
             port: None,
         };
-        let store = State::store(engine, setup).await?;
+        let engine = match &self.0 {
+            Program::Component(component) => component.engine(engine)?,
+            Program::Module(_) => engine.clone(),
+        };
+        let store = State::store(&engine, setup).await?;
         let run = self.call(store, options.invoke.as_ref());
         match options.timeout {
             None => run.await,
@@ -272,6 +282,7 @@ pub(crate) async fn run_component(store: &mut Store<State>, component: &Componen
     let run = instance.get_export_index(&mut *store, Some(&interface), "run").ok_or_else(missing)?;
     let run = instance.get_typed_func::<(), (Result<(), ()>,)>(&mut *store, run).map_err(|_| missing())?;
     let (result,) = run.call_async(&mut *store, ()).await?;
+    component.finish(store).await?;
     Ok(Ended::Exit(u8::from(result.is_err())))
 }
 

@@ -22,7 +22,7 @@ use wasmtime::InstanceAllocationStrategy;
 
 use crate::{
     cache::ENTRY_BYTES,
-    component::{explain, newer_interface},
+    wasi::{explain, missing_in},
     compose,
     engine::Settings,
     error::{Error, ErrorKind},
@@ -252,6 +252,7 @@ pub(crate) enum Recipe {
 
 const METERED: &str = "metered";
 const UNRESERVED: &str = "unreserved";
+const CONCURRENT: &str = "concurrent";
 const COMPOSITION: &str = "composition";
 
 impl fmt::Display for Recipe {
@@ -262,7 +263,11 @@ impl fmt::Display for Recipe {
             Self::Composition => return f.write_str(COMPOSITION),
         };
         f.write_str(kind)?;
-        for (is_set, word) in [(settings.metered, METERED), (!settings.reserved, UNRESERVED)] {
+        for (is_set, word) in [
+            (settings.metered, METERED),
+            (!settings.reserved, UNRESERVED),
+            (settings.concurrent, CONCURRENT),
+        ] {
             if is_set {
                 write!(f, "+{word}")?;
             }
@@ -282,11 +287,12 @@ impl FromStr for Recipe {
             COMPOSITION if more.is_empty() => return Ok(Self::Composition),
             _ => return Err(()),
         };
-        let mut settings = Settings { metered: false, reserved: true };
+        let mut settings = Settings { metered: false, reserved: true, concurrent: false };
         for word in more.split('+').filter(|word| !word.is_empty()) {
             match word {
                 METERED => settings.metered = true,
                 UNRESERVED => settings.reserved = false,
+                CONCURRENT => settings.concurrent = true,
                 _ => return Err(()),
             }
         }
@@ -340,7 +346,7 @@ pub fn precompile(recipe: &str, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
         Recipe::Component(settings) => engine(settings)?.precompile_component(bytes),
         Recipe::Composition => compose::framed(bytes).map_err(wasmtime::Error::msg),
     };
-    code.map_err(|error| refused(explain(error, newer_interface(bytes)), REFUSED))
+    code.map_err(|error| refused(explain(error, missing_in(bytes)), REFUSED))
 }
 
 #[cfg(test)]
@@ -393,7 +399,9 @@ mod tests {
         for make in [Recipe::Component, Recipe::Module] {
             for metered in [false, true] {
                 for reserved in [false, true] {
-                    check(make(Settings { metered, reserved }));
+                    for concurrent in [false, true] {
+                        check(make(Settings { metered, reserved, concurrent }));
+                    }
                 }
             }
         }
@@ -406,9 +414,12 @@ mod tests {
     #[test]
     fn code_made_elsewhere_is_that_of_the_engine() {
         for (settings, allocation) in [
-            (Settings { metered: false, reserved: true }, InstanceAllocationStrategy::pooling()),
-            (Settings { metered: true, reserved: false }, InstanceAllocationStrategy::OnDemand),
+            ((false, true, false), InstanceAllocationStrategy::pooling()),
+            ((true, false, false), InstanceAllocationStrategy::OnDemand),
+            ((false, true, true), InstanceAllocationStrategy::pooling()),
         ] {
+            let (metered, reserved, concurrent) = settings;
+            let settings = Settings { metered, reserved, concurrent };
             let engine = settings.engine(allocation).expect("it is one");
             let recipe = Recipe::Module(settings);
             let elsewhere = precompile(&recipe.to_string(), b"\0asm\x01\0\0\0").expect("it is a module");

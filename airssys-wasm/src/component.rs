@@ -1,9 +1,12 @@
 //! A component's code: verified, compiled once, ready to be instantiated.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, future::poll_fn, str::FromStr};
 
 use sha2::{Digest as _, Sha256};
-use wasmtime::component::{InstancePre, types::ComponentItem};
+use wasmtime::{
+    Store,
+    component::{InstancePre, types::ComponentItem},
+};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 #[cfg(target_os = "linux")]
@@ -18,6 +21,7 @@ use crate::{
     error::{Error, ErrorKind},
     host::bindings::EverythingIndices,
     instance::State,
+    wasi::{self, explain, missing_in},
 };
 
 /// The largest component that is loaded, in bytes. Interpreted languages bring their runtime: 18 MB for Python.
@@ -29,8 +33,9 @@ const ACTOR: &str = "airssys:actor/actor@0.1.0";
 /// The export of an actor whose state outlives its instance.
 const STATE: &str = "airssys:actor/state@0.1.0";
 
-/// The export that makes a component a command, in any version of WASI 0.2.
+/// The export that makes a component a command, in any version of WASI 0.2; and in those of 0.3.
 const COMMAND: &str = "wasi:cli/run@0.2.";
+const NEWER_COMMAND: &str = "wasi:cli/run@0.3.";
 
 /// The export that makes a component a service, in any version of WASI 0.2.
 const SERVICE: &str = "wasi:http/incoming-handler@0.2.";
@@ -46,6 +51,8 @@ pub struct Component {
     pre: InstancePre<State>,
     exports: Vec<String>,
     imports: Vec<String>,
+    /// Whether it needs the engine of WASI 0.3.
+    is_concurrent: bool,
     /// What it was composed with, and its later versions will be.
     plugs: Plugs,
 }
@@ -70,7 +77,7 @@ impl Component {
     /// # Errors
     ///
     /// * [`InvalidComponent`](ErrorKind::InvalidComponent): the bytes are no component, or it imports something that
-    ///   this version does not have, or all that it exports to be run is of WASI 0.3; the cause names it.
+    ///   this version does not have, or all that it exports to be run is of WASI 0.3 and not there; the cause names it.
     /// * [`LimitExceeded`](ErrorKind::LimitExceeded): compiling it takes more time or memory than it may.
     /// * [`Unavailable`](ErrorKind::Unavailable): the process that compiles it ended, and not for its bytes' sake as far as
     ///   anybody can tell.
@@ -99,8 +106,10 @@ impl Component {
     ) -> Result<(Self, Origin), Error> {
         let bytes = compose::join(engine, socket, &plugs).await?;
         let digest = Digest::of(&bytes);
+        let is_concurrent = wasi::is_concurrent(&bytes);
+        let engine = if is_concurrent { &engine.concurrent()? } else { engine };
         let (compiled, origin) = code(engine, &digest, bytes, cache, compiling).await?;
-        Ok((Self { plugs, ..Self::new(engine, digest, &compiled)? }, origin))
+        Ok((Self { plugs, is_concurrent, ..Self::new(engine, digest, &compiled)? }, origin))
     }
 
     fn new(
@@ -122,16 +131,17 @@ impl Component {
         let has_functions = component_type
             .exports(engine.inner())
             .any(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)));
-        let is_newer = |name: &&String| name.starts_with(WASI) && name.contains(NEWER);
-        let newer = exports.iter().chain(&imports).find(is_newer);
-        let explained = |error| invalid(explain(error, newer.cloned()));
+        let is_missing = |name: &&String| wasi::is_missing(name);
+        let missing = exports.iter().chain(&imports).find(is_missing);
+        let explained = |error| invalid(explain(error, missing.cloned()));
         let pre = engine.linker().instantiate_pre(compiled).map_err(explained)?;
-        let newer = exports.iter().find(is_newer).cloned();
-        let loaded = Self { digest, pre, exports, imports, plugs: Plugs::default() };
-        // Beside an export that is run, one of WASI 0.3 does no harm.
+        let missing = exports.iter().find(is_missing).cloned();
+        let loaded =
+            Self { digest, pre, exports, imports, is_concurrent: false, plugs: Plugs::default() };
+        // Beside an export that is run, one that is not does no harm.
         let runs = loaded.is_actor() || loaded.is_command() || loaded.is_service() || has_functions;
-        if newer.is_some() && !runs {
-            return Err(invalid(explain(wasmtime::Error::msg("nothing that it exports can be run"), newer)));
+        if missing.is_some() && !runs {
+            return Err(invalid(explain(wasmtime::Error::msg("nothing that it exports can be run"), missing)));
         }
         Ok(loaded)
     }
@@ -161,7 +171,7 @@ impl Component {
         self.exports.iter().any(|name| name == STATE)
     }
 
-    /// Whether it exports `wasi:cli/run`.
+    /// Whether it exports `wasi:cli/run`, of WASI 0.2 or 0.3.
     pub fn is_command(&self) -> bool {
         self.run_export().is_some()
     }
@@ -172,7 +182,25 @@ impl Component {
     }
 
     pub(crate) fn run_export(&self) -> Option<&str> {
-        self.exports.iter().map(String::as_str).find(|name| name.starts_with(COMMAND))
+        let find = |command| self.exports.iter().map(String::as_str).find(|name| name.starts_with(command));
+        find(COMMAND).or_else(|| find(NEWER_COMMAND))
+    }
+
+    /// That one of `engine` and its twins which it was compiled for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::new`].
+    pub(crate) fn engine(&self, engine: &Engine) -> Result<Engine, Error> {
+        if self.is_concurrent { engine.concurrent() } else { Ok(engine.clone()) }
+    }
+
+    /// Waits for what it has under way beside the call that returned: of WASI 0.3, tasks that go on.
+    pub(crate) async fn finish(&self, store: &mut Store<State>) -> wasmtime::Result<()> {
+        if !self.is_concurrent {
+            return Ok(());
+        }
+        store.run_concurrent(async |guest| poll_fn(|cx| guest.poll_no_interesting_tasks(cx)).await).await
     }
 
     pub(crate) fn plugs(&self) -> &Plugs {
@@ -189,7 +217,8 @@ impl Component {
     ///
     /// [`InvalidComponent`](ErrorKind::InvalidComponent): it does not export the actor interface.
     pub(crate) fn actor(&self) -> Result<EverythingIndices, Error> {
-        EverythingIndices::new(&self.pre).map_err(|error| self.lacks("an actor", ACTOR, error))
+        let indices = EverythingIndices::new(&self.pre).map_err(|error| self.lacks("an actor", ACTOR, error))?;
+        self.is_called_in_turn("an actor").map(|()| indices)
     }
 
     /// Whether it can be run as a job.
@@ -200,7 +229,7 @@ impl Component {
     pub(crate) fn job(&self) -> Result<(), Error> {
         match self.is_command() {
             true => Ok(()),
-            false => Err(self.lacking("a job", "wasi:cli/run@0.2")),
+            false => Err(self.lacking("a job", "wasi:cli/run")),
         }
     }
 
@@ -211,7 +240,19 @@ impl Component {
     /// [`InvalidComponent`](ErrorKind::InvalidComponent): it does not export the handler of `wasi:http`.
     pub(crate) fn service(&self) -> Result<ProxyPre<State>, Error> {
         let handler = "wasi:http/incoming-handler@0.2";
-        ProxyPre::new(self.pre.clone()).map_err(|error| self.lacks("a service", handler, error))
+        let service = ProxyPre::new(self.pre.clone()).map_err(|error| self.lacks("a service", handler, error))?;
+        self.is_called_in_turn("a service").map(|()| service)
+    }
+
+    /// Whether it can be what is called again and again: components of WASI 0.3 are run from their start to their end.
+    fn is_called_in_turn(&self, what: &str) -> Result<(), Error> {
+        if !self.is_concurrent {
+            return Ok(());
+        }
+        let what = format!(
+            "use the component as {what}: it is of WASI 0.3, in which programs and jobs are run; build it for WASI 0.2"
+        );
+        Err(Error::new(ErrorKind::InvalidComponent, what))
     }
 
     fn lacks(&self, what: &str, export: &str, error: wasmtime::Error) -> Error {
@@ -281,39 +322,11 @@ async fn compile<C: Code>(engine: &Engine, bytes: Vec<u8>) -> Result<(C, Option<
     }
     let compiler = engine.inner().clone();
     let compile =
-        move || C::compile(&compiler, &bytes).map_err(|error| explain(error, newer_interface(&bytes)));
+        move || C::compile(&compiler, &bytes).map_err(|error| explain(error, missing_in(&bytes)));
     match tokio::task::spawn_blocking(compile).await {
         Ok(compiled) => Ok((compiled.map_err(invalid)?, None)),
         Err(panic) => Err(Error::new(ErrorKind::Bug, "compile the component").caused_by(panic)),
     }
-}
-
-/// How the names of WASI's interfaces begin, and what stands in those of WASI 0.3.
-const WASI: &str = "wasi:";
-const NEWER: &str = "@0.3.";
-
-/// Says of a component that cannot be loaded that it is of WASI 0.3, where that is why.
-pub(crate) fn explain(error: wasmtime::Error, newer: Option<String>) -> wasmtime::Error {
-    match newer {
-        Some(name) => error.context(format!("it is of WASI 0.3, which is not run yet: it names `{name}`")),
-        None => error,
-    }
-}
-
-/// The first name of an interface of WASI 0.3 in bytes that could not be compiled.
-pub(crate) fn newer_interface(bytes: &[u8]) -> Option<String> {
-    /// The longest name that is looked for.
-    const NAME_BYTES: usize = 128;
-    let versions = bytes.windows(NEWER.len()).enumerate().filter(|(_, window)| *window == NEWER.as_bytes());
-    versions.map(|(at, _)| at).find_map(|at| {
-        let before = bytes.get(at.saturating_sub(NAME_BYTES)..at)?;
-        let start = before.windows(WASI.len()).rposition(|window| window == WASI.as_bytes())?;
-        let is_in_name = |byte: &u8| byte.is_ascii_alphanumeric() || b":/@.-".contains(byte);
-        let rest = bytes.get(at - (before.len() - start)..)?.iter().take(NAME_BYTES).copied();
-        let name: Vec<u8> = rest.take_while(is_in_name).collect();
-        // Else something stands between the two, and they are not of one name.
-        String::from_utf8(name).ok().filter(|name| name.contains(NEWER))
-    })
 }
 
 pub(crate) fn invalid(error: wasmtime::Error) -> Error {
@@ -383,19 +396,6 @@ mod tests {
     use super::*;
 
     const ABC: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-
-    #[test]
-    fn names_of_newer_interfaces_are_found() {
-        let check = |bytes: &[u8], expected: Option<&str>| {
-            assert_eq!(newer_interface(bytes).as_deref(), expected, "{}", bytes.escape_ascii());
-        };
-        check(b"\x1awasi:cli/environment@0.3.0\x05rest", Some("wasi:cli/environment@0.3.0"));
-        check(b"wasi:io/poll@0.2.3\0wasi:cli/run@0.3.0-rc1", Some("wasi:cli/run@0.3.0-rc1"));
-        check(b"wasi:io/poll@0.2.3\0", None);
-        check(b"wasi:io/poll@0.2.3\0other:thing@0.3.0", None);
-        check(b"@0.3.", None);
-        check(b"", None);
-    }
 
     #[test]
     fn a_digest_prints_and_parses() {

@@ -57,7 +57,6 @@ pub struct Engine {
     linker: Arc<Linker<State>>,
     /// What core modules import: WASI 0.1.
     module_linker: Arc<wasmtime::Linker<State>>,
-    #[cfg(target_os = "linux")]
     settings: Settings,
     /// Where it compiles; without, in this process.
     #[cfg(target_os = "linux")]
@@ -66,6 +65,8 @@ pub struct Engine {
     memory: Arc<SharedMemory>,
     /// Its twin, whose code counts fuel: made for the first component that wants it.
     metered: Arc<Mutex<Option<Engine>>>,
+    /// Its twin for components of WASI 0.3: made for the first of them.
+    concurrent: Arc<Mutex<Option<Engine>>>,
 }
 
 /// All in which the code of two engines of this program differs.
@@ -75,6 +76,8 @@ pub(crate) struct Settings {
     pub(crate) metered: bool,
     /// Whether its memories have their address space reserved.
     pub(crate) reserved: bool,
+    /// Whether a component may have several calls under way: what WASI 0.3 needs.
+    pub(crate) concurrent: bool,
 }
 
 impl Engine {
@@ -84,7 +87,7 @@ impl Engine {
     ///
     /// [`Unsupported`](ErrorKind::Unsupported): this machine cannot run compiled WebAssembly.
     pub fn new() -> Result<Self, Error> {
-        Self::make(false)
+        Self::make(Settings { metered: false, reserved: true, concurrent: false })
     }
 
     /// Has `compiler` compile from here on, in processes of their own. Without, it is done in this process, where what a
@@ -93,7 +96,8 @@ impl Engine {
     /// Give it before the first component is loaded.
     #[cfg(target_os = "linux")]
     pub fn compiling_with(self, compiler: Compiler) -> Self {
-        Self { compiler: Some(Arc::new(compiler)), metered: Arc::default(), ..self }
+        let compiler = Some(Arc::new(compiler));
+        Self { compiler, metered: Arc::default(), concurrent: Arc::default(), ..self }
     }
 
     /// The engine for components with these limits.
@@ -105,15 +109,29 @@ impl Engine {
         if limits.fuel.is_none() {
             return Ok(self.clone());
         }
+        self.twin(&self.metered, Settings { metered: true, ..self.settings })
+    }
+
+    /// The engine for components of WASI 0.3, which costs every call several times over.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub(crate) fn concurrent(&self) -> Result<Self, Error> {
+        self.twin(&self.concurrent, Settings { concurrent: true, ..self.settings })
+    }
+
+    /// An engine with other settings, made where there is none yet, for the instances that this one is for.
+    fn twin(&self, place: &Mutex<Option<Self>>, settings: Settings) -> Result<Self, Error> {
         let within = |twin: &Self| Self { memory: self.memory.clone(), ..twin.clone() };
-        let mut metered = self.metered.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(engine) = &*metered {
+        let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = &*place {
             return Ok(within(engine));
         }
-        let twin = Self::make(true)?;
+        let twin = Self::make(Settings { reserved: true, ..settings })?;
         #[cfg(target_os = "linux")]
         let twin = Self { compiler: self.compiler.clone(), ..twin };
-        Ok(within(metered.insert(twin)))
+        Ok(within(place.insert(twin)))
     }
 
     /// The same engine for the instances of one system, which have so much memory together; without, no bound.
@@ -125,8 +143,7 @@ impl Engine {
         &self.memory
     }
 
-    fn make(metered: bool) -> Result<Self, Error> {
-        let mut settings = Settings { metered, reserved: true };
+    fn make(mut settings: Settings) -> Result<Self, Error> {
         let inner = settings.engine(pool()).or_else(|error| {
             tracing::warn!(cause = %error, "cannot reserve the instance pool; instances are allocated on demand");
             settings.reserved = false;
@@ -135,23 +152,25 @@ impl Engine {
         let inner =
             inner.map_err(|error| Error::new(ErrorKind::Unsupported, "start the engine").caused_by(error))?;
 
+        let unlinked = |error| Error::new(ErrorKind::Bug, "link the imports").caused_by(error);
         let mut linker = Linker::new(&inner);
-        host::link(&mut linker)
-            .map_err(|error| Error::new(ErrorKind::Bug, "link the imports").caused_by(error))?;
+        host::link(&mut linker).map_err(unlinked)?;
+        if settings.concurrent {
+            host::preview3::link(&mut linker).map_err(unlinked)?;
+        }
         let mut module_linker = wasmtime::Linker::new(&inner);
-        host::preview1::link(&mut module_linker)
-            .map_err(|error| Error::new(ErrorKind::Bug, "link the imports").caused_by(error))?;
+        host::preview1::link(&mut module_linker).map_err(unlinked)?;
         start_clock(&inner)?;
         Ok(Self {
             inner,
             linker: Arc::new(linker),
             module_linker: Arc::new(module_linker),
-            #[cfg(target_os = "linux")]
             settings,
             #[cfg(target_os = "linux")]
             compiler: None,
             memory: Arc::new(SharedMemory::new(None)),
             metered: Arc::default(),
+            concurrent: Arc::default(),
         })
     }
 
@@ -183,6 +202,9 @@ impl Settings {
     pub(crate) fn engine(self, allocation: InstanceAllocationStrategy) -> wasmtime::Result<wasmtime::Engine> {
         let mut config = config(allocation);
         config.consume_fuel(self.metered);
+        // Concurrency inside a component costs every call several times over: those of WASI 0.3 have an engine of their
+        // own. docs/adr/0025-second-engine.md.
+        config.concurrency_support(self.concurrent);
         if !self.reserved {
             config.memory_reservation(0).memory_guard_size(0);
         }
@@ -192,9 +214,6 @@ impl Settings {
 
 fn config(allocation: InstanceAllocationStrategy) -> Config {
     let mut config = Config::new();
-    // Concurrency inside a component (WASI 0.3) costs every call several times over; its components get an engine
-    // of their own when they come.
-    config.concurrency_support(false);
     config.allocation_strategy(allocation);
     // Epochs cost a few per cent where fuel costs up to 83: preemption and deadlines are counted in ticks.
     config.epoch_interruption(true);

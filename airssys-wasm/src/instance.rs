@@ -99,6 +99,11 @@ impl State {
         };
         let mut store = Store::new(engine.inner(), state);
         store.set_hostcall_fuel(setup.limits.memory_bytes.clamp(LEAST_HANDED_BYTES, HANDED_BYTES));
+        if let Some(table) = store.concurrent_resource_table() {
+            // What a component of WASI 0.3 has under way: its tasks, calls, streams and futures.
+            table.set_max_capacity(setup.limits.handles);
+            store.set_max_component_handles(setup.limits.handles);
+        }
         store.limiter(|state| &mut state.ceiling);
         // Nobody counts what nobody bounds: the hook costs each call a little.
         if setup.limits.host_calls.is_some() {

@@ -19,8 +19,8 @@
 //!
 //! # What it does not do
 //!
-//! It reads no file of its own accord: components, cache and guests' files all come through handles of the door. It
-//! does not run WASI 0.3 components.
+//! It reads no file of its own accord: components, cache and guests' files all come through handles of the door. Of WASI
+//! 0.3 it runs programs and jobs, without sockets and HTTP.
 
 mod actor;
 mod cache;
@@ -49,6 +49,7 @@ mod releases;
 mod service;
 mod system;
 mod trap;
+mod wasi;
 mod watch;
 
 pub use actor::{Handover, Health};

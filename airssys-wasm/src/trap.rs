@@ -70,6 +70,9 @@ pub enum TrapKind {
 /// What Wasmtime says where a guest hands its host too much.
 const HANDED_TOO_MUCH: &str = "fuel allocated for hostcalls has been exhausted";
 
+/// What it says where a component of WASI 0.3 has too many streams, futures and calls.
+const TOO_MANY_HANDLES: &str = "store handle limit exceeded";
+
 /// The most guest functions that a backtrace names.
 const BACKTRACE_FRAMES: usize = 8;
 
@@ -224,6 +227,7 @@ fn kind_of(error: &wasmtime::Error) -> TrapKind {
         Some(_) => TrapKind::Fault,
         // Wasmtime has no type for it.
         None if error.root_cause().to_string().contains(HANDED_TOO_MUCH) => TrapKind::Handed,
+        None if error.root_cause().to_string().contains(TOO_MANY_HANDLES) => TrapKind::Handles,
         None => TrapKind::Host,
     }
 }

@@ -37,6 +37,7 @@ const COMPONENTS: &[(&str, &str)] = &[
     ("rogue", "examples/logwatch/components"),
     ("caller", "airssys-cli/tests/fixtures"),
     ("hello", "airssys-cli/tests/fixtures"),
+    ("newer", "airssys-cli/tests/fixtures"),
     ("editor", "airssys-wasm/tests/fixtures"),
     ("hostile", "airssys-wasm/tests/fixtures"),
     ("keyvalue", "airssys-wasm/tests/fixtures"),
@@ -48,6 +49,10 @@ const COMPONENTS: &[(&str, &str)] = &[
     ("pace", "bench/wasm/fixtures"),
     ("greet", "bench/wasm/fixtures"),
 ];
+
+/// Those whose dependencies have features that the others' must not get: features are one for all that is built at once,
+/// and the bytes of the others depend on them.
+const APART: &[&str] = &["newer"];
 
 /// Builds every component, or those that are named. With `check` it changes nothing, and fails where one is not what is
 /// committed.
@@ -62,9 +67,14 @@ pub(crate) fn build(check: bool, names: &[&str]) -> Result<(), Failure> {
             format!("only {REFERENCE} gives the committed bytes, and this is {}", toolchain.version).into()
         );
     }
-    let modules = toolchain.compile(&root, names)?;
-    let mut differing = Vec::new();
     let is_wanted = |name: &&str| names.is_empty() || names.contains(name);
+    let wanted = COMPONENTS.iter().map(|(name, _)| *name).filter(|name| is_wanted(name));
+    let (apart, together): (Vec<_>, Vec<_>) = wanted.partition(|name| APART.contains(name));
+    for group in [together, apart].iter().filter(|group| !group.is_empty()) {
+        toolchain.compile(&root, group)?;
+    }
+    let modules = modules(&root);
+    let mut differing = Vec::new();
     for (name, folder) in COMPONENTS.iter().filter(|(name, _)| is_wanted(name)) {
         let component = component(&fs::read(modules.join(name).with_extension("wasm"))?)
             .map_err(|error| format!("{name} is not a component: {error:#}"))?;
@@ -88,6 +98,11 @@ pub(crate) fn build(check: bool, names: &[&str]) -> Result<(), Failure> {
         return Ok(());
     }
     Err(format!("not what is committed: {}. Run `cargo xtask guests`", differing.join(", ")).into())
+}
+
+/// Where the modules are that were compiled.
+fn modules(root: &Path) -> PathBuf {
+    place::target(root).join("guests").join(TARGET).join("release")
 }
 
 /// Whether the compiler whose output is committed is installed.
@@ -157,8 +172,8 @@ impl Toolchain {
         self.version == REFERENCE
     }
 
-    /// Compiles all modules, or those that are named, and returns the folder that they are in.
-    fn compile(&self, root: &Path, names: &[&str]) -> Result<PathBuf, Failure> {
+    /// Compiles the modules that are named.
+    fn compile(&self, root: &Path, names: &[&str]) -> Result<(), Failure> {
         let target_dir = place::target(root).join("guests");
         let mut build = Command::new(&self.cargo);
         build
@@ -183,7 +198,7 @@ impl Toolchain {
         if !build.status()?.success() {
             return Err("the guests do not compile".into());
         }
-        Ok(target_dir.join(TARGET).join("release"))
+        Ok(())
     }
 
     /// What keeps the folders of this machine out of the components: panics name the files that they come from.

@@ -70,9 +70,9 @@ impl exit::Host for Host {
 
 impl stdin::Host for Host {
     fn get_stdin(&mut self) -> Result<Resource<DynInputStream>> {
-        let stream: DynInputStream = match self.stdio {
-            Stdio::Inherit => Box::new(Reading::new(Stdin)),
-            Stdio::Log => Box::new(Reading::<Stdin>::Closed),
+        let stream: DynInputStream = match self.input() {
+            Some(stdin) => Box::new(Reading::new(stdin)),
+            None => Box::new(Reading::<Stdin>::Closed),
         };
         Ok(self.table.push(stream)?)
     }
@@ -80,32 +80,42 @@ impl stdin::Host for Host {
 
 impl stdout::Host for Host {
     fn get_stdout(&mut self) -> Result<Resource<DynOutputStream>> {
-        self.output(Output::Stdout)
+        let stream: DynOutputStream = Box::new(Writing::new(self.output(Stream::Stdout)));
+        Ok(self.table.push(stream)?)
     }
 }
 
 impl stderr::Host for Host {
     fn get_stderr(&mut self) -> Result<Resource<DynOutputStream>> {
-        self.output(Output::Stderr)
-    }
-}
-
-impl Host {
-    fn output(&mut self, output: Output) -> Result<Resource<DynOutputStream>> {
-        let stream: DynOutputStream = match self.stdio {
-            Stdio::Inherit => Box::new(Writing::new(output)),
-            Stdio::Log => Box::new(Writing::new(LogLines {
-                component: self.name.clone(),
-                log: self.log.clone(),
-                line: Vec::new(),
-            })),
-        };
+        let stream: DynOutputStream = Box::new(Writing::new(self.output(Stream::Stderr)));
         Ok(self.table.push(stream)?)
     }
 }
 
+impl Host {
+    /// Where its input comes from. None is at its end already.
+    pub(super) fn input(&self) -> Option<Stdin> {
+        match self.stdio {
+            Stdio::Inherit => Some(Stdin),
+            Stdio::Log => None,
+        }
+    }
+
+    /// Where what it writes to one of its streams goes.
+    pub(super) fn output(&self, stream: Stream) -> Output {
+        match self.stdio {
+            Stdio::Inherit => Output::Stream(stream),
+            Stdio::Log => Output::Log(LogLines {
+                component: self.name.clone(),
+                log: self.log.clone(),
+                line: Vec::new(),
+            }),
+        }
+    }
+}
+
 /// This program's own input. Reading waits on a thread of the blocking pool.
-struct Stdin;
+pub(super) struct Stdin;
 
 impl Source for Stdin {
     async fn read(self, max: usize) -> (Self, Result<Bytes>) {
@@ -123,15 +133,33 @@ impl Source for Stdin {
     }
 }
 
-/// This program's own output.
-#[derive(Clone, Copy)]
-enum Output {
-    Stdout,
-    Stderr,
+/// Where a guest's output goes.
+pub(super) enum Output {
+    Stream(Stream),
+    Log(LogLines),
 }
 
 impl Drain for Output {
     async fn write(self, bytes: Bytes) -> (Self, Result<()>) {
+        match self {
+            Self::Stream(stream) => (self, stream.write(bytes).await),
+            Self::Log(mut lines) => {
+                lines.write(&bytes);
+                (Self::Log(lines), Ok(()))
+            }
+        }
+    }
+}
+
+/// This program's own output.
+#[derive(Clone, Copy)]
+pub(super) enum Stream {
+    Stdout,
+    Stderr,
+}
+
+impl Stream {
+    async fn write(self, bytes: Bytes) -> Result<()> {
         // A pipe whose reader is slow blocks; that must not hold a worker of the runtime.
         let write = tokio::task::spawn_blocking(move || match self {
             Self::Stdout => {
@@ -140,16 +168,15 @@ impl Drain for Output {
             }
             Self::Stderr => std::io::stderr().write_all(&bytes),
         });
-        let written = match write.await {
+        match write.await {
             Ok(written) => written.map_err(Into::into),
             Err(cancelled) => Err(cancelled.into()),
-        };
-        (self, written)
+        }
     }
 }
 
 /// A component's standard output: each line becomes one of the log.
-struct LogLines {
+pub(super) struct LogLines {
     component: Arc<str>,
     log: Arc<LogRate>,
     line: Vec<u8>,
@@ -160,11 +187,9 @@ impl LogLines {
         self.log.log(&self.component, Level::Info, &String::from_utf8_lossy(&self.line));
         self.line.clear();
     }
-}
 
-impl Drain for LogLines {
-    async fn write(mut self, bytes: Bytes) -> (Self, Result<()>) {
-        for &byte in &bytes {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
             match byte {
                 b'\n' => self.log(),
                 _ => self.line.push(byte),
@@ -173,7 +198,6 @@ impl Drain for LogLines {
                 self.log();
             }
         }
-        (self, Ok(()))
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
 
 impl Host {
     /// The clock, opened at first use. WASI's clocks have no errors, so a denial ends the guest.
-    fn clock(&mut self) -> Result<&Clock> {
+    pub(super) fn clock(&mut self) -> Result<&Clock> {
         let clock = match self.clock.take() {
             Some(clock) => clock,
             None => self.principal.clock().context("the clock is not granted")?,
@@ -25,9 +25,7 @@ impl Host {
     }
 
     fn sleep(&mut self, duration: Duration) -> Result<Resource<DynPollable>> {
-        // A deadline beyond what the timer can hold is as good as never.
-        let deadline = tokio::time::Instant::now().checked_add(duration);
-        let sleep = self.table.push(Sleep { deadline })?;
+        let sleep = self.table.push(Sleep::new(duration))?;
         subscribe(&mut self.table, sleep)
     }
 }
@@ -82,12 +80,19 @@ impl timezone::Host for Host {
     }
 }
 
-fn nanoseconds(duration: Duration) -> u64 {
+pub(super) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-struct Sleep {
+pub(super) struct Sleep {
     deadline: Option<tokio::time::Instant>,
+}
+
+impl Sleep {
+    /// A deadline beyond what the timer can hold is as good as never.
+    pub(super) fn new(duration: Duration) -> Self {
+        Self { deadline: tokio::time::Instant::now().checked_add(duration) }
+    }
 }
 
 #[async_trait]

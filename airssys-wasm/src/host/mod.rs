@@ -16,6 +16,7 @@ pub(crate) use log::{LogRate, printable};
 mod log;
 pub(crate) mod messaging;
 pub(crate) mod preview1;
+pub(crate) mod preview3;
 mod process;
 mod random;
 mod replies;

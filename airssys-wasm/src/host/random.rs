@@ -8,16 +8,16 @@ use super::{
 };
 
 /// The most bytes of one call: more would be a way to make the host allocate.
-const CALL_BYTES: u64 = 1 << 20;
+pub(super) const CALL_BYTES: u64 = 1 << 20;
 
 impl Host {
-    fn random_bytes<const N: usize>(&mut self) -> Result<[u8; N]> {
+    pub(super) fn random_bytes<const N: usize>(&mut self) -> Result<[u8; N]> {
         let mut bytes = [0; N];
         self.fill_random(&mut bytes)?;
         Ok(bytes)
     }
 
-    fn random_vec(&mut self, len: u64) -> Result<Vec<u8>> {
+    pub(super) fn random_vec(&mut self, len: u64) -> Result<Vec<u8>> {
         if len > CALL_BYTES {
             bail!("{len} random bytes in one call; the most is {CALL_BYTES}");
         }

@@ -1,8 +1,5 @@
 //! The methods of a descriptor.
 
-use std::sync::Arc;
-
-use airssys_osl::fs::Node;
 use wasmtime::{Result, component::Resource};
 use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream};
 
@@ -10,16 +7,14 @@ use super::{
     super::{
         Host,
         bindings::wasi::filesystem::types::{
-            Advice, DescriptorFlags, DescriptorStat, DescriptorType, ErrorCode, Filesize, HostDescriptor,
+            Advice, DescriptorFlags, DescriptorStat, DescriptorType, Filesize, HostDescriptor,
             MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
         },
         stream::{CHUNK_BYTES, Reading, Writing},
     },
-    Descriptor, Durability, FsError, FsResult, Listing, Open,
+    Descriptor, Durability, FsResult, Listing,
     open::{follows, opening},
     stat::{metadata_hash, set_time, stat},
-    streams::{FileDrain, FileSource},
-    unicode,
 };
 
 impl Host {
@@ -28,20 +23,8 @@ impl Host {
         descriptor: &Resource<Descriptor>,
         offset: Option<u64>,
     ) -> FsResult<Resource<DynOutputStream>> {
-        let (file, flags) = self.file_for(descriptor, DescriptorFlags::WRITE)?;
-        let drain = FileDrain { file: file.clone(), offset, durability: Durability::of(flags) };
-        let stream: DynOutputStream = Box::new(Writing::new(drain));
+        let stream: DynOutputStream = Box::new(Writing::new(self.table.get(descriptor)?.drain(offset)?));
         Ok(self.table.push(stream)?)
-    }
-
-    /// Waits until what a descriptor wrote is on the device. One that does not write has written nothing.
-    async fn flush(&mut self, descriptor: &Resource<Descriptor>, data_only: bool) -> FsResult<()> {
-        match self.table.get(descriptor)? {
-            Descriptor::File(file, flags) if flags.contains(DescriptorFlags::WRITE) => {
-                Ok(file.sync(data_only).await?)
-            }
-            Descriptor::File(..) | Descriptor::Dir(..) => Ok(()),
-        }
     }
 }
 
@@ -51,8 +34,7 @@ impl HostDescriptor for Host {
         descriptor: Resource<Descriptor>,
         offset: Filesize,
     ) -> FsResult<Resource<DynInputStream>> {
-        let (file, _) = self.file_for(&descriptor, DescriptorFlags::READ)?;
-        let stream: DynInputStream = Box::new(Reading::new(FileSource { file: file.clone(), offset }));
+        let stream: DynInputStream = Box::new(Reading::new(self.table.get(&descriptor)?.source(offset)?));
         Ok(self.table.push(stream)?)
     }
 
@@ -76,18 +58,15 @@ impl HostDescriptor for Host {
         _length: Filesize,
         _advice: Advice,
     ) -> FsResult<()> {
-        self.file(&descriptor)?;
-        Ok(())
+        self.table.get(&descriptor)?.file().map(drop)
     }
 
     async fn sync_data(&mut self, descriptor: Resource<Descriptor>) -> FsResult<()> {
-        self.flush(&descriptor, true).await
+        self.table.get(&descriptor)?.flush(true).await
     }
 
     fn get_flags(&mut self, descriptor: Resource<Descriptor>) -> FsResult<DescriptorFlags> {
-        Ok(match self.table.get(&descriptor)? {
-            Descriptor::File(_, flags) | Descriptor::Dir(_, flags) => *flags,
-        })
+        Ok(self.table.get(&descriptor)?.flags())
     }
 
     fn get_type(&mut self, descriptor: Resource<Descriptor>) -> FsResult<DescriptorType> {
@@ -108,11 +87,7 @@ impl HostDescriptor for Host {
         modified: NewTimestamp,
     ) -> FsResult<()> {
         let (accessed, modified) = (set_time(accessed)?, set_time(modified)?);
-        match self.table.get(&descriptor)? {
-            Descriptor::File(file, _) => file.set_times(accessed, modified).await?,
-            Descriptor::Dir(dir, _) => dir.set_times(".", true, accessed, modified).await?,
-        }
-        Ok(())
+        self.table.get(&descriptor)?.set_times(accessed, modified).await
     }
 
     async fn read(
@@ -148,7 +123,7 @@ impl HostDescriptor for Host {
     }
 
     async fn sync(&mut self, descriptor: Resource<Descriptor>) -> FsResult<()> {
-        self.flush(&descriptor, false).await
+        self.table.get(&descriptor)?.flush(false).await
     }
 
     async fn create_directory_at(&mut self, descriptor: Resource<Descriptor>, path: String) -> FsResult<()> {
@@ -188,10 +163,8 @@ impl HostDescriptor for Host {
         new_descriptor: Resource<Descriptor>,
         new_path: String,
     ) -> FsResult<()> {
-        if follows(old_path_flags) {
-            return Err(ErrorCode::Invalid.into());
-        }
-        Ok(self.dir(&descriptor)?.hard_link(&old_path, self.dir(&new_descriptor)?, &new_path).await?)
+        let (old, new) = (self.table.get(&descriptor)?, self.table.get(&new_descriptor)?);
+        old.hard_link(follows(old_path_flags), &old_path, new, &new_path).await
     }
 
     async fn open_at(
@@ -203,25 +176,12 @@ impl HostDescriptor for Host {
         flags: DescriptorFlags,
     ) -> FsResult<Resource<Descriptor>> {
         let opening = opening(path_flags, open_flags, flags)?;
-        let dir = self.dir(&descriptor)?;
-        let _slot = Some(self.slot()?);
-        let opened = match dir.open_any(&path, &opening.options).await? {
-            Node::File(object) => Descriptor::File(Arc::new(Open { object, _slot }), opening.flags),
-            Node::Dir(_) if flags.contains(DescriptorFlags::WRITE) => {
-                return Err(ErrorCode::IsDirectory.into());
-            }
-            Node::Dir(object) => Descriptor::Dir(Open { object, _slot }, opening.flags),
-        };
+        let opened = self.table.get(&descriptor)?.open_at(&path, opening, &self.open_files).await?;
         Ok(self.table.push(opened)?)
     }
 
-    /// A link to an absolute place says nothing that a guest could use: its paths are others.
     async fn readlink_at(&mut self, descriptor: Resource<Descriptor>, path: String) -> FsResult<String> {
-        let target = self.dir(&descriptor)?.read_link(&path).await?;
-        if target.has_root() {
-            return Err(ErrorCode::NotPermitted.into());
-        }
-        unicode(target.into_os_string())
+        self.table.get(&descriptor)?.read_link(&path).await
     }
 
     async fn remove_directory_at(&mut self, descriptor: Resource<Descriptor>, path: String) -> FsResult<()> {
@@ -252,12 +212,7 @@ impl HostDescriptor for Host {
     }
 
     async fn is_same_object(&mut self, a: Resource<Descriptor>, b: Resource<Descriptor>) -> Result<bool> {
-        let (a, b) = (self.metadata(&a).await, self.metadata(&b).await);
-        match (a, b) {
-            (Ok(a), Ok(b)) => Ok((a.device, a.inode) == (b.device, b.inode)),
-            (Err(FsError::Trap(error)), _) | (_, Err(FsError::Trap(error))) => Err(error),
-            _ => Ok(false),
-        }
+        self.table.get(&a)?.is_same(self.table.get(&b)?).await
     }
 
     async fn metadata_hash(&mut self, descriptor: Resource<Descriptor>) -> FsResult<MetadataHashValue> {

@@ -7,6 +7,7 @@
 
 mod descriptor;
 mod entries;
+mod object;
 mod open;
 mod stat;
 mod streams;
@@ -28,6 +29,11 @@ use airssys_osl::{
 use wasmtime::{Result, component::Resource};
 
 pub use self::entries::Listing;
+pub(super) use self::{
+    open::{follows, opening},
+    stat::metadata_hash,
+    streams::FileSource,
+};
 use super::{
     Host,
     bindings::wasi::filesystem::{
@@ -41,10 +47,11 @@ use super::{
 /// needs some itself: for its log, before all.
 const OPEN_FILES: usize = 128;
 
-/// What a guest's descriptor stands for.
+/// What a guest's descriptor stands for, in whichever version of WASI.
+#[derive(Clone)]
 pub enum Descriptor {
     File(Arc<Open<File>>, DescriptorFlags),
-    Dir(Open<Dir>, DescriptorFlags),
+    Dir(Arc<Open<Dir>>, DescriptorFlags),
 }
 
 /// A file or directory that counts as open for as long as a descriptor or a stream holds it.
@@ -111,68 +118,59 @@ pub(crate) enum FsError {
 
 pub(crate) type FsResult<T> = std::result::Result<T, FsError>;
 
-impl Host {
-    /// Claims one of the files that this instance may hold open.
-    fn slot(&self) -> FsResult<Slot> {
-        let slot = Slot(self.open_files.clone());
+impl Slot {
+    /// Claims one of the files that an instance may hold open.
+    fn claim(open_files: &Arc<AtomicUsize>) -> FsResult<Self> {
+        let slot = Self(open_files.clone());
         if slot.0.fetch_add(1, Ordering::Relaxed) >= OPEN_FILES {
             return Err(ErrorCode::Quota.into());
         }
         Ok(slot)
     }
+}
 
-    fn file(&self, descriptor: &Resource<Descriptor>) -> FsResult<(&Arc<Open<File>>, DescriptorFlags)> {
-        match self.table.get(descriptor)? {
-            Descriptor::File(file, flags) => Ok((file, *flags)),
-            Descriptor::Dir(..) => Err(ErrorCode::BadDescriptor.into()),
-        }
-    }
-
+impl Host {
     /// A file that was opened for what `flag` says.
     pub(super) fn file_for(
         &self,
         descriptor: &Resource<Descriptor>,
         flag: DescriptorFlags,
     ) -> FsResult<(&Arc<Open<File>>, DescriptorFlags)> {
-        match self.file(descriptor)? {
-            (_, flags) if !flags.contains(flag) => Err(ErrorCode::BadDescriptor.into()),
-            file => Ok(file),
-        }
+        let descriptor = self.table.get(descriptor)?;
+        Ok((descriptor.file_for(flag)?, descriptor.flags()))
     }
 
     pub(super) fn dir(&self, descriptor: &Resource<Descriptor>) -> FsResult<&Dir> {
-        match self.table.get(descriptor)? {
-            Descriptor::Dir(dir, _) => Ok(dir),
-            Descriptor::File(..) => Err(ErrorCode::NotDirectory.into()),
-        }
+        self.table.get(descriptor)?.dir()
     }
 
     pub(super) async fn metadata(&mut self, descriptor: &Resource<Descriptor>) -> FsResult<Metadata> {
-        Ok(match self.table.get(descriptor)? {
-            Descriptor::File(file, _) => file.metadata().await?,
-            Descriptor::Dir(dir, _) => dir.self_metadata().await?,
-        })
+        self.table.get(descriptor)?.metadata().await
     }
 
     /// Begins to list a directory.
     pub(super) async fn list(&mut self, descriptor: &Resource<Descriptor>) -> FsResult<Listing> {
-        let slot = self.slot()?;
-        Ok(Listing::new(self.dir(descriptor)?.entries().await?, slot))
+        self.table.get(descriptor)?.list(&self.open_files).await
     }
-}
 
-impl preopens::Host for Host {
-    fn get_directories(&mut self) -> Result<Vec<(Resource<Descriptor>, String)>> {
+    /// The directories that it has from the start, as descriptors.
+    pub(super) fn open_preopens(&mut self) -> Result<Vec<(Resource<Descriptor>, String)>> {
         let mut directories = Vec::with_capacity(self.preopens.len());
         for (dir, name) in &self.preopens {
             let mut flags = DescriptorFlags::READ;
             if dir.rights().intersects(Rights::WRITE | Rights::CREATE | Rights::DELETE) {
                 flags |= DescriptorFlags::MUTATE_DIRECTORY;
             }
-            let preopen = Open { object: dir.clone(), _slot: None };
+            let preopen = Arc::new(Open { object: dir.clone(), _slot: None });
             directories.push((self.table.push(Descriptor::Dir(preopen, flags))?, name.clone()));
         }
         Ok(directories)
+    }
+}
+
+impl preopens::Host for Host {
+    fn get_directories(&mut self) -> Result<Vec<(Resource<Descriptor>, String)>> {
+        self.open_preopens()
     }
 }
 

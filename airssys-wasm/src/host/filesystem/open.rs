@@ -9,16 +9,18 @@ use super::{
 
 /// How something is opened, and what its descriptor may then do.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Opening {
+pub(crate) struct Opening {
     pub(super) options: OpenOptions,
     pub(super) flags: DescriptorFlags,
+    /// Which a directory never is, whatever else it was asked for.
+    pub(super) asked_to_write: bool,
 }
 
 /// Decides how to open.
 ///
 /// Creating and truncating are writing. A descriptor that is to do neither reads: it is still one that can be asked
 /// about its object. `exclusive` means nothing without `create`, as in POSIX.
-pub(super) fn opening(
+pub(crate) fn opening(
     path_flags: PathFlags,
     open_flags: OpenFlags,
     flags: DescriptorFlags,
@@ -48,10 +50,10 @@ pub(super) fn opening(
         .truncate(truncate)
         .directory(directory)
         .follow(follows(path_flags));
-    Ok(Opening { options, flags: kept })
+    Ok(Opening { options, flags: kept, asked_to_write })
 }
 
-pub(super) fn follows(path_flags: PathFlags) -> bool {
+pub(crate) fn follows(path_flags: PathFlags) -> bool {
     path_flags.contains(PathFlags::SYMLINK_FOLLOW)
 }
 

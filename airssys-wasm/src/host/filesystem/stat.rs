@@ -27,7 +27,7 @@ pub(super) fn stat(metadata: &Metadata) -> DescriptorStat {
 
 /// Hashes the identity of an object: whoever has seen it before knows it again, whatever it is called by now, however it
 /// was changed, and after a restart too. WASI leaves the choice to the host; Wasmtime's is the same.
-pub(super) fn metadata_hash(metadata: &Metadata) -> MetadataHashValue {
+pub(crate) fn metadata_hash(metadata: &Metadata) -> MetadataHashValue {
     let identity = [metadata.device.to_le_bytes(), metadata.inode.to_le_bytes()].concat();
     let digest: [u8; 32] = Sha256::digest(identity).into();
     let half = |at: usize| digest.iter().skip(at).take(8).fold(0, |half, byte| half << 8 | u64::from(*byte));

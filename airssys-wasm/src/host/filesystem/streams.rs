@@ -12,9 +12,9 @@ use super::{
 };
 
 /// Reads a file on from an offset.
-pub(super) struct FileSource {
-    pub(super) file: Arc<Open<File>>,
-    pub(super) offset: u64,
+pub(crate) struct FileSource {
+    pub(crate) file: Arc<Open<File>>,
+    pub(crate) offset: u64,
 }
 
 impl Source for FileSource {
@@ -32,10 +32,10 @@ impl Source for FileSource {
 }
 
 /// Writes a file on from an offset, or at its end.
-pub(super) struct FileDrain {
-    pub(super) file: Arc<Open<File>>,
-    pub(super) offset: Option<u64>,
-    pub(super) durability: Durability,
+pub(crate) struct FileDrain {
+    pub(crate) file: Arc<Open<File>>,
+    pub(crate) offset: Option<u64>,
+    pub(crate) durability: Durability,
 }
 
 impl Drain for FileDrain {

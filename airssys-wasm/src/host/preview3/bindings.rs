@@ -1,0 +1,22 @@
+//! What Wasmtime makes of `wit/wasi-0.3`.
+
+wasmtime::component::bindgen!({
+    path: "../wit/wasi-0.3",
+    world: "airssys:newer/guest",
+    imports: {
+        "wasi:cli/stdin.read-via-stream": store | trappable,
+        "wasi:cli/stdout.write-via-stream": store | trappable,
+        "wasi:cli/stderr.write-via-stream": store | trappable,
+        "wasi:filesystem/types.[method]descriptor.read-via-stream": store | trappable,
+        "wasi:filesystem/types.[method]descriptor.write-via-stream": store | trappable,
+        "wasi:filesystem/types.[method]descriptor.append-via-stream": store | trappable,
+        "wasi:filesystem/types.[method]descriptor.read-directory": store | trappable,
+        default: trappable,
+    },
+    with: {
+        "wasi:filesystem/types.descriptor": crate::host::filesystem::Descriptor,
+    },
+    trappable_error_type: {
+        "wasi:filesystem/types.error-code" => crate::host::filesystem::FsError,
+    },
+});

@@ -1,0 +1,57 @@
+//! WASI 0.3, in terms of the same handles and the same rules as 0.2: what differs is that calls are `async` and that streams
+//! are the component model's own.
+//!
+//! No future of these holds the guest's tables: each takes the handle that it works with out first, so that any number of
+//! them are under way at a time. One that the guest cancels is dropped, which the door records.
+
+mod bindings;
+mod cli;
+mod clocks;
+mod convert;
+mod filesystem;
+mod random;
+mod stream;
+
+use wasmtime::component::{HasSelf, Linker};
+
+use super::Host;
+use crate::instance::State;
+
+/// Links every import.
+pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    use bindings::wasi;
+
+    fn host(state: &mut State) -> &mut Host {
+        &mut state.host
+    }
+    macro_rules! link {
+        ($($interface:path),* $(,)?) => {{
+            $({
+                use $interface as interface;
+                interface::add_to_linker::<State, HasSelf<Host>>(linker, host)?;
+            })*
+        }};
+    }
+    link!(
+        wasi::cli::environment,
+        wasi::cli::exit,
+        wasi::cli::stderr,
+        wasi::cli::stdin,
+        wasi::cli::stdout,
+        wasi::cli::terminal_input,
+        wasi::cli::terminal_output,
+        wasi::cli::terminal_stderr,
+        wasi::cli::terminal_stdin,
+        wasi::cli::terminal_stdout,
+        wasi::cli::types,
+        wasi::clocks::monotonic_clock,
+        wasi::clocks::system_clock,
+        wasi::clocks::types,
+        wasi::filesystem::preopens,
+        wasi::filesystem::types,
+        wasi::random::insecure,
+        wasi::random::insecure_seed,
+        wasi::random::random,
+    );
+    Ok(())
+}
