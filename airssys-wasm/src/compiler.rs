@@ -22,11 +22,11 @@ use wasmtime::InstanceAllocationStrategy;
 
 use crate::{
     cache::ENTRY_BYTES,
-    wasi::{explain, missing_in},
     compose,
     engine::Settings,
     error::{Error, ErrorKind},
     manifest::CompileLimits,
+    wasi::{explain, missing_in},
 };
 
 /// The status of a compiler that refused the bytes. Any other but 0 is a compiler that failed.
@@ -263,11 +263,9 @@ impl fmt::Display for Recipe {
             Self::Composition => return f.write_str(COMPOSITION),
         };
         f.write_str(kind)?;
-        for (is_set, word) in [
-            (settings.metered, METERED),
-            (!settings.reserved, UNRESERVED),
-            (settings.concurrent, CONCURRENT),
-        ] {
+        for (is_set, word) in
+            [(settings.metered, METERED), (!settings.reserved, UNRESERVED), (settings.concurrent, CONCURRENT)]
+        {
             if is_set {
                 write!(f, "+{word}")?;
             }

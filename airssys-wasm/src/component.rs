@@ -136,12 +136,14 @@ impl Component {
         let explained = |error| invalid(explain(error, missing.cloned()));
         let pre = engine.linker().instantiate_pre(compiled).map_err(explained)?;
         let missing = exports.iter().find(is_missing).cloned();
-        let loaded =
-            Self { digest, pre, exports, imports, is_concurrent: false, plugs: Plugs::default() };
+        let loaded = Self { digest, pre, exports, imports, is_concurrent: false, plugs: Plugs::default() };
         // Beside an export that is run, one that is not does no harm.
         let runs = loaded.is_actor() || loaded.is_command() || loaded.is_service() || has_functions;
         if missing.is_some() && !runs {
-            return Err(invalid(explain(wasmtime::Error::msg("nothing that it exports can be run"), missing)));
+            return Err(invalid(explain(
+                wasmtime::Error::msg("nothing that it exports can be run"),
+                missing,
+            )));
         }
         Ok(loaded)
     }
@@ -217,7 +219,8 @@ impl Component {
     ///
     /// [`InvalidComponent`](ErrorKind::InvalidComponent): it does not export the actor interface.
     pub(crate) fn actor(&self) -> Result<EverythingIndices, Error> {
-        let indices = EverythingIndices::new(&self.pre).map_err(|error| self.lacks("an actor", ACTOR, error))?;
+        let indices =
+            EverythingIndices::new(&self.pre).map_err(|error| self.lacks("an actor", ACTOR, error))?;
         self.is_called_in_turn("an actor").map(|()| indices)
     }
 
@@ -240,7 +243,8 @@ impl Component {
     /// [`InvalidComponent`](ErrorKind::InvalidComponent): it does not export the handler of `wasi:http`.
     pub(crate) fn service(&self) -> Result<ProxyPre<State>, Error> {
         let handler = "wasi:http/incoming-handler@0.2";
-        let service = ProxyPre::new(self.pre.clone()).map_err(|error| self.lacks("a service", handler, error))?;
+        let service =
+            ProxyPre::new(self.pre.clone()).map_err(|error| self.lacks("a service", handler, error))?;
         self.is_called_in_turn("a service").map(|()| service)
     }
 
@@ -321,8 +325,7 @@ async fn compile<C: Code>(engine: &Engine, bytes: Vec<u8>) -> Result<(C, Option<
         }
     }
     let compiler = engine.inner().clone();
-    let compile =
-        move || C::compile(&compiler, &bytes).map_err(|error| explain(error, missing_in(&bytes)));
+    let compile = move || C::compile(&compiler, &bytes).map_err(|error| explain(error, missing_in(&bytes)));
     match tokio::task::spawn_blocking(compile).await {
         Ok(compiled) => Ok((compiled.map_err(invalid)?, None)),
         Err(panic) => Err(Error::new(ErrorKind::Bug, "compile the component").caused_by(panic)),

@@ -1,4 +1,4 @@
-//! `airssys inspect`: what a component or a core module is, exports and imports. It takes what `airssys run` takes.
+//! `airssys inspect`: what a component or a core module is, of which WASI, and what it exports and imports. It takes what `airssys run` takes.
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -41,9 +41,10 @@ pub(super) fn inspect(inspect: &Inspect, terminal: &Arc<Terminal>) -> Result<Exi
     // Names in a core module can be any text.
     let line = |name: &String| format!("\n    {}", printable(name.as_bytes()));
     let list = |names: &[String]| names.iter().map(line).collect::<String>();
-    let (exports, imports) = (command.exports(), command.imports());
+    let (exports, imports, wasi) = (command.exports(), command.imports(), command.wasi_versions());
+    let versions = if wasi.is_empty() { String::new() } else { format!("\n  WASI {}", wasi.join(" and ")) };
     let text = format!(
-        "{}\n  {kind}\n  {size} bytes, {digest}\n  exports{}\n  imports{}",
+        "{}\n  {kind}{versions}\n  {size} bytes, {digest}\n  exports{}\n  imports{}",
         terminal.out.text(Style::Bold, shown),
         list(&exports),
         list(&imports)
@@ -57,6 +58,7 @@ pub(super) fn inspect(inspect: &Inspect, terminal: &Arc<Terminal>) -> Result<Exi
             "command": command.has_start(),
             "service": is_service,
             "module": command.component().is_none(),
+            "wasi": wasi,
             "exports": exports,
             "imports": imports,
         })

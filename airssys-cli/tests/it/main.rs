@@ -35,6 +35,8 @@ mod preview1_edges;
 mod preview2;
 mod preview2_files;
 mod preview2_sockets;
+#[cfg(unix)]
+mod preview3;
 #[cfg(target_os = "linux")]
 mod process;
 mod program;

@@ -16,13 +16,12 @@ use super::{
     bindings::wasi::filesystem::{
         preopens,
         types::{
-            self, Advice, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry, ErrorCode, Filesize,
-            HostDescriptor, HostDescriptorWithStore, MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
+            self, Advice, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry, ErrorCode,
+            Filesize, HostDescriptor, HostDescriptorWithStore, MetadataHashValue, NewTimestamp, OpenFlags,
+            PathFlags,
         },
     },
-    convert::{
-        descriptor_type, metadata_hash, new_flags, old_flags, open_flags, path_flags, set_time, stat,
-    },
+    convert::{descriptor_type, metadata_hash, new_flags, old_flags, open_flags, path_flags, set_time, stat},
     stream::{Bytewise, Consuming, Produce, Producing, outcome},
 };
 use crate::instance::State;
