@@ -249,7 +249,7 @@ impl Component {
     }
 
     /// Whether it can be what is called again and again: components of WASI 0.3 are run from their start to their end.
-    fn is_called_in_turn(&self, what: &str) -> Result<(), Error> {
+    pub(crate) fn is_called_in_turn(&self, what: &str) -> Result<(), Error> {
         if !self.is_concurrent {
             return Ok(());
         }

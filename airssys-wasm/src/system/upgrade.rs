@@ -280,6 +280,7 @@ impl Running {
     /// Whether its engine can run it, and what is plugged into it is what belongs to this one.
     fn fits(&self, component: &Component) -> Result<(), Error> {
         let unfit = |what| Err(Error::new(ErrorKind::InvalidComponent, what));
+        component.is_called_in_turn("another version")?;
         if !wasmtime::Engine::same(component.pre().engine(), self.engine.inner()) {
             return unfit("use a component of another engine");
         }

@@ -38,10 +38,23 @@ pub(crate) async fn answer(word: &str, rest: &str) -> Option<String> {
         "shape" => shape(path).await,
         _ => return None,
     };
-    Some(done.unwrap_or_else(|code| code.name().to_owned()))
+    Some(done.unwrap_or_else(|code| name(&code)))
 }
 
-/// The files that the guest of the same name has.
+/// As the specification writes it, which the bindings do not tell.
+fn name(code: &ErrorCode) -> String {
+    let shown = format!("{code:?}");
+    let mut name = String::new();
+    for letter in shown.rsplit("::").next().unwrap_or_default().chars() {
+        if letter.is_uppercase() && !name.is_empty() {
+            name.push('-');
+        }
+        name.extend(letter.to_lowercase());
+    }
+    name
+}
+
+/// The names of the directories that are open from the start.
 fn places() -> String {
     let names = preopens::get_directories().into_iter().map(|(_, name)| name);
     names.collect::<Vec<_>>().join(" ")
@@ -111,7 +124,7 @@ async fn misuse(path: String) -> Result<String, ErrorCode> {
 }
 
 fn told(result: Result<(), ErrorCode>) -> String {
-    result.map_or_else(|code| code.name().to_owned(), |()| "ok".to_owned())
+    result.map_or_else(|code| name(&code), |()| "ok".to_owned())
 }
 
 async fn list(path: String) -> Result<String, ErrorCode> {
