@@ -130,7 +130,8 @@ fn told(result: Result<(), ErrorCode>) -> String {
 async fn list(path: String) -> Result<String, ErrorCode> {
     let directory = open(path, OpenFlags::DIRECTORY, DescriptorFlags::READ).await?;
     let (stream, done) = directory.read_directory();
-    let mut names: Vec<_> = stream.collect().await.into_iter().map(|entry| (entry.name, entry.type_)).collect();
+    let mut names: Vec<_> =
+        stream.collect().await.into_iter().map(|entry| (entry.name, entry.type_)).collect();
     done.await?;
     names.sort_by(|(one, _), (other, _)| one.cmp(other));
     if names.len() > 20 {
@@ -197,8 +198,7 @@ async fn same(one: String, other: String) -> Result<String, ErrorCode> {
     let first = open(one.clone(), OpenFlags::empty(), DescriptorFlags::READ).await?;
     let second = open(other, OpenFlags::empty(), DescriptorFlags::READ).await?;
     let is_same = first.is_same_object(&second).await;
-    let (hash, at) =
-        (first.metadata_hash().await?, root()?.metadata_hash_at(PathFlags::empty(), one).await?);
+    let (hash, at) = (first.metadata_hash().await?, root()?.metadata_hash_at(PathFlags::empty(), one).await?);
     let is_hash_same = (hash.lower, hash.upper) == (at.lower, at.upper);
     Ok(format!("{is_same} {is_hash_same}"))
 }
