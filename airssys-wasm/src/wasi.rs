@@ -1,6 +1,8 @@
 //! Which version of WASI a component is of: pure.
 
-use wasmparser::{CanonicalFunction, CanonicalOption, ComponentType, Parser, Payload};
+use std::mem;
+
+use wasmparser::{CanonicalFunction, CanonicalOption, Chunk, ComponentType, Parser, Payload};
 
 /// How the names of WASI's interfaces begin, and what stands in those of WASI 0.3.
 const WASI: &str = "wasi:";
@@ -42,22 +44,32 @@ pub(crate) fn explain(error: wasmtime::Error, missing: Option<String>) -> wasmti
 /// Whether a component needs an engine with concurrency: it imports or exports an interface of WASI 0.3, or has functions
 /// that are `async`. What cannot be read does not; compiling it tells why.
 pub(crate) fn is_concurrent(bytes: &[u8]) -> bool {
-    let mut depth = 0_usize;
-    for payload in Parser::new(0).parse_all(bytes) {
-        let Ok(payload) = payload else { return false };
+    let (mut parser, mut around, mut rest) = (Parser::new(0), Vec::new(), bytes);
+    loop {
+        let Ok(Chunk::Parsed { consumed, payload }) = parser.parse(rest, true) else { return false };
+        rest = rest.get(consumed..).unwrap_or_default();
+        let is_outermost = around.is_empty();
         let is_concurrent = match payload {
-            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {
-                depth += 1;
+            // Code says nothing, and is most of it.
+            Payload::ModuleSection { unchecked_range, .. } => {
+                rest = rest.get(unchecked_range.len()..).unwrap_or_default();
                 false
             }
-            Payload::End(_) => {
-                depth = depth.saturating_sub(1);
+            Payload::ComponentSection { parser: inner, .. } => {
+                around.push(mem::replace(&mut parser, inner));
                 false
             }
-            Payload::ComponentImportSection(imports) if depth == 0 => {
+            Payload::End(_) => match around.pop() {
+                Some(outer) => {
+                    parser = outer;
+                    false
+                }
+                None => return false,
+            },
+            Payload::ComponentImportSection(imports) if is_outermost => {
                 imports.into_iter().flatten().any(|import| is_newer(import.name.name))
             }
-            Payload::ComponentExportSection(exports) if depth == 0 => {
+            Payload::ComponentExportSection(exports) if is_outermost => {
                 exports.into_iter().flatten().any(|export| is_newer(export.name.name))
             }
             Payload::ComponentTypeSection(types) => types.into_iter().flatten().any(|ty| is_async_type(&ty)),
@@ -70,7 +82,6 @@ pub(crate) fn is_concurrent(bytes: &[u8]) -> bool {
             return true;
         }
     }
-    false
 }
 
 fn is_async_type(ty: &ComponentType<'_>) -> bool {
@@ -142,6 +153,10 @@ mod tests {
         check(r#"(component (import "wasi:cli/exit@0.3.0" (instance)))"#, true);
         check(r#"(component (instance $i) (export "wasi:cli/run@0.3.0" (instance $i)))"#, true);
         check(r#"(component (import "f" (func async)))"#, true);
+        check(
+            r#"(component (core module) (component (core module)) (import "wasi:cli/exit@0.3.0" (instance)))"#,
+            true,
+        );
         check(r#"(component (import "wasi:cli/exit@0.2.0" (instance)))"#, false);
         check(r#"(component (component (import "wasi:cli/exit@0.3.0" (instance))))"#, false);
         check(r#"(component (core module (memory 1) (data (i32.const 0) "wasi:cli/exit@0.3.0")))"#, false);
