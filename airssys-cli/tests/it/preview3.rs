@@ -7,7 +7,7 @@ use crate::program::{Ended, World, fixture};
 /// Runs the program with the folder `data`, which it has as `/`, and no input.
 fn run(world: &World, options: &[&str], arguments: &[&str]) -> Ended {
     let newer = fixture("newer.wasm");
-    world.run(&[&["run"], options, &[&newer], arguments].concat())
+    world.run(&[&["run"], options, &[newer.as_str()], arguments].concat())
 }
 
 /// Expects these answers to these words about files.
@@ -151,7 +151,7 @@ fn what_was_not_given_is_not_there() {
 fn stopped(word: &str, options: &[&str], why: &str) {
     let world = World::new();
     let newer = fixture("newer.wasm");
-    let mut command = world.command(&[&["run"], options, &[&newer, word]].concat());
+    let mut command = world.command(&[&["run"], options, &[newer.as_str(), word]].concat());
     // Input without an end, too.
     let output = command.stdin(fs::File::open("/dev/zero").unwrap()).stdout(Stdio::null()).output().unwrap();
     let ended = world.ended(&output);
