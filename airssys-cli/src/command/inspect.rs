@@ -26,7 +26,11 @@ pub(super) fn inspect(inspect: &Inspect, terminal: &Arc<Terminal>) -> Result<Exi
 
     let is_actor = command.component().is_some_and(Component::is_actor);
     let is_service = command.component().is_some_and(Component::is_service);
+    let wasi = command.wasi_versions();
     let kind = match (is_actor, command.has_start(), command.component()) {
+        _ if (is_actor || is_service) && !command.has_start() && wasi.contains(&"0.3") => {
+            "an actor or a service that imports WASI 0.3, in which only programs and jobs are run"
+        }
         (true, _, _) => "an actor: name it as `source` in a manifest",
         (false, true, Some(_)) => "a WASI command: `airssys run` runs it",
         (false, true, None) => "a core module with a start: `airssys run` runs it",
@@ -41,7 +45,7 @@ pub(super) fn inspect(inspect: &Inspect, terminal: &Arc<Terminal>) -> Result<Exi
     // Names in a core module can be any text.
     let line = |name: &String| format!("\n    {}", printable(name.as_bytes()));
     let list = |names: &[String]| names.iter().map(line).collect::<String>();
-    let (exports, imports, wasi) = (command.exports(), command.imports(), command.wasi_versions());
+    let (exports, imports) = (command.exports(), command.imports());
     let versions = if wasi.is_empty() { String::new() } else { format!("\n  WASI {}", wasi.join(" and ")) };
     let text = format!(
         "{}\n  {kind}{versions}\n  {size} bytes, {digest}\n  exports{}\n  imports{}",

@@ -62,6 +62,30 @@ fn a_program_ends_with_its_status() {
 }
 
 #[test]
+fn what_a_program_leaves_behind_goes_on_to_its_end() {
+    // `run` has returned when its task goes on, and exits.
+    let text = r#"(component
+      (import "wasi:cli/exit@0.3.0" (instance $exit
+        (export "exit-with-code" (func (param "status-code" u8)))))
+      (core module $m
+        (import "" "exit" (func $exit (param i32)))
+        (import "" "return" (func $return (param i32)))
+        (func (export "run") (result i32) (call $return (i32.const 0)) (i32.const 1))
+        (func (export "after") (param i32 i32 i32) (result i32) (call $exit (i32.const 9)) (i32.const 0)))
+      (core func $exit (canon lower (func $exit "exit-with-code")))
+      (core func $return (canon task.return (result (result))))
+      (core instance $i (instantiate $m
+        (with "" (instance (export "exit" (func $exit)) (export "return" (func $return))))))
+      (func $run async (result (result)) (canon lift (core func $i "run") async (callback (func $i "after"))))
+      (instance $x (export "run" (func $run)))
+      (export "wasi:cli/run@0.3.0" (instance $x)))"#;
+    let world = World::new();
+    world.write("after.wat", text);
+    let ended = world.run(&["run", "after.wat"]);
+    assert_eq!(ended.code, Some(9), "{}", ended.stderr);
+}
+
+#[test]
 fn files_are_read_and_written_through_streams() {
     let world = with_data();
     world.write("data/sub/b.txt", "0123456789");

@@ -11,7 +11,7 @@ use airssys_wasm::{
     manifest::{Manifest, Overrides},
 };
 
-use crate::world::ENGINE;
+use crate::{text, world::ENGINE};
 
 /// Who was told of what, while loading.
 #[derive(Default)]
@@ -104,4 +104,15 @@ async fn what_a_component_is_used_as_it_exports() {
     check("job = {}", "not wasi:cli/run@0.2; an actor has neither").await;
     check("http = { listen = \"127.0.0.1:80\" }", "as a service: ").await;
     check("workers = 2", "as workers (`component.a.workers`): it exports `airssys:actor/state@0.1.0`").await;
+}
+
+#[tokio::test]
+async fn an_actor_is_not_of_wasi_0_3() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("newer.wasm");
+    std::fs::write(&file, text::newer()).unwrap();
+    let (refused, _) = loaded(&format!("[component.a]\nsource = \"{}\"\n", file.display())).await;
+    let error = refused.unwrap_err().remove(0).error;
+    assert_eq!(error.kind(), ErrorKind::InvalidComponent);
+    assert!(error.to_string().contains("as an actor: it is of WASI 0.3"), "{error}");
 }

@@ -34,6 +34,14 @@ pub(crate) fn stateless(handle: &str) -> Vec<u8> {
     wat::parse_str(text.replace(state, "")).unwrap()
 }
 
+/// The actor, importing something of WASI 0.3.
+pub(crate) fn newer() -> Vec<u8> {
+    let exit =
+        r#"(import "wasi:cli/exit@0.3.0" (instance (export "exit" (func (param "status" (result))))))"#;
+    let text = include_str!("text/actor.wat").replacen("(component", &format!("(component {exit}"), 1);
+    wat::parse_str(text).unwrap()
+}
+
 /// What is run once: does this, and leaves the status on the stack.
 pub(crate) fn job(run: &str) -> Vec<u8> {
     wat::parse_str(include_str!("text/job.wat").replace("(; run ;)", run)).unwrap()
