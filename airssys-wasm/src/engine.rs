@@ -1,5 +1,8 @@
 //! The engine: how guests are compiled, where they live, and the clock that interrupts them.
 
+#[cfg(target_os = "linux")]
+mod arena;
+
 use std::{
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -21,8 +24,11 @@ use crate::{
 /// How often a running guest is interrupted, and the unit in which its deadline is counted.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
-/// The most live instances of an engine: each has its slot of address space reserved.
+/// The most live instances of the pool: each has its slot of address space reserved.
 const POOL_INSTANCES: u32 = 1000;
+
+/// The most of them that are there all the time. The others are for what comes and goes: requests, workers, new versions.
+const POOL_ACTORS: usize = 900;
 
 /// The largest linear memory that a slot of the pool can hold; `limits.memory` is what a component may use of it.
 const MEMORY_BYTES: usize = 4 << 30;
@@ -49,7 +55,8 @@ const SCANNED_BYTES: usize = 1 << 20;
 /// Compiles and runs components. Cheap to clone; one is enough for a program.
 ///
 /// Instances come from a pool of reserved memory, so that starting one costs microseconds. Where the pool cannot be
-/// reserved (a limit on address space, say), instances are allocated on demand, and the log says so.
+/// reserved (a limit on address space, say), instances are allocated on demand, and the log says so. So they are for
+/// [more actors](Self::holding) than the pool has room for; on Linux their memories and stacks then share large mappings.
 #[derive(Clone)]
 pub struct Engine {
     inner: wasmtime::Engine,
@@ -57,7 +64,6 @@ pub struct Engine {
     linker: Arc<Linker<State>>,
     /// What core modules import: WASI 0.1.
     module_linker: Arc<wasmtime::Linker<State>>,
-    #[cfg(target_os = "linux")]
     settings: Settings,
     /// Where it compiles; without, in this process.
     #[cfg(target_os = "linux")]
@@ -84,7 +90,17 @@ impl Engine {
     ///
     /// [`Unsupported`](ErrorKind::Unsupported): this machine cannot run compiled WebAssembly.
     pub fn new() -> Result<Self, Error> {
-        Self::make(false)
+        Self::make(false, true)
+    }
+
+    /// Makes an engine for a system with so many actors at a time: more than 900 do not come from the pool. How many there
+    /// can be is up to the machine then. Starting one costs several times as much, and what it computes a few per cent more.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn holding(actors: usize) -> Result<Self, Error> {
+        Self::make(false, actors <= POOL_ACTORS)
     }
 
     /// Has `compiler` compile from here on, in processes of their own. Without, it is done in this process, where what a
@@ -110,7 +126,7 @@ impl Engine {
         if let Some(engine) = &*metered {
             return Ok(within(engine));
         }
-        let twin = Self::make(true)?;
+        let twin = Self::make(true, self.settings.reserved)?;
         #[cfg(target_os = "linux")]
         let twin = Self { compiler: self.compiler.clone(), ..twin };
         Ok(within(metered.insert(twin)))
@@ -125,13 +141,16 @@ impl Engine {
         &self.memory
     }
 
-    fn make(metered: bool) -> Result<Self, Error> {
-        let mut settings = Settings { metered, reserved: true };
-        let inner = settings.engine(pool()).or_else(|error| {
-            tracing::warn!(cause = %error, "cannot reserve the instance pool; instances are allocated on demand");
-            settings.reserved = false;
-            settings.engine(InstanceAllocationStrategy::OnDemand)
+    fn make(metered: bool, pooled: bool) -> Result<Self, Error> {
+        let mut settings = Settings { metered, reserved: pooled };
+        let pooled = pooled.then(|| settings.engine(pool())).and_then(|engine| {
+            let warn = |error: &wasmtime::Error| {
+                tracing::warn!(cause = %error, "cannot reserve the instance pool; instances are allocated on demand");
+            };
+            engine.inspect_err(warn).ok()
         });
+        settings.reserved = pooled.is_some();
+        let inner = pooled.map_or_else(|| settings.engine(InstanceAllocationStrategy::OnDemand), Ok);
         let inner =
             inner.map_err(|error| Error::new(ErrorKind::Unsupported, "start the engine").caused_by(error))?;
 
@@ -146,7 +165,6 @@ impl Engine {
             inner,
             linker: Arc::new(linker),
             module_linker: Arc::new(module_linker),
-            #[cfg(target_os = "linux")]
             settings,
             #[cfg(target_os = "linux")]
             compiler: None,
@@ -184,7 +202,13 @@ impl Settings {
         let mut config = config(allocation);
         config.consume_fuel(self.metered);
         if !self.reserved {
-            config.memory_reservation(0).memory_guard_size(0);
+            config.memory_reservation(0).memory_guard_size(0).memory_init_cow(false);
+            #[cfg(target_os = "linux")]
+            {
+                let arena = Arc::new(arena::Arena::default());
+                config.with_host_memory(Arc::new(arena::Creator(arena.clone())));
+                config.with_host_stack(Arc::new(arena::Creator(arena)));
+            }
         }
         wasmtime::Engine::new(&config)
     }

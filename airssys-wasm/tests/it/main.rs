@@ -17,6 +17,8 @@ mod keyvalue;
 mod load;
 mod messages;
 #[cfg(target_os = "linux")]
+mod notes;
+#[cfg(target_os = "linux")]
 mod process;
 mod remains;
 #[cfg(target_os = "linux")]
