@@ -1,6 +1,6 @@
 //! A component's code: verified, compiled once, ready to be instantiated.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use airssys_osl::fs::File;
 use sha2::{Digest as _, Sha256};
@@ -45,8 +45,9 @@ pub struct Digest([u8; 32]);
 pub struct Component {
     digest: Digest,
     pre: InstancePre<State>,
-    exports: Vec<String>,
-    imports: Vec<String>,
+    /// Shared, for a component of many actors has many clones.
+    exports: Arc<[String]>,
+    imports: Arc<[String]>,
     /// What it was composed with, and its later versions will be.
     plugs: Plugs,
 }
@@ -138,13 +139,13 @@ impl Component {
             component_type.exports(engine.inner()).map(|(name, item)| (name, is_interface(&item.ty)));
         let imports =
             component_type.imports(engine.inner()).map(|(name, item)| (name, is_interface(&item.ty)));
-        let (exports, imports): (Vec<String>, Vec<String>) =
+        let (exports, imports): (Arc<[String]>, Arc<[String]>) =
             (names(exports.collect()), names(imports.collect()));
         let has_functions = component_type
             .exports(engine.inner())
             .any(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)));
         let is_newer = |name: &&String| name.starts_with(WASI) && name.contains(NEWER);
-        let newer = exports.iter().chain(&imports).find(is_newer);
+        let newer = exports.iter().chain(&*imports).find(is_newer);
         let explained = |error| invalid(explain(error, newer.cloned()));
         let pre = engine.linker().instantiate_pre(compiled).map_err(explained)?;
         let newer = exports.iter().find(is_newer).cloned();

@@ -103,6 +103,15 @@ impl Engine {
         Self::make(false, actors <= POOL_ACTORS)
     }
 
+    /// About how many actors there can be before the kernel's areas of address space (`vm.max_map_count`) are used up; `None`
+    /// where something else bounds them, as memory does.
+    pub fn most_actors() -> Option<u64> {
+        #[cfg(target_os = "linux")]
+        return arena::most_stacks();
+        #[cfg(not(target_os = "linux"))]
+        None
+    }
+
     /// Has `compiler` compile from here on, in processes of their own. Without, it is done in this process, where what a
     /// component costs has no bound but the length of its bytes.
     ///

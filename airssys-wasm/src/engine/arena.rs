@@ -13,9 +13,10 @@ use std::{
     io,
     ops::Range,
     ptr::{self, NonNull},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
+use airssys_osl::bootstrap;
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType, StackCreator, StackMemory};
 
 /// The least that is mapped at a time, in bytes, where the machine gives that much address space.
@@ -129,7 +130,7 @@ fn chunk(shelf: Shelf) -> io::Result<Vec<Place>> {
     let places: Vec<_> =
         (0..count).filter_map(|at| NonNull::new(start.wrapping_add(at * shelf.bytes))).collect();
     if shelf.guarded {
-        places.iter().try_for_each(|place| guard(place.0.as_ptr()))?;
+        places.iter().try_for_each(|place| guard(place.as_ptr()))?;
     }
     Ok(places.into_iter().map(Place).collect())
 }
@@ -153,13 +154,31 @@ fn map(bytes: usize) -> io::Result<*mut u8> {
 
 /// Makes the first bytes of a place a guard; an area of its own where the kernel has no other.
 fn guard(start: *mut u8) -> io::Result<()> {
+    if has_guard(start) {
+        return Ok(());
+    }
+    #[expect(unsafe_code, reason = "nothing safe forbids access")]
+    // SAFETY: the bytes are of a mapping that was just made, and nobody has them.
+    match unsafe { libc::mprotect(start.cast(), GUARD_BYTES, libc::PROT_NONE) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Makes them one that is no area of its own, where the kernel can.
+fn has_guard(start: *mut u8) -> bool {
     #[expect(unsafe_code, reason = "nothing safe installs guards")]
     // SAFETY: the bytes are of a mapping that was just made, and nobody has them.
-    let guarded = unsafe {
+    unsafe {
         libc::madvise(start.cast(), GUARD_BYTES, GUARD_INSTALL) == 0
-            || libc::mprotect(start.cast(), GUARD_BYTES, libc::PROT_NONE) == 0
-    };
-    if guarded { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+/// How many stacks there can be before the areas of address space are used up; `None` where they take none.
+pub(super) fn most_stacks() -> Option<u64> {
+    static HAS_GUARDS: LazyLock<bool> = LazyLock::new(|| map(GUARD_BYTES).is_ok_and(has_guard));
+    // A guard and a stack each.
+    if *HAS_GUARDS { None } else { bootstrap::most_areas().map(|areas| areas / 2) }
 }
 
 /// Says what to do where the machine has no more room.
@@ -261,6 +280,7 @@ unsafe impl StackMemory for Stack {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "looking at what the kernel has mapped")]
 mod tests {
     use super::*;
 
@@ -286,6 +306,23 @@ mod tests {
             let mut next = arena.take(shelf).expect("there is room");
             assert_eq!(next.start(), at, "the same place");
             assert!(bytes_of(&mut next).iter().all(|byte| *byte == 0));
+        }
+    }
+
+    #[test]
+    fn stacks_have_guards_that_are_no_areas_where_the_kernel_has_them() {
+        let arena = Arc::new(Arena::default());
+        let shelf = Shelf { bytes: 17 * GUARD_BYTES, guarded: true };
+        let stacks: Vec<_> = (0..200).map(|_| arena.take(shelf).expect("there is room")).collect();
+        // All are of one chunk, and other tests map elsewhere.
+        let starts = || stacks.iter().map(|stack| stack.start().addr());
+        let (first, last) = (starts().min().unwrap_or(0), starts().max().unwrap_or(0));
+        let start_of = |line: &str| usize::from_str_radix(line.split('-').next()?, 16).ok();
+        let maps = std::fs::read_to_string("/proc/self/maps").expect("Linux tells");
+        let areas = maps.lines().filter_map(start_of).filter(|start| (first..=last).contains(start)).count();
+        match most_stacks() {
+            None => assert!(areas <= 1, "{areas} areas"),
+            Some(most) => assert!(most > 0 && areas >= stacks.len(), "{areas} areas"),
         }
     }
 

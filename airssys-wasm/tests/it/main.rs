@@ -7,6 +7,7 @@ mod cache;
 #[cfg(target_os = "linux")]
 mod compiler;
 mod compose;
+mod crowd;
 mod files;
 mod forged;
 mod health;
