@@ -184,8 +184,13 @@ impl Door {
 
     /// What compiles and runs components: compiled by processes of their own where there can be any.
     pub(crate) fn engine(&self) -> Result<Engine, Failure> {
+        self.engine_holding(0)
+    }
+
+    /// As [`engine`](Self::engine), for so many actors.
+    pub(crate) fn engine_holding(&self, actors: usize) -> Result<Engine, Failure> {
         let failed = |error| Failure::failed("cannot compile or run anything").caused_by(error);
-        let engine = Engine::new().map_err(failed)?;
+        let engine = Engine::holding(actors).map_err(failed)?;
         #[cfg(target_os = "linux")]
         let engine = {
             let principal = self.os.principal(COMPILER);

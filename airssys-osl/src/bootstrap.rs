@@ -125,6 +125,16 @@ pub fn available_memory() -> Option<u64> {
     sys::memory().ok().map(|memory| memory.available_bytes)
 }
 
+/// How many areas of address space a process may have (`vm.max_map_count`), where the machine tells.
+///
+/// No policy decides it and no record tells of it, as with [`may_swap`].
+pub fn most_areas() -> Option<u64> {
+    /// A number and a new line.
+    const LIMIT_BYTES: u64 = 64;
+    let (text, _) = sys::read_ambient(Path::new("/proc/sys/vm/max_map_count"), LIMIT_BYTES).ok()?;
+    std::str::from_utf8(&text).ok()?.trim().parse().ok()
+}
+
 /// The user that the program runs as: the owner of what it makes.
 pub fn user() -> u32 {
     sys::user()

@@ -1,7 +1,8 @@
 //! A component's code: verified, compiled once, ready to be instantiated.
 
-use std::{fmt, future::poll_fn, str::FromStr};
+use std::{fmt, future::poll_fn, str::FromStr, sync::Arc};
 
+use airssys_osl::fs::File;
 use sha2::{Digest as _, Sha256};
 use wasmtime::{
     Store,
@@ -49,8 +50,9 @@ pub struct Digest([u8; 32]);
 pub struct Component {
     digest: Digest,
     pre: InstancePre<State>,
-    exports: Vec<String>,
-    imports: Vec<String>,
+    /// Shared, for a component of many actors has many clones.
+    exports: Arc<[String]>,
+    imports: Arc<[String]>,
     /// Whether it needs the engine of WASI 0.3.
     is_concurrent: bool,
     /// What it was composed with, and its later versions will be.
@@ -95,6 +97,26 @@ impl Component {
         Self::load_plugged(engine, socket, Plugs::default(), cache, compiling).await
     }
 
+    /// As [`load`](Self::load), for a component in a file that is open for reading. Where the cache knows the file and its
+    /// code, and neither has changed, neither is read.
+    ///
+    /// # Errors
+    ///
+    /// As of [`load`](Self::load); the file cannot be read, or has more than [`COMPONENT_BYTES`]; and
+    /// [`DigestMismatch`](ErrorKind::DigestMismatch): it changed meanwhile.
+    ///
+    /// # Cancel safety
+    ///
+    /// As of [`load`](Self::load).
+    pub async fn open(
+        engine: &Engine,
+        file: File,
+        cache: Option<&Cache>,
+        compiling: impl FnOnce(),
+    ) -> Result<(Self, Origin), Error> {
+        Source::open(file, cache).await?.load(engine, cache, compiling).await
+    }
+
     /// Composes a component with what is plugged into it first, and then does as [`load`](Self::load). Its digest, and its
     /// place in the cache, are those of the composed bytes.
     pub(crate) async fn load_plugged(
@@ -126,13 +148,13 @@ impl Component {
             component_type.exports(engine.inner()).map(|(name, item)| (name, is_interface(&item.ty)));
         let imports =
             component_type.imports(engine.inner()).map(|(name, item)| (name, is_interface(&item.ty)));
-        let (exports, imports): (Vec<String>, Vec<String>) =
+        let (exports, imports): (Arc<[String]>, Arc<[String]>) =
             (names(exports.collect()), names(imports.collect()));
         let has_functions = component_type
             .exports(engine.inner())
             .any(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)));
         let is_missing = |name: &&String| wasi::is_missing(name);
-        let missing = exports.iter().chain(&imports).find(is_missing);
+        let missing = exports.iter().chain(&*imports).find(is_missing);
         let explained = |error| invalid(explain(error, missing.cloned()));
         let pre = engine.linker().instantiate_pre(compiled).map_err(explained)?;
         let missing = exports.iter().find(is_missing).cloned();
@@ -279,6 +301,75 @@ impl Component {
     }
 }
 
+/// A component's file: its bytes, or no more than their digest where the cache knows that.
+pub(crate) struct Source {
+    file: File,
+    digest: Digest,
+    bytes: Option<Vec<u8>>,
+}
+
+impl Source {
+    pub(crate) async fn open(file: File, cache: Option<&Cache>) -> Result<Self, Error> {
+        let Some(cache) = cache else {
+            let (bytes, digest) = read(&file).await?;
+            return Ok(Self { file, digest, bytes: Some(bytes) });
+        };
+        if let Some(digest) = cache.digest_of(&file).await {
+            return Ok(Self { file, digest, bytes: None });
+        }
+        let seen = cache.look_at(&file).await;
+        let (bytes, digest) = read(&file).await?;
+        cache.note_source(&file, seen, &digest).await;
+        Ok(Self { file, digest, bytes: Some(bytes) })
+    }
+
+    pub(crate) fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The bytes, of this digest.
+    pub(crate) async fn bytes(self) -> Result<Vec<u8>, Error> {
+        if let Some(bytes) = self.bytes {
+            return Ok(bytes);
+        }
+        let (bytes, digest) = read(&self.file).await?;
+        if digest != self.digest {
+            let what =
+                "load the component: its file changed meanwhile (if it says so again, `airssys cache clean`)";
+            return Err(Error::new(ErrorKind::DigestMismatch, what));
+        }
+        Ok(bytes)
+    }
+
+    /// Does as [`Component::load`].
+    pub(crate) async fn load(
+        self,
+        engine: &Engine,
+        cache: Option<&Cache>,
+        compiling: impl FnOnce(),
+    ) -> Result<(Component, Origin), Error> {
+        let digest = self.digest;
+        if let (None, Some(cache)) = (&self.bytes, cache)
+            && let Some(compiled) = cache.load(engine, &digest).await
+        {
+            return Ok((Component::new(engine, digest, &compiled)?, Origin::Cached));
+        }
+        Component::load(engine, self.bytes().await?, cache, compiling).await
+    }
+}
+
+/// Reads a component's file. What it has is hashed where nobody waits for the thread.
+async fn read(file: &File) -> Result<(Vec<u8>, Digest), Error> {
+    let failed = |error| Error::door("read the component", error);
+    let bytes = file.read_to_limit(COMPONENT_BYTES).await.map_err(failed)?;
+    let hash = move || {
+        let digest = Digest::of(&bytes);
+        (bytes, digest)
+    };
+    let bug = |panic| Error::new(ErrorKind::Bug, "hash the component").caused_by(panic);
+    tokio::task::spawn_blocking(hash).await.map_err(bug)
+}
+
 /// Takes code from the cache, or compiles it and keeps it.
 pub(crate) async fn code<C: Code>(
     engine: &Engine,
@@ -350,6 +441,12 @@ impl Digest {
     /// The 64 hexadecimal digits, without the algorithm's name.
     pub(crate) fn hex(&self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl From<[u8; 32]> for Digest {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
     }
 }
 

@@ -1,5 +1,8 @@
 //! The engine: how guests are compiled, where they live, and the clock that interrupts them.
 
+#[cfg(target_os = "linux")]
+mod arena;
+
 use std::{
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -21,8 +24,11 @@ use crate::{
 /// How often a running guest is interrupted, and the unit in which its deadline is counted.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
-/// The most live instances of an engine: each has its slot of address space reserved.
+/// The most live instances of the pool: each has its slot of address space reserved.
 const POOL_INSTANCES: u32 = 1000;
+
+/// The most of them that are there all the time. The others are for what comes and goes: requests, workers, new versions.
+const POOL_ACTORS: usize = 900;
 
 /// The largest linear memory that a slot of the pool can hold; `limits.memory` is what a component may use of it.
 const MEMORY_BYTES: usize = 4 << 30;
@@ -49,7 +55,8 @@ const SCANNED_BYTES: usize = 1 << 20;
 /// Compiles and runs components. Cheap to clone; one is enough for a program.
 ///
 /// Instances come from a pool of reserved memory, so that starting one costs microseconds. Where the pool cannot be
-/// reserved (a limit on address space, say), instances are allocated on demand, and the log says so.
+/// reserved (a limit on address space, say), instances are allocated on demand, and the log says so. So they are for
+/// [more actors](Self::holding) than the pool has room for; on Linux their memories and stacks then share large mappings.
 #[derive(Clone)]
 pub struct Engine {
     inner: wasmtime::Engine,
@@ -90,6 +97,25 @@ impl Engine {
         Self::make(Settings { metered: false, reserved: true, concurrent: false })
     }
 
+    /// Makes an engine for a system with so many actors at a time: more than 900 do not come from the pool. How many there
+    /// can be is up to the machine then. Starting one costs several times as much, and what it computes a few per cent more.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn holding(actors: usize) -> Result<Self, Error> {
+        Self::make(Settings { metered: false, reserved: actors <= POOL_ACTORS, concurrent: false })
+    }
+
+    /// About how many actors there can be before the kernel's areas of address space (`vm.max_map_count`) are used up; `None`
+    /// where something else bounds them, as memory does.
+    pub fn most_actors() -> Option<u64> {
+        #[cfg(target_os = "linux")]
+        return arena::most_stacks();
+        #[cfg(not(target_os = "linux"))]
+        None
+    }
+
     /// Has `compiler` compile from here on, in processes of their own. Without, it is done in this process, where what a
     /// component costs has no bound but the length of its bytes.
     ///
@@ -128,7 +154,7 @@ impl Engine {
         if let Some(engine) = &*place {
             return Ok(within(engine));
         }
-        let twin = Self::make(Settings { reserved: true, ..settings })?;
+        let twin = Self::make(settings)?;
         #[cfg(target_os = "linux")]
         let twin = Self { compiler: self.compiler.clone(), ..twin };
         Ok(within(place.insert(twin)))
@@ -144,11 +170,14 @@ impl Engine {
     }
 
     fn make(mut settings: Settings) -> Result<Self, Error> {
-        let inner = settings.engine(pool()).or_else(|error| {
-            tracing::warn!(cause = %error, "cannot reserve the instance pool; instances are allocated on demand");
-            settings.reserved = false;
-            settings.engine(InstanceAllocationStrategy::OnDemand)
+        let pooled = settings.reserved.then(|| settings.engine(pool())).and_then(|engine| {
+            let warn = |error: &wasmtime::Error| {
+                tracing::warn!(cause = %error, "cannot reserve the instance pool; instances are allocated on demand");
+            };
+            engine.inspect_err(warn).ok()
         });
+        settings.reserved = pooled.is_some();
+        let inner = pooled.map_or_else(|| settings.engine(InstanceAllocationStrategy::OnDemand), Ok);
         let inner =
             inner.map_err(|error| Error::new(ErrorKind::Unsupported, "start the engine").caused_by(error))?;
 
@@ -206,7 +235,13 @@ impl Settings {
         // own. docs/adr/0025-second-engine.md.
         config.concurrency_support(self.concurrent);
         if !self.reserved {
-            config.memory_reservation(0).memory_guard_size(0);
+            config.memory_reservation(0).memory_guard_size(0).memory_init_cow(false);
+            #[cfg(target_os = "linux")]
+            {
+                let arena = Arc::new(arena::Arena::default());
+                config.with_host_memory(Arc::new(arena::Creator(arena.clone())));
+                config.with_host_stack(Arc::new(arena::Creator(arena)));
+            }
         }
         wasmtime::Engine::new(&config)
     }

@@ -10,13 +10,14 @@ use std::{
 
 use airssys_osl::{
     Os, Principal,
+    fs::OpenOptions,
     policy::{Grant, Rights},
 };
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
     cache::Cache,
-    component::{COMPONENT_BYTES, Component, Digest, Origin},
+    component::{Component, Digest, Origin, Source},
     compose::{Part, Plugs},
     engine::Engine,
     error::{Error, ErrorKind},
@@ -164,21 +165,32 @@ async fn compile(
     watch: &dyn Watch,
 ) -> Result<Loaded, LoadError> {
     let at_source = |error| at(spec, &spec.source.span, error);
-    let mut parts = Vec::with_capacity(1 + spec.plugs.len());
+    // What a composed component is made of is always read: it has the digest of all together.
+    let known = cache.filter(|_| spec.plugs.is_empty());
+    let mut sources = Vec::with_capacity(1 + spec.plugs.len());
     for (source, _) in files(spec) {
-        let bytes = read(&source.value, program).await.map_err(|error| at(spec, &source.span, error))?;
-        let name =
-            source.value.file_name().map_or_else(Default::default, |name| name.to_string_lossy().into());
-        parts.push(Part { name, bytes });
+        let opened = open(&source.value, known, program).await;
+        sources.push(opened.map_err(|error| at(spec, &source.span, error))?);
     }
-    let files: Vec<_> = parts.iter().map(|part| Digest::of(&part.bytes)).collect();
-    check_digests(spec, &files)?;
+    let digests: Vec<_> = sources.iter().map(Source::digest).collect();
+    check_digests(spec, &digests)?;
     let engine = &engine.within(&spec.limits).map_err(at_source)?;
     let compiling = || watch.event(&Event::Compiling { component: &spec.name });
-    let plugs: Plugs = parts.split_off(1).into();
-    let socket = parts.remove(0);
-    let loaded = Component::load_plugged(engine, socket, plugs, cache, compiling).await;
+    let socket = sources.remove(0);
+    let loaded = if sources.is_empty() {
+        socket.load(engine, cache, compiling).await
+    } else {
+        let mut parts = Vec::with_capacity(1 + sources.len());
+        for (source, (file, _)) in iter::once(socket).chain(sources).zip(files(spec)) {
+            let name =
+                file.value.file_name().map_or_else(Default::default, |name| name.to_string_lossy().into());
+            parts.push(Part { name, bytes: source.bytes().await.map_err(at_source)? });
+        }
+        let plugs: Plugs = parts.split_off(1).into();
+        Component::load_plugged(engine, parts.remove(0), plugs, cache, compiling).await
+    };
     let (component, origin) = loaded.map_err(at_source)?;
+    let files = digests;
     Ok(Loaded { component, origin, files })
 }
 
@@ -249,11 +261,13 @@ async fn check_grants(spec: &ComponentSpec, os: &Os) -> Vec<LoadError> {
     errors
 }
 
-async fn read(path: &Path, program: &Principal) -> Result<Vec<u8>, Error> {
+async fn open(path: &Path, cache: Option<&Cache>, program: &Principal) -> Result<Source, Error> {
     let what = || format!("read `{}`", path.display());
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Error::new(ErrorKind::NotFound, what()));
     };
     let door = |error| Error::door(what(), error);
-    program.dir(dir).await.map_err(door)?.read(name, COMPONENT_BYTES).await.map_err(door)
+    let dir = program.dir(dir).await.map_err(door)?;
+    let file = dir.open(name, &OpenOptions::new().read(true)).await.map_err(door)?;
+    Source::open(file, cache).await
 }

@@ -23,7 +23,7 @@ pub(super) fn check(check: &Check, terminal: &Arc<Terminal>) -> Result<ExitCode,
     // Not the system's own log: the system may be running.
     let policy = add_principals(&file.manifest, Policy::builder());
     let door = Door::open_to_compile(policy, load_grants(&file.manifest), Compiling::of(&file.manifest))?;
-    let engine = door.engine()?;
+    let engine = door.engine_holding(file.manifest.actors())?;
     door.started(&format!("check {} {}", file.shown, file.digest))?;
 
     let watch: Arc<dyn Watch> = Arc::new(Told(terminal.clone()));

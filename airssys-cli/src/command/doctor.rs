@@ -3,6 +3,7 @@
 use std::{process::ExitCode, sync::Arc};
 
 use airssys_osl::process::{Host, Means, Profile, host, means};
+use airssys_wasm::Engine;
 use serde_json::json;
 
 use crate::report::{Failure, Style, Terminal, printable};
@@ -35,6 +36,13 @@ fn text(host: &Host, means: &Means, terminal: &Terminal) -> String {
     lines.push(terminal.out.text(Style::Bold, "what else a program has"));
     lines.push(line("one host", why(&means.egress)));
     lines.push(line("/proc", why(&means.proc)));
+    lines.push(terminal.out.text(Style::Bold, "actors of a system"));
+    lines.push(match Engine::most_actors() {
+        None => "  as many as there is memory for".to_owned(),
+        Some(most) => format!(
+            "  about {most}: before Linux 6.13 each takes areas of address space; root raises them (`sysctl vm.max_map_count`)"
+        ),
+    });
     lines.push(terminal.out.text(Style::Bold, "profiles"));
     for (name, profile) in Profile::NAMES {
         let missing = profile.layers() - host.available();
@@ -79,6 +87,7 @@ fn value(host: &Host, means: &Means) -> serde_json::Value {
         "limits": limits.collect::<Vec<_>>(),
         "egress": state(&means.egress),
         "proc": state(&means.proc),
+        "most_actors": Engine::most_actors(),
         "profiles": profiles.collect::<Vec<_>>(),
     })
 }

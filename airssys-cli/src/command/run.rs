@@ -50,7 +50,7 @@ async fn system(run: Run, started: Instant, terminal: &Arc<Terminal>) -> Result<
         tracing::debug!(cause = %error, "the limit of open files stays as it is");
     }
     let door = open(&file, terminal)?;
-    let engine = door.engine()?;
+    let engine = door.engine_holding(file.manifest.actors())?;
     door.started(&format!("{} {}", file.shown, file.digest))?;
 
     let exports = Exports::start(&file.manifest.audit)?;

@@ -1,3 +1,5 @@
+#[cfg(target_os = "linux")]
+use std::os::fd::OwnedFd;
 #[cfg(any(target_os = "linux", target_os = "macos", windows))]
 use std::path::Path;
 use std::{fmt, sync::Arc, time::Duration};
@@ -53,6 +55,40 @@ impl File {
     #[must_use]
     pub fn with_deadline(&self, deadline: Duration) -> Self {
         Self { access: self.access.with_deadline(deadline), ..self.clone() }
+    }
+
+    /// Whether it is on a file system of this machine: no other machine can change it, and its times are of this clock.
+    ///
+    /// False also where that cannot be told.
+    pub fn is_local(&self) -> bool {
+        self.inline
+    }
+
+    /// Hands out the open file to code of this program that maps it into memory or passes it on, instead of reading it here.
+    ///
+    /// What is done with the descriptor is neither decided nor recorded, and goes on after a later policy or the end of the
+    /// principal. So it is recorded as what it amounts to: a read of all that the file has now.
+    ///
+    /// # Errors
+    ///
+    /// * [`Denied`](crate::ErrorKind::Denied): policy said no, or it was not opened for reading.
+    /// * [`Invalid`](crate::ErrorKind::Invalid): it was opened for writing too, which no record could follow.
+    /// * [`AuditUnavailable`](crate::ErrorKind::AuditUnavailable): it cannot be recorded.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is left behind; the record then says `cancelled`.
+    #[cfg(target_os = "linux")]
+    pub async fn descriptor(&self) -> Result<OwnedFd, Error> {
+        let execute = async {
+            if self.rights().contains(Rights::WRITE) {
+                return Err(Fault::errno(sys::errno::INVALID));
+            }
+            let len = sys::own_metadata(&self.opened.handle)?.len;
+            let descriptor = sys::lend(&self.opened.handle)?;
+            Ok(Done::with_bytes(descriptor, usize::try_from(len).unwrap_or(usize::MAX)))
+        };
+        self.access.run(verb::READ, self.named(), execute).await
     }
 
     /// Lends the open file to a program of `principal`, which may do `needs` with it from here on: by the kernel's word, not

@@ -33,7 +33,7 @@
 //! | [`Principal::dir`](crate::Principal::dir), [`Dir::open_dir`], [`Dir::self_metadata`], [`File::metadata`], [`File::sync`] | none but the grant or the handle |
 //! | [`Dir::open`], [`Dir::open_any`] | READ to read, WRITE to write or truncate, CREATE to create |
 //! | [`Dir::open_special`] | READ to read, WRITE to write, and [`special_files`](crate::policy::FsTerms::special_files) |
-//! | [`Dir::read`], [`File::read_at`], [`File::read_to_limit`], a shared [`File::lock`] | READ |
+//! | [`Dir::read`], [`File::read_at`], [`File::read_to_limit`], [`File::descriptor`], a shared [`File::lock`] | READ |
 //! | [`Dir::list`], [`Dir::entries`], [`Dir::walk`], [`Dir::watch`] | LIST |
 //! | [`Dir::metadata`], [`Dir::read_link`] | READ or LIST |
 //! | [`File::write_at`], [`File::append`], [`File::set_len`], `set_times`, `set_permissions`, an exclusive [`File::lock`] | WRITE |

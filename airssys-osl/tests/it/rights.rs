@@ -3,13 +3,13 @@
 use std::{fs, os::unix::fs::symlink, time::Duration};
 
 use airssys_osl::{
-    Error, ErrorKind,
+    Action, Error, ErrorKind,
     fs::{Dir, File, Flush, LockKind, OpenOptions, SetTime},
     policy::Rights,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::fixture::{Fixture, assert_denied, step_by_step};
+use crate::fixture::{Fixture, assert_denied, last, step_by_step};
 
 const READ: OpenOptions = OpenOptions::new().read(true);
 const WRITE: OpenOptions = OpenOptions::new().write(true);
@@ -293,6 +293,28 @@ async fn options_that_mean_nothing() {
         assert_eq!(error.kind(), ErrorKind::Invalid, "{options:?}");
     }
     assert_eq!(fs::read(fixture.inside("file")).unwrap(), b"content");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_descriptor_is_handed_out_as_a_read_of_all_and_never_to_write() {
+    use std::io::{Read as _, Write as _};
+    let fixture = fixture(Rights::all());
+    let dir = fixture.dir().await;
+    let file = dir.open("file", &READ).await.unwrap();
+    fixture.sink.take();
+    let mut handed = fs::File::from(file.descriptor().await.unwrap());
+    let mut content = String::new();
+    handed.read_to_string(&mut content).unwrap();
+    assert_eq!(content, "content");
+    assert!(handed.write_all(b"x").is_err());
+    let records = fixture.sink.take();
+    assert_eq!(records.len(), 1, "{records:?}");
+    assert_eq!((last(&records).action, last(&records).bytes), (Action::FsRead, 7));
+    let writable = dir.open("file", &READ.write(true)).await.unwrap();
+    assert_eq!(writable.descriptor().await.unwrap_err().kind(), ErrorKind::Invalid);
+    fixture.os.reload(fixture.policy(Rights::all() - Rights::READ));
+    assert_denied(file.descriptor().await, "r: lacks read", "after a later policy");
 }
 
 #[test]

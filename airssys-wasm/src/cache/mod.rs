@@ -1,17 +1,24 @@
 //! Compiled code that outlives the program, so that a start costs milliseconds.
 
+mod notes;
 mod room;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+#[cfg(target_os = "linux")]
+use std::{
+    os::fd::{AsRawFd as _, OwnedFd},
+    path::Path,
+};
 
 use airssys_osl::{
     Error as DoorError, ErrorKind as DoorErrorKind, Principal, bootstrap,
-    fs::{Dir, Flush, SetTime},
+    fs::{Dir, File, Flush, OpenOptions, SetTime},
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use tokio::task::spawn_blocking;
 
+use self::notes::note_name;
 pub use self::room::CacheUsage;
 use crate::{
     component::Digest,
@@ -25,6 +32,9 @@ pub(crate) const ENTRY_BYTES: u64 = 512 << 20;
 /// How the name of each entry ends.
 const ENTRY: &str = ".cwasm";
 
+/// How entries are laid out: those of another layout have other names.
+const LAYOUT: u32 = 2;
+
 /// The file that holds the key of the cache.
 const KEY_FILE: &str = "key";
 
@@ -35,11 +45,17 @@ const TAG_BYTES: usize = 32;
 /// The permission bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
 
-/// Compiled components in a directory, each with a keyed hash over its code.
+/// The permission bits of an entry.
+const ENTRY_MODE: u32 = 0o600;
+
+/// Compiled components in a directory, each with a keyed hash behind its code.
 ///
 /// Compiled code is trusted: who can change it runs code in this program. So an entry is loaded only if its tag was
 /// made with the key of this cache, for this component and this engine; the folder with the key is its owner's alone.
 /// Anything else is compiled anew.
+///
+/// On Linux, what was verified once is not read again while the file system says that nothing happened to it: then the
+/// next start maps the code into memory, and takes the digest of a component's file as known. docs/wasi.md tells when.
 ///
 /// It is bounded: whenever an entry was added, those that were used the longest time ago go until the rest fits. Several
 /// programs may use one folder; each of them bounds it.
@@ -93,9 +109,35 @@ impl Cache {
     /// The code of a component or a module, if an entry of this cache has it.
     pub(crate) async fn load<C: Code>(&self, engine: &Engine, digest: &Digest) -> Option<C> {
         let name = entry_name(engine, digest);
-        let entry = match self.dir.read(&name, ENTRY_BYTES).await {
-            Ok(entry) => entry,
+        let file = match self.dir.open(&name, &OpenOptions::new().read(true)).await {
+            Ok(file) => file,
             Err(error) if error.kind() == DoorErrorKind::NotFound => return None,
+            Err(error) => {
+                tracing::warn!(entry = name, cause = %error, "cannot open the code cache; compiling");
+                return None;
+            }
+        };
+        #[cfg(target_os = "linux")]
+        if self.was_verified(&file, &name, digest).await
+            && let Some(mapped) = map_entry(engine, &file, &name).await
+        {
+            self.touch(&note_name(&name)).await;
+            return Some(mapped);
+        }
+        self.verify(engine, digest, &file, name).await
+    }
+
+    /// The code in an open entry, after all of it was read and verified.
+    async fn verify<C: Code>(
+        &self,
+        engine: &Engine,
+        digest: &Digest,
+        file: &File,
+        name: String,
+    ) -> Option<C> {
+        let seen = self.look_at(file).await;
+        let entry = match file.read_to_limit(ENTRY_BYTES).await {
+            Ok(entry) => entry,
             Err(error) => {
                 tracing::warn!(entry = name, cause = %error, "cannot read the code cache; compiling");
                 return None;
@@ -103,14 +145,15 @@ impl Cache {
         };
         let (key, engine, of) = (self.key, engine.inner().clone(), name.clone());
         // Megabytes are hashed, and some of them changed: that is no work for a thread that others wait for.
-        let loaded = spawn_blocking(move || open_entry(&key, &engine, &of, &entry)).await.ok().flatten();
-        if loaded.is_some() {
-            self.touch(&name).await;
+        let loaded = spawn_blocking(move || open_entry(&key, &engine, &of, &entry)).await.ok().flatten()?;
+        match seen {
+            Some(seen) => self.note_entry(file, &name, seen, digest).await,
+            None => self.touch(&name).await,
         }
-        loaded
+        Some(loaded)
     }
 
-    /// Notes that an entry was used: its time of modification says when.
+    /// Notes that an entry was used: its time of modification, or that of the note about it, says when.
     async fn touch(&self, name: &str) {
         if let Err(error) = self.dir.set_times(name, false, SetTime::Keep, SetTime::Now).await {
             // Another program may have removed it meanwhile.
@@ -129,12 +172,18 @@ impl Cache {
         }
         let (key, of) = (self.key, name.clone());
         let make = move || {
-            let mut entry = mac(&key, &of, &code).finalize().into_bytes().to_vec();
-            entry.extend_from_slice(&code);
+            // Behind the code: what is mapped begins with it.
+            let tag = mac(&key, &of, &code).finalize().into_bytes();
+            let mut entry = code;
+            entry.extend_from_slice(&tag);
             entry
         };
         let Ok(entry) = spawn_blocking(make).await else { return };
-        if let Err(error) = self.dir.replace(&name, entry, Flush::Later).await {
+        let written = match self.dir.replace(&name, entry, Flush::Later).await {
+            Ok(()) => self.dir.set_permissions(&name, ENTRY_MODE).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
             return tracing::warn!(entry = name, cause = %error, "cannot write the code cache");
         }
         if let Err(error) = self.shrink(self.limit_bytes).await {
@@ -192,7 +241,7 @@ fn open_entry<C: Code>(
     name: &str,
     entry: &[u8],
 ) -> Option<C> {
-    let (tag, code) = entry.split_at_checked(TAG_BYTES)?;
+    let (code, tag) = entry.split_at_checked(entry.len().checked_sub(TAG_BYTES)?)?;
     if mac(key, name, code).verify_slice(tag).is_err() {
         tracing::warn!(entry = name, "an entry of the code cache was not written by it; compiling");
         return None;
@@ -205,10 +254,25 @@ fn open_entry<C: Code>(
         .ok()
 }
 
+/// The code in an open entry that was verified before, without reading it; `None` where it cannot be mapped.
+#[cfg(target_os = "linux")]
+async fn map_entry<C: Code>(engine: &Engine, file: &File, name: &str) -> Option<C> {
+    let descriptor = file.descriptor().await.ok()?;
+    let engine = engine.inner().clone();
+    let mapped = spawn_blocking(move || map(&engine, &descriptor)).await.ok()?;
+    mapped
+        .inspect_err(|error| {
+            // A file system without programs (`noexec`), or no `/proc`: it is read then.
+            tracing::debug!(entry = name, cause = %error, "cannot map an entry of the code cache; reading it");
+        })
+        .ok()
+}
+
 /// A component compiled by another engine, or with other settings, is another entry.
 fn entry_name(engine: &Engine, digest: &Digest) -> String {
     let mut hasher = DefaultHasher::new();
     engine.inner().precompile_compatibility_hash().hash(&mut hasher);
+    LAYOUT.hash(&mut hasher);
     format!("{}-{:016x}{ENTRY}", digest.hex(), hasher.finish())
 }
 
@@ -230,6 +294,15 @@ pub(crate) trait Code: Send + Sync + Sized + 'static {
     /// `code` came out of [`serialize`](Self::serialize).
     #[expect(unsafe_code, reason = "as Wasmtime's own")]
     unsafe fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Self>;
+
+    /// Maps code that was compiled before.
+    ///
+    /// # Safety
+    ///
+    /// The file begins with what came out of [`serialize`](Self::serialize), and stays as it is for as long as the code lives.
+    #[cfg(target_os = "linux")]
+    #[expect(unsafe_code, reason = "as Wasmtime's own")]
+    unsafe fn deserialize_file(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Self>;
 }
 
 macro_rules! code {
@@ -251,6 +324,13 @@ macro_rules! code {
                 // SAFETY: the caller's promise is the same.
                 unsafe { Self::deserialize(engine, code) }
             }
+
+            #[cfg(target_os = "linux")]
+            #[expect(unsafe_code, reason = "as Wasmtime's own")]
+            unsafe fn deserialize_file(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Self> {
+                // SAFETY: the caller's promise is the same.
+                unsafe { Self::deserialize_file(engine, path) }
+            }
         }
     )*};
 }
@@ -267,4 +347,18 @@ pub(crate) fn deserialize<C: Code>(engine: &wasmtime::Engine, code: &[u8]) -> wa
     // its user is nobody else's. docs/adr/0017-compiling-elsewhere.md says what is trusted there. Code of the other kind is
     // an error.
     unsafe { C::deserialize(engine, code) }
+}
+
+/// Maps code that this cache has verified.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "Wasmtime cannot check compiled code; where it comes from vouches for it")]
+fn map<C: Code>(engine: &wasmtime::Engine, file: &OwnedFd) -> wasmtime::Result<C> {
+    // Wasmtime maps components by path alone; this one is of the very file that was looked at.
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    // SAFETY: all of this file was verified against its tag, as for `deserialize`, and a note that only who has the key can
+    // write says so. Since then nothing happened to it, by a time that nobody sets but the kernel; and nobody can write to
+    // it but our own user, in a folder that only our own user can enter, who can read the key too. What this program writes
+    // gets the name of an entry and never its content: `Dir::replace`. docs/adr/0024-code-that-is-not-read-again.md says
+    // what is trusted there.
+    unsafe { C::deserialize_file(engine, Path::new(&path)) }
 }

@@ -1,10 +1,16 @@
 //! How much the code cache holds, and what goes where that is too much.
 
-use std::ffi::{OsStr, OsString};
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+};
 
 use airssys_osl::{ErrorKind as DoorErrorKind, clock::Timestamp, fs::SetTime};
 
-use super::{Cache, ENTRY, KEY_FILE};
+use super::{
+    Cache, ENTRY, KEY_FILE,
+    notes::{NOTE, note_name},
+};
 use crate::error::Error;
 
 /// What a file is called that `Dir::replace` writes before it gives it its name: a crash can leave one.
@@ -13,7 +19,10 @@ const TEMPORARY: (&str, &str) = (".airssys-", ".tmp");
 /// How old such a file is before it is one that a crash left, in seconds: a younger one may be still written.
 const WRITTEN_SECONDS: i64 = 60;
 
-/// How much a cache holds.
+/// How many notes about components' files there may be: each is as long as a few names.
+const NOTES: usize = 1000;
+
+/// How much a cache holds. What it notes about files does not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheUsage {
@@ -43,7 +52,7 @@ impl Cache {
     ///
     /// Nothing is changed.
     pub async fn usage(&self) -> Result<CacheUsage, Error> {
-        Ok(sum(&self.entries().await?))
+        Ok(sum(&self.files().await?.0))
     }
 
     /// Removes what was used the longest time ago until the rest has at most `limit_bytes` bytes, and tells what is gone.
@@ -60,7 +69,7 @@ impl Cache {
     ///
     /// Some of it may be removed.
     pub async fn shrink(&self, limit_bytes: u64) -> Result<CacheUsage, Error> {
-        let mut entries = self.entries().await?;
+        let (mut entries, mut notes) = self.files().await?;
         if entries.iter().any(|entry| is_temporary(&entry.name)) {
             let now = self.now().await?.seconds;
             entries.retain(|entry| {
@@ -69,40 +78,67 @@ impl Cache {
         }
         let gone = surplus(entries, limit_bytes);
         for entry in &gone {
-            match self.dir.remove_file(&entry.name).await {
-                Err(error) if error.kind() != DoorErrorKind::NotFound => {
-                    return Err(Error::door("shrink the code cache", error));
-                }
-                _ => {}
+            self.remove(&entry.name).await?;
+            if let Some(name) = entry.name.to_str().filter(|name| name.ends_with(ENTRY)) {
+                self.remove(OsStr::new(&note_name(name))).await?;
             }
+        }
+        notes.sort_by_key(|note| note.used);
+        let kept = if limit_bytes == 0 { 0 } else { NOTES };
+        for note in notes.iter().take(notes.len().saturating_sub(kept)) {
+            self.remove(&note.name).await?;
         }
         Ok(sum(&gone))
     }
 
+    async fn remove(&self, name: &OsStr) -> Result<(), Error> {
+        match self.dir.remove_file(name).await {
+            Err(error) if error.kind() != DoorErrorKind::NotFound => {
+                Err(Error::door("shrink the code cache", error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The time by the clock that the files of the cache have theirs from, which need not be this machine's.
-    async fn now(&self) -> Result<Timestamp, Error> {
+    pub(super) async fn now(&self) -> Result<Timestamp, Error> {
         let failed = |error| Error::door("tell the age of what is in the code cache", error);
         self.dir.set_times(KEY_FILE, false, SetTime::Keep, SetTime::Now).await.map_err(failed)?;
         Ok(self.dir.metadata(KEY_FILE, false).await.map_err(failed)?.modified)
     }
 
-    async fn entries(&self) -> Result<Vec<Entry>, Error> {
+    /// The entries, and the notes about components' files.
+    async fn files(&self) -> Result<(Vec<Entry>, Vec<Entry>), Error> {
         let failed = |error| Error::door("list the code cache", error);
-        let mut found = Vec::new();
+        let (mut found, mut notes) = (Vec::new(), Vec::new());
         let mut names = self.dir.entries().await.map_err(failed)?;
         while let Some(name) = names.next().await {
             let name = name.map_err(failed)?.name;
-            if !name.to_str().is_some_and(is_entry) {
+            let Some(text) = name.to_str().filter(|name| is_entry(name) || name.ends_with(NOTE)) else {
                 continue;
-            }
+            };
             match self.dir.metadata(&name, false).await {
-                Ok(file) => found.push(Entry { used: file.modified, bytes: file.len, name }),
+                Ok(file) => {
+                    let to = if text.ends_with(NOTE) { &mut notes } else { &mut found };
+                    to.push(Entry { used: file.modified, bytes: file.len, name });
+                }
                 Err(error) if error.kind() == DoorErrorKind::NotFound => {}
                 Err(error) => return Err(failed(error)),
             }
         }
-        Ok(found)
+        Ok(used(found, notes))
     }
+}
+
+/// Has each entry used when the note about it says so, where that is later. What is left are the notes about other files, and
+/// those about entries that are gone.
+fn used(mut entries: Vec<Entry>, notes: Vec<Entry>) -> (Vec<Entry>, Vec<Entry>) {
+    let mut notes: BTreeMap<_, _> = notes.into_iter().map(|note| (note.name.clone(), note)).collect();
+    for entry in &mut entries {
+        let note = entry.name.to_str().and_then(|name| notes.remove(OsStr::new(&note_name(name))));
+        entry.used = note.map_or(entry.used, |note| note.used.max(entry.used));
+    }
+    (entries, notes.into_values().collect())
 }
 
 fn is_entry(name: &str) -> bool {
@@ -156,6 +192,20 @@ mod tests {
         check(10, &["old", "a", "b"]);
         check(9, &["old", "a", "b", "new"]);
         check(0, &["old", "a", "b", "new"]);
+    }
+
+    #[test]
+    fn an_entry_was_used_when_it_or_its_note_was_written() {
+        let entry = |name: &str, seconds| Entry {
+            used: Timestamp { seconds, nanoseconds: 0 },
+            bytes: 1,
+            name: name.into(),
+        };
+        let entries = vec![entry("a.cwasm", 1), entry("b.cwasm", 5), entry("c.cwasm", 3)];
+        let notes = vec![entry("a.cwasm.seen", 4), entry("b.cwasm.seen", 2), entry("1-2.seen", 9)];
+        let (entries, notes) = used(entries, notes);
+        assert_eq!(entries, [entry("a.cwasm", 4), entry("b.cwasm", 5), entry("c.cwasm", 3)]);
+        assert_eq!(notes, [entry("1-2.seen", 9)]);
     }
 
     #[test]

@@ -476,6 +476,14 @@ impl Manifest {
         parse::manifest(text, dir, overrides)
     }
 
+    /// How many components are actors of one instance, which is there all the while: for
+    /// [`Engine::holding`](crate::Engine::holding).
+    pub fn actors(&self) -> usize {
+        let is_actor =
+            |spec: &&ComponentSpec| spec.http.is_none() && spec.job.is_none() && spec.workers.is_none();
+        self.components.iter().filter(is_actor).count()
+    }
+
     /// Where in the text a rule stands that a record names, such as `component.reader.grants.fs[0]: lacks write`.
     pub fn place(&self, rule: &str) -> Option<Range<usize>> {
         let name = rule.split(": ").next().unwrap_or(rule);

@@ -7,6 +7,7 @@ mod cache;
 #[cfg(target_os = "linux")]
 mod compiler;
 mod compose;
+mod crowd;
 mod files;
 mod forged;
 mod health;
@@ -16,6 +17,8 @@ mod jobs;
 mod keyvalue;
 mod load;
 mod messages;
+#[cfg(target_os = "linux")]
+mod notes;
 #[cfg(target_os = "linux")]
 mod process;
 mod remains;

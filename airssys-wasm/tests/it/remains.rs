@@ -65,11 +65,19 @@ async fn no_byte_of_one_guest_reaches_the_next() {
     }
 }
 
-/// Where an engine is somebody else's, too, others take slots meanwhile; so it has its own.
 #[tokio::test]
 async fn no_byte_of_one_tenant_reaches_another() {
+    // Where an engine is somebody else's, too, others take slots meanwhile; so it has its own.
+    tenants(Engine::new().unwrap()).await;
+}
+
+#[tokio::test]
+async fn no_byte_of_one_tenant_reaches_another_without_the_pool() {
+    tenants(Engine::holding(usize::MAX).unwrap()).await;
+}
+
+async fn tenants(engine: Engine) {
     let (options, principal) = visit();
-    let engine = Engine::new().unwrap();
     let mut tenants = Vec::with_capacity(TENANTS);
     for number in 0..TENANTS {
         let word = format!("{number:04}").repeat(2);

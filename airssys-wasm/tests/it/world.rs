@@ -242,11 +242,13 @@ impl Reserved {
     }
 }
 
+/// The key of a manifest that says which component it is.
+pub(crate) fn fixture(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    format!("source = \"{}\"", path.display())
+}
+
 fn parse(dir: &TempDir, components: &str) -> Manifest {
-    let fixture = |name: &str| {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
-        format!("source = \"{}\"", path.display())
-    };
     let components = components.replace("SOURCE", &fixture("hostile.wasm"));
     let components = components.replace("SOCKETS", &fixture("sockets.wasm"));
     let components = components.replace("LEDGER", &fixture("ledger.wasm"));

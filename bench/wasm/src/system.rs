@@ -55,7 +55,7 @@ impl Plan {
         let policy = add_principals(&manifest, Policy::builder());
         let policy = policy.principal("program", load_grants(&manifest)).build()?;
         let os = Os::new(policy, log.clone());
-        let engine = Engine::new()?;
+        let engine = Engine::holding(manifest.actors())?;
         let program = os.principal("program")?;
         let watch: Arc<dyn Watch> = Arc::new(Unwatched);
         let components = load(&manifest, &engine, None, &os, &program, &watch)
