@@ -61,11 +61,15 @@ impl State {
     /// A granted directory cannot be opened.
     pub(crate) async fn store(engine: &Engine, setup: Setup<'_>) -> Result<Store<Self>, Error> {
         let mut preopens = Vec::with_capacity(setup.preopens.len());
+        let mut blobs = None;
         for preopen in setup.preopens {
             match setup.principal.dir(&preopen.host).await {
                 Ok(dir) => {
                     let dir = preopen.narrowed.map_or_else(|| dir.clone(), |rights| dir.narrow(rights));
-                    preopens.push((dir, preopen.guest.clone()));
+                    match &preopen.guest {
+                        Some(guest) => preopens.push((dir, guest.clone())),
+                        None => blobs = Some(dir),
+                    }
                 }
                 // Granted at other times than now, or not any more: it is not there, and the record says why.
                 Err(error) if error.kind() == ErrorKind::Denied => {}
@@ -82,6 +86,7 @@ impl State {
                 arguments: setup.arguments,
                 variables: setup.variables,
                 preopens,
+                blobs,
                 config: setup.config,
                 log: setup.log,
                 open_files: Arc::default(),

@@ -9,14 +9,7 @@
 //! `(wasmtime: answer)` behind an answer pins what Wasmtime says where that differs; docs/wasi.md tells why. Where it ends the guest
 //! (`trap`) or has no such answer (`-`), it is not asked.
 
-use std::{collections::HashMap, fmt::Write as _, sync::LazyLock};
-
-use wasmtime::{Engine, Linker, Module, Store};
-use wasmtime_wasi::{
-    FsPerms, WasiCtx,
-    p1::{WasiP1Ctx, add_to_linker_sync},
-    p2::pipe::MemoryOutputPipe,
-};
+use std::{collections::HashMap, fmt::Write as _, path::PathBuf, process::Command};
 
 use crate::program::World;
 
@@ -152,10 +145,6 @@ pub(crate) const FUNCTIONS: &[(&str, &str)] = &[
 
 /// Where answers are kept until they are written to stdout, as words of 8 bytes.
 const ANSWERS: usize = 32 * 1024;
-
-/// What a guest is called with: its name, and what stands behind it. Of variables it has one.
-const ARGUMENTS: [&str; 3] = ["guest.wat", "one", "--two"];
-const VARIABLE: (&str, &str) = ("A", "b");
 
 /// How many bytes of a buffer are looked at.
 const SHOWN_BYTES: usize = 64;
@@ -315,18 +304,29 @@ impl Line<'_> {
     }
 }
 
-/// Runs a script in a world with a folder `data`, which the guest has as its first directory, and compares every answer:
-/// the program's, and those of Wasmtime's own WASI to the same guest.
+/// Runs a script in a world with a folder `data`, which the guest has as its first directory, and compares every answer;
+/// with Wasmtime's too, where `AIRSSYS_WASMTIME` names that program.
 pub(crate) fn check(prepare: impl Fn(&World), script: &str) {
     let lines = lines(script);
+    let world = World::new();
     let ours: Vec<_> = lines.iter().collect();
-    compare(&ours, &ours_to(&prepare, &guest(&ours)), |line| line.ours, "airssys");
-    let theirs: Vec<_> = lines.iter().filter(|line| !matches!(line.wasmtimes, "trap" | "-")).collect();
-    compare(&theirs, &wasmtimes_to(&prepare, &guest(&theirs)), |line| line.wasmtimes, "wasmtime");
+    compare(&ours, &run(world.command(&[]), &world, &prepare, &ours), |line| line.ours, "airssys");
+    match std::env::var_os("AIRSSYS_WASMTIME").map(PathBuf::from) {
+        Some(program) => {
+            let world = World::new();
+            let mut command = Command::new(program);
+            command.current_dir(world.dir.path()).stdin(std::process::Stdio::null());
+            let theirs: Vec<_> =
+                lines.iter().filter(|line| !matches!(line.wasmtimes, "trap" | "-")).collect();
+            let answers = run(command, &world, &prepare, &theirs);
+            compare(&theirs, &answers, |line| line.wasmtimes, "wasmtime");
+        }
+        None => eprintln!("SKIPPED: not compared with Wasmtime: AIRSSYS_WASMTIME names no program"),
+    }
 }
 
-/// A guest that does what the lines say, and writes its answers.
-fn guest(lines: &[&Line<'_>]) -> String {
+/// Writes a guest that does what the lines say, and gives its answers.
+fn run(mut command: Command, world: &World, prepare: impl Fn(&World), lines: &[&Line<'_>]) -> Vec<u8> {
     let mut guest = Guest { end: 64, ..Guest::default() };
     for line in lines {
         let (word, rest) = line.what.split_once(' ').unwrap_or((line.what, ""));
@@ -337,39 +337,12 @@ fn guest(lines: &[&Line<'_>]) -> String {
             function => guest.call(function, rest),
         }
     }
-    guest.text()
-}
-
-fn ours_to(prepare: &impl Fn(&World), guest: &str) -> Vec<u8> {
-    let world = World::new();
-    prepare(&world);
-    world.write("guest.wat", guest);
-    let options = ["run", "--env", &format!("{}={}", VARIABLE.0, VARIABLE.1), "--dir", "data::/"];
-    let output = world.command(&[&options[..], &ARGUMENTS].concat()).output().unwrap();
+    prepare(world);
+    world.write("guest.wat", guest.text());
+    let arguments = ["run", "--env", "A=b", "--dir", "data::/", "guest.wat", "one", "--two"];
+    let output = command.args(arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     output.stdout
-}
-
-fn wasmtimes_to(prepare: &impl Fn(&World), guest: &str) -> Vec<u8> {
-    static ENGINE: LazyLock<Engine> = LazyLock::new(Engine::default);
-    let world = World::new();
-    prepare(&world);
-    let stdout = MemoryOutputPipe::new(ANSWERS);
-    let context = WasiCtx::builder()
-        .args(&ARGUMENTS)
-        .env(VARIABLE.0, VARIABLE.1)
-        .preopened_dir(world.path("data"), "/", FsPerms::ReadWrite)
-        .unwrap()
-        .stdout(stdout.clone())
-        .build_p1();
-    let mut linker = Linker::new(&ENGINE);
-    add_to_linker_sync(&mut linker, |context: &mut WasiP1Ctx| context).unwrap();
-    let mut store = Store::new(&ENGINE, context);
-    let module = Module::new(&ENGINE, wat::parse_str(guest).unwrap()).unwrap();
-    let instance = linker.instantiate(&mut store, &module).unwrap();
-    instance.get_typed_func::<(), ()>(&mut store, "_start").unwrap().call(&mut store, ()).unwrap();
-    drop(store);
-    stdout.contents().to_vec()
 }
 
 fn compare<'a>(lines: &[&Line<'a>], answers: &[u8], expected: impl Fn(&Line<'a>) -> &'a str, by: &str) {

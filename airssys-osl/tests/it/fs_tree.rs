@@ -368,7 +368,11 @@ async fn temporary_things_go_by_themselves() {
         assert_eq!(fs::read(fixture.inside("kept")).unwrap(), content);
     }
     assert_eq!(held.read_to_limit(100).await.unwrap(), b"content", "who has it open keeps what it was");
-    assert_eq!(fs::metadata(fixture.inside("kept")).unwrap().mode() & 0o777, 0o600, "what is private stays it");
+    assert_eq!(
+        fs::metadata(fixture.inside("kept")).unwrap().mode() & 0o777,
+        0o600,
+        "what is private stays it"
+    );
     dir.temp_file().await.unwrap().replace("a/fresh").await.unwrap();
     assert_eq!(fs::read(fixture.inside("a/fresh")).unwrap(), b"");
     fs::remove_file(fixture.inside("a/fresh")).unwrap();

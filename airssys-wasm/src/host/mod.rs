@@ -4,6 +4,7 @@
 //! Everything is linked, so that any component starts; what a component may *do* is decided at each call.
 
 pub(crate) mod bindings;
+mod blobstore;
 mod cli;
 mod clocks;
 mod config;
@@ -55,6 +56,8 @@ pub(crate) struct Host {
     /// Environment variables that it was given, beside those that it may read.
     pub(crate) variables: Vec<(String, String)>,
     pub(crate) preopens: Vec<(Dir, String)>,
+    /// What its containers of objects are in, where it has any.
+    pub(crate) blobs: Option<Dir>,
     pub(crate) config: Config,
     /// Which of its lines are logged.
     pub(crate) log: Arc<log::LogRate>,
@@ -97,6 +100,9 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         airssys::actor::context,
         airssys::actor::types,
         airssys::process::process,
+        wasi::blobstore::blobstore,
+        wasi::blobstore::container,
+        wasi::blobstore::types,
         wasi::cli::environment,
         wasi::cli::exit,
         wasi::cli::stderr,

@@ -418,8 +418,8 @@ pub struct RoleSpec {
 pub struct FsGrant {
     /// The directory, absolute.
     pub path: Located<PathBuf>,
-    /// What the component calls it.
-    pub guest: String,
+    /// What the component calls it; none of what its containers of objects are in, which it has no other way into.
+    pub guest: Option<String>,
     /// What it may do there. Nothing where that is still to be learned.
     pub rights: Rights,
     /// The place in the manifest, such as `component.reader.grants.fs[0]`.

@@ -133,7 +133,7 @@ fn every_key_is_read() {
     let config: Vec<_> = a.config.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     assert_eq!(config, [("text", "hello, you"), ("number", "5"), ("flag", "true")]);
     let fs = &a.directories[0];
-    assert_eq!((fs.path.value.as_path(), fs.guest.as_str()), (Path::new("/srv/system/in/x"), "/x"));
+    assert_eq!((fs.path.value.as_path(), fs.guest.as_deref()), (Path::new("/srv/system/in/x"), Some("/x")));
     assert_eq!((fs.rights, fs.rule.as_str()), (Rights::READ | Rights::DELETE, "component.a.grants.fs[0]"));
     let policy = policy(&manifest);
     assert_eq!(ask(&policy, "a", Action::ActorSend, Resource::Name("b")), "component.a.grants.send[0]");

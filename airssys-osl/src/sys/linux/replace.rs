@@ -153,7 +153,8 @@ pub(crate) fn replace_by_unnamed(
     in_parent(dir, path, |parent, leaf| {
         check_new(parent, leaf)?;
         let old = find(parent, leaf);
-        let mut draft = Draft { parent, file: retry_on_intr(|| fcntl_dupfd_cloexec(file, 0))?, temporary: None };
+        let mut draft =
+            Draft { parent, file: retry_on_intr(|| fcntl_dupfd_cloexec(file, 0))?, temporary: None };
         if let Some(mode) = old.as_ref().and_then(kept_mode) {
             draft.set_mode(mode)?;
         }

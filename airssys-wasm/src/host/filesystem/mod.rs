@@ -113,7 +113,7 @@ pub(crate) type FsResult<T> = std::result::Result<T, FsError>;
 
 impl Host {
     /// Claims one of the files that this instance may hold open.
-    fn slot(&self) -> FsResult<Slot> {
+    pub(super) fn slot(&self) -> FsResult<Slot> {
         let slot = Slot(self.open_files.clone());
         if slot.0.fetch_add(1, Ordering::Relaxed) >= OPEN_FILES {
             return Err(ErrorCode::Quota.into());
