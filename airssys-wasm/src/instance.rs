@@ -19,10 +19,8 @@ use crate::{
     grant::Preopen,
     host::{Config, Host, LogRate, Stdio, http::Http},
     manifest::{HANDED_BYTES, Limits, Trust},
+    share::{CpuShare, Usage},
 };
-
-/// The most elements of all tables of an instance together.
-const TABLE_ELEMENTS: usize = 20_000;
 
 /// The least that a guest may hand its host in one call, in bytes, however little memory it may have.
 const LEAST_HANDED_BYTES: usize = 1 << 20;
@@ -35,6 +33,8 @@ pub(crate) struct State {
     calls: Calls,
     /// What it may compute for one message; its engine counts that.
     fuel: Option<u32>,
+    /// What it uses of its component's share of a processor, where that is bounded.
+    usage: Option<Usage>,
 }
 
 /// What an instance starts with.
@@ -48,6 +48,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) stdio: Stdio,
     pub(crate) log: Arc<LogRate>,
     pub(crate) limits: &'a Limits,
+    pub(crate) share: Option<Arc<CpuShare>>,
     pub(crate) trust: &'a [Trust],
     pub(crate) port: Option<Port>,
 }
@@ -97,26 +98,41 @@ impl State {
                 port: setup.port,
                 preview1: None,
             },
-            ceiling: Ceiling::new(setup.limits.memory_bytes, engine.memory().clone()),
+            ceiling: Ceiling::new(setup.limits, engine.memory().clone()),
             budget: Budget::new(setup.limits.deadline),
             calls: Calls { made: 0, allowed: setup.limits.host_calls.unwrap_or(u32::MAX) },
             fuel: setup.limits.fuel,
+            usage: setup.share.map(Usage::new),
         };
+        let is_watched = setup.limits.host_calls.is_some() || state.usage.is_some();
         let mut store = Store::new(engine.inner(), state);
         store.set_hostcall_fuel(setup.limits.memory_bytes.clamp(LEAST_HANDED_BYTES, HANDED_BYTES));
         store.limiter(|state| &mut state.ceiling);
         // Nobody counts what nobody bounds: the hook costs each call a little.
-        if setup.limits.host_calls.is_some() {
-            store.call_hook(|mut context, hook| match hook {
-                CallHook::CallingHost => context.data_mut().calls.count(),
-                _ => Ok(()),
+        if is_watched {
+            store.call_hook(|mut context, hook| {
+                let state = context.data_mut();
+                if let Some(usage) = &mut state.usage {
+                    usage.hook(hook);
+                }
+                match hook {
+                    CallHook::CallingHost => state.calls.count(),
+                    _ => Ok(()),
+                }
             });
         }
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|mut context| match context.data_mut().budget.spend() {
+        store.epoch_deadline_callback(|mut context| {
+            let state = context.data_mut();
+            if !state.budget.spend() {
+                return Err(OutOfTime.into());
+            }
+            let wait = state.usage.as_mut().and_then(|usage| usage.tick(&state.host.name));
             // Other actors on this thread get their turn.
-            true => Ok(UpdateDeadline::Yield(1)),
-            false => Err(OutOfTime.into()),
+            Ok(match wait {
+                Some(wait) => UpdateDeadline::YieldCustom(1, Box::pin(tokio::time::sleep(wait))),
+                None => UpdateDeadline::Yield(1),
+            })
         });
         Self::refill(&mut store);
         Ok(store)
@@ -203,11 +219,12 @@ impl std::error::Error for OutOfSystemMemory {}
 #[derive(Debug)]
 pub(crate) struct OutOfTables {
     wanted: usize,
+    limit: usize,
 }
 
 impl fmt::Display for OutOfTables {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} elements of tables wanted, {TABLE_ELEMENTS} allowed", self.wanted)
+        write!(f, "{} elements of tables wanted, {} allowed", self.wanted, self.limit)
     }
 }
 
@@ -282,12 +299,14 @@ struct Ceiling {
     memory_limit: usize,
     memory_bytes: usize,
     shared: Arc<SharedMemory>,
+    table_limit: usize,
     table_elements: usize,
 }
 
 impl Ceiling {
-    fn new(memory_limit: usize, shared: Arc<SharedMemory>) -> Self {
-        Self { memory_limit, memory_bytes: 0, shared, table_elements: 0 }
+    fn new(limits: &Limits, shared: Arc<SharedMemory>) -> Self {
+        let (memory_limit, table_limit) = (limits.memory_bytes, limits.table_elements);
+        Self { memory_limit, memory_bytes: 0, shared, table_limit, table_elements: 0 }
     }
 }
 
@@ -325,8 +344,8 @@ impl ResourceLimiter for Ceiling {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let wanted = self.table_elements.saturating_add(desired.saturating_sub(current));
-        if wanted > TABLE_ELEMENTS {
-            return Err(OutOfTables { wanted }.into());
+        if wanted > self.table_limit {
+            return Err(OutOfTables { wanted, limit: self.table_limit }.into());
         }
         let grows = maximum.is_none_or(|maximum| desired <= maximum);
         if grows {
@@ -362,14 +381,18 @@ mod tests {
         assert!((0..10_000).all(|_| budget.spend()));
     }
 
+    fn limited(memory_bytes: usize, shared: Arc<SharedMemory>) -> Ceiling {
+        Ceiling::new(&Limits { memory_bytes, table_elements: 100, ..Limits::default() }, shared)
+    }
+
     fn ceiling(memory_limit: usize) -> Ceiling {
-        Ceiling::new(memory_limit, Arc::new(SharedMemory::new(None)))
+        limited(memory_limit, Arc::new(SharedMemory::new(None)))
     }
 
     #[test]
     fn all_instances_of_a_system_count_together_and_give_back_what_they_had() {
         let shared = Arc::new(SharedMemory::new(Some(100_000)));
-        let instance = || Ceiling::new(80_000, shared.clone());
+        let instance = || limited(80_000, shared.clone());
         let (mut one, mut other) = (instance(), instance());
         assert!(one.memory_growing(0, 60_000, None).is_ok());
         assert!(!one.memory_growing(60_000, 70_000, Some(65_000)).is_ok_and(|granted| granted));
@@ -394,9 +417,9 @@ mod tests {
     #[test]
     fn a_refusal_of_tables_names_the_limit() {
         let mut ceiling = ceiling(0);
-        assert!(ceiling.table_growing(0, TABLE_ELEMENTS, None).is_ok_and(|granted| granted));
+        assert!(ceiling.table_growing(0, 100, None).is_ok_and(|granted| granted));
         let error = ceiling.table_growing(0, 1, None).unwrap_err();
-        assert_eq!(error.to_string(), "20001 elements of tables wanted, 20000 allowed");
+        assert_eq!(error.to_string(), "101 elements of tables wanted, 100 allowed");
     }
 
     #[test]

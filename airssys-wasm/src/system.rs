@@ -110,6 +110,8 @@ pub struct Status {
     pub dead: u64,
     /// Whether a call into it is under way.
     pub busy: bool,
+    /// How often it was held back because it had used its share of a processor (`limits.cpu_percent`).
+    pub held_back: u64,
     /// Where it is in its life; nothing is known of a process.
     pub health: Option<Health>,
     /// The version that runs; a process has none.
@@ -356,6 +358,7 @@ impl System {
             handled: member.counters.handled.load(Ordering::Relaxed),
             dead: member.counters.dead.load(Ordering::Relaxed),
             busy: member.counters.busy.load(Ordering::Acquire),
+            held_back: member.counters.share.as_ref().map_or(0, |share| share.held_back()),
             health: member.component().map(|_| member.counters.health()),
             version: member.component().map(Running::version),
         };
@@ -390,7 +393,7 @@ fn sow(
     routes: &Arc<Routes>,
     watch: &Arc<dyn Watch>,
 ) -> Result<(Seed, Member), Error> {
-    let counters = Arc::<Counters>::default();
+    let counters = Arc::new(Counters::within(&spec.limits));
     let preopens = Arc::new(Mutex::new(preopens(spec)));
     let name: Arc<str> = spec.name.as_str().into();
     let plugs = component.plugs().clone();

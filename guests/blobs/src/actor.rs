@@ -48,7 +48,11 @@ impl Order<'_> {
             "create" => told(blobstore::create_container(name).and_then(|made| made.name())),
             "find" => told(blobstore::get_container(name).and_then(|found| found.name())),
             "info" => told(self.container().and_then(|found| found.info()).map(|info| {
-                format!("{} {}", info.name, if info.created_at > 1_000_000_000 { "since" } else { "at no time" })
+                format!(
+                    "{} {}",
+                    info.name,
+                    if info.created_at > 1_000_000_000 { "since" } else { "at no time" }
+                )
             })),
             "exists" => told(blobstore::container_exists(name)),
             "delete-container" => told(blobstore::delete_container(name)),
