@@ -135,8 +135,13 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         wasi::sockets::udp,
         wasi::sockets::udp_create_socket,
     );
-    wasi::sockets::network::add_to_linker::<State, HasSelf<Host>>(linker, &Default::default(), host)?;
-    wasi::clocks::timezone::add_to_linker::<State, HasSelf<Host>>(linker, &Default::default(), host)?;
+    // What the specification calls unstable is there like the rest.
+    let mut options = wasi::sockets::network::LinkOptions::default();
+    let options = options.network_error_code(true);
+    wasi::sockets::network::add_to_linker::<State, HasSelf<Host>>(linker, options, host)?;
+    let mut options = wasi::clocks::timezone::LinkOptions::default();
+    let options = options.clocks_timezone(true);
+    wasi::clocks::timezone::add_to_linker::<State, HasSelf<Host>>(linker, options, host)?;
     Ok(())
 }
 
