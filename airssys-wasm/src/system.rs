@@ -56,6 +56,7 @@ pub struct System {
     /// What the program is called as a sender.
     host: Arc<str>,
     os: Os,
+    watch: Arc<dyn Watch>,
     members: Vec<Member>,
 }
 
@@ -244,12 +245,12 @@ impl System {
         Service::share(&services.collect::<Vec<_>>());
         let mut states = Vec::new();
         list_states(&manifest.root, "", &leaves.seeds, &mut states);
-        let runtime = runtime.observer(Arc::new(Tell { watch, states })).build();
+        let runtime = runtime.observer(Arc::new(Tell { watch: watch.clone(), states })).build();
         let tree = plant(&manifest.root, &leaves);
         let root = runtime.start(tree).await.map_err(|error| {
             Error::new(ErrorKind::Guest, format!("start the system `{}`", manifest.name)).caused_by(error)
         })?;
-        Ok(Self { root, routes, host: HOST.into(), os: os.clone(), members })
+        Ok(Self { root, routes, host: HOST.into(), os: os.clone(), watch, members })
     }
 
     /// Takes over which directories components find when they start, and which buckets there are, from a manifest whose
