@@ -33,16 +33,20 @@ pub(crate) fn exchange(request: &Request, parts: &Parts<'_>) -> Result<Response,
     outgoing
         .set_path_with_query(Some(&parts.path_with_query))
         .map_err(|()| invalid("there is no such path"))?;
-    let body = outgoing.body().map_err(|()| invalid("it has no body"))?;
-    let future =
-        outgoing_handler::handle(outgoing, request.timeout.map(options)).map_err(|code| refusal(&code))?;
-    if !request.body.is_empty()
-        && let Ok(stream) = body.write()
-    {
-        // Who does not take it all, answers; why else it broke off, is told there as well.
-        let _ = request.body.chunks(CHUNK_BYTES).try_for_each(|chunk| stream.blocking_write_and_flush(chunk));
+    let body = match request.body.is_empty() {
+        true => None,
+        false => Some(outgoing.body().map_err(|()| invalid("it has no body"))?),
+    };
+    let options = request.timeout.map(options);
+    let future = outgoing_handler::handle(outgoing, options).map_err(|code| refusal(&code))?;
+    if let Some(body) = body {
+        if let Ok(stream) = body.write() {
+            // Who does not take it all, answers; why else it broke off, is told there as well.
+            let _ =
+                request.body.chunks(CHUNK_BYTES).try_for_each(|chunk| stream.blocking_write_and_flush(chunk));
+        }
+        let _ = OutgoingBody::finish(body, None);
     }
-    let _ = OutgoingBody::finish(body, None);
     future.subscribe().block();
     match future.get() {
         Some(Ok(Ok(response))) => read(&response, request.limit),
