@@ -96,10 +96,10 @@ async fn an_object_is_there_when_its_value_is_finished() {
             ("two-bodies:c", "", "true false"),
             ("has:c:one", "", "false"),
             // 100,000 bytes, in chunks, by the stream and at once.
-            ("put:c:large*100000", "x", "()"),
-            ("object:c:large*100000", "", "\"c/large*100000 100000 since\""),
-            ("get:c:large*100000", "", "100000 bytes"),
-            ("stream:c:large*100000", "", "100000 bytes"),
+            ("put:c:large*100", &"x".repeat(1000), "()"),
+            ("object:c:large*100", "", "\"c/large*100 100000 since\""),
+            ("get:c:large*100", "", "100000 bytes"),
+            ("stream:c:large*100", "", "100000 bytes"),
         ],
     )
     .await;
@@ -203,7 +203,7 @@ async fn a_name_is_no_path() {
     std::os::unix::fs::symlink("../outside", world.dir.path().join("blobs/out")).unwrap();
     world.ask("a", "exists:c", "").await;
     world.denied();
-    for name in ["", ".", "..", ".hidden", "../outside", "/etc", "c/x", "a\0b", &"x".repeat(256)] {
+    for name in ["", ".", "..", ".hidden", "../outside", "/etc", "c/x", "a\0b"] {
         for verb in ["create", "find", "exists", "delete-container"] {
             let answer = world.ask("a", &format!("{verb}:{name}"), "").await;
             assert!(answer.contains("is no name"), "{verb} {name:?}: {answer}");
@@ -214,9 +214,6 @@ async fn a_name_is_no_path() {
         }
         for verb in ["copy", "move"] {
             for target in [format!("c/{name}"), format!("{name}/x")] {
-                if target == "c/x/x" || target == "/etc/x" || target == "../outside/x" || target == "c/c/x" {
-                    continue;
-                }
                 let answer = world.ask("a", &format!("{verb}:c:x"), &target).await;
                 assert!(answer.contains("is no name"), "{verb} {target:?}: {answer}");
             }
@@ -224,6 +221,8 @@ async fn a_name_is_no_path() {
         let answer = world.ask("a", "delete-all:c", &format!("x {name}")).await;
         assert!(answer.contains("is no name"), "{name:?}: {answer}");
     }
+    let answer = world.ask("a", "delete-all:c", &format!("x {}", "x".repeat(256))).await;
+    assert!(answer.contains("is no name"), "{answer}");
     assert!(world.denied().is_empty(), "none of these reached the folder");
     assert_eq!(world.ask("a", "get:c:x", "").await, "x", "of several names, all are looked at first");
     // A link that leads out of the folder is no container.
@@ -250,20 +249,24 @@ async fn what_is_not_granted_is_denied_and_recorded() {
     world.ask("a", "create:c", "").await;
     world.ask("a", "put:c:x", "x").await;
     world.denied();
-    for (subject, payload, action) in [
-        ("create:d", "", "fs.create_dir"),
-        ("delete-container:c", "", "fs.remove_tree"),
-        ("put-empty:c:y", "", "fs.open"),
-        ("delete:c:x", "", "fs.remove_file"),
-        ("clear:c", "", "fs.remove_file"),
-        ("copy:c:x", "c/y", "fs.copy"),
-        ("move:c:x", "c/y", "fs.rename"),
+    let lacks = |action: &str, right: &str| {
+        format!("component.b {action} component.b.grants.blobstore[0]: lacks {right}")
+    };
+    for (subject, payload, action, right) in [
+        ("create:d", "", "fs.create_dir", "create"),
+        ("delete-container:c", "", "fs.remove_tree", "delete"),
+        ("put-empty:c:y", "", "fs.open", "write+create"),
+        ("delete:c:x", "", "fs.remove_file", "delete"),
+        ("clear:c", "", "fs.remove_file", "delete"),
+        ("copy:c:x", "c/y", "fs.copy", "write+create"),
+        ("move:c:x", "c/y", "fs.rename", "write+create"),
     ] {
         assert_eq!(world.ask("b", subject, payload).await, "denied by policy", "{subject}");
-        assert_eq!(world.denied(), [format!("component.b {action} default-deny")], "{subject}");
+        let denied = world.denied();
+        assert!(denied.contains(&lacks(action, right)), "{subject}: {denied:?}");
     }
     assert_eq!(world.ask("b", "put:c:y", "y").await, "no stream");
-    assert_eq!(world.denied(), ["component.b fs.open default-deny"]);
+    assert_eq!(world.denied(), [lacks("fs.open", "write+create")]);
     let none = "no containers: the manifest has no `grants.blobstore`";
     for subject in ["create:d", "exists:c", "find:c", "get:c:x"] {
         assert_eq!(world.ask("none", subject, "").await, none, "{subject}");
@@ -298,11 +301,11 @@ async fn what_is_too_much_is_refused_by_the_name_of_its_limit() {
     world.ask("a", "create:c", "").await;
     let names = vec!["n"; 1001].join(" ");
     assert_eq!(world.ask("a", "delete-all:c", &names).await, "1001 names at once, the limit is 1000");
-    assert_eq!(world.ask("a", "put:c:x*17000", &"x".repeat(1000)).await, "()");
-    let answer = world.ask("a", "get:c:x*17000", "").await;
+    assert_eq!(world.ask("a", "put:c:x*17", &"x".repeat(1_000_000)).await, "()");
+    let answer = world.ask("a", "get:c:x*17", "").await;
     assert!(answer.starts_with("17000000 bytes at once, the limit is 16777216"), "{answer}");
-    assert_eq!(world.ask("a", "stream:c:x*17000", "").await, "17000000 bytes");
-    assert_eq!(world.ask("b", "size:c:x*17000", "").await, "17000000", "its neighbour is not disturbed");
+    assert_eq!(world.ask("a", "stream:c:x*17", "").await, "17000000 bytes");
+    assert_eq!(world.ask("b", "size:c:x*17", "").await, "17000000", "its neighbour is not disturbed");
     world.system.shutdown().await;
 }
 
