@@ -110,32 +110,36 @@ impl State {
         store.limiter(|state| &mut state.ceiling);
         // Nobody counts what nobody bounds: the hook costs each call a little.
         if is_watched {
-            store.call_hook(|mut context, hook| {
-                let state = context.data_mut();
-                if let Some(usage) = &mut state.usage {
-                    usage.hook(hook);
-                }
-                match hook {
-                    CallHook::CallingHost => state.calls.count(),
-                    _ => Ok(()),
-                }
-            });
+            store.call_hook(|mut context, hook| context.data_mut().called(hook));
         }
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|mut context| {
-            let state = context.data_mut();
-            if !state.budget.spend() {
-                return Err(OutOfTime.into());
-            }
-            let wait = state.usage.as_mut().and_then(|usage| usage.tick(&state.host.name));
-            // Other actors on this thread get their turn.
-            Ok(match wait {
-                Some(wait) => UpdateDeadline::YieldCustom(1, Box::pin(tokio::time::sleep(wait))),
-                None => UpdateDeadline::Yield(1),
-            })
-        });
+        store.epoch_deadline_callback(|mut context| context.data_mut().tick());
         Self::refill(&mut store);
         Ok(store)
+    }
+
+    /// The guest calls its host, or the other way, or comes back from there.
+    fn called(&mut self, hook: CallHook) -> wasmtime::Result<()> {
+        if let Some(usage) = &mut self.usage {
+            usage.hook(hook);
+        }
+        match hook {
+            CallHook::CallingHost => self.calls.count(),
+            _ => Ok(()),
+        }
+    }
+
+    /// A tick has passed in which the guest ran.
+    fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
+        if !self.budget.spend() {
+            return Err(OutOfTime.into());
+        }
+        let wait = self.usage.as_mut().and_then(|usage| usage.tick(&self.host.name));
+        // Other actors on this thread get their turn.
+        Ok(match wait {
+            Some(wait) => UpdateDeadline::YieldCustom(1, Box::pin(tokio::time::sleep(wait))),
+            None => UpdateDeadline::Yield(1),
+        })
     }
 
     /// Refills the time that the guest may run, the calls that it may make and what it may compute: called before each
