@@ -21,7 +21,7 @@ const RIGHTS: &[(&str, Rights)] = &[
 ];
 
 /// The grants that exist, for the error about those that do not.
-const GRANTS: &str = "this version grants `fs`, `blobstore`, `connect`, `listen`, `resolve`, `trust`, `send`, `publish`, `subscribe`, `env`, `keyvalue`, `clock` and `random`; \
+const GRANTS: &str = "this version grants `fs`, `connect`, `listen`, `resolve`, `trust`, `send`, `publish`, `subscribe`, `env`, `keyvalue`, `blobstore`, `clock` and `random`; \
                       what is not granted is denied";
 
 const FS_EXAMPLE: &str = "such as `{ path = \"inbox\", guest = \"/inbox\", rights = [\"read\", \"list\"] }`";

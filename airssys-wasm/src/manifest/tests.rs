@@ -336,7 +336,7 @@ fn containers_of_objects_are_in_one_directory() {
     let text = format!("grants = {{ blobstore = [{one}] }}\n{role}");
     check(&with(&text), &[("\"blobs\"", message, "its roles have the same")]);
     let named = one.replace("rights", "guest = \"/x\", rights");
-    check(&blobs(&named), &[("guest", "unknown key `component.a.grants.blobstore[0].guest`", "")]);
+    check(&blobs(&named), &[("guest", "unknown key `guest` in `component.a.grants.blobstore[0]`", "")]);
     check(
         &blobs("{ rights = [\"read\"] }"),
         &[("{ rights", "`component.a.grants.blobstore[0].path` is missing", "")],
