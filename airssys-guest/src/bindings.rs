@@ -39,3 +39,12 @@ pub mod keyvalue {
         generate_all,
     });
 }
+
+/// What a component imports beside that, if it sends requests over HTTP.
+pub mod http {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "requesting",
+        generate_all,
+    });
+}

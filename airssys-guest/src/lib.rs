@@ -41,6 +41,7 @@
 //! * [`Config`]: what the manifest tells the component.
 //! * [`fs`]: the directories that the manifest grants.
 //! * [`keyvalue`]: buckets of keys and values, which components share.
+//! * [`http`]: requests over HTTP.
 //! * [`timers`], [`clock`], [`mod@env`], [`net`], [`process`],
 //!   [`random`], [`log`]: the rest of the world.
 //! * [`Error`]: why something was not done; a denial is an error like any other.
@@ -65,6 +66,7 @@ mod error;
 pub mod export;
 pub mod fs;
 mod host;
+pub mod http;
 pub mod json;
 pub mod keyvalue;
 mod later;

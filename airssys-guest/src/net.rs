@@ -16,3 +16,17 @@ pub fn connect(address: impl Into<SocketAddr>) -> Result<(), Error> {
     let address = address.into();
     host::connect(address).map_err(|failure| failure.cannot(format_args!("connect to {address}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ErrorKind, testing::Host};
+
+    #[test]
+    fn nobody_listens_who_was_not_granted() {
+        let (host, address) = (Host::new(), ([127, 0, 0, 1], 80));
+        assert_eq!(connect(address).map_err(|error| error.kind()), Err(ErrorKind::Denied));
+        host.listen(address);
+        assert!(connect(address).is_ok());
+    }
+}

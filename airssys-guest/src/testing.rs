@@ -53,11 +53,12 @@
 //! assert_eq!(logged, ["tick at 1s", "tick at 2s"]);
 //! ```
 
-use std::{marker::PhantomData, rc::Rc, time::Duration};
+use std::{marker::PhantomData, net::SocketAddr, rc::Rc, time::Duration};
 
 use crate::{
     Actor, Error, Message,
     host::memory::{World, world},
+    http::{Request, Response},
     log::Level,
 };
 
@@ -176,6 +177,16 @@ impl Host {
             (context.content_type, context.remaining) = (content_type.to_owned(), remaining);
             context.trace = trace.to_owned();
         });
+    }
+
+    /// Grants to connect to an address, where somebody listens.
+    pub fn listen(&self, address: impl Into<SocketAddr>) {
+        world(|world| world.listeners.insert(address.into()));
+    }
+
+    /// Grants requests over HTTP to a host, with its port where the URLs have one, and lets `answer` answer them.
+    pub fn serve(&self, host: &str, answer: impl Fn(&Request) -> Response + 'static) {
+        world(|world| world.servers.insert(host.to_owned(), Rc::new(answer)));
     }
 
     /// Grants a bucket, which is empty, to be read and written.

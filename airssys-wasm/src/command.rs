@@ -200,6 +200,7 @@ impl Command {
             stdio: Stdio::Inherit,
             log: Arc::default(),
             limits: &limits,
+            share: None,
             trust: &[Trust::Web],
             port: None,
         };

@@ -14,8 +14,8 @@ use crate::{
 pub(crate) struct Preopen {
     /// Its path here.
     pub(crate) host: PathBuf,
-    /// What the guest calls it.
-    pub(crate) guest: String,
+    /// What the guest calls it; none of what its containers of objects are in.
+    pub(crate) guest: Option<String>,
     /// What the guest may do in it at most, where that is less than the policy permits.
     pub(crate) narrowed: Option<Rights>,
 }
@@ -99,7 +99,7 @@ fn whole_network() -> Vec<Grant> {
 pub(crate) fn command_preopens(options: &CommandOptions) -> Vec<Preopen> {
     let preopen = |dir: &CommandDir| Preopen {
         host: dir.host.clone(),
-        guest: dir.guest.clone(),
+        guest: Some(dir.guest.clone()),
         narrowed: Some(dir.rights),
     };
     options.dirs.iter().map(preopen).collect()

@@ -19,10 +19,8 @@ use crate::{
     grant::Preopen,
     host::{Config, Host, LogRate, Stdio, http::Http},
     manifest::{HANDED_BYTES, Limits, Trust},
+    share::{CpuShare, Usage},
 };
-
-/// The most elements of all tables of an instance together.
-const TABLE_ELEMENTS: usize = 20_000;
 
 /// The least that a guest may hand its host in one call, in bytes, however little memory it may have.
 const LEAST_HANDED_BYTES: usize = 1 << 20;
@@ -35,6 +33,8 @@ pub(crate) struct State {
     calls: Calls,
     /// What it may compute for one message; its engine counts that.
     fuel: Option<u32>,
+    /// What it uses of its component's share of a processor, where that is bounded.
+    usage: Option<Usage>,
 }
 
 /// What an instance starts with.
@@ -48,6 +48,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) stdio: Stdio,
     pub(crate) log: Arc<LogRate>,
     pub(crate) limits: &'a Limits,
+    pub(crate) share: Option<Arc<CpuShare>>,
     pub(crate) trust: &'a [Trust],
     pub(crate) port: Option<Port>,
 }
@@ -61,11 +62,15 @@ impl State {
     /// A granted directory cannot be opened.
     pub(crate) async fn store(engine: &Engine, setup: Setup<'_>) -> Result<Store<Self>, Error> {
         let mut preopens = Vec::with_capacity(setup.preopens.len());
+        let mut blobs = None;
         for preopen in setup.preopens {
             match setup.principal.dir(&preopen.host).await {
                 Ok(dir) => {
                     let dir = preopen.narrowed.map_or_else(|| dir.clone(), |rights| dir.narrow(rights));
-                    preopens.push((dir, preopen.guest.clone()));
+                    match &preopen.guest {
+                        Some(guest) => preopens.push((dir, guest.clone())),
+                        None => blobs = Some(dir),
+                    }
                 }
                 // Granted at other times than now, or not any more: it is not there, and the record says why.
                 Err(error) if error.kind() == ErrorKind::Denied => {}
@@ -82,6 +87,7 @@ impl State {
                 arguments: setup.arguments,
                 variables: setup.variables,
                 preopens,
+                blobs,
                 config: setup.config,
                 log: setup.log,
                 open_files: Arc::default(),
@@ -92,11 +98,13 @@ impl State {
                 port: setup.port,
                 preview1: None,
             },
-            ceiling: Ceiling::new(setup.limits.memory_bytes, engine.memory().clone()),
+            ceiling: Ceiling::new(setup.limits, engine.memory().clone()),
             budget: Budget::new(setup.limits.deadline),
             calls: Calls { made: 0, allowed: setup.limits.host_calls.unwrap_or(u32::MAX) },
             fuel: setup.limits.fuel,
+            usage: setup.share.map(Usage::new),
         };
+        let is_watched = setup.limits.host_calls.is_some() || state.usage.is_some();
         let mut store = Store::new(engine.inner(), state);
         store.set_hostcall_fuel(setup.limits.memory_bytes.clamp(LEAST_HANDED_BYTES, HANDED_BYTES));
         if let Some(table) = store.concurrent_resource_table() {
@@ -106,20 +114,37 @@ impl State {
         }
         store.limiter(|state| &mut state.ceiling);
         // Nobody counts what nobody bounds: the hook costs each call a little.
-        if setup.limits.host_calls.is_some() {
-            store.call_hook(|mut context, hook| match hook {
-                CallHook::CallingHost => context.data_mut().calls.count(),
-                _ => Ok(()),
-            });
+        if is_watched {
+            store.call_hook(|mut context, hook| context.data_mut().called(hook));
         }
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|mut context| match context.data_mut().budget.spend() {
-            // Other actors on this thread get their turn.
-            true => Ok(UpdateDeadline::Yield(1)),
-            false => Err(OutOfTime.into()),
-        });
+        store.epoch_deadline_callback(|mut context| context.data_mut().tick());
         Self::refill(&mut store);
         Ok(store)
+    }
+
+    /// The guest calls its host, or the other way, or comes back from there.
+    fn called(&mut self, hook: CallHook) -> wasmtime::Result<()> {
+        if let Some(usage) = &mut self.usage {
+            usage.hook(hook);
+        }
+        match hook {
+            CallHook::CallingHost => self.calls.count(),
+            _ => Ok(()),
+        }
+    }
+
+    /// A tick has passed in which the guest ran.
+    fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
+        if !self.budget.spend() {
+            return Err(OutOfTime.into());
+        }
+        let wait = self.usage.as_mut().and_then(|usage| usage.tick(&self.host.name));
+        // Other actors on this thread get their turn.
+        Ok(match wait {
+            Some(wait) => UpdateDeadline::YieldCustom(1, Box::pin(tokio::time::sleep(wait))),
+            None => UpdateDeadline::Yield(1),
+        })
     }
 
     /// Refills the time that the guest may run, the calls that it may make and what it may compute: called before each
@@ -203,11 +228,12 @@ impl std::error::Error for OutOfSystemMemory {}
 #[derive(Debug)]
 pub(crate) struct OutOfTables {
     wanted: usize,
+    limit: usize,
 }
 
 impl fmt::Display for OutOfTables {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} elements of tables wanted, {TABLE_ELEMENTS} allowed", self.wanted)
+        write!(f, "{} elements of tables wanted, {} allowed", self.wanted, self.limit)
     }
 }
 
@@ -282,12 +308,14 @@ struct Ceiling {
     memory_limit: usize,
     memory_bytes: usize,
     shared: Arc<SharedMemory>,
+    table_limit: usize,
     table_elements: usize,
 }
 
 impl Ceiling {
-    fn new(memory_limit: usize, shared: Arc<SharedMemory>) -> Self {
-        Self { memory_limit, memory_bytes: 0, shared, table_elements: 0 }
+    fn new(limits: &Limits, shared: Arc<SharedMemory>) -> Self {
+        let (memory_limit, table_limit) = (limits.memory_bytes, limits.table_elements);
+        Self { memory_limit, memory_bytes: 0, shared, table_limit, table_elements: 0 }
     }
 }
 
@@ -325,8 +353,8 @@ impl ResourceLimiter for Ceiling {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let wanted = self.table_elements.saturating_add(desired.saturating_sub(current));
-        if wanted > TABLE_ELEMENTS {
-            return Err(OutOfTables { wanted }.into());
+        if wanted > self.table_limit {
+            return Err(OutOfTables { wanted, limit: self.table_limit }.into());
         }
         let grows = maximum.is_none_or(|maximum| desired <= maximum);
         if grows {
@@ -362,14 +390,18 @@ mod tests {
         assert!((0..10_000).all(|_| budget.spend()));
     }
 
+    fn limited(memory_bytes: usize, shared: Arc<SharedMemory>) -> Ceiling {
+        Ceiling::new(&Limits { memory_bytes, table_elements: 100, ..Limits::default() }, shared)
+    }
+
     fn ceiling(memory_limit: usize) -> Ceiling {
-        Ceiling::new(memory_limit, Arc::new(SharedMemory::new(None)))
+        limited(memory_limit, Arc::new(SharedMemory::new(None)))
     }
 
     #[test]
     fn all_instances_of_a_system_count_together_and_give_back_what_they_had() {
         let shared = Arc::new(SharedMemory::new(Some(100_000)));
-        let instance = || Ceiling::new(80_000, shared.clone());
+        let instance = || limited(80_000, shared.clone());
         let (mut one, mut other) = (instance(), instance());
         assert!(one.memory_growing(0, 60_000, None).is_ok());
         assert!(!one.memory_growing(60_000, 70_000, Some(65_000)).is_ok_and(|granted| granted));
@@ -394,9 +426,9 @@ mod tests {
     #[test]
     fn a_refusal_of_tables_names_the_limit() {
         let mut ceiling = ceiling(0);
-        assert!(ceiling.table_growing(0, TABLE_ELEMENTS, None).is_ok_and(|granted| granted));
+        assert!(ceiling.table_growing(0, 100, None).is_ok_and(|granted| granted));
         let error = ceiling.table_growing(0, 1, None).unwrap_err();
-        assert_eq!(error.to_string(), "20001 elements of tables wanted, 20000 allowed");
+        assert_eq!(error.to_string(), "101 elements of tables wanted, 100 allowed");
     }
 
     #[test]

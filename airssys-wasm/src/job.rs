@@ -93,6 +93,7 @@ impl Job {
             stdio: Stdio::Log,
             log: self.log.clone(),
             limits: &self.spec.limits,
+            share: self.counters.share.clone(),
             trust: &self.spec.trust,
             port: Some(Port::without_mailbox(&self.spec, &self.routes, &self.watch, &self.counters)),
         };

@@ -47,6 +47,7 @@ mod process;
 mod record;
 mod releases;
 mod service;
+mod share;
 mod system;
 mod trap;
 mod wasi;

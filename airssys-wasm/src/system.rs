@@ -56,6 +56,7 @@ pub struct System {
     /// What the program is called as a sender.
     host: Arc<str>,
     os: Os,
+    watch: Arc<dyn Watch>,
     members: Vec<Member>,
 }
 
@@ -110,6 +111,8 @@ pub struct Status {
     pub dead: u64,
     /// Whether a call into it is under way.
     pub busy: bool,
+    /// How often it was held back because it had used its share of a processor (`limits.cpu_percent`).
+    pub held_back: u64,
     /// Where it is in its life; nothing is known of a process.
     pub health: Option<Health>,
     /// The version that runs; a process has none.
@@ -242,12 +245,12 @@ impl System {
         Service::share(&services.collect::<Vec<_>>());
         let mut states = Vec::new();
         list_states(&manifest.root, "", &leaves.seeds, &mut states);
-        let runtime = runtime.observer(Arc::new(Tell { watch, states })).build();
+        let runtime = runtime.observer(Arc::new(Tell { watch: watch.clone(), states })).build();
         let tree = plant(&manifest.root, &leaves);
         let root = runtime.start(tree).await.map_err(|error| {
             Error::new(ErrorKind::Guest, format!("start the system `{}`", manifest.name)).caused_by(error)
         })?;
-        Ok(Self { root, routes, host: HOST.into(), os: os.clone(), members })
+        Ok(Self { root, routes, host: HOST.into(), os: os.clone(), watch, members })
     }
 
     /// Takes over which directories components find when they start, and which buckets there are, from a manifest whose
@@ -356,6 +359,7 @@ impl System {
             handled: member.counters.handled.load(Ordering::Relaxed),
             dead: member.counters.dead.load(Ordering::Relaxed),
             busy: member.counters.busy.load(Ordering::Acquire),
+            held_back: member.counters.share.as_ref().map_or(0, |share| share.held_back()),
             health: member.component().map(|_| member.counters.health()),
             version: member.component().map(Running::version),
         };
@@ -390,7 +394,7 @@ fn sow(
     routes: &Arc<Routes>,
     watch: &Arc<dyn Watch>,
 ) -> Result<(Seed, Member), Error> {
-    let counters = Arc::<Counters>::default();
+    let counters = Arc::new(Counters::within(&spec.limits));
     let preopens = Arc::new(Mutex::new(preopens(spec)));
     let name: Arc<str> = spec.name.as_str().into();
     let plugs = component.plugs().clone();

@@ -159,7 +159,7 @@ impl fmt::Display for Trap {
                 f.write_str("the guest wanted more memory than is left to the system (system.memory)")?
             }
             TrapKind::Table => {
-                f.write_str("the guest wanted more elements of tables than an instance may have")?
+                f.write_str("the guest wanted more elements of tables than its limit (limits.tables)")?
             }
             TrapKind::Fuel => f.write_str("the guest computed more than its limit (limits.fuel)")?,
             TrapKind::HostCalls => {

@@ -4,6 +4,7 @@
 //! The inputs are the seeds of each target, cut, doubled, flipped and joined; a number decides which, so that a failure
 //! can be had again.
 
+mod components;
 mod targets;
 
 use std::{

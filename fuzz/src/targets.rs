@@ -17,6 +17,8 @@ use airssys_wasm::{
     manifest::{Manifest, Overrides},
 };
 
+use crate::components;
+
 type Run = Box<dyn Fn(&[u8]) -> Result<(), String>>;
 
 pub(crate) struct Target {
@@ -56,6 +58,7 @@ pub(crate) fn all() -> Result<Vec<Target>, Box<dyn Error>> {
         records()?,
     ];
     targets.extend(proxy());
+    targets.extend(components::all()?);
     Ok(targets)
 }
 

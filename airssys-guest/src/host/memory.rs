@@ -5,11 +5,15 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     rc::Rc,
     time::Duration,
 };
 
-use crate::log::Level;
+use crate::{
+    http::{Request, Response},
+    log::Level,
+};
 
 thread_local! {
     static WORLD: RefCell<World> = RefCell::default();
@@ -17,6 +21,9 @@ thread_local! {
 
 /// Answers a call to an actor: its subject and payload in, the answer out; `None` is a receiver that has none.
 pub(crate) type Answerer = Rc<dyn Fn(&str, &[u8]) -> Option<Vec<u8>>>;
+
+/// Answers requests over HTTP to one host.
+pub(crate) type Server = Rc<dyn Fn(&Request) -> Response>;
 
 /// All that the host of this thread has and has seen.
 #[derive(Default)]
@@ -35,6 +42,10 @@ pub(crate) struct World {
     pub(crate) directories: BTreeSet<String>,
     pub(crate) files: BTreeMap<String, Node>,
     pub(crate) buckets: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
+    /// The addresses that somebody listens at.
+    pub(crate) listeners: BTreeSet<SocketAddr>,
+    /// Who answers requests over HTTP, by what stands for it in a URL.
+    pub(crate) servers: BTreeMap<String, Server>,
     /// The topics that are granted.
     pub(crate) topics: BTreeSet<String>,
     pub(crate) published: Vec<(String, Vec<u8>)>,
@@ -110,6 +121,7 @@ pub(crate) mod imports {
         ErrorKind,
         fs::{Identity, Kind},
         host::{Failure, Purpose, Refusal},
+        http::{Parts, Request, Response},
         log::Level,
     };
 
@@ -305,8 +317,21 @@ pub(crate) mod imports {
         world(|world| world.environment.clone()).into_iter().collect()
     }
 
-    pub(crate) fn connect(_: SocketAddr) -> Result<(), Failure> {
-        Err(DENIED)
+    pub(crate) fn connect(address: SocketAddr) -> Result<(), Failure> {
+        if world(|world| world.listeners.contains(&address)) { Ok(()) } else { Err(DENIED) }
+    }
+
+    pub(crate) fn exchange(request: &Request, parts: &Parts<'_>) -> Result<Response, Refusal> {
+        // Cloned out of the borrow, so that the answer may itself use the host.
+        let server = world(|world| world.servers.get(parts.authority).cloned());
+        let response = server.ok_or_else(|| Refusal(ErrorKind::Denied, String::new()))?(request);
+        match response.body.len() > request.limit {
+            true => Err(Refusal(
+                ErrorKind::LimitExceeded,
+                format!("the answer is longer than {} bytes", request.limit),
+            )),
+            false => Ok(response),
+        }
     }
 
     pub(crate) fn run(_program: &str, _arguments: &[String]) -> Result<u8, Failure> {

@@ -9,6 +9,8 @@ mod component;
 #[cfg(target_arch = "wasm32")]
 mod conversing;
 #[cfg(target_arch = "wasm32")]
+mod http;
+#[cfg(target_arch = "wasm32")]
 mod keyvalue;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) mod memory;
@@ -16,7 +18,7 @@ pub(crate) mod memory;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use memory::imports::*;
 #[cfg(target_arch = "wasm32")]
-pub(crate) use {component::*, conversing::*, keyvalue::Bucket};
+pub(crate) use {component::*, conversing::*, http::exchange, keyvalue::Bucket};
 
 /// How a request to the host failed: what its caller can do about it, and the host's own word for it.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +34,7 @@ impl Failure {
     }
 }
 
-/// The same of a bucket, whose host has a sentence for it.
+/// The same of a bucket or a request over HTTP, for which there is a sentence.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal(pub(crate) ErrorKind, pub(crate) String);
 

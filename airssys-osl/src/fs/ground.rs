@@ -79,6 +79,14 @@ impl Ground {
         )
     }
 
+    /// Puts a file without a name in the place of `path`. Its bytes are counted already.
+    pub(super) fn replace_by(&self, path: Beneath<'_>, file: &sys::Handle) -> Result<Remains, Fault> {
+        let reserved = self.room().reserve(&self.grant.terms, 0, 0)?;
+        sys::replace_by_unnamed(file, self.directory(), path, |install| {
+            reserved.install(&self.grant.terms, install)
+        })
+    }
+
     /// Puts a copy of the first `len` bytes of `from` in the place of `path`; tells how many there are.
     pub(super) fn copy(
         &self,

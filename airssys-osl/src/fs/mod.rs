@@ -38,7 +38,7 @@
 //! | [`Dir::metadata`], [`Dir::read_link`] | READ or LIST |
 //! | [`File::write_at`], [`File::append`], [`File::set_len`], `set_times`, `set_permissions`, an exclusive [`File::lock`] | WRITE |
 //! | [`Dir::create_dir`], [`Dir::create_dir_all`], [`Dir::symlink`], [`Dir::hard_link`], [`Dir::temp_dir`], [`TempFile::persist`] | CREATE |
-//! | [`Dir::replace`], [`Dir::temp_file`] | CREATE and WRITE |
+//! | [`Dir::replace`], [`Dir::temp_file`], [`TempFile::replace`] | CREATE and WRITE |
 //! | [`Dir::copy`] | READ where it comes from, CREATE and WRITE where it goes |
 //! | [`Dir::rename`] | CREATE and WRITE, at both ends: it may replace what is there and destroys nothing of what moves |
 //! | [`Dir::remove_file`], [`Dir::remove_dir`], [`Dir::remove_tree`] | DELETE |

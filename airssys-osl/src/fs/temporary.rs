@@ -7,10 +7,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{Dir, File, OpenOptions, place::Opened, verb};
+use super::{Dir, File, OpenOptions, dir::parse, place::Opened, verb};
 use crate::{
     Error,
-    os::{Done, pool},
+    os::{Done, pool, pool_leaving},
     sys,
 };
 
@@ -116,6 +116,32 @@ impl TempFile {
             name.await.map(Done::new)
         };
         self.dir.access.run(verb::PERSIST, self.dir.named(path), execute).await
+    }
+
+    /// Puts the file in the place of `path`, beneath the directory that it was made in: whoever opens that finds the old
+    /// content or all of the new one. Needs the rights CREATE and WRITE. It is not flushed to the device
+    /// ([`File::sync`]).
+    ///
+    /// # Errors
+    ///
+    /// As [`Dir::open`]. The file is then gone, and what had the name is still there.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the old content or the new one; the record then says `cancelled`.
+    pub async fn replace(self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let path = path.as_ref();
+        let execute = async {
+            let opened = Arc::clone(&self.file.opened);
+            let (ground, path) = (self.dir.ground(), parse(path)?.as_path().to_owned());
+            let replace = move || {
+                let remains = ground.replace_by(parse(&path)?, &opened.handle)?;
+                opened.named();
+                Ok(((), remains))
+            };
+            pool_leaving(replace).await.map(Done::new)
+        };
+        self.dir.access.run(verb::REPLACE, self.dir.named(path), execute).await
     }
 }
 

@@ -367,6 +367,15 @@ async fn what_is_removed_while_it_is_open_is_not_free() {
     temporary.persist("kept").await.unwrap();
     assert_full(dir.replace("h", vec![1; 5], Flush::Later).await, "it keeps its bytes");
     assert_eq!(used(&fixture).0, 96);
+    dir.remove_file("kept").await.unwrap();
+    for length in [40, 50] {
+        let temporary = dir.temp_file().await.unwrap();
+        temporary.append(vec![1; length]).await.unwrap();
+        temporary.replace("kept").await.unwrap();
+    }
+    assert_eq!(used(&fixture).0, 56);
+    assert_full(dir.replace("h", vec![1; 45], Flush::Later).await, "what replaced it counts");
+    dir.replace("h", vec![1; 44], Flush::Later).await.unwrap();
 }
 
 #[tokio::test]
@@ -385,6 +394,8 @@ async fn a_quota_of_names_holds_for_every_way_to_make_one() {
     assert_full(dir.hard_link("f", &dir, "x").await, "hard link");
     assert_full(dir.temp_dir().await.map(drop), "temporary directory");
     assert_full(dir.temp_file().await.unwrap().persist("x").await, "a name for a file without one");
+    assert_full(dir.temp_file().await.unwrap().replace("x").await, "the same, where nothing is replaced");
+    dir.temp_file().await.unwrap().replace("f").await.unwrap();
     dir.replace("f", b"y", Flush::Later).await.unwrap();
     dir.open("f", &CREATE).await.unwrap();
     dir.rename("f", &dir, "a/b").await.unwrap();

@@ -359,6 +359,24 @@ async fn temporary_things_go_by_themselves() {
     let second = dir.temp_file().await.unwrap();
     assert_fails(second.persist("kept").await, ErrorKind::AlreadyExists, "a name that is taken");
     assert_denied(dir.temp_file().await.unwrap().persist("../x").await, "beneath-root", "outside");
+    dir.set_permissions("kept", 0o600).await.unwrap();
+    let held = dir.open("kept", &OpenOptions::new().read(true)).await.unwrap();
+    for content in [&b"new"[..], b"newer"] {
+        let third = dir.temp_file().await.unwrap();
+        third.write_at(content, 0).await.unwrap();
+        third.replace("kept").await.unwrap();
+        assert_eq!(fs::read(fixture.inside("kept")).unwrap(), content);
+    }
+    assert_eq!(held.read_to_limit(100).await.unwrap(), b"content", "who has it open keeps what it was");
+    assert_eq!(
+        fs::metadata(fixture.inside("kept")).unwrap().mode() & 0o777,
+        0o600,
+        "what is private stays it"
+    );
+    dir.temp_file().await.unwrap().replace("a/fresh").await.unwrap();
+    assert_eq!(fs::read(fixture.inside("a/fresh")).unwrap(), b"");
+    fs::remove_file(fixture.inside("a/fresh")).unwrap();
+    assert_denied(dir.temp_file().await.unwrap().replace("../x").await, "beneath-root", "outside");
 
     let made = dir.temp_dir().await.unwrap();
     made.replace("f", b"x", Flush::Later).await.unwrap();

@@ -62,6 +62,7 @@ const OPERATIONS: &[(&str, Needs)] = &[
     ("watch", Needs::All(Rights::LIST)),
     ("temp file", PUT),
     ("persist", PUT),
+    ("replace by temp file", PUT),
 ];
 
 const FILE_OPERATIONS: &[(&str, Needs)] = &[
@@ -116,6 +117,7 @@ async fn act(dir: &Dir, operation: &str) -> Result<(), Error> {
         "watch" => dir.watch(Duration::ZERO).await.map(drop),
         "temp file" => dir.temp_file().await.map(drop),
         "persist" => dir.temp_file().await?.persist("new").await,
+        "replace by temp file" => dir.temp_file().await?.replace("new").await,
         other => panic!("no operation is called {other}"),
     }
 }

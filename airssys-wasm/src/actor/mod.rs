@@ -50,9 +50,10 @@ use crate::{
     grant::Preopen,
     host::{Config, LogRate, Stdio, bindings::exports::airssys::actor::actor::ExitReason as GuestExit},
     instance::{Setup, State},
-    manifest::ComponentSpec,
+    manifest::{ComponentSpec, Limits},
     record,
     releases::Stage,
+    share::CpuShare,
     trap::Trap,
     watch::{Event, Watch},
 };
@@ -93,6 +94,8 @@ pub(crate) struct Counters {
     pub(crate) busy: AtomicBool,
     /// Whether it has crashed and its supervisor is about to start it again.
     pub(crate) down: AtomicBool,
+    /// What all its instances may use of a processor, and have used.
+    pub(crate) share: Option<Arc<CpuShare>>,
     condition: Mutex<Condition>,
     /// How many pieces of its work are under way, where there may be more than one.
     working: Mutex<usize>,
@@ -113,6 +116,11 @@ impl Condition {
 }
 
 impl Counters {
+    /// Those of a component with these limits.
+    pub(crate) fn within(limits: &Limits) -> Self {
+        Self { share: limits.cpu_percent.map(|percent| Arc::new(CpuShare::new(percent))), ..Self::default() }
+    }
+
     fn condition(&self) -> MutexGuard<'_, Condition> {
         self.condition.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -214,6 +222,7 @@ impl Blueprint {
             stdio: Stdio::Log,
             log: self.log.clone(),
             limits: &self.spec.limits,
+            share: self.counters.share.clone(),
             trust: &self.spec.trust,
             port: Some(Port::new(self, part)),
         };

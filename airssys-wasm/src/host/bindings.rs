@@ -8,6 +8,9 @@ wasmtime::component::bindgen!({
         /// All that any guest may import, and what an actor exports.
         world everything {
             include wasi:cli/imports@0.2.12;
+            import wasi:blobstore/types@0.2.0-draft;
+            import wasi:blobstore/container@0.2.0-draft;
+            import wasi:blobstore/blobstore@0.2.0-draft;
             import wasi:config/store@0.2.0-rc.1;
             import wasi:keyvalue/store@0.2.0-draft;
             import wasi:keyvalue/atomics@0.2.0-draft;
@@ -33,6 +36,25 @@ wasmtime::component::bindgen!({
         "airssys:actor/messaging.send-typed": async | trappable,
         "airssys:actor/messaging.call-typed": async | trappable,
         "airssys:actor/topics.publish": async | trappable,
+        "wasi:blobstore/types.[method]outgoing-value.outgoing-value-write-body": async | trappable,
+        "wasi:blobstore/types.[static]outgoing-value.finish": async | trappable,
+        "wasi:blobstore/types.[static]incoming-value.incoming-value-consume-sync": async | trappable,
+        "wasi:blobstore/container.[method]container.info": async | trappable,
+        "wasi:blobstore/container.[method]container.get-data": async | trappable,
+        "wasi:blobstore/container.[method]container.list-objects": async | trappable,
+        "wasi:blobstore/container.[method]container.delete-object": async | trappable,
+        "wasi:blobstore/container.[method]container.delete-objects": async | trappable,
+        "wasi:blobstore/container.[method]container.has-object": async | trappable,
+        "wasi:blobstore/container.[method]container.object-info": async | trappable,
+        "wasi:blobstore/container.[method]container.clear": async | trappable,
+        "wasi:blobstore/container.[method]stream-object-names.read-stream-object-names": async | trappable,
+        "wasi:blobstore/container.[method]stream-object-names.skip-stream-object-names": async | trappable,
+        "wasi:blobstore/blobstore.create-container": async | trappable,
+        "wasi:blobstore/blobstore.get-container": async | trappable,
+        "wasi:blobstore/blobstore.delete-container": async | trappable,
+        "wasi:blobstore/blobstore.container-exists": async | trappable,
+        "wasi:blobstore/blobstore.copy-object": async | trappable,
+        "wasi:blobstore/blobstore.move-object": async | trappable,
         "wasi:filesystem/types.[method]descriptor.sync-data": async | trappable,
         "wasi:filesystem/types.[method]descriptor.get-flags": trappable,
         "wasi:filesystem/types.[method]descriptor.get-type": trappable,
@@ -67,6 +89,10 @@ wasmtime::component::bindgen!({
     ownership: Borrowing { duplicate_if_necessary: true },
     with: {
         "wasi:io": wasmtime_wasi_io::bindings::wasi::io,
+        "wasi:blobstore/types.outgoing-value": super::blobstore::Outgoing,
+        "wasi:blobstore/types.incoming-value": super::blobstore::Incoming,
+        "wasi:blobstore/container.container": super::blobstore::Container,
+        "wasi:blobstore/container.stream-object-names": super::blobstore::Names,
         "wasi:filesystem/types.descriptor": super::filesystem::Descriptor,
         "wasi:filesystem/types.directory-entry-stream": super::filesystem::Listing,
         "wasi:keyvalue/store@0.2.0-draft.bucket": airssys_osl::keyvalue::Bucket,

@@ -4,6 +4,7 @@
 //! Everything is linked, so that any component starts; what a component may *do* is decided at each call.
 
 pub(crate) mod bindings;
+mod blobstore;
 mod cli;
 mod clocks;
 mod config;
@@ -56,6 +57,8 @@ pub(crate) struct Host {
     /// Environment variables that it was given, beside those that it may read.
     pub(crate) variables: Vec<(String, String)>,
     pub(crate) preopens: Vec<(Dir, String)>,
+    /// What its containers of objects are in, where it has any.
+    pub(crate) blobs: Option<Dir>,
     pub(crate) config: Config,
     /// Which of its lines are logged.
     pub(crate) log: Arc<log::LogRate>,
@@ -98,6 +101,9 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         airssys::actor::context,
         airssys::actor::types,
         airssys::process::process,
+        wasi::blobstore::blobstore,
+        wasi::blobstore::container,
+        wasi::blobstore::types,
         wasi::cli::environment,
         wasi::cli::exit,
         wasi::cli::stderr,
@@ -130,8 +136,13 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         wasi::sockets::udp,
         wasi::sockets::udp_create_socket,
     );
-    wasi::sockets::network::add_to_linker::<State, HasSelf<Host>>(linker, &Default::default(), host)?;
-    wasi::clocks::timezone::add_to_linker::<State, HasSelf<Host>>(linker, &Default::default(), host)?;
+    // What the specification calls unstable is there like the rest.
+    let mut options = wasi::sockets::network::LinkOptions::default();
+    let options = options.network_error_code(true);
+    wasi::sockets::network::add_to_linker::<State, HasSelf<Host>>(linker, options, host)?;
+    let mut options = wasi::clocks::timezone::LinkOptions::default();
+    let options = options.clocks_timezone(true);
+    wasi::clocks::timezone::add_to_linker::<State, HasSelf<Host>>(linker, options, host)?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use airssys_rt::{Restart, Shutdown};
 use toml::{Spanned, de::DeValue};
 
 use super::{
-    ComponentSpec, HANDED_BYTES, Limits, Located, PlugSpec, Rules, health, http, job,
+    ComponentSpec, HANDED_BYTES, Limits, Located, PlugSpec, Rules, TABLE_ELEMENTS, health, http, job,
     rules::ReadRules,
     section::{Notes, Section, kind},
     terms, units,
@@ -161,6 +161,8 @@ fn read_snapshots(section: &mut Section<'_>, notes: &mut Notes<'_>) -> Option<Lo
 
 fn read_limits(mut section: Section<'_>, default: Limits, notes: &mut Notes<'_>) -> (Limits, Option<Grant>) {
     let memory = section.parsed("memory", units::SIZE, notes, units::size);
+    let tables = section.integer("tables", 0..TABLE_ELEMENTS as u32 + 1, notes);
+    let cpu_percent = section.integer("cpu_percent", 1..1_000_001, notes);
     let payload = read_handed(&mut section, "payload", notes);
     let snapshot = read_handed(&mut section, "snapshot", notes);
     let deadline = section.parsed("deadline", units::DURATION, notes, units::duration);
@@ -172,6 +174,8 @@ fn read_limits(mut section: Section<'_>, default: Limits, notes: &mut Notes<'_>)
     section.finish(notes);
     let limits = Limits {
         memory_bytes: memory.map_or(default.memory_bytes, |memory| memory.value),
+        table_elements: tables.map_or(default.table_elements, |tables| tables as usize),
+        cpu_percent,
         payload_bytes: payload.unwrap_or(default.payload_bytes),
         snapshot_bytes: snapshot.unwrap_or(default.snapshot_bytes),
         deadline: deadline.map_or(default.deadline, |deadline| Some(deadline.value)),

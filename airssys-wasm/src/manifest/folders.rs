@@ -45,12 +45,18 @@ pub(super) fn of_component(own: &ReadRules, roles: &[ReadRole], notes: &mut Note
                 None => directories.push(grant.clone()),
                 Some(known) if known.path.value == grant.path.value => {}
                 Some(known) => {
-                    let message = format!(
-                        "two directories are called \"{}\": `{}` and `{}`",
-                        grant.guest, known.rule, grant.rule
-                    );
-                    let help = "give one of them another `guest`".to_owned();
-                    notes.problem(&known.path.span, message, Some(help));
+                    let rules = format!("`{}` and `{}`", known.rule, grant.rule);
+                    let (message, help) = match &grant.guest {
+                        Some(guest) => (
+                            format!("two directories are called \"{guest}\": {rules}"),
+                            "give one of them another `guest`",
+                        ),
+                        None => (
+                            format!("containers are in two directories: {rules}"),
+                            "a component has its containers in one; its roles have the same, or none",
+                        ),
+                    };
+                    notes.problem(&known.path.span, message, Some(help.to_owned()));
                 }
             }
         }

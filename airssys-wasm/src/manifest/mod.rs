@@ -231,6 +231,10 @@ pub enum Framing {
 pub struct Limits {
     /// The most linear memory, in bytes. Wanting more is a trap.
     pub memory_bytes: usize,
+    /// The most elements of all tables of an instance. Wanting more is a trap.
+    pub table_elements: usize,
+    /// How much of one processor all its instances may use together, in hundredths. Unbounded unless it is said.
+    pub cpu_percent: Option<u32>,
     /// The longest that the guest may run for one message; time in which it waits does not count.
     pub deadline: Option<Duration>,
     /// The largest payload that it takes, in bytes.
@@ -251,10 +255,15 @@ pub struct Limits {
 /// or its state. The same bytes can be handed many times over, as elements of a list, and each would be copied.
 pub(crate) const HANDED_BYTES: usize = 128 << 20;
 
+/// The most elements of all tables of an instance that there can be: the pool has room for so many.
+pub(crate) const TABLE_ELEMENTS: usize = 20_000;
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             memory_bytes: 64 << 20,
+            table_elements: TABLE_ELEMENTS,
+            cpu_percent: None,
             deadline: Some(Duration::from_secs(1)),
             payload_bytes: 1 << 20,
             snapshot_bytes: 8 << 20,
@@ -418,8 +427,8 @@ pub struct RoleSpec {
 pub struct FsGrant {
     /// The directory, absolute.
     pub path: Located<PathBuf>,
-    /// What the component calls it.
-    pub guest: String,
+    /// What the component calls it; none of what its containers of objects are in, which it has no other way into.
+    pub guest: Option<String>,
     /// What it may do there. Nothing where that is still to be learned.
     pub rights: Rights,
     /// The place in the manifest, such as `component.reader.grants.fs[0]`.

@@ -21,7 +21,7 @@ const RIGHTS: &[(&str, Rights)] = &[
 ];
 
 /// The grants that exist, for the error about those that do not.
-const GRANTS: &str = "this version grants `fs`, `connect`, `listen`, `resolve`, `trust`, `send`, `publish`, `subscribe`, `env`, `keyvalue`, `clock` and `random`; \
+const GRANTS: &str = "this version grants `fs`, `connect`, `listen`, `resolve`, `trust`, `send`, `publish`, `subscribe`, `env`, `keyvalue`, `blobstore`, `clock` and `random`; \
                       what is not granted is denied";
 
 const FS_EXAMPLE: &str = "such as `{ path = \"inbox\", guest = \"/inbox\", rights = [\"read\", \"list\"] }`";
@@ -55,8 +55,18 @@ impl ReadRules {
             Some(mut grants) => {
                 for (index, element) in grants.array("fs", notes).into_iter().enumerate() {
                     let rule = format!("{}[{index}]", grants.place("fs"));
-                    let granted = read_fs(rule, element, &read.rules.fs, notes);
+                    let granted = read_fs(rule, element, Some(&read.rules.fs), notes);
                     read.rules.fs.extend(granted);
+                }
+                let elements = grants.array("blobstore", notes);
+                if let Some(second) = elements.get(1) {
+                    let message = format!("`{}` has more than one element", grants.place("blobstore"));
+                    let help = "a component has its containers in one directory".to_owned();
+                    notes.problem(&second.span(), message, Some(help));
+                }
+                for element in elements.into_iter().take(1) {
+                    let rule = format!("{}[0]", grants.place("blobstore"));
+                    read.rules.fs.extend(read_fs(rule, element, None, notes));
                 }
                 read.rules.permits.extend(read_objects(&mut grants, ambient, &mut read.receivers, notes));
                 let buckets = keyvalue::read_grants(&mut grants, notes);
@@ -291,29 +301,29 @@ pub(super) fn checked(
     }
 }
 
+/// Reads what is granted of one directory. `before` are those that must be called otherwise; none where it has no name,
+/// because containers of objects are in it.
 fn read_fs(
     rule: String,
     element: &Spanned<DeValue<'_>>,
-    before: &[FsGrant],
+    before: Option<&[FsGrant]>,
     notes: &mut Notes<'_>,
 ) -> Option<FsGrant> {
     let mut section = fs_section(&rule, element, notes)?;
     let path = section.path("path", notes);
-    let guest = section.parsed("guest", "an absolute path without `.` and `..`", notes, guest_path);
+    if section.take("path").is_none() {
+        section.missing("path", "\"inbox\"", notes);
+    }
+    let guest = match before {
+        Some(before) => Some(read_guest(&mut section, before, notes)),
+        None => None,
+    };
     let rights = read_rights(&mut section, notes);
     let terms = terms::read_fs(&mut section, notes);
     let conditions = Conditions::read(&mut section, notes);
-    for (key, example) in [("path", "\"inbox\""), ("guest", "\"/inbox\"")] {
-        if section.take(key).is_none() {
-            section.missing(key, example, notes);
-        }
-    }
     let span = section.span.clone();
     section.finish(notes);
-    let (path, guest) = (path?, guest?);
-    if before.iter().any(|grant| grant.guest == guest.value) {
-        notes.problem(&guest.span, format!("two directories are called \"{}\"", guest.value), None);
-    }
+    let (path, guest) = (path?, guest.map_or(Some(None), |guest| guest.map(Some))?);
     if has_parent(&path.value) {
         let message = format!("`{rule}.path` must be a path without `..`");
         let help = "write where it is: a link on the way could lead elsewhere".to_owned();
@@ -327,7 +337,20 @@ fn read_fs(
             Some(checked(grant, &rule, false, &span, notes)?)
         }
     };
-    Some(FsGrant { path, guest: guest.value, rights, rule, grant })
+    Some(FsGrant { path, guest, rights, rule, grant })
+}
+
+/// What a component calls a directory.
+fn read_guest(section: &mut Section<'_>, before: &[FsGrant], notes: &mut Notes<'_>) -> Option<String> {
+    let guest = section.parsed("guest", "an absolute path without `.` and `..`", notes, guest_path);
+    if section.take("guest").is_none() {
+        section.missing("guest", "\"/inbox\"", notes);
+    }
+    let guest = guest?;
+    if before.iter().any(|grant| grant.guest.as_ref() == Some(&guest.value)) {
+        notes.problem(&guest.span, format!("two directories are called \"{}\"", guest.value), None);
+    }
+    Some(guest.value)
 }
 
 fn read_forbidden_fs(rule: String, element: &Spanned<DeValue<'_>>, notes: &mut Notes<'_>) -> Option<Grant> {

@@ -101,7 +101,7 @@ fn every_key_is_read() {
         shutdown = "infinity"
         mailbox = 5
         max_deliver = 2
-        limits = { memory = "1GiB", deadline = "250ms", payload = "4KiB" }
+        limits = { memory = "1GiB", deadline = "250ms", payload = "4KiB", tables = 10, cpu_percent = 150 }
         config = { text = "${word}, you", number = 5, flag = true }
         [component.a.grants]
         fs = [{ path = "${dir}/x", guest = "/x", rights = ["read", "delete"] }]
@@ -128,12 +128,19 @@ fn every_key_is_read() {
         (Restart::Transient, Shutdown::Infinity, 5, 2)
     );
     let deadline = Some(Duration::from_millis(250));
-    let expected = Limits { memory_bytes: 1 << 30, deadline, payload_bytes: 4096, ..Limits::default() };
+    let expected = Limits {
+        memory_bytes: 1 << 30,
+        deadline,
+        payload_bytes: 4096,
+        table_elements: 10,
+        cpu_percent: Some(150),
+        ..Limits::default()
+    };
     assert_eq!(a.limits, expected);
     let config: Vec<_> = a.config.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     assert_eq!(config, [("text", "hello, you"), ("number", "5"), ("flag", "true")]);
     let fs = &a.directories[0];
-    assert_eq!((fs.path.value.as_path(), fs.guest.as_str()), (Path::new("/srv/system/in/x"), "/x"));
+    assert_eq!((fs.path.value.as_path(), fs.guest.as_deref()), (Path::new("/srv/system/in/x"), Some("/x")));
     assert_eq!((fs.rights, fs.rule.as_str()), (Rights::READ | Rights::DELETE, "component.a.grants.fs[0]"));
     let policy = policy(&manifest);
     assert_eq!(ask(&policy, "a", Action::ActorSend, Resource::Name("b")), "component.a.grants.send[0]");
@@ -310,6 +317,31 @@ fn grants_outside_of_the_forms_are_refused() {
     );
     let twice = "{ path = \"x\", guest = \"/x\", rights = [\"read\"] }, { path = \"y\", guest = \"/x\", rights = [\"read\"] }";
     check(&fs(twice), &[("\"/x\"", "two directories are called \"/x\"", "")]);
+}
+
+#[test]
+fn containers_of_objects_are_in_one_directory() {
+    let blobs = |text: &str| with(&format!("grants = {{ blobstore = [{text}] }}"));
+    let one = "{ path = \"blobs\", rights = [\"read\", \"create\"], quota = \"1MiB\" }";
+    let manifest = parse(&blobs(one)).unwrap();
+    let grant = &manifest.components[0].directories[0];
+    let expected = (Path::new("/srv/system/blobs"), None, "component.a.grants.blobstore[0]");
+    assert_eq!((grant.path.value.as_path(), grant.guest.as_deref(), grant.rule.as_str()), expected);
+    assert_eq!(grant.rights, Rights::READ | Rights::CREATE);
+    let second = one.replace("blobs", "more");
+    let message = "`component.a.grants.blobstore` has more than one element";
+    check(&blobs(&format!("{one}, {second}")), &[(&second, message, "in one directory")]);
+    let message = "containers are in two directories: `component.a.grants.blobstore[0]` and `role.r.grants.blobstore[0]`";
+    let role = format!("roles = [\"r\"]\n[role.r.grants]\nblobstore = [{second}]\n");
+    let text = format!("grants = {{ blobstore = [{one}] }}\n{role}");
+    check(&with(&text), &[("\"blobs\"", message, "its roles have the same")]);
+    let named = one.replace("rights", "guest = \"/x\", rights");
+    check(&blobs(&named), &[("guest", "unknown key `guest` in `component.a.grants.blobstore[0]`", "")]);
+    check(
+        &blobs("{ rights = [\"read\"] }"),
+        &[("{ rights", "`component.a.grants.blobstore[0].path` is missing", "")],
+    );
+    check(&blobs("\"blobs\""), &[("\"blobs\"", "must be a table", "")]);
 }
 
 #[test]

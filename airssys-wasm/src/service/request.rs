@@ -266,6 +266,7 @@ pub(super) async fn instance(
         stdio: Stdio::Log,
         log: service.log.clone(),
         limits: &service.spec.limits,
+        share: service.counters.share.clone(),
         trust: &service.spec.trust,
         port: None,
     };

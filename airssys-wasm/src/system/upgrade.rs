@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{Member, Running, Runs, System};
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     lineage::{Change, Switched, Version, Versioned as _},
     releases::Canary,
     service::Release,
+    watch::Event,
 };
 
 impl System {
@@ -229,8 +230,12 @@ impl System {
     pub async fn load(&self, name: &str, bytes: Vec<u8>, cache: Option<&Cache>) -> Result<Component, Error> {
         let running = self.running(name)?;
         let socket = Part { name: name.to_owned(), bytes };
-        let plugs = running.plugs.clone();
-        Ok(Component::load_plugged(&running.engine, socket, plugs, cache, || ()).await?.0)
+        let (plugs, started) = (running.plugs.clone(), Instant::now());
+        let compiling = || self.watch.event(&Event::Compiling { component: name });
+        let loading = Component::load_plugged(&running.engine, socket, plugs, cache, compiling);
+        let (component, origin) = loading.await?;
+        self.watch.event(&Event::Loaded { component: name, origin, elapsed: started.elapsed() });
+        Ok(component)
     }
 
     /// The engine that another version of a component has to be loaded with: its limits decide that.

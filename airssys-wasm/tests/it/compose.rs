@@ -68,6 +68,15 @@ async fn a_plug_answers_and_goes_along_with_an_upgrade() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn that_a_version_is_compiled_is_told() {
+    let world = World::start(PLUGGED).await;
+    assert_eq!(world.compiled(), 1);
+    world.replace(editor("two")).await.unwrap();
+    assert_eq!(world.compiled(), 2, "the other version, too");
+    world.system.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plug_may_what_the_component_may() {
     let start = async |grants: &str| {
         let dir = tempfile::tempdir().unwrap();

@@ -125,6 +125,40 @@ async fn what_is_computed_is_bounded_for_each_message() {
     assert!(told[0].contains("computed more than its limit (limits.fuel)"), "{told:?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_used_its_share_of_a_processor_is_held_back() {
+    let component = |name: &str, more: &str| {
+        format!("[component.{name}]\nSOURCE\nmax_deliver = 1\nlimits = {{ deadline = \"100ms\"{more} }}\n")
+    };
+    let components = [component("a", ", cpu_percent = 5"), component("b", "")].concat();
+    let world = World::start(&components).await;
+    let held_back = |name: &str| {
+        let status = world.system.status();
+        status.iter().find(|status| &*status.name == name).unwrap().held_back
+    };
+    // Where the machine stands still between its turns, nobody has used anything.
+    for _ in 0..10 {
+        world.crash("a", "spin").await;
+        world.crash("b", "spin").await;
+        if held_back("a") > 0 {
+            break;
+        }
+    }
+    assert!(held_back("a") > 0, "twenty times its share");
+    assert_eq!(held_back("b"), 0, "its neighbour has no bound");
+    assert_eq!(world.ask("a", "echo", "x").await, "x", "and it goes on");
+    world.system.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_are_bounded_for_each_component() {
+    let components = "[component.a]\nSOURCE\nlimits = { tables = 1 }\n";
+    let started = World::try_start(tempfile::tempdir().unwrap(), components, None).await;
+    let why = format!("{:?}", started.err().unwrap());
+    assert!(why.contains("elements of tables") && why.contains("limits.tables"), "{why}");
+    World::start(&components.replace("= 1 ", "= 1000 ")).await.system.shutdown().await;
+}
+
 #[tokio::test]
 async fn an_endless_loop_leaves_others_their_turn_on_the_same_thread() {
     let components =

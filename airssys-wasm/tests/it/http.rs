@@ -100,6 +100,31 @@ async fn get(world: &World, port: u16, path: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sdk_sends_requests_too() {
+    let port = server();
+    let world = World::start(&granted(port, "limits = { http = { body = \"1MiB\" } }")).await;
+    let reserved = Reserved::new();
+    let check = async |verb: &str, url: &str, body: &str, expected: &str| {
+        let answer = world.ask("a", &format!("sdk-{verb} {url}"), body).await;
+        assert!(answer.starts_with(expected), "{verb} {url}: {answer}");
+    };
+    let here = format!("http://127.0.0.1:{port}");
+    check("GET", &format!("{here}/hello"), "", "200, 5 bytes, length known: hello").await;
+    check("GET", &format!("{here}/hello#part"), "", "200, 5 bytes, length known: hello").await;
+    check("GET", &format!("{here}/redirect"), "", "302, 0 bytes").await;
+    check("POST", &format!("{here}/body"), "some bytes", "200, 2 bytes, length known: ").await;
+    check("GET", &format!("{here}/endless"), "", "LimitExceeded: cannot GET").await;
+    check("GET", &format!("{here}/nonsense"), "", "Io: cannot GET").await;
+    check("GET", "here", "", "Invalid: cannot GET `here`: it is no URL of http or https").await;
+    check("CONNECT", &here, "", "Invalid: cannot CONNECT").await;
+    check("GET", "http://127.0.0.1:1/", "", "Denied: cannot GET `http://127.0.0.1:1/`: denied by policy")
+        .await;
+    let nobody = World::start(&granted(reserved.0, "")).await;
+    let answer = nobody.ask("a", &format!("sdk-GET http://127.0.0.1:{}/", reserved.0), "").await;
+    assert!(answer.starts_with("Unavailable: cannot GET"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_goes_where_it_may_and_is_on_record_once() {
     let port = server();
     let world = World::start(&granted(port, "")).await;

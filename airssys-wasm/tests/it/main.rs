@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "set-up of tests, and looking at what guests left behind")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so by panicking")]
 
+mod blobstore;
 mod cache;
 #[cfg(target_os = "linux")]
 mod compiler;

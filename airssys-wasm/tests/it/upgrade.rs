@@ -353,3 +353,24 @@ async fn a_forged_state_is_not_taken_and_anothers_component_gets_none() {
     }
     assert!(world.told().is_empty(), "nobody has crashed of it");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_that_was_tampered_with_is_taken_whole_or_not_at_all() {
+    let world = World::start(&format!("{}{KEPT}", ALONE.replace("1KiB", "8MiB"))).await;
+    let state: Vec<u8> = [7_u64, 0, 1, 2].iter().flat_map(|number| number.to_le_bytes()).collect();
+    let mut flipped = state.clone();
+    flipped[8] ^= 1;
+    let forged = [
+        (state.clone(), "7 0 1 2"),
+        (flipped, "7 1 1 2"),
+        (state[..31].to_vec(), "0 0 0 0"),
+        (Vec::new(), "0 0 0 0"),
+        (vec![0xff; 1 << 20], "0 0 0 0"),
+    ];
+    for (bytes, expected) in forged {
+        let length = bytes.len();
+        world.system.call("a", "forge", bytes, PATIENCE).await.unwrap();
+        world.crash("a", "trap").await;
+        assert_eq!(world.ask("a", "report", "").await, expected, "{length} bytes");
+    }
+}

@@ -2,7 +2,10 @@
 
 use std::{
     path::Path,
-    sync::{Arc, LazyLock, Mutex},
+    sync::{
+        Arc, LazyLock, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -40,9 +43,9 @@ pub(crate) struct World {
     told: Arc<Told>,
 }
 
-/// What the system told, as text.
+/// What the system told, as text, and how often it compiled something.
 #[derive(Default)]
-pub(crate) struct Told(Mutex<Vec<String>>, Option<Hear>);
+pub(crate) struct Told(Mutex<Vec<String>>, Option<Hear>, AtomicUsize);
 
 /// Hears of each thing as it is told, and of starts and ailments, too.
 pub(crate) type Hear = Box<dyn Fn(&str) + Send + Sync>;
@@ -57,6 +60,10 @@ impl Watch for Told {
                 )
             }
             Event::TakenBack { component, reason, .. } => format!("taken back {component}: {reason}"),
+            Event::Compiling { .. } => {
+                self.2.fetch_add(1, Ordering::SeqCst);
+                return;
+            }
             Event::Unwell { component, why } => return self.hear(&format!("unwell {component}: {why}")),
             Event::Life(life) => match &life.kind {
                 EventKind::Started => return self.hear(&format!("started {}", life.path)),
@@ -83,8 +90,8 @@ impl Told {
 
 impl World {
     /// Starts a system. In `components`, `SOURCE` is the hostile component, `SOCKETS` the one that uses the network, `WEB`
-    /// the one that speaks HTTP, `LEDGER` the one with a state, `TALKER` the one that publishes and answers later, `KEYVALUE` the one that uses buckets and `EDITOR` the one that
-    /// `WORDS` is plugged into; `data` is a folder with a file `a`, `api.test` a host at
+    /// the one that speaks HTTP, `LEDGER` the one with a state, `TALKER` the one that publishes and answers later, `KEYVALUE` the one that uses buckets, `BLOBS` the one that uses containers of objects,
+    /// and `EDITOR` the one that `WORDS` is plugged into; `data` is a folder with a file `a`, `api.test` a host at
     /// 127.0.0.1, and `private.test` one at 10.0.0.1. Deadlines and time limits of HTTP that the test does not set are long.
     pub(crate) async fn start(components: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -109,7 +116,7 @@ impl World {
         let resolver =
             ScriptedResolver::new().answer("api.test", &["127.0.0.1"]).answer("private.test", &["10.0.0.1"]);
         let os = Os::builder(policy, records.clone()).resolver(resolver).build();
-        let told = Arc::new(Told(Mutex::default(), hear));
+        let told = Arc::new(Told(Mutex::default(), hear, AtomicUsize::new(0)));
         let watch: Arc<dyn Watch> = told.clone();
         let program = os.principal("program").unwrap();
         let loaded: Vec<Component> = load(&manifest, &ENGINE, None, &os, &program, &watch).await.unwrap();
@@ -172,6 +179,11 @@ impl World {
         assert_eq!(error.kind(), airssys_wasm::ErrorKind::Unavailable, "{error:?}");
         let cause = std::error::Error::source(&error).unwrap().downcast_ref::<airssys_rt::CallError>();
         assert_eq!(cause, Some(&airssys_rt::CallError::Dropped), "the message was given up, not forgotten");
+    }
+
+    /// How often the system has said that it compiles something.
+    pub(crate) fn compiled(&self) -> usize {
+        self.told.2.load(Ordering::SeqCst)
     }
 
     /// What was told since the last look.
@@ -256,6 +268,7 @@ fn parse(dir: &TempDir, components: &str) -> Manifest {
     let words = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/words.wasm");
     let components = components.replace("WORDS", &format!("\"{}\"", words.display()));
     let components = components.replace("KEYVALUE", &fixture("keyvalue.wasm"));
+    let components = components.replace("BLOBS", &fixture("blobs.wasm"));
     let components = components.replace("TALKER", &fixture("talker.wasm"));
     let components = components.replace("WEB", &fixture("web.wasm"));
     let text = format!("[system]\nname = \"s\"\nintensity = 20\n{components}");

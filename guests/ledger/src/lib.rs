@@ -24,6 +24,8 @@ struct Ledger {
     ticks: u64,
     /// Who gave it its state.
     made_by: Option<String>,
+    /// What it hands on in place of its state.
+    forged: Option<Vec<u8>>,
 }
 
 airssys_guest::export!(Ledger, stateful);
@@ -42,6 +44,7 @@ impl Actor for Ledger {
             "add" => self.add(&message.payload)?,
             "pour" => self.pour(number(&message.payload)?)?,
             "arm" => timers::set("tick", Duration::from_millis(number(&message.payload)?)),
+            "forge" => self.forged = Some(message.payload),
             "trap" => trap(),
             "who" => return Ok(self.made_by.clone().map(String::into_bytes)),
             "report" => {}
@@ -72,6 +75,9 @@ impl Stateful for Ledger {
         }
         if is_mode(b"dead") {
             trap();
+        }
+        if let Some(forged) = &self.forged {
+            return Ok(forged.clone());
         }
         let numbers = [self.next, self.wrong, self.poured, self.ticks];
         Ok(numbers.iter().flat_map(|number| number.to_le_bytes()).collect())

@@ -1,6 +1,8 @@
 //! The actor: the subject of a message is a method and a URL, its payload the body.
 
-use airssys_guest::{Actor, Config, Error, Message};
+use std::time::Duration;
+
+use airssys_guest::{Actor, Config, Error, Message, http};
 
 use crate::bindings::wasi::{
     http::{
@@ -27,11 +29,27 @@ impl Actor for Client {
             hoard();
         }
         let (method, url) = message.subject.split_once(' ').ok_or("give a method and a URL")?;
+        if let Some(method) = method.strip_prefix("sdk-") {
+            return Ok(Some(by_the_sdk(method, url, message.payload).into_bytes()));
+        }
         let answer = match ask(method, url, &message.payload) {
             Ok(answer) => answer,
             Err(code) => format!("{code:?}"),
         };
         Ok(Some(answer.into_bytes()))
+    }
+}
+
+/// The same through the SDK.
+fn by_the_sdk(method: &str, url: &str, body: Vec<u8>) -> String {
+    let request = http::Request::new(method, url).header("x-sdk", "yes").body(body).limit(100_000);
+    match request.timeout(Duration::from_secs(3600)).send() {
+        Ok(answer) => {
+            let shown = String::from_utf8_lossy(answer.body.get(..40).unwrap_or(&answer.body)).into_owned();
+            let kind = answer.header("content-length").map_or("unknown", |_| "known");
+            format!("{}, {} bytes, length {kind}: {shown}", answer.status, answer.body.len())
+        }
+        Err(error) => format!("{:?}: {}", error.kind(), error.chain()),
     }
 }
 

@@ -1,5 +1,5 @@
 //! Sends requests over HTTP, as an actor, and answers them, as a service. A fixture for the tests of the host: it calls
-//! `wasi:http` as a C library does, without the SDK between.
+//! `wasi:http` as a C library does, without the SDK between, and by the SDK where it is told to.
 
 #[cfg(target_arch = "wasm32")]
 #[allow(missing_docs, unsafe_code, reason = "generated")]

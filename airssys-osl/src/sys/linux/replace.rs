@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
     fs::{self, AtFlags, CWD, FileType, Mode, OFlags, Stat},
-    io::{Errno, retry_on_intr},
+    io::{Errno, fcntl_dupfd_cloexec, retry_on_intr},
 };
 
 use super::{
@@ -67,10 +67,7 @@ pub(crate) fn replace(
     in_parent(dir, path, |parent, leaf| {
         check_new(parent, leaf)?;
         let old = find(parent, leaf);
-        let mode = old
-            .as_ref()
-            .filter(|(_, old)| FileType::from_raw_mode(old.st_mode) == FileType::RegularFile)
-            .map(|(_, old)| Mode::from_raw_mode(old.st_mode & 0o777));
+        let mode = old.as_ref().and_then(kept_mode);
         // A name is taken over by renaming, so the file needs one in the end: a short content has it from the start,
         // which spares the directory three changes. What takes long is without a name that a crash could leave.
         let named = old.is_some() && len <= BRIEF_BYTES;
@@ -96,6 +93,12 @@ fn find(parent: BorrowedFd<'_>, leaf: &Leaf<'_>) -> Option<(OwnedFd, Stat)> {
     let old = fs::openat(parent, leaf.name, place, Mode::empty()).ok()?;
     let stat = fs::fstat(&old).ok()?;
     Some((old, stat))
+}
+
+/// What may be done with what is replaced, and with what replaces it then: that of a private file is private.
+fn kept_mode((_, old): &(OwnedFd, Stat)) -> Option<Mode> {
+    let is_file = FileType::from_raw_mode(old.st_mode) == FileType::RegularFile;
+    is_file.then(|| Mode::from_raw_mode(old.st_mode & 0o777))
 }
 
 impl Remains {
@@ -137,6 +140,26 @@ pub(crate) fn name_unnamed(file: &Handle, dir: &Directory, path: Beneath<'_>) ->
     in_parent(dir, path, |parent, leaf| {
         check_new(parent, leaf)?;
         Ok(link(file, parent, leaf.name.as_encoded_bytes())?)
+    })
+}
+
+/// Puts a file without a name in the place of `path`. `install` is called with what does that.
+pub(crate) fn replace_by_unnamed(
+    file: &Handle,
+    dir: &Directory,
+    path: Beneath<'_>,
+    install: impl FnOnce(Install<'_>) -> Result<(), Fault>,
+) -> Result<Remains, Fault> {
+    in_parent(dir, path, |parent, leaf| {
+        check_new(parent, leaf)?;
+        let old = find(parent, leaf);
+        let mut draft =
+            Draft { parent, file: retry_on_intr(|| fcntl_dupfd_cloexec(file, 0))?, temporary: None };
+        if let Some(mode) = old.as_ref().and_then(kept_mode) {
+            draft.set_mode(mode)?;
+        }
+        install(&mut |admit| draft.install(leaf, admit))?;
+        Ok(Remains::of(old))
     })
 }
 

@@ -190,6 +190,15 @@ pub(crate) fn name_unnamed(_file: &Handle, _dir: &Directory, _path: Beneath<'_>)
     Err(Fault::Unsupported)
 }
 
+pub(crate) fn replace_by_unnamed(
+    _file: &Handle,
+    _dir: &Directory,
+    _path: Beneath<'_>,
+    _install: impl FnOnce(Install<'_>) -> Result<(), Fault>,
+) -> Result<Remains, Fault> {
+    Err(Fault::Unsupported)
+}
+
 /// Makes a directory with a name that is drawn, and tells the name.
 pub(crate) fn create_drawn_dir(dir: &Directory) -> Result<String, Fault> {
     draw(|name| dir.dir.create_dir(name)).map(|(name, ())| name)

@@ -16,8 +16,9 @@ use std::{fs::File, io};
 pub(crate) use self::{
     change::{
         Install, Remains, append, copy, create_dir, create_drawn_dir, create_unnamed, hard_link,
-        name_unnamed, named_size, remove_dir, remove_file, rename, replace, set_len, set_own_permissions,
-        set_own_times, set_permissions, set_times, symlink, sync, try_lock, unlock, write_at,
+        name_unnamed, named_size, remove_dir, remove_file, rename, replace, replace_by_unnamed, set_len,
+        set_own_permissions, set_own_times, set_permissions, set_times, symlink, sync, try_lock, unlock,
+        write_at,
     },
     open::{Directory, open, open_root, open_source},
     read::{

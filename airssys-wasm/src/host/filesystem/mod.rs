@@ -120,7 +120,7 @@ pub(crate) type FsResult<T> = std::result::Result<T, FsError>;
 
 impl Slot {
     /// Claims one of the files that an instance may hold open.
-    fn claim(open_files: &Arc<AtomicUsize>) -> FsResult<Self> {
+    pub(super) fn claim(open_files: &Arc<AtomicUsize>) -> FsResult<Self> {
         let slot = Self(open_files.clone());
         if slot.0.fetch_add(1, Ordering::Relaxed) >= OPEN_FILES {
             return Err(ErrorCode::Quota.into());

@@ -53,6 +53,7 @@ const ALL: &str = r#"
     [component.name.forbid]
     [component.name.grants]
     fs = [{ conditions = {} }]
+    blobstore = [{ conditions = {} }]
     connect = [{ conditions = {} }]
     listen = [{}]
     resolve = [{}]

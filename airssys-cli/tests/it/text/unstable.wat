@@ -1,0 +1,42 @@
+(component
+    (import "wasi:cli/exit@0.2.12" (instance $exit
+        (export "exit-with-code" (func (param "status-code" u8)))
+    ))
+    (import "wasi:clocks/wall-clock@0.2.12" (instance $wall
+        (type $d (record (field "seconds" u64) (field "nanoseconds" u32)))
+        (export "datetime" (type (eq $d)))
+    ))
+    (alias export $wall "datetime" (type $datetime))
+    (import "wasi:clocks/timezone@0.2.12" (instance $zone
+        (alias outer 1 $datetime (type $outer))
+        (export "datetime" (type $when (eq $outer)))
+        (type $z (record (field "utc-offset" s32) (field "name" string) (field "in-daylight-saving-time" bool)))
+        (export "timezone-display" (type $shown (eq $z)))
+        (export "display" (func (param "when" $when) (result $shown)))
+        (export "utc-offset" (func (param "when" $when) (result s32)))
+    ))
+    (core module $memory
+        (memory (export "memory") 1)
+        (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 8192))
+    )
+    (core instance $m (instantiate $memory))
+    (core func $exit-with (canon lower (func $exit "exit-with-code")))
+    (core func $offset (canon lower (func $zone "utc-offset")))
+    (core func $display (canon lower (func $zone "display") (memory $m "memory") (realloc (func $m "realloc"))))
+    (core module $guest
+        (import "" "memory" (memory 1))
+        (import "" "exit" (func $exit (param i32)))
+        (import "" "offset" (func $offset (param i64 i32) (result i32)))
+        (import "" "display" (func $display (param i64 i32 i32)))
+        (func (export "run") (result i32) (; run ;))
+    )
+    (core instance $g (instantiate $guest (with "" (instance
+        (export "memory" (memory $m "memory"))
+        (export "exit" (func $exit-with))
+        (export "offset" (func $offset))
+        (export "display" (func $display))
+    ))))
+    (func $run (result (result)) (canon lift (core func $g "run")))
+    (instance $command (export "run" (func $run)))
+    (export "wasi:cli/run@0.2.0" (instance $command))
+)
