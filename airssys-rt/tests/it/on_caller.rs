@@ -150,7 +150,8 @@ async fn slow_turns_lose_the_privilege() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_comes_after_a_crash_need_not_prove_it_again() {
-    let (system, mailbox) = (system(), Mailbox::unbounded());
+    // Here every turn counts as quick.
+    let (system, mailbox) = (System::builder().quick(LONG).build(), Mailbox::unbounded());
     system.spawn_on(&mailbox, None, Quick).unwrap();
     let actor = mailbox.actor_ref();
     prove(&actor).await;
