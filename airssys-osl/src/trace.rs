@@ -46,18 +46,21 @@ pub async fn scope<F: Future>(trace: [u8; 16], future: F) -> F::Output {
 }
 
 /// As [`scope`], for what does not wait.
+#[inline]
 pub fn sync_scope<T>(trace: [u8; 16], work: impl FnOnce() -> T) -> T {
     let _restored = Restored(set(trace));
     work()
 }
 
 /// The trace that holds here; [`NONE`] outside of all scopes.
+#[inline]
 pub fn current() -> [u8; 16] {
     // While the thread ends there is none any more.
     CURRENT.try_with(Cell::get).unwrap_or(NONE)
 }
 
 /// Returns the one before.
+#[inline]
 fn set(trace: [u8; 16]) -> [u8; 16] {
     CURRENT.try_with(|current| current.replace(trace)).unwrap_or(NONE)
 }
@@ -66,6 +69,7 @@ fn set(trace: [u8; 16]) -> [u8; 16] {
 struct Restored([u8; 16]);
 
 impl Drop for Restored {
+    #[inline]
     fn drop(&mut self) {
         set(self.0);
     }

@@ -31,7 +31,8 @@ pub trait Actor: Sized + Send + 'static {
     /// What it understands. Usually an enum; a request carries a [`Reply`](crate::Reply).
     type Msg: Send + 'static;
 
-    /// Whether callers may run it on their own stacks, once it has proven to be quick. True, unless set.
+    /// Whether callers may run it on their own stacks, once it has proven to be quick; what one has proven holds for the next on
+    /// the same [`Mailbox`](crate::Mailbox). True, unless set.
     ///
     /// A [`call`](ActorRef::call) then costs no change of tasks. The actor cannot tell, except by what belongs to the
     /// thread or to the tokio task that polls it, which are its caller's: `tokio::task_local!`, `tokio::task::id`,

@@ -440,7 +440,10 @@ impl Digest {
 
     /// The 64 hexadecimal digits, without the algorithm's name.
     pub(crate) fn hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or_default();
+        let mut hex = String::with_capacity(2 * self.0.len());
+        hex.extend(self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]));
+        hex
     }
 }
 

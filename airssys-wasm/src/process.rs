@@ -131,7 +131,7 @@ fn told(
             return Delivery::Resume;
         }
         let (sender, subject, trace) = (sender.clone(), spec_of.subject.clone(), trace::new());
-        Delivery::Message(Envelope::new(sender, subject, payload.to_vec(), trace))
+        Delivery::Message(Box::new(Envelope::new(Some(sender), subject, payload.to_vec(), trace)))
     };
     let port = Port::new(exec.clone(), launch.clone(), frames(spec.framing), owner.clone(), on_frame);
     with(port.frame_limit(spec.frame_bytes.min(most_bytes)), spec)

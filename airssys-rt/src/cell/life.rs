@@ -336,9 +336,15 @@ impl<M: Send + 'static> CellRef<M> {
 }
 
 impl Core {
-    /// Nothing is known of how quick it is, and there may be no need to know.
+    /// Nothing is known of how quick it is, but for what is known of those before it on its mailbox; and there may be no need
+    /// to know.
     fn set_pace<A: Actor>(&self) {
-        self.pace.store(if A::RUNS_ON_CALLERS { UNKNOWN } else { NEVER }, Ordering::Relaxed);
+        let pace = match self.pace.load(Ordering::Relaxed) {
+            _ if !A::RUNS_ON_CALLERS => NEVER,
+            NEVER => UNKNOWN,
+            known => known,
+        };
+        self.pace.store(pace, Ordering::Relaxed);
     }
 
     fn up(&self) {

@@ -3,7 +3,7 @@
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use airssys_rt::{Actor, ActorRef, CallError, Context, ExitReason, Reply, System};
+use airssys_rt::{Actor, ActorRef, CallError, Context, ExitReason, Mailbox, Reply, System};
 
 use crate::stage::LONG;
 
@@ -146,6 +146,25 @@ async fn slow_turns_lose_the_privilege() {
     assert_ne!(actor.call(Ask::Where, LONG).await, Ok(thread::current().id()));
     // It can win it back.
     prove(&actor).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_comes_after_a_crash_need_not_prove_it_again() {
+    // Here every turn counts as quick.
+    let (system, mailbox) = (System::builder().quick(LONG).build(), Mailbox::unbounded());
+    system.spawn_on(&mailbox, None, Quick).unwrap();
+    let actor = mailbox.actor_ref();
+    prove(&actor).await;
+    assert_eq!(actor.call(Ask::Panic, LONG).await, Err(CallError::Dropped));
+    while system.spawn_on(&mailbox, None, Quick).is_err() {
+        tokio::task::yield_now().await;
+    }
+    // Fewer than it takes to prove it. The thread of the runtime, which has started it, may still have it for the first.
+    let mut calls = 0;
+    while actor.call(Ask::Where, LONG).await != Ok(thread::current().id()) {
+        calls += 1;
+        assert!(calls < 8, "it has to prove it again");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -18,8 +18,8 @@ pub(crate) const CONTENT_TYPE_BYTES: usize = 256;
 
 /// A message of the runtime to a component's actor.
 pub(crate) enum Delivery {
-    /// A message for the guest.
-    Message(Envelope),
+    /// A message for the guest. Boxed, for it passes through many hands.
+    Message(Box<Envelope>),
     /// A timer fired, which was set through this port.
     Timer { name: Arc<str>, port: u64 },
     /// Go on with what the last incarnation left.
@@ -30,7 +30,8 @@ pub(crate) enum Delivery {
 
 /// One message for a guest, and what the host knows about it.
 pub(crate) struct Envelope {
-    pub(crate) sender: Arc<str>,
+    /// None: the program itself, or the system. Its name would be counted by all threads in one place.
+    pub(crate) sender: Option<Arc<str>>,
     pub(crate) subject: String,
     /// What the payload is, as its sender said; empty where it said nothing.
     pub(crate) content_type: Box<str>,
@@ -49,7 +50,7 @@ pub(crate) struct Envelope {
 
 impl Envelope {
     /// A message that nobody has been given yet, and nobody waits for.
-    pub(crate) fn new(sender: Arc<str>, subject: String, payload: Vec<u8>, trace: [u8; 16]) -> Self {
+    pub(crate) fn new(sender: Option<Arc<str>>, subject: String, payload: Vec<u8>, trace: [u8; 16]) -> Self {
         Self {
             sender,
             subject,
@@ -72,7 +73,7 @@ impl Envelope {
     ) -> DeadLetter<'a> {
         DeadLetter {
             component,
-            sender: &self.sender,
+            sender: self.sender(),
             subject: &self.subject,
             content_type: &self.content_type,
             is_published: self.is_published,
@@ -81,6 +82,11 @@ impl Envelope {
             trace: self.trace,
             reason,
         }
+    }
+
+    /// Who sent it, by name.
+    pub(super) fn sender(&self) -> &str {
+        self.sender.as_deref().unwrap_or(HOST)
     }
 
     /// How many bytes of a guest's it holds.

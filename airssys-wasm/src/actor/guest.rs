@@ -81,7 +81,7 @@ impl Instance {
             port.talk.take_up(envelope);
         }
         let message =
-            Message { sender: &envelope.sender, subject: &envelope.subject, payload: &envelope.payload };
+            Message { sender: envelope.sender(), subject: &envelope.subject, payload: &envelope.payload };
         let (actor, store) = self.enter();
         flatten(actor.call_handle_message(store, message).await)
     }

@@ -9,7 +9,7 @@ use airssys_osl::trace as osl_trace;
 use airssys_rt::{ChildOptions, Context, ExitReason, Mailbox, Probe, Reply};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{ComponentActor, Counters, Delivery, Envelope, HOST, guest::Instance, trace};
+use super::{ComponentActor, Counters, Delivery, Envelope, guest::Instance, trace};
 use crate::{
     host::printable,
     manifest::HealthSpec,
@@ -220,8 +220,8 @@ impl Instance {
     /// Hands it the question.
     pub(super) async fn ask(&mut self, health: &HealthSpec) -> Result<Ailment, Trap> {
         let trace = trace::new();
-        let (sender, subject) = (HOST.into(), health.question.clone());
-        let question = Envelope { deliveries: 1, ..Envelope::new(sender, subject, Vec::new(), trace) };
+        let subject = health.question.clone();
+        let question = Envelope { deliveries: 1, ..Envelope::new(None, subject, Vec::new(), trace) };
         let answer = osl_trace::scope(trace, self.handle(&question)).await?;
         Ok(answer.filter(|answer| !answer.is_empty() && answer != WELL).map(|answer| {
             let text = String::from_utf8_lossy(&answer);

@@ -22,6 +22,7 @@ mod workers;
 
 use std::{
     collections::VecDeque,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -76,7 +77,7 @@ pub(crate) struct Blueprint {
     /// What it subscribes to, and who waits for an answer of it.
     lasting: Arc<Lasting>,
     /// Messages that an incarnation held when it ended: the one in hand first.
-    held: Mutex<VecDeque<Envelope>>,
+    held: Mutex<VecDeque<Box<Envelope>>>,
     /// How many ports there were.
     ports: AtomicU64,
 }
@@ -240,7 +241,7 @@ impl Blueprint {
         Stage { name: &self.name, os: &self.os, watch: &*self.watch, releases: &self.versions.releases }
     }
 
-    fn held(&self) -> MutexGuard<'_, VecDeque<Envelope>> {
+    fn held(&self) -> MutexGuard<'_, VecDeque<Box<Envelope>>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -256,7 +257,7 @@ impl Blueprint {
         self.counters.down.store(self.spec.restart != Restart::Temporary, Ordering::SeqCst);
     }
 
-    fn dead_letter(&self, envelope: Envelope, reason: &dyn std::fmt::Display) {
+    fn dead_letter(&self, envelope: &Envelope, reason: &dyn std::fmt::Display) {
         self.counters.dead.fetch_add(1, Ordering::Relaxed);
         self.watch.event(&Event::DeadLetter(&envelope.dead_letter(&self.name, &envelope.payload, reason)));
     }
@@ -268,7 +269,7 @@ impl Drop for Blueprint {
         self.versions.close();
         let held = std::mem::take(self.held.get_mut().unwrap_or_else(PoisonError::into_inner));
         for envelope in held {
-            self.dead_letter(envelope, &"its receiver was stopped");
+            self.dead_letter(&envelope, &"its receiver was stopped");
         }
     }
 }
@@ -277,7 +278,7 @@ impl Drop for Blueprint {
 pub(crate) struct ComponentActor {
     blueprint: Arc<Blueprint>,
     /// What is to be handled: the message in hand, and before it what the last incarnation left.
-    queue: VecDeque<Envelope>,
+    queue: VecDeque<Box<Envelope>>,
     instance: Option<Instance>,
     /// The code of the instance.
     code: Arc<Code>,
@@ -324,31 +325,39 @@ impl ComponentActor {
         Self { blueprint, queue, instance, code, parked, tried, since_snapshot: 0, is_done: false }
     }
 
-    /// Handles everything in the queue, in order, and what was ordered before it.
+    /// Handles everything in the queue, in order, and what was ordered before it. What is rare has memory of its own: each
+    /// message would carry room for it else.
     async fn work(&mut self, cx: &mut Context<Self>) -> Result<(), ExitReason> {
         loop {
-            self.obey(cx).await?;
+            if self.blueprint.versions.is_ordered() {
+                Box::pin(self.obey(cx)).await?;
+            }
             // One that was killed each time that it had this message in hand had no time to say so.
-            let is_poison = |envelope: &mut Envelope| envelope.deliveries >= self.blueprint.spec.max_deliver;
+            let is_poison =
+                |envelope: &mut Box<Envelope>| envelope.deliveries >= self.blueprint.spec.max_deliver;
             if let Some(poison) = self.queue.pop_front_if(is_poison) {
-                self.blueprint.dead_letter(poison, &"its receiver was killed at it");
+                self.blueprint.dead_letter(&poison, &"its receiver was killed at it");
                 continue;
             }
             // A policy that was changed meanwhile, or forbids some of what a pattern selects, keeps it from this one.
             let instance = self.instance.as_ref().ok_or(ExitReason::Killed)?;
             let is_forbidden =
-                |envelope: &mut Envelope| envelope.is_published && !instance.hears(&envelope.subject);
+                |envelope: &mut Box<Envelope>| envelope.is_published && !instance.hears(&envelope.subject);
             if self.queue.pop_front_if(is_forbidden).is_some() {
                 continue;
             }
-            if !self.queue.is_empty() && self.is_turn_of_trial(cx).await {
-                self.try_message(cx).await;
+            if !self.queue.is_empty() && self.has_trial() && Box::pin(self.try_next(cx)).await {
                 continue;
             }
             let Some(envelope) = self.queue.front_mut() else { return Ok(()) };
             let instance = self.instance.as_mut().ok_or(ExitReason::Killed)?;
             envelope.deliveries += 1;
-            match osl_trace::scope(envelope.trace, instance.handle(envelope)).await {
+            let handled = {
+                let trace = envelope.trace;
+                let handling = pin!(instance.handle(envelope));
+                osl_trace::scope(trace, handling).await
+            };
+            match handled {
                 Ok(answer) => {
                     if let Some(number) = instance.put_down() {
                         self.blueprint.lasting.keep_waiting(number, envelope);
@@ -370,9 +379,9 @@ impl ComponentActor {
                     if deliveries >= self.blueprint.spec.max_deliver
                         && let Some(poison) = self.queue.pop_front()
                     {
-                        self.blueprint.dead_letter(poison, &trap);
+                        self.blueprint.dead_letter(&poison, &trap);
                     }
-                    self.crash(trap, cx).await?;
+                    Box::pin(self.crash(trap, cx)).await?;
                 }
             }
         }
@@ -389,6 +398,11 @@ impl ComponentActor {
         if self.since_snapshot < every.value {
             return Ok(());
         }
+        Box::pin(self.keep_state(cx)).await
+    }
+
+    /// Keeps its state for the next incarnation.
+    async fn keep_state(&mut self, cx: &mut Context<Self>) -> Result<(), ExitReason> {
         self.since_snapshot = 0;
         let instance = self.instance.as_mut().ok_or(ExitReason::Killed)?;
         match instance.snapshot(self.blueprint.spec.limits.snapshot_bytes).await {
@@ -472,8 +486,12 @@ impl Actor for ComponentActor {
         let counters = self.blueprint.counters.clone();
         let _busy = Busy::new(&counters);
         counters.set_health(Health::Starting);
-        self.start(cx).await?;
-        self.become_ready(cx).await?;
+        // In memory of its own, which goes when it runs.
+        Box::pin(async {
+            self.start(cx).await?;
+            self.become_ready(cx).await
+        })
+        .await?;
         if !self.queue.is_empty() {
             // Where the mailbox is too full for this, another message is there to wake the actor.
             let _ = cx.actor_ref().try_cast(Delivery::Resume);
@@ -491,15 +509,15 @@ impl Actor for ComponentActor {
                 self.work(cx).await?;
                 // A system is idle although its components are asked whether they are well.
                 drop(busy);
-                return self.answer(reply, cx).await;
+                return Box::pin(self.answer(reply, cx)).await;
             }
             Delivery::Timer { name, port } => {
                 self.work(cx).await?;
                 if self.tried.as_mut().is_some_and(|tried| tried.has_port(port)) {
-                    self.try_timer(&name, cx).await;
+                    Box::pin(self.try_timer(&name, cx)).await;
                     return Ok(());
                 }
-                return self.timer(&name, cx).await;
+                return Box::pin(self.timer(&name, cx)).await;
             }
         }
         self.work(cx).await

@@ -30,7 +30,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 struct Addressed {
     receiver: String,
     to: Receiver,
-    envelope: Envelope,
+    envelope: Box<Envelope>,
 }
 
 /// Holds what a handler sends until the handler returns: one that traps has sent nothing.
@@ -65,7 +65,7 @@ impl Outbox {
         Self { post, waiting: VecDeque::new(), bytes: 0 }
     }
 
-    pub(crate) fn push(&mut self, receiver: String, to: Receiver, envelope: Envelope) {
+    pub(crate) fn push(&mut self, receiver: String, to: Receiver, envelope: Box<Envelope>) {
         self.bytes += envelope.bytes();
         self.waiting.push_back(Addressed { receiver, to, envelope });
     }
@@ -85,7 +85,8 @@ impl Outbox {
         self.post.counters.sent.fetch_add(self.waiting.len() as u64, Ordering::Relaxed);
         for message in self.waiting.drain(..) {
             if let Some(message) = self.post.try_hand_on(message) {
-                self.post.hand_on(message).await;
+                // Rare, and so in memory of its own: who sends nothing carries none of it.
+                Box::pin(self.post.hand_on(message)).await;
             }
         }
     }
@@ -102,7 +103,7 @@ impl Outbox {
         while let Some(message) = self.waiting.pop_front() {
             self.bytes -= message.envelope.bytes();
             let unsent = match self.post.try_hand_on(message) {
-                Some(message) => self.post.hand_on_before(message, until).await,
+                Some(message) => Box::pin(self.post.hand_on_before(message, until)).await,
                 None => None,
             };
             if let Some(message) = unsent {

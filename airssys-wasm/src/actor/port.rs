@@ -148,7 +148,7 @@ impl Port {
     pub(crate) async fn call(
         &mut self,
         to: &Receiver,
-        envelope: Envelope,
+        envelope: Box<Envelope>,
         timeout: Duration,
     ) -> Result<Vec<u8>, SendError> {
         let own = Instant::now().checked_add(timeout);

@@ -1,6 +1,6 @@
 //! Who a message can be for: a component, or a program of the machine.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use airssys_osl::trace;
 #[cfg(any(target_os = "linux", target_os = "macos", windows))]
@@ -38,8 +38,7 @@ impl Receiver {
     }
 
     /// Sends without waiting for room. What was not sent comes back.
-    #[expect(clippy::result_large_err, reason = "the message itself comes back, as it does from a mailbox")]
-    pub(crate) fn try_send(&self, envelope: Envelope) -> Result<(), SendError<Option<Envelope>>> {
+    pub(crate) fn try_send(&self, envelope: Box<Envelope>) -> Result<(), SendError<Option<Box<Envelope>>>> {
         match self {
             Self::Component(actor) => {
                 actor.try_cast(Delivery::Message(envelope)).map_err(|error| with(error, undelivered))
@@ -55,9 +54,9 @@ impl Receiver {
     /// Sends, and waits for room, for `time` at most where there is one. What was not sent comes back.
     pub(super) async fn send(
         &self,
-        envelope: Envelope,
+        envelope: Box<Envelope>,
         time: Option<Duration>,
-    ) -> Result<(), SendError<Option<Envelope>>> {
+    ) -> Result<(), SendError<Option<Box<Envelope>>>> {
         match self {
             Self::Component(actor) => {
                 cast(actor, Delivery::Message(envelope), time).await.map_err(|error| with(error, undelivered))
@@ -74,7 +73,7 @@ impl Receiver {
     /// Sends, and waits for the answer. A program has none: then it has a place among what the program reads next.
     pub(crate) async fn call(
         &self,
-        envelope: Envelope,
+        mut envelope: Box<Envelope>,
         timeout: Duration,
     ) -> Result<Option<Vec<u8>>, CallError> {
         if !self.takes(&envelope.payload) {
@@ -82,11 +81,15 @@ impl Receiver {
         }
         match self {
             Self::Component(actor) => {
-                let until = Instant::now().checked_add(timeout);
-                let ask = |reply| Delivery::Message(Envelope { reply: Some(reply), until, ..envelope });
+                envelope.until = Instant::now().checked_add(timeout);
+                let ask = |reply| {
+                    envelope.reply = Some(reply);
+                    Delivery::Message(envelope)
+                };
                 // The receiver may be run here, on its caller's stack. What it does for itself, of no message, belongs to no
                 // trace, as on its own; those that it does of messages have theirs.
-                trace::scope(trace::NONE, actor.call(ask, timeout)).await
+                let call = pin!(actor.call(ask, timeout));
+                trace::scope(trace::NONE, call).await
             }
             #[cfg(any(target_os = "linux", target_os = "macos", windows))]
             Self::Process(port, _) => {
@@ -115,7 +118,7 @@ fn with<M, N>(error: SendError<M>, map: impl FnOnce(M) -> N) -> SendError<N> {
     }
 }
 
-fn undelivered(delivery: Delivery) -> Option<Envelope> {
+fn undelivered(delivery: Delivery) -> Option<Box<Envelope>> {
     match delivery {
         Delivery::Message(envelope) => Some(envelope),
         Delivery::Timer { .. } | Delivery::Resume | Delivery::Health(_) => None,
@@ -124,15 +127,14 @@ fn undelivered(delivery: Delivery) -> Option<Envelope> {
 
 /// The payload on its way, and the envelope without it.
 #[cfg(any(target_os = "linux", target_os = "macos", windows))]
-fn write(mut envelope: Envelope) -> (PortMsg, Envelope) {
+fn write(mut envelope: Box<Envelope>) -> (PortMsg, Box<Envelope>) {
     (PortMsg::Write(std::mem::take(&mut envelope.payload)), envelope)
 }
 
 /// The envelope with its payload again.
 #[cfg(any(target_os = "linux", target_os = "macos", windows))]
-fn unwritten(message: PortMsg, envelope: Envelope) -> Option<Envelope> {
-    match message {
-        PortMsg::Write(payload) => Some(Envelope { payload, ..envelope }),
-        _ => None,
-    }
+fn unwritten(message: PortMsg, mut envelope: Box<Envelope>) -> Option<Box<Envelope>> {
+    let PortMsg::Write(payload) = message else { return None };
+    envelope.payload = payload;
+    Some(envelope)
 }

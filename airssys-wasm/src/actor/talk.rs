@@ -197,7 +197,8 @@ impl Talk {
 
     /// Begins and ends the subscriptions that the handler asked for: first, as what it published may be for itself.
     pub(super) fn resubscribe(&mut self) {
-        if !self.is_on_trial {
+        // After most messages there is nothing, and a lock would be one too many.
+        if !self.is_on_trial && !self.changes.is_empty() {
             self.lasting.subscriptions.change(&mem::take(&mut self.changes));
         }
     }

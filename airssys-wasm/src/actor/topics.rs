@@ -36,6 +36,12 @@ pub(super) struct Changes {
     ended: BTreeSet<Pattern>,
 }
 
+impl Changes {
+    pub(super) fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.ended.is_empty()
+    }
+}
+
 /// Where copies for one component go.
 #[derive(Clone)]
 pub(super) struct Subscriber {
@@ -152,7 +158,7 @@ impl Subscriber {
         if message.payload.len() > self.payload_bytes {
             return self.bury(&message.envelope(subject, Vec::new()), &message.payload, TOO_LARGE);
         }
-        let envelope = message.envelope(subject, message.payload.clone());
+        let envelope = Box::new(message.envelope(subject, message.payload.clone()));
         let (returned, reason) = match self.mailbox.try_cast(Delivery::Message(envelope)) {
             Ok(()) => return,
             Err(SendError::Full(returned)) => (returned, FULL),
@@ -174,7 +180,7 @@ impl Published {
         Envelope {
             content_type: self.content_type.clone(),
             is_published: true,
-            ..Envelope::new(self.sender.clone(), subject.as_str().to_owned(), payload, self.trace)
+            ..Envelope::new(Some(self.sender.clone()), subject.as_str().to_owned(), payload, self.trace)
         }
     }
 }

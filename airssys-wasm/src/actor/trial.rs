@@ -27,8 +27,22 @@ impl Tried {
 }
 
 impl ComponentActor {
+    /// Whether there is anything about a version on trial: asked before each message.
+    pub(super) fn has_trial(&self) -> bool {
+        self.tried.is_some() || self.blueprint.versions.releases.is_on_trial()
+    }
+
+    /// Has a version on trial handle the next message where that is its. False where it is not.
+    pub(super) async fn try_next(&mut self, cx: &mut Context<Self>) -> bool {
+        let is_its = self.is_turn_of_trial(cx).await;
+        if is_its {
+            self.try_message(cx).await;
+        }
+        is_its
+    }
+
     /// Whether the next message is one of a version on trial, of which there is an instance then.
-    pub(super) async fn is_turn_of_trial(&mut self, cx: &mut Context<Self>) -> bool {
+    async fn is_turn_of_trial(&mut self, cx: &mut Context<Self>) -> bool {
         let blueprint = self.blueprint.clone();
         let releases = &blueprint.versions.releases;
         if !releases.is_on_trial() {
@@ -58,7 +72,7 @@ impl ComponentActor {
     }
 
     /// Has the version on trial handle the message in hand. Where it breaks, the message stays.
-    pub(super) async fn try_message(&mut self, cx: &mut Context<Self>) {
+    async fn try_message(&mut self, cx: &mut Context<Self>) {
         let (Some(tried), Some(envelope)) = (&mut self.tried, self.queue.front_mut()) else { return };
         envelope.deliveries += 1;
         match osl_trace::scope(envelope.trace, tried.instance.handle(envelope)).await {

@@ -133,11 +133,13 @@ impl Versions {
         is_waiting
     }
 
+    /// Whether an order waits.
+    pub(super) fn is_ordered(&self) -> bool {
+        self.is_ordered.load(Ordering::Acquire)
+    }
+
     /// Takes the order that waits, unless nobody waits for its answer any more.
     pub(super) fn take_order(&self) -> Option<Order> {
-        if !self.is_ordered.load(Ordering::Acquire) {
-            return None;
-        }
         let mut inner = self.lock();
         self.is_ordered.store(false, Ordering::Release);
         let (_, order) = inner.order.take()?;

@@ -134,7 +134,7 @@ impl Workers {
 pub(crate) struct WorkersActor {
     workers: Arc<Workers>,
     /// What waits for a place.
-    queue: VecDeque<Envelope>,
+    queue: VecDeque<Box<Envelope>>,
     working: JoinSet<()>,
     /// Who asks whether instances are well: nothing waits for that, least of all the end.
     asking: JoinSet<()>,
@@ -253,7 +253,7 @@ impl Drop for WorkersActor {
 struct InHand {
     workers: Arc<Workers>,
     actor: ActorRef<Delivery>,
-    envelope: Option<Envelope>,
+    envelope: Option<Box<Envelope>>,
 }
 
 impl InHand {
@@ -331,7 +331,7 @@ impl InHand {
 
     fn bury(&mut self, reason: &dyn std::fmt::Display) {
         if let Some(envelope) = self.envelope.take() {
-            self.workers.blueprint.dead_letter(envelope, reason);
+            self.workers.blueprint.dead_letter(&envelope, reason);
         }
     }
 }

@@ -61,7 +61,7 @@ impl messaging::Host for Host {
     }
 }
 
-type Addressed<'a> = (&'a mut Port, Receiver, Envelope);
+type Addressed<'a> = (&'a mut Port, Receiver, Box<Envelope>);
 
 impl Host {
     /// Puts a message into an envelope, if policy lets this component send to that one.
@@ -84,8 +84,8 @@ impl Host {
         let receiver = route.to.clone();
         let envelope = Envelope {
             content_type: content_type.into(),
-            ..Envelope::new(self.name.clone(), subject, payload, trace::current_or_new())
+            ..Envelope::new(Some(self.name.clone()), subject, payload, trace::current_or_new())
         };
-        Ok(Ok((port, receiver, envelope)))
+        Ok(Ok((port, receiver, Box::new(envelope))))
     }
 }

@@ -6,7 +6,7 @@ use super::{Kind, Member, Runs, System};
 #[cfg(any(target_os = "linux", target_os = "macos", windows))]
 use crate::grant::process_principal_name;
 use crate::{
-    actor::{CONTENT_TYPE_BYTES, Envelope, SUBJECT_BYTES},
+    actor::{CONTENT_TYPE_BYTES, Envelope, HOST, SUBJECT_BYTES},
     error::{Error, ErrorKind},
     grant::principal_name,
 };
@@ -70,13 +70,13 @@ impl System {
             return failed(ErrorKind::Unsupported, "it would not read it as one message");
         }
         self.check_sender(sender, receiver, is_published.then_some(subject))?;
-        let (sender, subject) = (sender.into(), subject.to_owned());
+        let (sender, subject) = (Some(sender.into()), subject.to_owned());
         let envelope = Envelope {
             content_type: content_type.into(),
             is_published,
             ..Envelope::new(sender, subject, payload, trace)
         };
-        match route.to.try_send(envelope) {
+        match route.to.try_send(Box::new(envelope)) {
             Ok(()) => Ok(()),
             Err(SendError::Full(_)) => failed(ErrorKind::Unavailable, "its mailbox is full"),
             Err(SendError::NoProc(_)) => failed(ErrorKind::Unavailable, "it was stopped for good"),
@@ -91,7 +91,7 @@ impl System {
                 #[cfg(any(target_os = "linux", target_os = "macos", windows))]
                 Kind::Process(_) => process_principal_name(sender),
             },
-            None if *sender == *self.host => return Ok(()),
+            None if sender == HOST => return Ok(()),
             None => {
                 let what = format!("send as `{sender}`: the system has nobody of that name");
                 return Err(Error::new(ErrorKind::NotFound, what));

@@ -80,7 +80,7 @@ impl World {
         answer.map(Option::unwrap_or_default)
     }
 
-    /// Has them prove that they are quick, which each has to again when it has crashed.
+    /// Has them prove that they are quick.
     async fn warm(&self, names: &[&str]) {
         for name in names.iter().flat_map(|name| [name; WARM]) {
             assert_eq!(self.ask(name, "echo", Vec::new()).await.expect("it is well"), b"");
