@@ -11,18 +11,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// A power of two, and the alignment of a chunk: so a node's address tells its chunk.
-pub(super) const CHUNK_BYTES: usize = 4096;
+///
+/// In a flood, threads take chunks from the allocator all the time, and each may be a call of the system that keeps the
+/// others from touching new memory. So they are large.
+pub(super) const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Nodes larger than this get memory of their own. At least seven nodes share a chunk.
+/// The part of it that nodes may have. The rest is the allocator's, for what it keeps beside each piece of memory:
+/// without that, the next piece that is aligned like this one would leave as much room before it as it has itself.
+const USABLE: usize = CHUNK_BYTES - 32;
+
+/// Nodes larger than this get memory of their own.
 const LARGEST_NODE: usize = 512;
 
 /// How many free chunks a thread keeps for itself.
-const KEPT_BY_THREAD: usize = 32;
+const KEPT_BY_THREAD: usize = 8;
 
 /// How many free chunks the program keeps: 16 MiB. More go back to the allocator.
-const KEPT_BY_ALL: usize = 4096;
+const KEPT_BY_ALL: usize = 256;
 
-const LAYOUT: Layout = match Layout::from_size_align(CHUNK_BYTES, CHUNK_BYTES) {
+const LAYOUT: Layout = match Layout::from_size_align(USABLE, CHUNK_BYTES) {
     Ok(layout) => layout,
     Err(_) => unreachable!(),
 };
@@ -123,7 +130,7 @@ impl Local {
     #[inline]
     fn carve<T>(&self) -> NonNull<T> {
         let start = self.used.get().next_multiple_of(align_of::<T>());
-        if start + size_of::<T>() > CHUNK_BYTES {
+        if start + size_of::<T>() > USABLE {
             return self.carve_anew();
         }
         self.used.set(start + size_of::<T>());

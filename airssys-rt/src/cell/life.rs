@@ -105,8 +105,16 @@ fn live<A: Actor>(mut actor: A, mut cx: Context<A>) -> impl Future<Output = Exit
         }
         let reason = loop {
             let Some(next) = next(&mut cx).await else { break cx.cell().stopped_by() };
-            if let Err(reason) = step(&mut actor, &mut cx, next).await {
-                break reason;
+            match step(&mut actor, &mut cx, next).await {
+                Ok(Ok(())) => {}
+                Ok(Err(reason)) => break reason,
+                // It says no good-bye. Should it panic once more where it is dropped, then the first panic is the reason.
+                Err(panic) => {
+                    let reason = ExitReason::from_panic(panic);
+                    drop(cx);
+                    quietly(|| drop(actor));
+                    return reason;
+                }
             }
         };
         cx.trace_done();
@@ -156,7 +164,9 @@ fn step<'a, A: Actor>(
     }
 }
 
-/// Either of the two ways to handle something.
+/// Either of the two ways to handle something. A panic is caught here already, right where it begins: each function
+/// more that it goes through costs as much as many messages, and the actor would be dropped on the way, where one more
+/// panic ends the process.
 enum Step<H, I> {
     Message(H),
     Info(I),
@@ -168,16 +178,21 @@ where
     H: Future<Output = Result<(), ExitReason>>,
     I: Future<Output = Result<(), ExitReason>>,
 {
-    type Output = Result<(), ExitReason>;
+    type Output = std::thread::Result<Result<(), ExitReason>>;
 
     fn poll(self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<Self::Output> {
         // SAFETY: what is inside is never moved while it is pinned, and there is no `Drop` that could.
-        unsafe {
+        let poll = || unsafe {
             match self.get_unchecked_mut() {
                 Self::Message(handle) => Pin::new_unchecked(handle).poll(task),
                 Self::Info(handle) => Pin::new_unchecked(handle).poll(task),
                 Self::Nothing => Poll::Ready(Ok(())),
             }
+        };
+        // What has panicked is not polled again, only dropped.
+        match catch_unwind(AssertUnwindSafe(poll)) {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
         }
     }
 }

@@ -83,10 +83,12 @@ impl Local {
         true
     }
 
-    /// As [`push`](Self::push), for one that is to run for the first time.
+    /// As [`push`](Self::push), for one that is to run for the first time. A single one is next here: to call another
+    /// drainer for it would cost more than most of them have to do.
     pub(super) fn push_newborn(&mut self, runnable: Runnable) -> bool {
+        let was_busy = self.has_work();
         self.queues.newborn.push(runnable);
-        true
+        was_busy
     }
 
     fn take(&mut self) -> Option<Runnable> {

@@ -241,6 +241,18 @@ async fn a_panic_where_the_actor_is_dropped_is_its_reason() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_actor_may_panic_where_it_is_dropped_because_it_panicked() {
+    let (system, watchman) = watched();
+    let holds = Last(|| panic!("dropped"));
+    let actor = system.spawn(Puppet { holds: Some(Box::new(holds)), start: None });
+    actor.try_cast(deed(|_| panic!("handled"))).unwrap();
+    assert_eq!(actor.exited().await.to_string(), "panicked: handled");
+    lives(&system).await;
+    drop((actor, system));
+    all_freed(&watchman).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_that_panics_where_it_is_dropped_takes_no_other_with_it() {
     let (system, watchman) = watched();
     let actor = system.spawn(puppet());

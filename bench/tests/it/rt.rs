@@ -39,10 +39,27 @@ fn every_workload_runs_with_either_mailbox() {
 fn our_own_workloads_run() {
     let [operations, _, _, bytes] = figures("airssys", "million");
     assert!(operations == 1_000 && bytes > 0, "{operations} actors, {bytes} B");
+    let [operations, _, _, bytes] = figures("airssys", "million-dyn");
+    assert!(operations == 1_000 && bytes > 0, "{operations} children, {bytes} B");
     let [crashes, ..] = figures("airssys", "crashes");
     assert!(crashes > 0);
     let [operations, ..] = figures("airssys", "observe");
     assert_eq!(operations, Workload::TellOne.operations(DIVISOR));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_off_is_measured_only_where_it_is_there() {
+    for (name, workload) in [("off-tell1", Workload::TellOne), ("off-pingpong", Workload::PingPong)] {
+        if cfg!(feature = "tracing") {
+            let [operations, ..] = figures("airssys", name);
+            assert_eq!(operations, workload.operations(DIVISOR), "{name}");
+            continue;
+        }
+        let output = run(&["airssys", name]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains("without the feature `tracing`"), "{name}: {said}");
+    }
 }
 
 #[test]

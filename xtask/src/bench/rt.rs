@@ -14,7 +14,9 @@ Every system runs the same workloads, each in a process of its own with two work
 turns, and begin in another order in each round. Ours and the peers in Rust share the driver (`bench/src/rt`);
 `tokio-u` is a bare task with an unbounded channel, and what the ratio is taken to. Ours are actors by the
 public API, with panics caught. A figure is the wall time of one operation unless its unit says otherwise; n/a
-is a system that has nothing like it, or took over 40 s. *Ahead* means less than every peer.";
+is a system that has nothing like it, or took over 40 s. *Ahead* means less than every peer. *All that is off*
+is a build with the feature `tracing` and nobody who listens, no observer, and actors that were traced and are
+no more, beside the usual build; both are the least of the rounds.";
 
 /// The peers whose versions matter.
 const LIBRARIES: [&str; 3] = ["ractor", "kameo", "actix"];
@@ -23,7 +25,8 @@ const LIBRARIES: [&str; 3] = ["ractor", "kameo", "actix"];
 pub(super) fn run(workshop: &Workshop) -> Result<Vec<Row>, Failure> {
     let systems = contest::systems(&workshop.selection.systems)?;
     let mut contests = contest::contests(&workshop.selection.only, &systems)?;
-    let programs = Programs::build(workshop, &systems)?;
+    let off = contests.iter().any(|contest| system::is_off(contest.name));
+    let programs = Programs::build(workshop, &systems, off)?;
     for contest in &mut contests {
         for round in 0..workshop.selection.rounds {
             run_round(contest, round, &programs)?;

@@ -26,8 +26,11 @@ fn run<const BOUNDED: bool>(workload: &str, divisor: u64) -> Result<Option<Measu
         let ours = Ours::<BOUNDED>::new(System::new());
         match workload.as_str() {
             "million" => feats::million(&ours, divisor).await,
+            "million-dyn" => feats::million_dynamic::<BOUNDED>(divisor).await,
             "crashes" => feats::crashes(&ours, divisor).await,
             "observe" => feats::observed::<BOUNDED>(divisor).await,
+            "off-tell1" => feats::off::<BOUNDED>(Workload::TellOne, divisor).await,
+            "off-pingpong" => feats::off::<BOUNDED>(Workload::PingPong, divisor).await,
             name => {
                 let workload = Workload::named(name).ok_or("no such workload")?;
                 rt::run(&ours, workload, divisor).await

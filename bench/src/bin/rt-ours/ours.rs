@@ -3,21 +3,25 @@
 use std::{sync::Arc, time::Duration};
 
 use airssys_bench::rt::{Barrier, Failure, Place, Subject};
-use airssys_rt::{ActorRef, ChildSpec, ExitReason, Mailbox, Strategy, Supervisor, SupervisorRef, System};
+use airssys_rt::{
+    Actor, ActorRef, ChildSpec, ExitReason, Mailbox, Strategy, Supervisor, SupervisorRef, System,
+};
 use tokio::sync::oneshot;
 
 use crate::actors::{self, Ball, Branch, Count, Counter, Leaf, Node, Parent};
 
 /// How long a call waits for its answer. Long enough for the last of a million.
-const TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// More restarts than any workload has in [`PERIOD`], as giving up is not what is measured.
-const INTENSITY: usize = 1_000_000;
-const PERIOD: Duration = Duration::from_secs(1);
+pub(crate) const INTENSITY: usize = 1_000_000;
+pub(crate) const PERIOD: Duration = Duration::from_secs(1);
 
 /// airssys-rt, with one kind of mailbox.
 pub(crate) struct Ours<const BOUNDED: bool> {
     system: System,
+    /// Whether counters and the nodes of rings are traced when they start, and then no more.
+    traced_before: bool,
 }
 
 /// A supervised counter. Its mailbox outlives it, so one reference is good for all its lives.
@@ -28,11 +32,25 @@ pub(crate) struct Child {
 
 impl<const BOUNDED: bool> Ours<BOUNDED> {
     pub(crate) fn new(system: System) -> Self {
-        Self { system }
+        Self { system, traced_before: false }
+    }
+
+    /// One whose counters and nodes of rings have been traced, and are no more.
+    pub(crate) fn traced_before(system: System) -> Self {
+        Self { system, traced_before: true }
     }
 
     pub(crate) fn start_counter(&self) -> ActorRef<Count> {
-        actors::spawn::<BOUNDED, _>(&self.system, Counter(0))
+        self.start(Counter(0))
+    }
+
+    fn start<A: Actor>(&self, actor: A) -> ActorRef<A::Msg> {
+        let started = actors::spawn::<BOUNDED, _>(&self.system, actor);
+        if self.traced_before {
+            self.system.trace(started.id(), true);
+            self.system.trace(started.id(), false);
+        }
+        started
     }
 
     /// Starts a supervisor with so many counters. Each keeps its mailbox over restarts.
@@ -91,7 +109,7 @@ impl<const BOUNDED: bool> Subject for Ours<BOUNDED> {
     }
 
     async fn ring(&self, nodes: u64, done: oneshot::Sender<()>) -> Result<Self::Node, Failure> {
-        let start = |next, done| actors::spawn::<BOUNDED, _>(&self.system, Node::<BOUNDED> { next, done });
+        let start = |next, done| self.start(Node::<BOUNDED> { next, done });
         let first = start(None, Some(done));
         let mut next = first.clone();
         for _ in 1..nodes {

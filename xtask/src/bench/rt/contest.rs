@@ -76,7 +76,10 @@ const SHARED: &[Shared] = &[
 ];
 
 /// Workloads of our own.
-const FEATS: &[&str] = &["million", "crashes", "observe"];
+const FEATS: &[&str] = &["million", "million-dyn", "crashes", "observe", "off-tell1", "off-pingpong"];
+
+/// The workloads of ours that are another one with something more: ours runs that one, too, without.
+const BESIDE: &[(&str, &str)] = &[("observe", "tell1"), ("off-tell1", "tell1"), ("off-pingpong", "pingpong")];
 
 /// One workload on one system.
 #[derive(Debug)]
@@ -132,10 +135,9 @@ pub(super) fn contests(names: &[String], systems: &[&'static System]) -> Result<
             .filter(|system| system.name == OURS || !FEATS.contains(&name))
             .map(|system| contestant(name, system))
             .collect();
-        if name == "observe" {
-            // Ours again, unobserved.
-            contestants
-                .extend(contestants.iter().map(|ours| contestant("tell1", ours.system)).collect::<Vec<_>>());
+        if let Some((_, plain)) = BESIDE.iter().find(|(more, _)| *more == name) {
+            let ours: Vec<_> = contestants.iter().map(|ours| contestant(plain, ours.system)).collect();
+            contestants.extend(ours);
         }
         if !contestants.is_empty() {
             contests.push(Contest { name, contestants });
@@ -191,7 +193,21 @@ impl Contest {
                 Quantity::OperationsPerSecond,
                 Some(Goal::AtLeast(10_000.0)),
             )],
+            "million-dyn" => vec![
+                self.feat(
+                    "1,000,000 children of a dynamic supervisor: peak memory",
+                    Quantity::Mebibytes,
+                    Some(Goal::AtMost(2048.0)),
+                ),
+                self.feat(
+                    "1,000,000 children of a dynamic supervisor: start, call, crash some, shut down",
+                    Quantity::Seconds,
+                    None,
+                ),
+            ],
             "observe" => vec![self.observe()],
+            "off-tell1" => vec![self.off("tell, 1 → 1, all that is off")],
+            "off-pingpong" => vec![self.off("ping-pong, a message, all that is off")],
             name => {
                 SHARED.iter().filter(|shared| shared.name == name).flat_map(|it| self.shared(it)).collect()
             }
@@ -247,10 +263,31 @@ impl Contest {
 
     /// Ours with an observer beside ours without. An observer costs what it costs, so there is no goal.
     fn observe(&self) -> Row {
-        let unobserved = self.contestants.iter().find(|contestant| contestant.workload != self.name);
-        let figure = unobserved.map_or(f64::NAN, |it| it.median(Quantity::NsPerOperation));
+        let figure = self.plain().map_or(f64::NAN, |it| it.median(Quantity::NsPerOperation));
         let row = self.feat("tell, 1 → 1, with an observer", Quantity::NsPerOperation, None);
         Row { peers: vec![Peer { name: "without", figure }], ..row }
+    }
+
+    /// Ours with everything that can be on, off, beside ours without it. The difference is less than what lies between
+    /// two rounds: so the least of them is compared, which is what the least else got in the way of.
+    fn off(&self, title: &str) -> Row {
+        let least = |it: &Contestant| {
+            it.figures.iter().map(|it| Quantity::NsPerOperation.of(it)).fold(f64::NAN, f64::min)
+        };
+        let figure = |it: Option<&Contestant>| it.map_or(f64::NAN, least);
+        Row {
+            name: title.to_owned(),
+            unit: Quantity::NsPerOperation.unit(),
+            ours: figure(self.contestants.first()),
+            peers: vec![Peer { name: "without", figure: figure(self.plain()) }],
+            goal: Some(Goal::RatioAtMost(1.02)),
+            is_race: false,
+        }
+    }
+
+    /// Ours without what the workload is about.
+    fn plain(&self) -> Option<&Contestant> {
+        self.contestants.iter().find(|contestant| contestant.workload != self.name)
     }
 }
 
@@ -359,5 +396,19 @@ tell1
         contest.contestants[1].figures = vec![took(100.0)];
         assert_eq!(contest.contestants[1].workload, "tell1");
         assert_eq!(contest.rows()[0].ratio(), Some(1.2));
+    }
+
+    #[test]
+    fn what_is_off_may_cost_next_to_nothing() {
+        let mut contest = contest("off-pingpong", &["airssys"]);
+        assert_eq!(contest.contestants[1].workload, "pingpong");
+        contest.contestants[0].figures = vec![took(300.0), took(101.0)];
+        contest.contestants[1].figures = vec![took(100.0), took(200.0)];
+        let row = contest.rows().remove(0);
+        assert_eq!((row.ratio(), row.met()), (Some(1.01), Some(true)));
+        contest.contestants[0].figures = vec![took(103.0)];
+        assert_eq!(contest.rows()[0].met(), Some(false));
+        contest.contestants[0].figures.clear();
+        assert_eq!(contest.rows()[0].met(), Some(false));
     }
 }

@@ -51,28 +51,43 @@ pub(super) const SYSTEMS: &[System] = &[
 /// What is built, and where.
 pub(super) struct Programs {
     ours: PathBuf,
+    /// Ours with the feature `tracing`.
+    ours_tracing: PathBuf,
     peers: PathBuf,
     erlang: PathBuf,
 }
 
 impl Programs {
-    /// Builds what these systems need, and nothing else.
+    /// Builds what these systems need, and nothing else; with `off` also what only those workloads need that measure what
+    /// is off.
     ///
     /// # Errors
     ///
     /// Something cannot be built or installed; says which systems to leave out.
-    pub(super) fn build(workshop: &Workshop, systems: &[&System]) -> Result<Self, Failure> {
+    pub(super) fn build(workshop: &Workshop, systems: &[&System], off: bool) -> Result<Self, Failure> {
         let executable = |folder: &str, name: &str| {
             workshop.target.join(folder).join(name).with_extension(env::consts::EXE_EXTENSION)
         };
         let programs = Self {
             ours: workshop.program.clone().unwrap_or_else(|| executable("rt-bench", "rt-ours")),
+            ours_tracing: workshop
+                .bench_dir()
+                .join("rt-ours-tracing")
+                .with_extension(env::consts::EXE_EXTENSION),
             peers: executable("rt-peers/release", "rt-peers"),
             erlang: workshop.bench_dir().join("erlang"),
         };
         let needs = |runner| systems.iter().any(|system| system.runner == runner);
+        if needs(Runner::Ours) && off {
+            if workshop.program.is_some() {
+                return Err("what is off is measured on the workspace's own build alone".into());
+            }
+            build_ours(workshop, &["--features", "tracing"])?;
+            fs::create_dir_all(workshop.bench_dir())?;
+            fs::copy(&programs.ours, &programs.ours_tracing)?;
+        }
         if needs(Runner::Ours) && workshop.program.is_none() {
-            build_ours(workshop)?;
+            build_ours(workshop, &[])?;
         }
         if needs(Runner::Peers) {
             build_peers(workshop).map_err(|error| without(Runner::Peers, error))?;
@@ -103,6 +118,7 @@ impl Programs {
     /// The child that runs a workload on a system.
     pub(super) fn child(&self, system: &System, workload: &str) -> Command {
         let mut command = match system.runner {
+            Runner::Ours if is_off(workload) => Command::new(&self.ours_tracing),
             Runner::Ours => Command::new(&self.ours),
             Runner::Peers => Command::new(&self.peers),
             Runner::Erlang => {
@@ -118,7 +134,12 @@ impl Programs {
     }
 }
 
-fn build_ours(workshop: &Workshop) -> Result<(), Failure> {
+/// Whether a workload measures what that costs which is off.
+pub(super) fn is_off(workload: &str) -> bool {
+    workload.starts_with("off-")
+}
+
+fn build_ours(workshop: &Workshop, options: &[&str]) -> Result<(), Failure> {
     let mut cargo = cargo();
     cargo.args([
         "build",
@@ -130,6 +151,7 @@ fn build_ours(workshop: &Workshop) -> Result<(), Failure> {
         "--bin",
         "rt-ours",
     ]);
+    cargo.args(options);
     succeeded(cargo.current_dir(&workshop.root).status()?, "the build of rt-ours")
 }
 
