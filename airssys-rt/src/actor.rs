@@ -122,11 +122,21 @@ struct Own<M> {
     front: Option<Box<Front<M>>>,
     /// There once it was traced.
     trace: Option<Box<Trace>>,
+    /// Those who end with the incarnation.
+    #[cfg(all(feature = "port", any(target_os = "linux", target_os = "macos", windows)))]
+    lives: Vec<crate::security::Life>,
 }
 
 impl<M> Default for Own<M> {
     fn default() -> Self {
-        Self { timers: timer::Own::new(), monitors: Monitors::default(), front: None, trace: None }
+        Self {
+            timers: timer::Own::new(),
+            monitors: Monitors::default(),
+            front: None,
+            trace: None,
+            #[cfg(all(feature = "port", any(target_os = "linux", target_os = "macos", windows)))]
+            lives: Vec::new(),
+        }
     }
 }
 
@@ -381,6 +391,12 @@ impl<A: Actor> Context<A> {
     #[cfg(feature = "port")]
     pub(crate) fn is_draining(&self) -> bool {
         self.cell.is_draining()
+    }
+
+    /// Keeps a life until this incarnation ends.
+    #[cfg(all(feature = "port", any(target_os = "linux", target_os = "macos", windows)))]
+    pub(crate) fn hold(&mut self, life: crate::security::Life) {
+        self.own.get_or_insert_default().lives.push(life);
     }
 
     /// Lends everything to an actor inside this one, with the same messages. To be
