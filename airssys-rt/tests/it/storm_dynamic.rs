@@ -219,7 +219,7 @@ async fn visitor(number: u64, house: House, door: DynamicRef<u64, Visit>, top: S
             }
             11 => {
                 let count = door.count_children().await;
-                assert!(count.active <= count.specs);
+                assert!(count.specs <= 1 && count.supervisors == 0);
                 drop(door.which_children().await);
             }
             12 if house.one_in(4) => drop(top.terminate_child("sessions").await),
