@@ -12,7 +12,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 #[cfg(not(target_os = "linux"))]
 fn main() -> Result<(), Box<dyn Error>> {
-    Err("programs are started on Linux alone".into())
+    Err("this example runs programs that Linux has".into())
 }
 
 #[cfg(target_os = "linux")]

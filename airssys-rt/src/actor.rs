@@ -22,6 +22,28 @@ use crate::timer::{self, Clockwork, Ring, TimerRef};
 ///
 /// A kill drops the future of the method that runs, at the `.await` where it is. [`terminate`](Self::terminate) is
 /// not called then.
+///
+/// # What OTP says, and where
+///
+/// An actor is a `gen_server` of OTP's stdlib, and the rules are those of its callbacks; those of processes are in the Erlang
+/// reference manual, *Processes*.
+///
+/// | rule | in OTP | here |
+/// |---|---|---|
+/// | whoever starts it goes on when it is initialised | `init/1`; `ignore`, `{stop, Reason}`, `{error, Reason}` | [`init`](Self::init), [`Init::Ignore`], an error; for supervisors: `spawn` does not wait |
+/// | one message at a time, in the order of each sender | `handle_call/3`, `handle_cast/2` | [`handle`](Self::handle) |
+/// | a request may be answered later, and by others | `gen_server:reply/2`, `From` | [`Reply`](crate::Reply) |
+/// | what the runtime says | `handle_info/2`: `'DOWN'`, `'EXIT'`, `timeout` | [`handle_info`](Self::handle_info), [`Info`] |
+/// | work right after the start, before any message | `{continue, _}`, `handle_continue/2` | [`Context::continue_next`] |
+/// | it stops by itself | `{stop, Reason, State}` | the error of a handler; [`Normal`](ExitReason::Normal) is one |
+/// | the last word | `terminate/2` | [`terminate`](Self::terminate): also without `trap_exit`, but not after a panic |
+/// | others stop it | `gen_server:stop/3`, `exit/2` | [`stop`](ActorRef::stop), [`exit`](ActorRef::exit), [`kill`](ActorRef::kill) |
+/// | links and monitors | *Links*, *Monitors*; `link/1`, `monitor/2`, `demonitor/2` with `flush` | [`Context::link`], [`Context::monitor`], [`Context::demonitor`] |
+/// | messages to its later self | `erlang:send_after/3`, `cancel_timer/1`, `read_timer/1` | [`Context::send_after`], [`cancel`](Context::cancel), [`read_timer`](Context::read_timer) |
+/// | messages that overtake | priority messages, EEP 76 | [`cast_urgent`](ActorRef::cast_urgent) |
+///
+/// Two things differ: messages have a type, apart from what the runtime says; and a call has no time limit that nobody
+/// has said, but never lasts longer than the one on whose behalf it is made.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an actor",
     label = "not an actor",
@@ -41,7 +63,7 @@ pub trait Actor: Sized + Send + 'static {
     /// matters, as for code that is not trusted to be quick.
     const RUNS_ON_CALLERS: bool = true;
 
-    /// Prepares the actor, before its first message. Its supervisor waits for it before it starts the next child.
+    /// Prepares the actor, before its first message: OTP's `init/1`. Its supervisor waits for it before it starts the next child.
     ///
     /// # Errors
     ///
@@ -52,7 +74,8 @@ pub trait Actor: Sized + Send + 'static {
         ready(Ok(Init::Ready))
     }
 
-    /// Handles one message.
+    /// Handles one message: OTP's `handle_call/3` and `handle_cast/2`, for a message with a [`Reply`](crate::Reply) or
+    /// without.
     ///
     /// # Errors
     ///
@@ -63,7 +86,7 @@ pub trait Actor: Sized + Send + 'static {
         cx: &mut Context<Self>,
     ) -> impl Future<Output = Result<(), ExitReason>> + Send;
 
-    /// Handles what the runtime has to say. Ignores it, unless implemented.
+    /// Handles what the runtime has to say, as OTP's `handle_info/2`. Ignores it, unless implemented.
     ///
     /// # Errors
     ///
@@ -77,7 +100,8 @@ pub trait Actor: Sized + Send + 'static {
         ready(Ok(()))
     }
 
-    /// Says good-bye: the last call, whatever the reason, except after a panic, a kill or a failed `init`.
+    /// Says good-bye: the last call, whatever the reason, except after a panic, a kill or a failed `init`. OTP's `terminate/2`,
+    /// which a process that does not trap exits has only where it stops by itself.
     fn terminate(&mut self, reason: &ExitReason, cx: &mut Context<Self>) -> impl Future<Output = ()> + Send {
         let _ = (reason, cx);
         ready(())
@@ -89,7 +113,7 @@ pub trait Actor: Sized + Send + 'static {
 pub enum Init {
     /// It runs.
     Ready,
-    /// It has nothing to do here. That is no failure: its supervisor goes on without it.
+    /// It has nothing to do here: OTP's `ignore`. That is no failure: its supervisor goes on without it.
     Ignore,
 }
 
@@ -123,11 +147,21 @@ struct Own<M> {
     front: Option<Box<Front<M>>>,
     /// There once it was traced.
     trace: Option<Box<Trace>>,
+    /// Those who end with the incarnation.
+    #[cfg(all(feature = "port", any(target_os = "linux", target_os = "macos", windows)))]
+    lives: Vec<crate::security::Life>,
 }
 
 impl<M> Default for Own<M> {
     fn default() -> Self {
-        Self { timers: timer::Own::new(), monitors: Monitors::default(), front: None, trace: None }
+        Self {
+            timers: timer::Own::new(),
+            monitors: Monitors::default(),
+            front: None,
+            trace: None,
+            #[cfg(all(feature = "port", any(target_os = "linux", target_os = "macos", windows)))]
+            lives: Vec::new(),
+        }
     }
 }
 
@@ -244,7 +278,7 @@ impl<A: Actor> Context<A> {
         self.cell.trap_exit(trap);
     }
 
-    /// Sends `message` to this actor after `delay`; it then waits for its turn like any other.
+    /// Sends `message` to this actor after `delay`, as `erlang:send_after/3`; it then waits for its turn like any other.
     ///
     /// It is never early and up to two milliseconds late; without a delay it is in the mailbox at once. What is due
     /// together comes in the order of the deadlines, and where they are equal in the order of arming. There is no
@@ -254,7 +288,7 @@ impl<A: Actor> Context<A> {
         own.timers.send_after(clockwork, delay, message)
     }
 
-    /// Sends this actor what `make` makes, each `period`, for the first time after one period.
+    /// Sends this actor what `make` makes, each `period`, for the first time after one period: `timer:send_interval/2`.
     ///
     /// The times are multiples of `period` from now, so they do not drift. At most one message of an interval waits
     /// in the mailbox: what comes due before that one is handled is left out, as with tokio's
@@ -297,13 +331,13 @@ impl<A: Actor> Context<A> {
         own.timers.send_interval(clockwork, period, Box::new(make))
     }
 
-    /// Disarms a timer. True means that its message does not come any more, even where it was due already; false
+    /// Disarms a timer: `erlang:cancel_timer/1`. True means that its message does not come any more, even where it was due already; false
     /// that there was nothing to disarm: it has been handled or cancelled, or belonged to an earlier incarnation.
     pub fn cancel(&mut self, timer: TimerRef) -> bool {
         self.own.as_mut().is_some_and(|own| own.timers.cancel(self.cell.home().timers(), timer))
     }
 
-    /// How long it takes until a timer is due: zero where it is and waits for its turn, `None` where
+    /// How long it takes until a timer is due, as `erlang:read_timer/1` says it: zero where it is and waits for its turn, `None` where
     /// [`cancel`](Self::cancel) would find nothing. Of an interval, the time until its next message.
     pub fn read_timer(&self, timer: TimerRef) -> Option<Duration> {
         self.own.as_ref()?.timers.read(self.cell.home().timers(), timer)
@@ -382,6 +416,12 @@ impl<A: Actor> Context<A> {
     #[cfg(feature = "port")]
     pub(crate) fn is_draining(&self) -> bool {
         self.cell.is_draining()
+    }
+
+    /// Keeps a life until this incarnation ends.
+    #[cfg(all(feature = "port", any(target_os = "linux", target_os = "macos", windows)))]
+    pub(crate) fn hold(&mut self, life: crate::security::Life) {
+        self.own.get_or_insert_default().lives.push(life);
     }
 
     /// Lends everything to an actor inside this one, with the same messages. To be

@@ -78,7 +78,8 @@ impl<M: Send + 'static> ActorRef<M> {
         self.cell.at_end(until, hook)
     }
 
-    /// Sends a message, and waits for room where the mailbox is full.
+    /// Sends a message, and waits for room where the mailbox is full. OTP's `gen_server:cast/2` never waits, because no mailbox
+    /// of OTP's is ever full.
     ///
     /// Messages of one sender arrive in the order in which they were sent; waiting senders get room in the order
     /// in which they began to wait. An actor that waits for room in its own mailbox waits for itself, for ever.
@@ -148,7 +149,8 @@ impl<M: Send + 'static> ActorRef<M> {
         self.cell.send_perishable(message, Deadline::after(ttl)).await.map_err(SendError::from)
     }
 
-    /// Sends a message that overtakes all that wait, in the order of those sent in this way.
+    /// Sends a message that overtakes all that wait, in the order of those sent in this way: a priority message of OTP 28
+    /// (EEP 76).
     ///
     /// It needs no room: meant for the few messages that must get through to an actor that has too much to do. Only
     /// what the actor has [put off](crate::Context::continue_next) comes before it.
@@ -160,11 +162,12 @@ impl<M: Send + 'static> ActorRef<M> {
         self.cell.urge(message).map_err(SendError::NoProc)
     }
 
-    /// Sends a request made around a [`Reply`] and waits for the answer.
+    /// Sends a request made around a [`Reply`] and waits for the answer: OTP's `gen_server:call/3`.
     ///
     /// `timeout` covers all of it: waiting for room, for its turn and for the answer. A call that an actor makes
     /// while it handles a call does not wait longer than the one who called it. That holds for the message in hand: a
-    /// request that was stashed and is handled later has no deadline any more. Without time the request is sent all
+    /// request that was stashed and is handled later has no deadline any more; nor has a [task](crate::Context::task), but
+    /// [`join`](crate::Task::join) waits no longer, either. Without time the request is sent all
     /// the same, as in OTP.
     ///
     /// An actor that rests and has proven to be quick may handle the request on the stack of the caller; see

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::cell::{self, Answer, Answerer};
 
-/// The right to answer one call, once.
+/// The right to answer one call, once: the `From` of OTP's `handle_call/3`, and its `gen_server:reply/2`.
 ///
 /// It travels inside the message. The actor may answer at once, keep it and answer later, or pass it on to
 /// another actor. Dropped unused, it ends the call with [`CallError::Dropped`] at once, not at its timeout.

@@ -62,7 +62,8 @@
 //! None is on by default.
 //!
 //! * `port`: `port`, for programs as actors, started through the door of `airssys-osl`, on Linux, macOS and Windows;
-//!   what holds a program differs between them.
+//!   what holds a program differs between them. And `security`: principals of that door which end with their actors, and
+//!   on whose behalf a message is handled.
 //! * `stream`: `stream`, for actors fed by streams, actors as sinks, and streams out of actors.
 //! * `testing`: `testing`, for tests: a probe, faults at chosen messages, virtual time, and simulations whose order a seed
 //!   decides.
@@ -95,6 +96,16 @@ mod pool;
 pub mod port;
 mod registry;
 mod scheduler;
+#[cfg(all(feature = "port", any(target_os = "linux", target_os = "macos", windows)))]
+pub mod security;
+#[cfg(not(all(feature = "port", any(target_os = "linux", target_os = "macos", windows))))]
+mod security {
+    //! Without a door nobody acts on behalf of anybody.
+
+    pub(crate) fn apart<T>(work: impl FnOnce() -> T) -> T {
+        work()
+    }
+}
 mod stash;
 pub mod statem;
 #[cfg(feature = "stream")]

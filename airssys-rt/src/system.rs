@@ -75,7 +75,8 @@ pub struct SpawnOptions {
 }
 
 impl System {
-    /// Makes a system on the tokio runtime that the caller runs on.
+    /// Makes a system on the tokio runtime that the caller runs on: one with a thread or with many, which may do anything else
+    /// besides. Actors run on its threads; the end of the runtime ends them, as a kill would.
     ///
     /// # Panics
     ///

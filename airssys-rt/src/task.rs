@@ -34,6 +34,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 pub(crate) use blocking::Blocking;
 pub use blocking::{BlockingError, BlockingStats};
@@ -41,7 +42,7 @@ pub use map::{Map, map};
 
 use crate::actor::{Actor, Context};
 use crate::actor_ref::{ActorId, ActorRef};
-use crate::cell::AnyCell;
+use crate::cell::{self, AnyCell};
 use crate::exit::ExitReason;
 use crate::supervisor::{ChildSpec, Restart, Shutdown};
 use crate::system::System;
@@ -74,7 +75,9 @@ impl<A: Actor> Context<A> {
     /// Starts a task that is [linked](Self::link) to this actor: Elixir's `Task.async`. A panic of the one is the end
     /// of the other.
     ///
-    /// A handler that waits for it keeps this actor from other messages. Stopping or dropping the task takes the link
+    /// A handler that waits for it keeps this actor from other messages. The task has no deadline of its own, because it may
+    /// go on when the call in hand is answered: what it calls waits as long as it says. [`join`](Task::join) ends it when
+    /// the caller does not wait any more. Stopping or dropping the task takes the link
     /// back first, so that does not end this actor; detached, it stays linked. An actor that traps exits gets an
     /// [`Info::Exit`](crate::Info::Exit) when the task ends, with `Normal` after a result.
     ///
@@ -117,7 +120,8 @@ impl<T> Task<T> {
         self.actor.clone()
     }
 
-    /// Waits for the result, at most for `timeout`: Elixir's `Task.await`.
+    /// Waits for the result, at most for `timeout`: Elixir's `Task.await`. As a [`call`](ActorRef::call), it does not wait
+    /// longer than the one who called the actor that handles a call meanwhile.
     ///
     /// # Errors
     ///
@@ -128,7 +132,8 @@ impl<T> Task<T> {
     ///
     /// Dropping the future kills the task, as dropping the task does.
     pub async fn join(mut self, timeout: Duration) -> Result<T, TaskError> {
-        match self.yield_for(timeout).await {
+        let left = cell::deadline().map(|until| until.instant().saturating_duration_since(Instant::now()));
+        match self.yield_for(left.map_or(timeout, |left| left.min(timeout))).await {
             Some(outcome) => outcome.map_err(TaskError::Exit),
             None => Err(TaskError::Timeout),
         }

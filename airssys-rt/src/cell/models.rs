@@ -14,7 +14,7 @@ use loom::thread;
 use super::core::CellRef;
 use super::queue::{Pop, Pushed, Queue, Reader};
 use super::run::PROVEN;
-use super::{Answer, Cold, Door, channel, life, page};
+use super::{Answer, Cold, Door, channel, life, page, table};
 use crate::actor::{Actor, Context, Init};
 use crate::exit::ExitReason;
 use crate::mailbox::{Mailbox, MailboxOptions, Overflow};
@@ -325,6 +325,7 @@ fn explore_cells(preemptions: usize, model: impl Fn(&Play) + Sync + Send + 'stat
         assert_eq!(Arc::strong_count(&play.tally), 1, "a body is left");
         drop(play);
         assert_eq!(Arc::strong_count(inner.inner()), references + 1, "a cell is left");
+        assert_eq!(table::count(), 0, "a cell that is gone can be found");
     });
     // Its end would look for its cells, and outside of a model there is no table of them.
     drop(guard);

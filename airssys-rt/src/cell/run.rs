@@ -17,7 +17,7 @@ use crate::actor_ref::ActorId;
 use crate::counters::Count;
 use crate::exit::{ExitReason, quietly};
 use crate::observe::{DeadLetterCause, EventKind, log};
-use crate::system;
+use crate::{security, system};
 
 /// How deep actors may run each other on one stack.
 const DEEPEST: u32 = 4;
@@ -175,7 +175,7 @@ impl AnyCell {
         let Some(system) = self.may_visit() else { return self.signal(0) };
         match self.state.visit() {
             Notified::Known => {}
-            Notified::Queue => self.visit(system),
+            Notified::Queue => security::apart(|| self.visit(system)),
             Notified::QueueDead => self.clone().queue_dead(),
         }
     }

@@ -122,6 +122,15 @@ pub(crate) fn find(id: ActorId) -> Option<AnyCell> {
     row.cell.and_then(|cell| unsafe { AnyCell::upgrade(cell) })
 }
 
+/// How many cells can be found.
+#[cfg(all(test, airssys_loom))]
+pub(super) fn count() -> usize {
+    let rows = |table: &Table| {
+        table.blocks.iter().flat_map(|rows| rows.iter()).filter(|row| row.cell.is_some()).count()
+    };
+    (0..TABLES).map(|number| rows(&table(number))).sum()
+}
+
 /// The table of this thread.
 fn own_table() -> u32 {
     static THREADS: AtomicU32 = AtomicU32::new(0);

@@ -1,4 +1,8 @@
 //! The life of one actor.
+//!
+//! After `gen_server_SUITE`: `start` (`ignore`, `stop`, a crash in `init/1`) → `it_may_end_before_it_begins`; `stop1`, `crash` →
+//! `it_says_good_bye_unless_it_panics`; `undef_in_terminate`, a failure at the very end → `a_panic_in_its_drop_is_its_exit`.
+//! `continue` is in `stash`, `info` in `monitor` and `link`, the other `stop`s in `exit`, `timeout`s in `interval`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,10 @@
 //! Requests and answers.
+//!
+//! After `gen_server_SUITE`: `call` → `an_answer_at_once`, `no_answer_in_time`; its delayed answers, by `gen_server:reply/2` →
+//! `an_answer_later`, `an_answer_from_another_actor`; `crash` → `a_dropped_reply_is_known_at_once`; `call` of nobody, `noproc` →
+//! `a_dead_actor_is_known_at_once`. `reply_by_alias`, which is that no late answer is delivered →
+//! `a_late_answer_is_discarded`; `call` of itself, `calling_self` → `a_call_to_itself_times_out`. Deadlines of calls within
+//! calls OTP does not have.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -222,6 +228,30 @@ async fn a_nested_call_waits_no_longer_than_its_caller() {
     assert_eq!(ask(2 * SECOND, LONG).await, Err(CallError::Timeout));
     tokio::time::sleep(2 * SECOND).await;
     broker.timed_out_after(&[Duration::ZERO]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_is_joined_no_longer_than_the_caller_waits() {
+    /// Joins a task that would take an hour, on behalf of whoever calls it, or of nobody.
+    struct Clerk(Arc<Mutex<Vec<Duration>>>);
+    impl Actor for Clerk {
+        type Msg = Option<Reply<()>>;
+        async fn handle(&mut self, reply: Self::Msg, cx: &mut Context<Self>) -> Result<(), ExitReason> {
+            let began = Instant::now();
+            let joined = cx.task(tokio::time::sleep(LONG)).join(LONG / 2).await;
+            assert!(matches!(joined, Err(airssys_rt::task::TaskError::Timeout)));
+            self.0.lock().unwrap().push(began.elapsed());
+            drop(reply);
+            Ok(())
+        }
+    }
+    let took = Arc::new(Mutex::new(Vec::new()));
+    let clerk = System::new().spawn(Clerk(Arc::clone(&took)));
+    clerk.call(Some, SECOND).await.unwrap_err();
+    clerk.cast(None).await.unwrap();
+    tokio::time::sleep(LONG).await;
+    let seconds: Vec<_> = took.lock().unwrap().iter().map(Duration::as_secs).collect();
+    assert_eq!(seconds, [SECOND.as_secs(), LONG.as_secs() / 2]);
 }
 
 #[tokio::test(start_paused = true)]

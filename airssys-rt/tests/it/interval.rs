@@ -1,4 +1,9 @@
 //! Timers that come again, and timers that say nothing came.
+//!
+//! After `timer_simple_SUITE`: `send_interval1` → `send_interval`; `cancel1`, `cancel2` → `cancel_an_interval`. After
+//! `timer_bif_SUITE`: `read_timer`, `read_timer_trivial` → `read_timer`; `send_after_big` → `the_longest_delay_is_just_far`;
+//! `evil_timers` → `many_timers_of_one_actor`. The timeouts of a `gen_server` that hears nothing are those from
+//! `a_timeout_when_nothing_comes` on.
 
 use std::time::Duration;
 

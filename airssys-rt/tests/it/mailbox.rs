@@ -1,4 +1,7 @@
 //! Order, bounds and fairness of a mailbox.
+//!
+//! After the Erlang reference manual's *Signal Delivery* and `signal_SUITE`: `fifo_per_sender_unbounded` and its like; OTP has no
+//! bound. Its priority messages (EEP 76) are in `overflow`.
 
 use std::future::Future;
 use std::pin::Pin;

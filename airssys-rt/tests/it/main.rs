@@ -31,11 +31,14 @@ mod pool;
 mod port;
 mod registry;
 mod retained;
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
+mod security;
 mod sim;
 mod stage;
 mod stash;
 mod statem;
 mod storm;
+mod storm_dynamic;
 mod stream;
 mod stress;
 mod supervisor;

@@ -1,4 +1,10 @@
 //! Who is told of an end, and when.
+//!
+//! After `monitor_SUITE`: `case_1`, `mon_1` → `an_end_is_told_with_its_reason`; `mon_2` → `each_monitor_is_told_once`;
+//! `case_1a` → `a_dead_actor_is_told_at_once`; `demon_1`, `demon_2` → `demonitor_forgets_even_what_has_happened`;
+//! `demonitor_flush` → `demonitor_discards_the_news_in_the_mailbox`; `local_remove_monitor` →
+//! `monitors_end_with_the_incarnation_that_set_them`. That news comes after the messages of the dead is the signal order of
+//! `signal_SUITE`.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,5 +1,7 @@
 //! Actors that are run on the stack of whoever calls them: that it happens, and that nobody can tell.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -258,4 +260,30 @@ async fn fifo_between_casts_and_calls() {
             assert_eq!(counter.call(|reply| (number, Some(reply)), LONG).await, Ok(number));
         }
     }
+}
+
+#[tokio::test]
+async fn a_caller_whose_answers_are_always_there_lets_other_tasks_run() {
+    /// So often it calls before that is too often.
+    const CALLS: u32 = 1_000_000;
+    let actor = system().spawn(Quick);
+    let (visits, had_turn) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
+    let (counted, others) = (Arc::clone(&visits), Arc::clone(&had_turn));
+    let calls = CALLER.scope(7, async move {
+        for _ in 0..CALLS {
+            let visited = actor.call(Ask::Local, LONG).await == Ok(Some(7));
+            counted.fetch_add(visited.into(), Ordering::Relaxed);
+            if others.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+        panic!("{counted:?} visits, and nobody else has had a turn");
+    });
+    let calls = tokio::spawn(calls);
+    // Another task of the same thread. It is there for sure when the caller has no reason to wait any more.
+    while visits.load(Ordering::Relaxed) < 10 && !calls.is_finished() {
+        tokio::task::yield_now().await;
+    }
+    had_turn.store(true, Ordering::Relaxed);
+    calls.await.unwrap();
 }

@@ -1,4 +1,8 @@
 //! Names: unique, typed, and free before anybody hears of the owner's end.
+//!
+//! After `register_SUITE`: `otp_8099`; after the manual's `register/2`, `whereis/1` and `unregister/1`: a name has one owner, who is
+//! alive, and dies with it. `via` is that of `gen_server:start_link/4`: `a_named_address_resolves_at_every_send`,
+//! `via_sends_by_a_custom_registry`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! Messages put aside: the order in which they come back, the limit, and what becomes of them at the end.
+//! Messages put aside (OTP has selective receive; `handle_continue` is that of `gen_server_SUITE`): the order in which they come back, the limit, and what becomes of them at the end.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};

@@ -5,7 +5,8 @@ use std::time::Duration;
 use airssys_rt::Restart::{Temporary, Transient};
 use airssys_rt::Strategy::{OneForAll, OneForOne, RestForOne};
 use airssys_rt::{
-    ChildCount, ChildError, ChildInfo, ChildSpec, ChildState, ExitReason, Mailbox, Shutdown, SupervisorRef,
+    Actor, ChildCount, ChildError, ChildInfo, ChildSpec, ChildState, Context, ExitReason, Init, Mailbox,
+    Shutdown, SupervisorRef,
 };
 use tokio::time::Instant;
 
@@ -418,4 +419,45 @@ async fn a_crowd_that_fails_is_started_again() {
     }
     assert!(supervisor.which_children().await.iter().all(|child| child.restarts == 1));
     supervisor.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn multiple_restarts() {
+    let stage = Stage::default();
+    let supervisor = named("top", OneForOne, [stage.child("a")]).intensity(1, SECOND);
+    let supervisor = start(supervisor).await;
+    // As often as it likes, as long as it is seldom enough.
+    for _ in 0..10 {
+        stage.crash("a").await;
+        assert_eq!(supervisor.count_children().await.active, 1);
+        tokio::time::sleep(SECOND + SECOND / 10).await;
+    }
+    stage.crash("a").await;
+    stage.crash("a").await;
+    assert!(matches!(supervisor.exited().await, ExitReason::GaveUp));
+}
+
+/// In OTP's case the child takes back the link to its supervisor. Here there is none, and what a child traps keeps no
+/// supervisor from ending it.
+#[tokio::test(start_paused = true)]
+async fn child_unlink() {
+    struct Loner;
+    impl Actor for Loner {
+        type Msg = ();
+        async fn init(&mut self, cx: &mut Context<Self>) -> Result<Init, ExitReason> {
+            assert!(cx.system().actor(cx.id()).is_some_and(|own| own.link_count == 0));
+            cx.trap_exit(true);
+            Ok(Init::Ready)
+        }
+        async fn handle(&mut self, (): (), _: &mut Context<Self>) -> Result<(), ExitReason> {
+            Ok(())
+        }
+    }
+    let supervisor = start(top(OneForOne, [ChildSpec::actor("loner", || Loner)])).await;
+    let began = Instant::now();
+    supervisor.terminate_child("loner").await.unwrap();
+    assert_eq!(supervisor.count_children().await.active, 0);
+    supervisor.restart_child("loner").await.unwrap();
+    supervisor.shutdown().await;
+    assert!(began.elapsed() < SECOND);
 }

@@ -487,3 +487,49 @@ async fn simple_one_for_one_scale_many_temporary_children() {
     top.shutdown().await;
     assert!(children.iter().all(|child| !child.is_alive()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn sup_start_ignore_temporary_child_start_child_simple() {
+    let playground = Playground::open(|players| players.restart(Temporary)).await;
+    for name in ["a", "b"] {
+        playground.stage.plan(name, [Plan::Ignore]);
+        refused(playground.players.start_child(name.to_owned()).await, "Ignored");
+    }
+    playground.start("c").await;
+    assert_eq!(playground.counts().await, [1, 1, 0, 1]);
+    playground.stage.saw(&["+a", "+b", "+c"]);
+}
+
+/// What a child is made of; counts how many of it there are.
+struct Argument(Arc<AtomicUsize>);
+
+impl Clone for Argument {
+    fn clone(&self) -> Self {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Argument {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn do_not_save_start_parameters_for_temporary_children() {
+    for (restart, kept) in [(Permanent, 10), (Transient, 10), (Temporary, 0)] {
+        let stage = Stage::default();
+        let supervisor = DynamicSupervisor::new("dyn", move |_: Argument| stage.lone("a")).restart(restart);
+        let players = supervisor.dynamic_ref();
+        let top = start(Supervisor::new("top", OneForOne).child(ChildSpec::dynamic(supervisor))).await;
+        let count = Arc::new(AtomicUsize::new(0));
+        for _ in 0..10 {
+            count.fetch_add(1, Ordering::SeqCst);
+            players.start_child(Argument(Arc::clone(&count))).await.unwrap();
+        }
+        assert_eq!(count.load(Ordering::SeqCst), kept, "{restart:?}");
+        top.shutdown().await;
+        assert_eq!(count.load(Ordering::SeqCst), 0, "{restart:?}");
+    }
+}

@@ -1,4 +1,8 @@
 //! Messages that an actor sends to its later self.
+//!
+//! After `timer_bif_SUITE`: `send_after_1`, `send_after_2` → `timers_come_when_they_are_due`; `cancel_timer_1` →
+//! `a_cancelled_timer_does_not_come`, `a_timer_can_be_cancelled_until_it_is_handled`; `cleanup` →
+//! `timers_end_with_the_incarnation_that_armed_them`, `a_timer_that_is_not_needed_any_more_leaves_nothing_behind`.
 
 use std::time::Duration;
 

@@ -10,8 +10,8 @@ use airssys_rt::Restart::{self, Permanent, Temporary, Transient};
 use airssys_rt::Strategy::{OneForAll, OneForOne, RestForOne};
 use airssys_rt::testing::{self, Chance, Sim};
 use airssys_rt::{
-    ActorId, ChildError, ChildInfo, ChildSpec, ChildState, Event, EventKind, ExitReason, Observer,
-    Supervisor, SupervisorRef, System,
+    ActorId, Backoff, ChildError, ChildInfo, ChildSpec, ChildState, Event, EventKind, ExitReason, Observer,
+    Probe, Shutdown, Supervisor, SupervisorRef, System,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -30,6 +30,16 @@ struct Node {
     significant: bool,
     up: bool,
     team: Option<Team>,
+    extras: Extras,
+}
+
+/// What the model knows nothing of: how a child is stopped, and what OTP does not have.
+#[derive(Clone, Debug, Default)]
+struct Extras {
+    shutdown: Option<Shutdown>,
+    backoff: bool,
+    drain: bool,
+    probe: bool,
 }
 
 /// What makes a node a supervisor.
@@ -227,9 +237,19 @@ fn supervisor(node: &Node, stage: &Stage) -> Supervisor {
 }
 
 fn spec(node: &Node, stage: &Stage) -> ChildSpec {
+    let Extras { shutdown, backoff, drain, probe } = node.extras;
+    let milli = Duration::from_millis(1);
     let spec = match node.team {
         Some(_) => ChildSpec::supervisor(supervisor(node, stage)),
-        None => stage.child(&node.name),
+        None if probe => {
+            stage.probed(&node.name, Probe::new(3 * milli, Do::Ping).timeout(milli).threshold(2)).drain(drain)
+        }
+        None => stage.child(&node.name).drain(drain),
+    };
+    let spec = if backoff { spec.backoff(Backoff::exponential(milli, 4 * milli)) } else { spec };
+    let spec = match shutdown {
+        Some(shutdown) => spec.shutdown(shutdown),
+        None => spec,
     };
     spec.restart(node.restart).significant(node.significant)
 }
@@ -339,6 +359,7 @@ fn leaf() -> impl Strategy<Value = Node> {
         significant,
         up: false,
         team: None,
+        extras: Extras::default(),
     })
 }
 
@@ -466,7 +487,7 @@ fn drawn(system: &System) -> (Node, Vec<Act>) {
 
 #[test]
 fn every_order_comes_to_what_the_model_does() {
-    testing::sim(0..500, |system| async move {
+    testing::sim(0..2_000, |system| async move {
         let (root, acts) = drawn(&system);
         play(root, acts).await;
     });
@@ -519,6 +540,25 @@ fn heads(top: &SupervisorRef, children: &[ChildInfo], found: &mut Vec<Supervisor
     }
 }
 
+/// Gives all children in a tree what the model does not know of. Supervisors have all the time they need to stop.
+fn dress(node: &mut Node, chance: &mut Chance) {
+    let is_leaf = node.team.is_none();
+    node.extras = Extras {
+        shutdown: match chance.below(4) {
+            0 if is_leaf => Some(Shutdown::BrutalKill),
+            1 if is_leaf => Some(Shutdown::Timeout(Duration::from_millis(1))),
+            2 => Some(Shutdown::Infinity),
+            _ => None,
+        },
+        backoff: chance.one_in(3),
+        drain: chance.one_in(3),
+        probe: chance.one_in(3),
+    };
+    for child in node.team.iter_mut().flat_map(|team| &mut team.spec) {
+        dress(child, chance);
+    }
+}
+
 /// The next starts of `name` are slow, and then fail; and its end is slow.
 fn trouble(stage: &Stage, name: &str, fails: usize) {
     let slow = Duration::from_millis(2);
@@ -541,6 +581,8 @@ async fn storm(act: Act, stage: Stage, root: SupervisorRef) {
             match blow.reason {
                 "crash" => drop(player.try_cast(Do::Exit(crash()))),
                 "normal" => drop(player.try_cast(Do::Exit(ExitReason::Normal))),
+                // Longer than some have to drain or to stop, and than probes have patience.
+                _ if blow.pause_ms % 2 == 0 => drop(player.try_cast(Do::Work(Duration::from_millis(6)))),
                 _ => player.kill(),
             }
         }
@@ -567,15 +609,16 @@ async fn storm(act: Act, stage: Stage, root: SupervisorRef) {
 /// it knows of, and when it ends nobody is left.
 #[test]
 fn a_tree_in_a_storm_loses_nobody() {
-    testing::sim(0..500, |system| async move {
-        let (root, acts) = drawn(&system);
+    testing::sim(0..2_000, |system| async move {
+        let (mut root, acts) = drawn(&system);
+        let mut chance = Chance::new(system.seed().unwrap());
+        dress(&mut root, &mut chance);
         let census = Census::default();
         let system = System::builder().observer(Arc::new(census.clone())).build();
         let stage = Stage::default();
         let top = system.start(supervisor(&root, &stage)).await.unwrap();
         let storms: Vec<_> =
             acts.into_iter().map(|act| tokio::spawn(storm(act, stage.clone(), top.clone()))).collect();
-        let mut chance = Chance::new(system.seed().unwrap());
         if chance.one_in(2) {
             // In the middle of it.
             tokio::time::sleep(Duration::from_millis(chance.below(6))).await;

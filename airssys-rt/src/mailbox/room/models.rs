@@ -83,3 +83,20 @@ fn models_nobody_waits_for_a_mailbox_that_closes() {
         assert!(early == Poll::Ready(false) || look(&mut waiter) == Poll::Ready(false));
     });
 }
+
+#[test]
+fn models_credit_that_nobody_uses_is_for_those_who_wait() {
+    explore(3, || {
+        // Given out two at a time, and all taken; one of it a sender has fetched and does not use.
+        let room = Arc::new(Room::new(16));
+        while room.take() > 0 {}
+        let reader = thread::spawn({
+            let room = Arc::clone(&room);
+            move || room.settle(1, || 1)
+        });
+        let mut waiter = Box::pin(room.wait(|| 0));
+        let early = look(&mut waiter);
+        reader.join().unwrap();
+        assert!(early == Poll::Ready(true) || look(&mut waiter) == Poll::Ready(true));
+    });
+}
