@@ -31,7 +31,8 @@ use crate::net::{Cidr, address::blocks};
 ///
 /// What our door permits is what Cedar permits in each of the requests. Directories are compared as they are spelled, which
 /// for a prohibition is less than our door does. Carve-outs, quotas and the kernel's rules are not
-/// in it: they hold for what is found, not for what is asked. Each policy has the name of its rule as `@rule`.
+/// in it: they hold for what is found, not for what is asked. Nor is the [`Mode`](super::Mode): Cedar's answer is the strict one.
+/// Each policy has the name of its rule as `@rule`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cedar {
     /// The policies.

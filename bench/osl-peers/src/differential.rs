@@ -8,8 +8,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use airssys_osl::{
-    Action,
-    Verdict,
+    Action, Verdict,
     clock::Timestamp,
     net::address::{Class, embedded},
     policy::{Cedar, Endpoint, Mode, Moment, Policy, Protocol, Request, Resource, Rights},
@@ -68,7 +67,9 @@ pub(crate) fn run(pairs: u64, seed: u64) -> Result<(), Failure> {
             allowed += u64::from(answer);
             spent += u64::from(!left.is_empty());
             if random.uses() && spend(&policy, &request, moment) != decision.permits() {
-                return Err(format!("seed {seed}: {principal} asks {ask:?} at {when:?}, and cannot\n{told}").into());
+                return Err(
+                    format!("seed {seed}: {principal} asks {ask:?} at {when:?}, and cannot\n{told}").into()
+                );
             }
         }
     }

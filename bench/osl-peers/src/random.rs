@@ -290,9 +290,7 @@ impl Random {
                 port: self.below(5) as u16,
             },
             10 => Ask::Host(host),
-            11 | 12 => {
-                Ask::Name(self.one(&[Action::ActorPublish, Action::ActorSubscribe]), self.one(TOPICS))
-            }
+            11 | 12 => Ask::Name(self.one(&[Action::ActorPublish, Action::ActorSubscribe]), self.one(TOPICS)),
             13 => {
                 let actions = [Action::KeyvalueOpen, Action::KeyvalueRead, Action::KeyvalueWrite];
                 Ask::Name(self.one(&actions), self.one(NAMES))
