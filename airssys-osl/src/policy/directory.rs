@@ -29,16 +29,22 @@ pub(crate) struct FsGrant {
 const LACKS: usize = Rights::all().bits() as usize + 1;
 
 /// A directory in the table: nearly always one rule says all about it, and that rule stands here, in one line of a
-/// processor's cache.
+/// processor's cache, and what to answer where it lacks what nearly all operations need, in the next one.
 #[derive(Debug)]
-#[repr(align(32))]
+#[repr(C, align(64))]
 pub(super) struct Rooted {
     pub(super) grant: Arc<FsGrant>,
     /// What one rule permits at all times where nothing is forbidden and denials are carried out.
     only: Option<Rights>,
     /// That rule.
     rule: Box<str>,
+    /// What to answer where one right is needed, by its bit, and it lacks that: found by what is asked alone, so that
+    /// nothing has to be on its way from memory before.
+    lacks: [Box<str>; RIGHTS],
 }
+
+/// How many rights there are.
+const RIGHTS: usize = Rights::all().bits().count_ones() as usize;
 
 impl Rooted {
     pub(super) fn new(grant: Arc<FsGrant>) -> Self {
@@ -49,7 +55,8 @@ impl Rooted {
             _ => None,
         };
         let (only, rule) = only.unzip();
-        Self { grant, only, rule: rule.unwrap_or_default() }
+        let lacks = std::array::from_fn(|bit| grant.lacks.get(1 << bit).cloned().unwrap_or_default());
+        Self { grant, only, rule: rule.unwrap_or_default(), lacks }
     }
 
     /// As [`FsGrant::decide`].
@@ -58,6 +65,10 @@ impl Rooted {
         let Some(rights) = self.only else { return self.grant.decide(needs, now) };
         if rights.contains(needs) {
             return Decision::allow(&self.rule);
+        }
+        if needs.bits().is_power_of_two() {
+            let lacks = self.lacks.get(needs.bits().trailing_zeros() as usize);
+            return Decision::deny(lacks.map_or(rule::DEFAULT_DENY, |rule| rule));
         }
         self.grant.lacking(needs - rights)
     }
