@@ -6,7 +6,7 @@
 //! | `raw` | the child itself, and all unsafe code |
 //! | `prepare` `landlock` `seccomp` | from a plan to the script |
 //! | `init` | the first process of a namespace of processes |
-//! | `cgroup` | what a tree of processes may use |
+//! | `cgroup` | what a tree of processes may use, and in `places` where that can be counted |
 //! | `spares` `maker` | what is kept ready for the next program |
 //! | `watcher` | is told what a program asks for, where that is wanted |
 //! | `keeper` | the threads that start programs and wait for their ends |
