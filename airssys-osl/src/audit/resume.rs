@@ -45,8 +45,8 @@ pub(super) fn start(store: &Store, origin: &str) -> Result<Resumed, Error> {
 }
 
 fn resume(store: &Store, origin: &str, secret: &str) -> Result<Resumed, Error> {
-    let (signers, stale_secret) = secrets::read(secret)
-        .map_err(|malformed| store.tampered(&format!("its `key` has {malformed}")))?;
+    let (signers, stale_secret) =
+        secrets::read(secret).map_err(|malformed| store.tampered(&format!("its `key` has {malformed}")))?;
     let name = signers.first().map(|signer| signer.verifier().name()).unwrap_or_default();
     if name != origin {
         return Err(store.invalid(&format!("its origin is `{name}`, not `{origin}`")));

@@ -21,7 +21,9 @@ pub(super) fn changes(there: &str, lines: &[String]) -> Option<Vec<(u64, String)
     }
     let (first, second) = there.split_at_checked(width)?;
     let mut new = lines.iter().filter(|line| ![first, second].contains(&line.as_str()));
-    let free = [(0, first), (width as u64, second)].into_iter().filter(|(_, there)| !lines.iter().any(|line| line == there));
+    let free = [(0, first), (width as u64, second)]
+        .into_iter()
+        .filter(|(_, there)| !lines.iter().any(|line| line == there));
     let parts = free.map(|(offset, there)| {
         let part = new.next().cloned().unwrap_or_else(|| blank(width));
         (part != there).then_some((offset, part))
@@ -104,7 +106,9 @@ mod tests {
         let file = whole(&[line(1)]);
         let (blank, next) = (&file[line(1).len()..], line(2));
         for at in [0, 1, 40, next.len() - 2] {
-            for torn in [format!("{}{}", &next[..at], &blank[at..]), format!("{}{}", &blank[..at], &next[at..])] {
+            for torn in
+                [format!("{}{}", &next[..at], &blank[at..]), format!("{}{}", &blank[..at], &next[at..])]
+            {
                 let file = format!("{}{torn}", line(1));
                 let is_torn = torn != blank && torn != next;
                 let (signers, more) = read(&file).unwrap();
