@@ -386,10 +386,14 @@ fn a_log_is_opened_by_the_last_of_its_keys_and_verified_by_all() {
     // One of long ago costs nothing to open the log: who verifies it finds it out.
     spoil(1);
     Log::open(dir.path(), ORIGIN, fast()).unwrap().close().unwrap();
-    // A list that lost its end, or its beginning.
-    fs::write(&keys, &bytes[..all[all.len() - 2].end]).unwrap();
+    // What a crash left half-written at the end is written over.
+    fs::write(&keys, [&bytes[..], &bytes[all[1].start..all[1].end - 1]].concat()).unwrap();
     reopen();
     assert_eq!(audit::verify(dir.path(), None).unwrap().key_changes, TIMES + 1);
+    // A list that lost its end, or its beginning.
+    fs::write(&keys, &bytes[..all[all.len() - 2].end]).unwrap();
+    let error = Log::open(dir.path(), ORIGIN, fast()).unwrap_err();
+    assert!(error.to_string().contains("`head` has no signature of the log's key"), "{error}");
     fs::write(&keys, &bytes[all[30].start..]).unwrap();
     expect_tampered(dir.path(), None, "no signature of the log's key");
 }
