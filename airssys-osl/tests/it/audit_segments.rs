@@ -247,7 +247,7 @@ fn the_key_changes_and_the_log_still_verifies() {
     assert_eq!((report.records, report.state), (40, State::Closed));
     // The file holds one secret, and it is not the first.
     let key = secrets(dir.path()).remove(0);
-    assert_eq!(secrets(dir.path()), [key.clone()]);
+    assert_eq!(secrets(dir.path()), std::slice::from_ref(&key));
     let public = fs::read_to_string(dir.path().join("key.pub")).unwrap();
     assert_ne!(key.split('+').nth(3), public.split('+').nth(1), "the key never changed");
     // And so it does where retention removed the segments of the first keys.
