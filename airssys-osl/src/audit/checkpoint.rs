@@ -90,6 +90,12 @@ impl Checkpoint {
         Self::from_text(&format!("{text}\n"))
     }
 
+    /// Where a note says that it stands, whoever signed it.
+    pub(super) fn peek_place(note: &str) -> Option<Place> {
+        let (segment, offset) = numbers(note.lines().nth(5)?.strip_prefix("place ")?)?;
+        Some(Place { segment, offset })
+    }
+
     fn to_text(&self) -> String {
         let root = BASE64_STANDARD.encode(self.frontier.root());
         let last = BASE64_STANDARD.encode(self.last);
@@ -169,6 +175,7 @@ mod tests {
             for size in [0, 1, 5] {
                 let checkpoint = checkpoint(size, closed);
                 let note = checkpoint.sign(&signer);
+                assert_eq!(Checkpoint::peek_place(&note), Some(checkpoint.place), "{note}");
                 assert_eq!(Checkpoint::open(&note, signer.verifier()), Ok(checkpoint), "{note}");
             }
         }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{keys::Keys, note::Signer, retention::Kept, store::Store};
+use super::{note::Signer, retention::Kept, store::Store};
 use crate::sys::log_file;
 
 /// What a log is written to.
@@ -14,8 +14,8 @@ pub(super) trait Medium: Send + 'static {
     fn sync(&mut self) -> io::Result<()>;
     fn write_head(&mut self, note: &str, durable: bool) -> io::Result<()>;
     fn write_secrets(&mut self, signers: &[&Signer]) -> io::Result<()>;
-    /// Appends a hand-over to the list of keys.
-    fn append_key(&mut self, keys: &Keys, note: &str) -> io::Result<()>;
+    /// Puts a hand-over at the end of the list of keys, and returns where that is then.
+    fn append_key(&mut self, end: u64, note: &str) -> io::Result<u64>;
     /// The segments that there are, from the oldest on.
     fn segments(&mut self) -> io::Result<Vec<Kept>>;
     /// The segment that the slowest of the exporters reads which are waited for.
@@ -61,8 +61,8 @@ impl Medium for Folder {
         self.store.write_secrets(signers)
     }
 
-    fn append_key(&mut self, keys: &Keys, note: &str) -> io::Result<()> {
-        self.store.append_key(keys, note)
+    fn append_key(&mut self, end: u64, note: &str) -> io::Result<u64> {
+        self.store.append_key(end, note)
     }
 
     fn segments(&mut self) -> io::Result<Vec<Kept>> {

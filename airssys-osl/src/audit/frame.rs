@@ -55,6 +55,11 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Frame<'_>, Malformed> {
     }
 }
 
+/// Where the first frame begins in bytes from anywhere in a list of checkpoints: a header alone has zeros, which no text has.
+pub(super) fn first_checkpoint(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(HEADER_BYTES).position(|header| matches!(header, [_, _, 0, 0, CHECKPOINT]))
+}
+
 /// Appends the header of a record whose body has this length.
 pub(super) fn begin_record(body_bytes: usize, out: &mut Vec<u8>) {
     begin(body_bytes, RECORD, out);
@@ -95,6 +100,22 @@ mod tests {
         assert_eq!(parse(&bytes[16..]), Ok(Frame::Link(&[7; 32])));
         assert_eq!(parse(&bytes[..8]), Ok(Frame::Record(b"abc")));
         assert_eq!(parse(&bytes[8..16]), Ok(Frame::Checkpoint("é\n")));
+    }
+
+    #[test]
+    fn checkpoints_are_found_from_anywhere_among_them() {
+        let mut bytes = Vec::new();
+        // Lengths with a zero in them, too.
+        let lengths = [1, 2, 255, 256, 512, MAX_BODY_BYTES];
+        let starts = lengths.map(|length| {
+            let start = bytes.len();
+            push_checkpoint(&"x".repeat(length), &mut bytes);
+            start
+        });
+        for from in 0..bytes.len() {
+            let next = starts.iter().find(|start| **start >= from);
+            assert_eq!(first_checkpoint(&bytes[from..]), next.map(|start| start - from), "{from}");
+        }
     }
 
     #[test]

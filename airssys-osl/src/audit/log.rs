@@ -240,7 +240,7 @@ impl Log {
         medium: M,
         options: LogOptions,
     ) -> Result<Self, Error> {
-        let Resumed { start, keys, hand_over, stale_secret, crash } = resumed;
+        let Resumed { start, keys, keys_end, hand_over, stale_secret, crash } = resumed;
         let records = start.chain.records();
         let queue = Queue::new(records + 1, options.queue_bytes, options.queue_deadline);
         let merge = Merge::new(&queue);
@@ -262,6 +262,7 @@ impl Log {
             merge,
             assembly,
             keys,
+            keys_end,
             hand_over,
             stale_secret,
             opened,

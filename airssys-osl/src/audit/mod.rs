@@ -29,6 +29,7 @@ mod redact;
 mod resume;
 mod retention;
 mod scan;
+mod secrets;
 mod store;
 mod verify;
 mod walk;

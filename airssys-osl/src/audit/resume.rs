@@ -8,6 +8,7 @@ use super::{
     keys::Keys,
     leaves::Checker,
     note::{self, Signer},
+    secrets,
     store::Store,
     walk::{End, Stop, Walk},
 };
@@ -16,7 +17,9 @@ use crate::{Error, sys::log_file};
 /// The end of a log that is about to be written.
 pub(super) struct Resumed {
     pub(super) start: Start,
+    /// The last of the keys, and where their list ends.
     pub(super) keys: Keys,
+    pub(super) keys_end: u64,
     /// The hand-over that is in the log but not in the list of keys.
     pub(super) hand_over: Option<String>,
     /// The file of the secret has another one, too.
@@ -36,20 +39,20 @@ pub(super) fn start(store: &Store, origin: &str) -> Result<Resumed, Error> {
         return Err(store.invalid(&why));
     }
     match store.read_secrets()? {
-        Some(secrets) => resume(store, origin, &secrets),
+        Some(secret) => resume(store, origin, &secret),
         None => create(store, origin),
     }
 }
 
-fn resume(store: &Store, origin: &str, secrets: &str) -> Result<Resumed, Error> {
-    let signers: Result<Vec<Signer>, _> = secrets.lines().map(Signer::from_text).collect();
-    let signers = signers.map_err(|malformed| store.tampered(&format!("its `key` has {malformed}")))?;
+fn resume(store: &Store, origin: &str, secret: &str) -> Result<Resumed, Error> {
+    let (signers, stale_secret) =
+        secrets::read(secret).map_err(|malformed| store.tampered(&format!("its `key` has {malformed}")))?;
     let name = signers.first().map(|signer| signer.verifier().name()).unwrap_or_default();
     if name != origin {
         return Err(store.invalid(&format!("its origin is `{name}`, not `{origin}`")));
     }
     let first = store.read_public_key()?.ok_or_else(|| store.tampered("its `key.pub` is missing"))?;
-    let (head, _, mut keys) = store.read_head(first)?;
+    let (head, mut keys, keys_end) = store.read_head_to_write(first)?;
     let known = keys.len();
     let hand_overs = keys.before(&head);
 
@@ -72,13 +75,12 @@ fn resume(store: &Store, origin: &str, secrets: &str) -> Result<Resumed, Error> 
         return Err(store.tampered("`keys` is not the list of its keys"));
     }
     let hand_over = (keys.len() > known).then(|| notes.pop().map(String::from)).flatten();
-    let stale_secret = signers.len() > 1;
     let signer = signers.into_iter().find(|signer| signer.verifier() == keys.last());
     let signer = signer.ok_or_else(|| store.tampered("its `key` is not the last of its keys"))?;
     // As many as are in the list: the writer adds the other.
     keys.truncate(known);
     let (start, crash) = continued(store, end, signer)?;
-    Ok(Resumed { start, keys, hand_over, stale_secret, crash })
+    Ok(Resumed { start, keys, keys_end, hand_over, stale_secret, crash })
 }
 
 fn continued(store: &Store, end: End, signer: Signer) -> Result<(Start, Option<u64>), Error> {
@@ -142,7 +144,7 @@ fn create(store: &Store, origin: &str) -> Result<Resumed, Error> {
     let open = OpenLeaf::after(&chain);
     let place = Place { segment: 0, offset: bytes.len() as u64 };
     let start = Start { signer, chain, open, unsealed: 0, place, span: None, dropped: 0 };
-    Ok(Resumed { start, keys, hand_over: None, stale_secret: false, crash: None })
+    Ok(Resumed { start, keys, keys_end: 0, hand_over: None, stale_secret: false, crash: None })
 }
 
 /// Makes a key that nobody had before.

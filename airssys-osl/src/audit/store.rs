@@ -6,23 +6,26 @@
 //! | `head` | the note of a recent checkpoint; where to go on after a crash, and proof that the log was as long as that |
 //! | `key.pub` | the first of the log's keys |
 //! | `keys` | the hand-overs from each key to the next, as frames |
-//! | `key` | the secret of the key of today, and for a moment also of the next. Its first writing makes a log complete |
+//! | `key` | the [secret](super::secrets) of the key of today, and for a moment also of the next. Its first writing makes a log complete |
 //! | `….cursor` | how far somebody exported the log, where that is waited for |
 //! | `reserve` | zeros: space for what is written before something is removed |
 //! | `lock` | held by the program that writes the log |
 
 use std::{
-    io,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
 use super::{
+    chain::Place,
     checkpoint::Checkpoint,
     export::cursor::{self, Cursor},
     frame::{self, Frame},
     keys::Keys,
     note::{self, Signer, Verifier},
+    record::Malformed,
     scan::Scan,
+    secrets,
     walk::Stop,
 };
 use crate::{Error, ErrorKind, sys::log_file};
@@ -37,6 +40,13 @@ const KEYS: &str = "keys";
 const LOCK: &str = "lock";
 const RESERVE: &str = "reserve";
 const CURSOR_END: &str = ".cursor";
+
+/// How much of the list of keys is read at its end by who goes on writing: some dozens of hand-overs.
+const LAST_KEYS_BYTES: u64 = 16 * 1024;
+const _: () = assert!(LAST_KEYS_BYTES as usize > note::MAX_BYTES + frame::HEADER_BYTES);
+/// How many hand-overs before the head are checked by who goes on writing. A log is opened as often as a program is started,
+/// and has one for each time: only who verifies the log checks them all.
+const CHECKED_KEYS: usize = 4;
 
 /// A folder, and what is about to be done with it.
 #[derive(Clone, Debug)]
@@ -84,10 +94,16 @@ impl Store {
         self.read(KEY)
     }
 
-    /// Writes secrets, one a line, durably, and overwrites those that were there.
+    /// Writes secrets, durably, and overwrites others that were there.
     pub(super) fn write_secrets(&self, signers: &[&Signer]) -> io::Result<()> {
-        let lines: String = signers.iter().map(|signer| format!("{}\n", signer.to_text())).collect();
-        log_file::replace_secret(&self.dir, KEY, &lines)
+        let lines: Vec<String> = signers.iter().map(|signer| format!("{}\n", signer.to_text())).collect();
+        let path = self.dir.join(KEY);
+        // What cannot be read is replaced.
+        let there = log_file::read_text(&path, note::MAX_BYTES).ok().flatten().unwrap_or_default();
+        match secrets::changes(&there, &lines) {
+            Some(parts) => log_file::overwrite(&path, &parts),
+            None => log_file::replace_secret(&self.dir, KEY, &secrets::whole(&lines)),
+        }
     }
 
     pub(super) fn write_public_key(&self, public_key: &Verifier) -> Result<(), Error> {
@@ -105,45 +121,121 @@ impl Store {
     /// Reads the keys that follow the first, up to where the file ends or breaks off.
     fn read_keys(&self, first: Verifier) -> Result<Keys, Error> {
         let mut keys = Keys::new(first);
-        let Some(mut scan) = self.scan_file(KEYS, 0)? else { return Ok(keys) };
-        while let Some(piece) = scan.next().map_err(|error| self.io(error))? {
-            let pushed = match piece.frame {
-                Ok(Frame::Checkpoint(note)) => keys.push(note),
-                Ok(_) => Err(super::record::Malformed("something else than hand-overs")),
-                Err(malformed) => Err(malformed),
-            };
-            pushed.map_err(|malformed| self.tampered(&format!("`{KEYS}` has {malformed}")))?;
-        }
+        self.scan_keys(0, |note| keys.push(note))?;
         Ok(keys)
     }
 
-    /// Appends a hand-over behind so many, durably. What a crash left half-written there is overwritten.
-    pub(super) fn append_key(&self, keys: &Keys, note: &str) -> io::Result<()> {
-        let mut offset = 0;
-        if let Some(file) = log_file::open(&self.dir.join(KEYS), 0)? {
-            let mut scan = Scan::new(file, 0);
-            for _ in 0..keys.len() {
-                scan.next()?;
-            }
-            offset = scan.offset();
+    /// Calls `take` with each hand-over of the list from a byte on; returns where it ends.
+    fn scan_keys(
+        &self,
+        offset: u64,
+        mut take: impl FnMut(&str) -> Result<(), Malformed>,
+    ) -> Result<u64, Error> {
+        let Some(mut scan) = self.scan_file(KEYS, offset)? else { return Ok(0) };
+        while let Some(piece) = scan.next().map_err(|error| self.io(error))? {
+            let taken = match piece.frame {
+                Ok(Frame::Checkpoint(note)) => take(note),
+                Ok(_) => Err(Malformed("something else than hand-overs")),
+                Err(malformed) => Err(malformed),
+            };
+            taken.map_err(|malformed| self.wrong_keys(malformed))?;
         }
+        Ok(scan.offset())
+    }
+
+    /// Reads the last of the keys: as many as it takes to go on from `head`. Returns where the list ends, too.
+    fn read_last_keys(&self, first: Verifier, head: Place) -> Result<(Keys, u64), Error> {
+        let read = |offset| {
+            let mut notes = Vec::new();
+            let end = self.scan_keys(offset, |note| {
+                let place = Checkpoint::peek_place(note).ok_or(Malformed("a hand-over without a place"))?;
+                notes.push((place, Box::<str>::from(note)));
+                Ok(())
+            })?;
+            let before = notes.iter().take_while(|(place, _)| *place < head).count();
+            Ok::<_, Error>((notes, end, before))
+        };
+        let mut begin = self.last_keys().map_err(|error| self.io(error))?;
+        let (mut notes, mut end, mut before) = read(begin)?;
+        if begin > 0 && before == 0 {
+            begin = 0;
+            (notes, end, before) = read(begin)?;
+        }
+        // Who signed the first that is read need not be among them.
+        let skipped = before.saturating_sub(CHECKED_KEYS).max(usize::from(begin > 0));
+        let (passed, rest) = notes.split_at_checked(skipped).unwrap_or_default();
+        let first = match passed.last() {
+            None => Some(first),
+            Some((_, note)) => Checkpoint::peek(note).and_then(|hand_over| hand_over.terms.next),
+        };
+        let first = first.ok_or_else(|| self.wrong_keys(Malformed("a checkpoint that names no key")))?;
+        let mut keys = Keys::new(first);
+        let pushed = rest.iter().try_for_each(|(_, note)| keys.push(note));
+        pushed.map_err(|malformed| self.wrong_keys(malformed))?;
+        Ok((keys, end))
+    }
+
+    /// Where a hand-over begins that is not far from the end of the list.
+    fn last_keys(&self) -> io::Result<u64> {
+        let path = self.dir.join(KEYS);
+        let bytes = match log_file::bytes(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            bytes => bytes?,
+        };
+        let from = bytes.saturating_sub(LAST_KEYS_BYTES);
+        if from == 0 {
+            return Ok(0);
+        }
+        let mut tail = Vec::new();
+        if let Some(mut file) = log_file::open(&path, from)? {
+            file.read_to_end(&mut tail)?;
+        }
+        Ok(frame::first_checkpoint(&tail).map_or(0, |at| from + at as u64))
+    }
+
+    /// Puts a hand-over at the end of the list, durably, and returns where the list ends then. What a crash left half-written
+    /// there is overwritten.
+    pub(super) fn append_key(&self, end: u64, note: &str) -> io::Result<u64> {
         let mut bytes = Vec::new();
         frame::push_checkpoint(note, &mut bytes);
         let mut file = log_file::Segment::open(&self.dir.join(KEYS))?;
-        file.truncate(offset)?;
-        file.write_at(offset, &bytes)?;
-        file.sync()
+        file.truncate(end)?;
+        file.write_at(end, &bytes)?;
+        file.sync()?;
+        Ok(end + bytes.len() as u64)
     }
 
     /// Reads the head, its text, and the keys that follow the first.
     pub(super) fn read_head(&self, first: Verifier) -> Result<(Checkpoint, String, Keys), Error> {
         // In this order: a writer adds a key to the list before the key signs a head.
-        let text = self.read(HEAD)?.ok_or_else(|| self.tampered("its `head` is missing"))?;
+        let text = self.head_text()?;
         let keys = self.read_keys(first)?;
         match keys.open(&text) {
             Ok(head) => Ok((head, text, keys)),
-            Err(malformed) => Err(self.tampered(&format!("its `head` has {malformed}"))),
+            Err(malformed) => Err(self.wrong_head(malformed)),
         }
+    }
+
+    /// Reads the head, and of the keys as many as it takes to go on from there. Returns where the list of the keys ends, too.
+    pub(super) fn read_head_to_write(&self, first: Verifier) -> Result<(Checkpoint, Keys, u64), Error> {
+        let text = self.head_text()?;
+        let place = Checkpoint::peek_place(&text);
+        let place = place.ok_or_else(|| self.wrong_head(Malformed("other lines than a checkpoint")))?;
+        let (keys, end) = self.read_last_keys(first, place)?;
+        let head = keys.open(&text).map_err(|malformed| self.wrong_head(malformed))?;
+        Ok((head, keys, end))
+    }
+
+    fn head_text(&self) -> Result<String, Error> {
+        self.read(HEAD)?.ok_or_else(|| self.tampered("its `head` is missing"))
+    }
+
+    fn wrong_head(&self, malformed: Malformed) -> Error {
+        self.tampered(&format!("its `head` has {malformed}"))
+    }
+
+    fn wrong_keys(&self, malformed: Malformed) -> Error {
+        self.tampered(&format!("`{KEYS}` has {malformed}"))
     }
 
     pub(super) fn write_head(&self, note: &str, durable: bool) -> io::Result<()> {

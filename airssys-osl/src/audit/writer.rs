@@ -111,6 +111,8 @@ pub(super) struct Writer<M> {
     pub(super) merge: Merge,
     pub(super) assembly: Assembly,
     pub(super) keys: Keys,
+    /// Where their list ends.
+    pub(super) keys_end: u64,
     /// The note of a hand-over that is not in the list of keys yet.
     pub(super) hand_over: Option<String>,
     /// The file of the secret also has one that is not, or no more, the key.
@@ -225,24 +227,29 @@ impl<M: Medium> Writer<M> {
         self.times.seal_ns = log_file::monotonic_ns();
     }
 
-    /// Signs with a new key from here on, and destroys the old one. Where nothing was recorded since the last time, the
-    /// old one has nothing to forge.
+    /// Signs with a new key from here on, and destroys the old one.
     fn change_key(&mut self) -> io::Result<()> {
+        if self.hand_over_key() { self.deliver(true) } else { Ok(()) }
+    }
+
+    /// Has a new key sign from here on: the old one is destroyed when that is written. Where nothing was recorded since the
+    /// last time, the old one has nothing to forge. Returns whether there is another key.
+    fn hand_over_key(&mut self) -> bool {
         let records = self.assembly.records();
         if records == self.times.key_records || self.hand_over.is_some() {
-            return Ok(());
+            return false;
         }
         self.times.key_ns = log_file::monotonic_ns();
         self.times.key_due = false;
         let Ok(next) = self.prepare_key() else {
             // The old one is as good as it was.
             self.times.key_pause = self.options.key_interval.min(KEY_RETRY);
-            return Ok(());
+            return false;
         };
         self.hand_over = Some(self.assembly.hand_over(log_file::wall_ns(), next));
         self.times.key_records = records;
         self.times.key_pause = self.options.key_interval;
-        self.deliver(true)
+        true
     }
 
     /// Makes the next key. Whichever of the two signed last when the program dies is in the file.
@@ -364,7 +371,7 @@ impl<M: Medium> Writer<M> {
             self.assembly.written();
         }
         if let Some(note) = &self.hand_over {
-            self.medium.append_key(&self.keys, note)?;
+            self.keys_end = self.medium.append_key(self.keys_end, note)?;
             // It was signed a moment ago by the key that is the last one here.
             self.keys.push(note).map_err(|malformed| io::Error::other(malformed.to_string()))?;
             self.hand_over = None;
@@ -394,8 +401,8 @@ impl<M: Medium> Writer<M> {
         self.assemble();
         self.assemble();
         // The key that lies about until the next start can forge nothing of what is there now. Where the key cannot be
-        // changed, the log is closed all the same.
-        let _ = self.change_key();
+        // changed, the log is closed all the same. Both are written at once: who ends a program waits for this.
+        self.hand_over_key();
         self.seal(true);
         loop {
             match self.deliver(true) {

@@ -102,6 +102,16 @@ pub(crate) fn replace_secret(dir: &Path, name: &str, text: &str) -> io::Result<(
     old.sync_data()
 }
 
+/// Writes over parts of a file that is there, each at its place, and waits until that is on the device.
+pub(crate) fn overwrite(path: &Path, parts: &[(u64, String)]) -> io::Result<()> {
+    let mut file = private().open(path)?;
+    for (offset, part) in parts {
+        file.seek(SeekFrom::Start(*offset))?;
+        file.write_all(part.as_bytes())?;
+    }
+    file.sync_data()
+}
+
 /// The names in a directory.
 pub(crate) fn names(dir: &Path) -> io::Result<Vec<String>> {
     let names = fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().into_string().unwrap_or_default()));

@@ -10,6 +10,7 @@ use std::sync::{
 use crate::os::Fault;
 
 mod ambient;
+mod child;
 #[cfg(target_os = "linux")]
 mod linux;
 pub(crate) mod log_file;
@@ -18,6 +19,7 @@ pub(crate) mod log_file;
 mod macos;
 mod net;
 mod parts;
+mod plan;
 #[cfg(any(not(target_os = "linux"), test))]
 #[cfg_attr(target_os = "linux", allow(dead_code, unused_imports, reason = "Linux only tests it"))]
 mod portable;
@@ -39,6 +41,7 @@ pub(crate) use self::net::{
 };
 #[cfg(target_os = "linux")]
 pub(crate) use self::net::{connect_unix, listen_abstract};
+pub(crate) use self::plan::{Lent, OnEnd, Plan, Sockets};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use self::portable::*;
 #[cfg(unix)]

@@ -246,8 +246,8 @@ fn the_key_changes_and_the_log_still_verifies() {
     assert!(report.key_changes >= 20, "{report:?}");
     assert_eq!((report.records, report.state), (40, State::Closed));
     // The file holds one secret, and it is not the first.
-    let key = fs::read_to_string(dir.path().join("key")).unwrap();
-    assert_eq!(key.lines().count(), 1);
+    let key = secrets(dir.path()).remove(0);
+    assert_eq!(secrets(dir.path()), std::slice::from_ref(&key));
     let public = fs::read_to_string(dir.path().join("key.pub")).unwrap();
     assert_ne!(key.split('+').nth(3), public.split('+').nth(1), "the key never changed");
     // And so it does where retention removed the segments of the first keys.
@@ -317,7 +317,7 @@ fn a_crash_in_the_middle_of_a_change_of_keys_is_repaired() {
     };
     let all = frames(&bytes);
     let hand_over = all.iter().find(|frame| text(frame).contains("\nnext ")).unwrap();
-    let secret = |dir: &Path| fs::read_to_string(dir.join("key")).unwrap();
+    let secret = |dir: &Path| secrets(dir).concat();
     let other = secret(segmented(fast(), 0).path());
 
     // The list of keys is not written, the head is that of the hand-over, the old secret is not destroyed.
@@ -342,6 +342,58 @@ fn expect_reopened(dir: &Path) {
     record(&log, "reader", "x");
     log.close().unwrap();
     assert_eq!(audit::verify(dir, None).unwrap().state, State::Closed);
-    assert_eq!(fs::read_to_string(dir.join("key")).unwrap().lines().count(), 1);
+    assert_eq!(secrets(dir).len(), 1);
     drop(Log::open(dir, ORIGIN, fast()).unwrap());
+}
+
+/// The secrets of a log: the lines of its key that are not blank.
+fn secrets(dir: &Path) -> Vec<String> {
+    let key = fs::read_to_string(dir.join("key")).unwrap();
+    key.lines().filter(|line| !line.trim().is_empty()).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn a_log_is_opened_by_the_last_of_its_keys_and_verified_by_all() {
+    // More than are read at once.
+    const TIMES: u64 = 50;
+    let dir = TempDir::new().unwrap();
+    let reopen = || {
+        let log = Log::open(dir.path(), ORIGIN, fast()).unwrap();
+        record(&log, "reader", "x");
+        log.close().unwrap();
+    };
+    (0..TIMES).for_each(|_| reopen());
+    let report = audit::verify(dir.path(), None).unwrap();
+    assert_eq!((report.records, report.key_changes, report.state), (TIMES, TIMES, State::Closed));
+
+    let keys = dir.path().join("keys");
+    let bytes = fs::read(&keys).unwrap();
+    let all = frames(&bytes);
+    assert!(all.len() as u64 == TIMES && bytes.len() > 20 * 1024, "{} bytes", bytes.len());
+    let spoil = |number: usize| {
+        let mut spoilt = bytes.clone();
+        let frame = &all[number];
+        // In the middle of the signature, so that it is still one.
+        let at = frame.end - 40;
+        spoilt[at] = if spoilt[at] == b'A' { b'B' } else { b'A' };
+        fs::write(&keys, spoilt).unwrap();
+        expect_tampered(dir.path(), None, "`keys` has a signature that is wrong");
+    };
+    spoil(all.len() - 1);
+    let error = Log::open(dir.path(), ORIGIN, fast()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Tampered, "{error}");
+    assert!(error.to_string().contains("`keys` has a signature that is wrong"), "{error}");
+    // One of long ago costs nothing to open the log: who verifies it finds it out.
+    spoil(1);
+    Log::open(dir.path(), ORIGIN, fast()).unwrap().close().unwrap();
+    // What a crash left half-written at the end is written over.
+    fs::write(&keys, [&bytes[..], &bytes[all[1].start..all[1].end - 1]].concat()).unwrap();
+    reopen();
+    assert_eq!(audit::verify(dir.path(), None).unwrap().key_changes, TIMES + 1);
+    // A list that lost its end, or its beginning.
+    fs::write(&keys, &bytes[..all[all.len() - 2].end]).unwrap();
+    let error = Log::open(dir.path(), ORIGIN, fast()).unwrap_err();
+    assert!(error.to_string().contains("`head` has no signature of the log's key"), "{error}");
+    fs::write(&keys, &bytes[all[30].start..]).unwrap();
+    expect_tampered(dir.path(), None, "no signature of the log's key");
 }

@@ -25,10 +25,7 @@ use self::{
     learned::{Learned, Peers},
     told::{Told, status},
 };
-use super::{
-    runtime,
-    signals::{Stop, Stops},
-};
+use super::signals::{Stop, Stops};
 use crate::{
     args::Sandbox,
     config,
@@ -46,7 +43,11 @@ const PRINCIPAL: &str = "sandbox";
 const GRACE: Duration = Duration::from_secs(5);
 
 pub(super) fn sandbox(sandbox: &Sandbox, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
-    let runtime = runtime()?;
+    // One thread is enough for what waits for one program; each other is one more to begin and to end.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::failed("cannot start the runtime").caused_by(error))?;
+    // What can be had here is found out while the log is opened.
+    runtime.spawn_blocking(host);
     let code = runtime.block_on(run(sandbox, terminal));
     // A thread may still wait for a file system that does not answer.
     runtime.shutdown_background();

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::*;
-use crate::audit::{Reader, State, keys::Keys, note::Signer, retention::Kept, verify};
+use crate::audit::{Reader, State, note::Signer, retention::Kept, verify};
 
 /// `ENOSPC`, as a number: the tests run where it may have no name.
 const NO_SPACE: i32 = 28;
@@ -249,8 +249,8 @@ impl Medium for FailingDisk {
         self.folder.write_secrets(signers)
     }
 
-    fn append_key(&mut self, keys: &Keys, note: &str) -> io::Result<()> {
-        self.folder.append_key(keys, note)
+    fn append_key(&mut self, end: u64, note: &str) -> io::Result<u64> {
+        self.folder.append_key(end, note)
     }
 
     fn segments(&mut self) -> io::Result<Vec<Kept>> {

@@ -71,7 +71,7 @@ fn stolen() -> (tempfile::TempDir, Signer, Box<str>) {
 
 fn thief(dir: &Path) -> Signer {
     let key = log_file::read_text(&dir.join("key"), 1024).unwrap().unwrap();
-    Signer::from_text(key.trim_end()).unwrap()
+    crate::audit::secrets::read(&key).unwrap().0.remove(0)
 }
 
 fn forge_all(dir: &Path, thief: &Signer) {

@@ -44,8 +44,8 @@ pub(crate) use self::{
     },
     size::size,
     spawn::{
-        Child, Killer, Lent, Notes, OnEnd, Place, Plan, Sockets, cgroup_version, counts_memory, dynamic_user,
-        everything, host, nobody, spawn, try_limits, unbounded, why_no_proc,
+        Child, Killer, Notes, Place, cgroup_version, counts_memory, dynamic_user, everything, host, nobody,
+        spawn, try_limits, unbounded, why_no_proc,
     },
     special::{open_special, read_special, write_special},
     stat::{metadata, own_metadata},

@@ -1,9 +1,8 @@
 //! A program that runs: waits for its end, and kills it with its group of processes. What makes a group of its own lives on.
 
 use std::{
-    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -18,15 +17,20 @@ use super::raw;
 use crate::{
     os::Fault,
     process::{Cause, Exit, Limits, Status, Usage},
+    sys::{
+        child::{self, Keep},
+        plan::OnEnd,
+    },
 };
 
 /// A program that runs, or ran: it is killed with its group of processes when this is dropped.
-pub(crate) struct Child(Arc<Kept>);
+pub(crate) type Child = child::Child<Kept>;
 
-/// What is called when a program has ended.
-pub(crate) type OnEnd = Box<dyn FnOnce(&Exit) + Send>;
+/// Kills a program, if it is still there.
+pub(crate) type Killer = child::Killer<Kept>;
 
-struct Kept {
+/// What is kept of a program until it is gone.
+pub(crate) struct Kept {
     pid: Pid,
     started: Instant,
     cpu_time: Option<Duration>,
@@ -54,83 +58,27 @@ impl Child {
             gone: Condvar::new(),
             ended: watch::Sender::new(None),
         });
-        let child = Self(Arc::clone(&kept));
-        let waits = move || kept.wait(on_end);
+        let child = Self::of(Arc::clone(&kept));
+        let waiter = Arc::clone(&kept);
+        let waits = move || waiter.wait(on_end);
         if let Err(error) = thread::Builder::new().name("airssys-keeper".to_owned()).spawn(waits) {
             child.kill(Cause::Killed);
             // Nobody else takes it away.
             let _ = raw::reap(pid);
-            child.0.state().gone = true;
+            kept.state().gone = true;
             return Err(Fault::Os(error));
         }
-        if let Some(deadline) = limits.wall_time.and_then(|time| child.0.started.checked_add(time)) {
-            let kept = Arc::clone(&child.0);
+        if let Some(deadline) = limits.wall_time.and_then(|time| kept.started.checked_add(time)) {
             let watches = move || kept.watch(deadline);
             // Where there is no thread for it, it is killed as this is dropped.
             thread::Builder::new().name("airssys-time".to_owned()).spawn(watches).map_err(Fault::Os)?;
         }
         Ok(child)
     }
-
-    /// Kills the program with its group of processes.
-    pub(crate) fn kill(&self, cause: Cause) {
-        self.0.kill(cause);
-    }
-
-    /// Sends the program a signal; false where it has ended.
-    pub(crate) fn signal(&self, number: i32) -> Result<bool, Fault> {
-        let signal =
-            Signal::from_named_raw(number).ok_or_else(|| Fault::errno(crate::sys::errno::INVALID))?;
-        let state = self.0.state();
-        if state.gone {
-            return Ok(false);
-        }
-        match kill_process(self.0.pid, signal) {
-            // It has ended, and was not taken away yet.
-            Err(Errno::SRCH) => Ok(false),
-            sent => sent.map(|()| true).map_err(|error| Fault::Os(error.into())),
-        }
-    }
-
-    /// Tells of the end.
-    pub(crate) fn watch(&self) -> watch::Receiver<Option<Exit>> {
-        self.0.ended.subscribe()
-    }
-
-    /// Its number, for those who look at the machine from outside.
-    pub(crate) fn id(&self) -> u32 {
-        self.0.pid.as_raw_nonzero().get().unsigned_abs()
-    }
-
-    /// A handle that keeps nothing alive, to kill it by.
-    pub(crate) fn killer(&self) -> Killer {
-        Killer(Arc::downgrade(&self.0))
-    }
 }
 
-impl Drop for Child {
-    fn drop(&mut self) {
-        self.0.kill(Cause::Dropped);
-    }
-}
-
-/// Kills a program, if it is still there.
-#[derive(Clone)]
-pub(crate) struct Killer(Weak<Kept>);
-
-impl Killer {
-    pub(crate) fn kill(&self, cause: Cause) {
-        if let Some(kept) = self.0.upgrade() {
-            kept.kill(cause);
-        }
-    }
-}
-
-impl Kept {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
+impl Keep for Kept {
+    /// Kills it with its group of processes.
     fn kill(&self, cause: Cause) {
         let mut state = self.state();
         if !state.gone {
@@ -139,6 +87,34 @@ impl Kept {
             // wrong.
             let _ = kill_process_group(self.pid, Signal::KILL);
         }
+    }
+
+    fn signal(&self, number: i32) -> Result<bool, Fault> {
+        let signal =
+            Signal::from_named_raw(number).ok_or_else(|| Fault::errno(crate::sys::errno::INVALID))?;
+        let state = self.state();
+        if state.gone {
+            return Ok(false);
+        }
+        match kill_process(self.pid, signal) {
+            // It has ended, and was not taken away yet.
+            Err(Errno::SRCH) => Ok(false),
+            sent => sent.map(|()| true).map_err(|error| Fault::Os(error.into())),
+        }
+    }
+
+    fn ended(&self) -> &watch::Sender<Option<Exit>> {
+        &self.ended
+    }
+
+    fn id(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+}
+
+impl Kept {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for the end, takes away what is left, and tells.
@@ -196,17 +172,5 @@ fn used(usage: &libc::rusage) -> Usage {
         written_bytes: None,
         wall_time: Duration::ZERO,
         refused_processes: None,
-    }
-}
-
-impl fmt::Debug for Child {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Child").field(&self.0.pid).finish()
-    }
-}
-
-impl fmt::Debug for Killer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Killer")
     }
 }

@@ -17,10 +17,10 @@ mod seatbelt;
 mod spawn;
 
 pub(crate) use self::{
-    child::{Child, Killer, OnEnd},
+    child::{Child, Killer},
     spawn::{
-        BY_PATH, Lent, Notes, Place, Plan, RESOLVER, START, SYSTEM, Sockets, dynamic_user, everything, host,
-        nobody, null, open_program, spawn, unbounded,
+        BY_PATH, Notes, Place, RESOLVER, START, SYSTEM, dynamic_user, everything, host, nobody, null,
+        open_program, spawn, unbounded,
     },
 };
 

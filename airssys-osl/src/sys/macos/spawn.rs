@@ -14,14 +14,15 @@ use std::{
 };
 
 use super::{
-    child::{Child, OnEnd},
+    child::Child,
     launch::{self, SANDBOX},
     raw, seatbelt,
 };
 use crate::{
     os::{Fault, pool},
     policy::rule,
-    process::{Asked, Calls, Host, Layers, Limits},
+    process::{Asked, Host, Layers, Limits},
+    sys::plan::{Begun, OnEnd, Plan, Sockets},
 };
 
 /// What the system's programs need of the file system. What is not there is not shown.
@@ -61,47 +62,6 @@ pub(crate) const BY_PATH: Layers = Layers::empty();
 /// What may be asked for of a program's system calls: nothing here asks.
 pub(crate) type Notes = Arc<Mutex<Asked>>;
 
-/// Which sockets a program may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sockets {
-    Unix,
-    Internet,
-}
-
-/// Everything that a program is started with. What of it there is nothing to hold to is asked for by nobody: it needs layers
-/// that are not here.
-#[derive(Debug)]
-#[allow(dead_code, reason = "a plan says the same on every system")]
-pub(crate) struct Plan {
-    pub(crate) program: OwnedFd,
-    pub(crate) args: Vec<CString>,
-    pub(crate) env: Vec<CString>,
-    pub(crate) stdio: [OwnedFd; 3],
-    pub(crate) files: Vec<Lent>,
-    pub(crate) directory: CString,
-    pub(crate) places: Vec<Place>,
-    pub(crate) layers: Layers,
-    pub(crate) landlock: Option<u32>,
-    pub(crate) sockets: Sockets,
-    pub(crate) loopback: bool,
-    pub(crate) listen: Option<u16>,
-    pub(crate) calls: Calls,
-    pub(crate) executes: bool,
-    pub(crate) tells: bool,
-    pub(crate) watched: bool,
-    pub(crate) learns: bool,
-    pub(crate) limits: Limits,
-    pub(crate) ids: Option<(u32, u32)>,
-}
-
-/// An open file that a program gets.
-#[derive(Debug)]
-#[allow(dead_code, reason = "a plan says the same on every system")]
-pub(crate) struct Lent {
-    pub(crate) fd: OwnedFd,
-    pub(crate) write: bool,
-}
-
 /// A directory or a file that a program sees, as it is really called.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -126,15 +86,6 @@ impl Place {
     }
 }
 
-/// A program that was started, and what its plan has beside it.
-pub(crate) struct Begun {
-    pub(crate) child: Child,
-    /// There is no network of its own to listen on.
-    pub(crate) listener: Option<std::net::TcpListener>,
-    /// Nobody tells what it asks for.
-    pub(crate) notes: Option<Notes>,
-}
-
 /// Everything that there is, for a program that is watched: none is.
 pub(crate) fn everything(_but: impl Fn(&Path) -> bool) -> Result<Vec<Place>, Fault> {
     Err(Fault::Unsupported)
@@ -156,13 +107,13 @@ pub(crate) fn unbounded(limits: &Limits, _enforced: Layers) -> Option<(Layers, &
 
 /// Starts what `plan` makes, on a thread that may wait. `on_end` is called when the program has ended, if it was started.
 pub(crate) async fn spawn(
-    plan: impl FnOnce() -> Result<Plan, Fault> + Send + 'static,
+    plan: impl FnOnce() -> Result<Plan<Place>, Fault> + Send + 'static,
     on_end: OnEnd,
-) -> Result<Begun, Fault> {
+) -> Result<Begun<Child, Notes>, Fault> {
     pool(move || start(plan()?, on_end)).await
 }
 
-fn start(plan: Plan, on_end: OnEnd) -> Result<Begun, Fault> {
+fn start(plan: Plan<Place>, on_end: OnEnd) -> Result<Begun<Child, Notes>, Fault> {
     // Nobody here becomes another user on the way to a program, and none of root's is held by anything but its profile.
     if plan.ids.is_some() || rustix::process::geteuid().is_root() && cfg!(target_os = "macos") {
         let why = "nothing here starts a program as another user: start the door as who is to run it".into();

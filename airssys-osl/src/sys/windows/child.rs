@@ -1,10 +1,9 @@
 //! A program that runs: a thread waits for its end, and ends its job.
 
 use std::{
-    fmt,
     os::windows::io::OwnedHandle,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -15,18 +14,23 @@ use super::raw::{self, Born, Job};
 use crate::{
     os::Fault,
     process::{Cause, Exit, Limits, Status},
+    sys::{
+        child::{self, Keep},
+        plan::OnEnd,
+    },
 };
 
 /// What a process ends with that computed for longer than its job lets it (`ERROR_NOT_ENOUGH_QUOTA`).
 const OUT_OF_TIME: i32 = 1816;
 
 /// A program that runs, or ran: it is killed with its job when this is dropped.
-pub(crate) struct Child(Arc<Kept>);
+pub(crate) type Child = child::Child<Kept>;
 
-/// What is called when a program has ended.
-pub(crate) type OnEnd = Box<dyn FnOnce(&Exit) + Send>;
+/// Kills a program, if it is still there.
+pub(crate) type Killer = child::Killer<Kept>;
 
-struct Kept {
+/// What is kept of a program until it is gone.
+pub(crate) struct Kept {
     process: OwnedHandle,
     id: u32,
     job: Job,
@@ -57,68 +61,41 @@ impl Child {
             state: Mutex::default(),
             ended: watch::Sender::new(None),
         });
-        let child = Self(Arc::clone(&kept));
+        let child = Self::of(Arc::clone(&kept));
         // Where there is no thread for it, it is killed as this is dropped.
         let waits = move || kept.wait(on_end);
         thread::Builder::new().name("airssys-keeper".to_owned()).spawn(waits).map_err(Fault::Os)?;
         Ok(child)
     }
-
-    /// Kills the program with its job.
-    pub(crate) fn kill(&self, cause: Cause) {
-        self.0.kill(cause);
-    }
-
-    /// There are no signals.
-    pub(crate) fn signal(&self, _number: i32) -> Result<bool, Fault> {
-        if self.0.state().gone { Ok(false) } else { Err(Fault::Unsupported) }
-    }
-
-    /// Tells of the end.
-    pub(crate) fn watch(&self) -> watch::Receiver<Option<Exit>> {
-        self.0.ended.subscribe()
-    }
-
-    /// Its number, for those who look at the machine from outside.
-    pub(crate) fn id(&self) -> u32 {
-        self.0.id
-    }
-
-    /// A handle that keeps nothing alive, to kill it by.
-    pub(crate) fn killer(&self) -> Killer {
-        Killer(Arc::downgrade(&self.0))
-    }
 }
 
-impl Drop for Child {
-    fn drop(&mut self) {
-        self.0.kill(Cause::Dropped);
-    }
-}
-
-/// Kills a program, if it is still there.
-#[derive(Clone)]
-pub(crate) struct Killer(Weak<Kept>);
-
-impl Killer {
-    pub(crate) fn kill(&self, cause: Cause) {
-        if let Some(kept) = self.0.upgrade() {
-            kept.kill(cause);
-        }
-    }
-}
-
-impl Kept {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
+impl Keep for Kept {
+    /// Kills it with its job.
     fn kill(&self, cause: Cause) {
         let mut state = self.state();
         if !state.gone {
             state.cause.get_or_insert(cause);
             self.job.terminate();
         }
+    }
+
+    /// There are no signals.
+    fn signal(&self, _number: i32) -> Result<bool, Fault> {
+        if self.state().gone { Ok(false) } else { Err(Fault::Unsupported) }
+    }
+
+    fn ended(&self) -> &watch::Sender<Option<Exit>> {
+        &self.ended
+    }
+
+    fn id(&self) -> u32 {
+        self.id
+    }
+}
+
+impl Kept {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for the end, ends what is left, and tells.
@@ -142,17 +119,5 @@ impl Kept {
         // It is our caller's sink that is in there: it may panic, and may take its time to take a record.
         drop(catch_unwind(AssertUnwindSafe(|| on_end(&exit))));
         self.ended.send_replace(Some(exit));
-    }
-}
-
-impl fmt::Debug for Child {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Child").field(&self.0.id).finish()
-    }
-}
-
-impl fmt::Debug for Killer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Killer")
     }
 }

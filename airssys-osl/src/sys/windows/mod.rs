@@ -20,11 +20,11 @@ mod spawn;
 
 #[cfg(windows)]
 pub(crate) use self::{
-    child::{Child, Killer, OnEnd},
+    child::{Child, Killer},
     pipe::{PipeReader, PipeWriter, input_pipe, output_pipe},
     spawn::{
-        BY_PATH, Lent, Notes, Place, Plan, RESOLVER, START, SYSTEM, Sockets, dynamic_user, everything, host,
-        inherited, lend, nobody, null, open_program, path_word, signal_number, spawn, unbounded, words,
+        BY_PATH, Notes, Place, RESOLVER, START, SYSTEM, dynamic_user, everything, host, inherited, lend,
+        nobody, null, open_program, path_word, signal_number, spawn, unbounded, words,
     },
 };
 

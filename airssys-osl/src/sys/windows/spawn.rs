@@ -17,14 +17,15 @@ use windows_sys::Win32::Storage::FileSystem::FILE_SHARE_READ;
 
 use super::{
     argv,
-    child::{Child, OnEnd},
+    child::Child,
     raw::{self, Job, Start},
 };
 use crate::{
     limits::PROGRAM_DESCRIPTORS,
     os::{Fault, pool},
     policy::rule,
-    process::{Asked, Calls, Host, Layers, Limits, Signal},
+    process::{Asked, Host, Layers, Limits, Signal},
+    sys::plan::{Begun, OnEnd, Plan},
 };
 
 /// How every program begins that Windows executes itself.
@@ -41,47 +42,6 @@ pub(crate) const START: &str = r"C:\";
 /// What may be asked for of a program's system calls: nothing here asks.
 pub(crate) type Notes = Arc<Mutex<Asked>>;
 
-/// Which sockets a program may have: nothing here tells them apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sockets {
-    Unix,
-    Internet,
-}
-
-/// Everything that a program is started with. What of it there is nothing to hold to is asked for by nobody: it needs layers
-/// that are not here.
-#[derive(Debug)]
-#[allow(dead_code, reason = "a plan says the same on every system")]
-pub(crate) struct Plan {
-    pub(crate) program: OwnedHandle,
-    pub(crate) args: Vec<String>,
-    pub(crate) env: Vec<String>,
-    pub(crate) stdio: [OwnedHandle; 3],
-    pub(crate) files: Vec<Lent>,
-    pub(crate) directory: String,
-    pub(crate) places: Vec<Place>,
-    pub(crate) layers: Layers,
-    pub(crate) landlock: Option<u32>,
-    pub(crate) sockets: Sockets,
-    pub(crate) loopback: bool,
-    pub(crate) listen: Option<u16>,
-    pub(crate) calls: Calls,
-    pub(crate) executes: bool,
-    pub(crate) tells: bool,
-    pub(crate) watched: bool,
-    pub(crate) learns: bool,
-    pub(crate) limits: Limits,
-    pub(crate) ids: Option<(u32, u32)>,
-}
-
-/// An open file that a program gets: none does.
-#[derive(Debug)]
-#[allow(dead_code, reason = "a plan says the same on every system")]
-pub(crate) struct Lent {
-    pub(crate) fd: OwnedHandle,
-    pub(crate) write: bool,
-}
-
 /// A directory or a file that a program sees: it sees all that its user does.
 #[derive(Debug)]
 pub(crate) struct Place;
@@ -96,15 +56,6 @@ impl Place {
     pub(crate) fn system(_path: &Path, _keep: bool) -> Result<Self, Fault> {
         Ok(Self)
     }
-}
-
-/// A program that was started, and what its plan has beside it.
-pub(crate) struct Begun {
-    pub(crate) child: Child,
-    /// There is no network of its own to listen on.
-    pub(crate) listener: Option<std::net::TcpListener>,
-    /// Nobody tells what it asks for.
-    pub(crate) notes: Option<Notes>,
 }
 
 /// Everything that there is, for a program that is watched: none is.

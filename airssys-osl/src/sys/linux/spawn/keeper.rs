@@ -5,7 +5,7 @@
 //! the time of those that run is another.
 
 use std::{
-    fmt, mem,
+    mem,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc},
@@ -28,6 +28,10 @@ use super::{
 use crate::{
     os::Fault,
     process::{Cause, Exit, Limits, Status, Usage},
+    sys::{
+        child::{self, Keep},
+        plan::OnEnd,
+    },
 };
 
 /// How long the keeper waits at most, so that it looks at the clock again after one of its own has gone wrong.
@@ -87,12 +91,13 @@ pub(super) fn take_away(pidfd: &OwnedFd) {
 }
 
 /// A program that runs, or ran: it is killed with all its children when this is dropped.
-pub(crate) struct Child(Arc<Kept>);
+pub(crate) type Child = child::Child<Kept>;
 
-/// What is called when a program has ended.
-pub(crate) type OnEnd = Box<dyn FnOnce(&Exit) + Send>;
+/// Kills a program, if it is still there.
+pub(crate) type Killer = child::Killer<Kept>;
 
-struct Kept {
+/// What is kept of a program until it is gone.
+pub(crate) struct Kept {
     /// The process that we are the parent of: the program, or its `init`.
     pidfd: OwnedFd,
     pid: u32,
@@ -148,7 +153,7 @@ impl Child {
         match Keeper::running() {
             Ok(keeper) => {
                 keeper.add(&kept);
-                Ok(Self(kept))
+                Ok(Self::of(kept))
             }
             Err(fault) => {
                 // Nobody would take it away: it is done here, where there is a thread that may wait.
@@ -158,20 +163,25 @@ impl Child {
             }
         }
     }
+}
 
-    /// Kills the program with all its children.
-    pub(crate) fn kill(&self, cause: Cause) {
-        self.0.kill(cause);
+impl Keep for Kept {
+    /// Kills it with all its children.
+    fn kill(&self, cause: Cause) {
+        let mut state = self.state();
+        if !state.gone {
+            state.cause.get_or_insert(cause);
+            self.kill_all(&state);
+        }
     }
 
-    /// Sends the program a signal; false where it has ended.
-    pub(crate) fn signal(&self, number: i32) -> Result<bool, Fault> {
+    fn signal(&self, number: i32) -> Result<bool, Fault> {
         let signal = Signal::from_named_raw(number).ok_or(rustix::io::Errno::INVAL)?;
-        let state = self.0.state();
+        let state = self.state();
         if state.gone {
             return Ok(false);
         }
-        let program = self.0.program.as_ref().unwrap_or(&self.0.pidfd);
+        let program = self.program.as_ref().unwrap_or(&self.pidfd);
         match pidfd_send_signal(program, signal) {
             Ok(()) => Ok(true),
             Err(rustix::io::Errno::SRCH) => Ok(false),
@@ -179,51 +189,18 @@ impl Child {
         }
     }
 
-    /// Tells of the end.
-    pub(crate) fn watch(&self) -> watch::Receiver<Option<Exit>> {
-        self.0.ended.subscribe()
+    fn ended(&self) -> &watch::Sender<Option<Exit>> {
+        &self.ended
     }
 
-    /// The number of the process that we are the parent of, for those who look at the machine from outside.
-    pub(crate) fn id(&self) -> u32 {
-        self.0.pid
-    }
-
-    /// A handle that keeps nothing alive, to kill it by.
-    pub(crate) fn killer(&self) -> Killer {
-        Killer(Arc::downgrade(&self.0))
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        self.0.kill(Cause::Dropped);
-    }
-}
-
-/// Kills a program, if it is still there.
-#[derive(Clone)]
-pub(crate) struct Killer(std::sync::Weak<Kept>);
-
-impl Killer {
-    pub(crate) fn kill(&self, cause: Cause) {
-        if let Some(kept) = self.0.upgrade() {
-            kept.kill(cause);
-        }
+    fn id(&self) -> u32 {
+        self.pid
     }
 }
 
 impl Kept {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn kill(&self, cause: Cause) {
-        let mut state = self.state();
-        if !state.gone {
-            state.cause.get_or_insert(cause);
-            self.kill_all(&state);
-        }
     }
 
     /// Kills whatever is there. The lock on the state is held, and it is not gone: its number is its own.
@@ -397,17 +374,5 @@ impl Keeper {
         let mut fds = vec![PollFd::from_borrowed_fd(self.wake.as_fd(), PollFlags::IN)];
         fds.extend(children.iter().map(|child| PollFd::new(&child.pidfd, PollFlags::IN)));
         let _ = poll(&mut fds, Some(&timeout));
-    }
-}
-
-impl fmt::Debug for Child {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Child").field(&self.0.pid).finish()
-    }
-}
-
-impl fmt::Debug for Killer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Killer")
     }
 }

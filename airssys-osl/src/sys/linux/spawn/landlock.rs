@@ -3,10 +3,10 @@
 use std::{ffi::CStr, os::fd::AsRawFd as _};
 
 use super::{
-    prepare::{DEVICES, Plan, place_rules},
+    prepare::{DEVICES, place_rules},
     script::{Fd, Script},
-    seccomp::Sockets,
 };
+use crate::sys::plan::{Plan, Sockets};
 
 // The accesses, in the order of their bits in `linux/landlock.h`.
 pub(super) const EXECUTE: u64 = 1;

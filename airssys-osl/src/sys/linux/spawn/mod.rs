@@ -6,7 +6,7 @@
 //! | `raw` | the child itself, and all unsafe code |
 //! | `prepare` `landlock` `seccomp` | from a plan to the script |
 //! | `init` | the first process of a namespace of processes |
-//! | `cgroup` | what a tree of processes may use |
+//! | `cgroup` | what a tree of processes may use, and in `places` where that can be counted |
 //! | `spares` `maker` | what is kept ready for the next program |
 //! | `watcher` | is told what a program asks for, where that is wanted |
 //! | `keeper` | the threads that start programs and wait for their ends |
@@ -47,23 +47,20 @@ use self::watcher::Eyes;
 use self::{cgroup::Group, keeper::Started, spares::Left};
 pub(crate) use self::{
     init::sealed,
-    keeper::{Child, Killer, OnEnd},
+    keeper::{Child, Killer},
     means::{cgroup_version, try_limits, why_no_proc},
-    prepare::{Lent, Place, Plan, counts_memory, everything, unbounded},
+    prepare::{Place, counts_memory, everything, unbounded},
     probe::{dynamic_user, host, nobody},
-    seccomp::Sockets,
     watcher::Notes,
 };
-use crate::{os::Fault, process::Layers, sys::errno};
-
-/// A program that was started, and what its plan has beside it.
-pub(crate) struct Begun {
-    pub(crate) child: Child,
-    /// The socket that listens on its loopback.
-    pub(crate) listener: Option<TcpListener>,
-    /// What it asks for.
-    pub(crate) notes: Option<Notes>,
-}
+use crate::{
+    os::Fault,
+    process::Layers,
+    sys::{
+        errno,
+        plan::{Begun, OnEnd, Plan},
+    },
+};
 
 /// Starts what `plan` makes, on a thread that may wait. `on_end` is called when the program has ended, if it was
 /// started.

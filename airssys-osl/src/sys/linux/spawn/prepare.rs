@@ -18,13 +18,14 @@ use rustix::{
 use super::{
     cgroup, init, landlock, messages, probe,
     script::{Fd, Script},
-    seccomp::{self, Sockets},
+    seccomp,
     spares::{NETWORKS, ROOTS},
 };
 use crate::{
     limits::PROGRAM_FILES,
     os::Fault,
-    process::{Calls, Layers, Limits},
+    process::{Layers, Limits},
+    sys::plan::Plan,
 };
 
 /// Whatever is to be handed over has a number from here on: those below are given to the program.
@@ -66,44 +67,6 @@ pub(super) const DIRECTORIES: [&CStr; 3] = [c"tmp", c"dev", c"proc"];
 pub(super) const ROOT_SIZE: [(&CStr, &CStr); 3] =
     [(c"mode", c"0755"), (c"size", c"1m"), (c"nr_inodes", c"8k")];
 const ROOT_DATA: &CStr = c"mode=0755,size=1m,nr_inodes=8k";
-
-/// Everything that a program is started with.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    pub(crate) program: OwnedFd,
-    pub(crate) args: Vec<CString>,
-    pub(crate) env: Vec<CString>,
-    pub(crate) stdio: [OwnedFd; 3],
-    pub(crate) files: Vec<Lent>,
-    pub(crate) directory: CString,
-    pub(crate) places: Vec<Place>,
-    pub(crate) layers: Layers,
-    /// The version of Landlock, where it is one of the layers.
-    pub(crate) landlock: Option<u32>,
-    pub(crate) sockets: Sockets,
-    /// Whether its own network has a loopback.
-    pub(crate) loopback: bool,
-    /// The port of the loopback that is listened on for it, and handed to us.
-    pub(crate) listen: Option<u16>,
-    pub(crate) calls: Calls,
-    /// Whether what it can write it can execute.
-    pub(crate) executes: bool,
-    /// Whether `/proc` has more than processes.
-    pub(crate) tells: bool,
-    /// Whether we are told what it asks for, where that can be.
-    pub(crate) watched: bool,
-    /// Whether it is not started without that.
-    pub(crate) learns: bool,
-    pub(crate) limits: Limits,
-    pub(crate) ids: Option<(u32, u32)>,
-}
-
-/// An open file that a program gets.
-#[derive(Debug)]
-pub(crate) struct Lent {
-    pub(crate) fd: OwnedFd,
-    pub(crate) write: bool,
-}
 
 /// A directory or a file that a program sees under its own path.
 #[derive(Debug)]

@@ -38,11 +38,25 @@ const DYNAMIC: [RangeInclusive<u32>; 2] = [0xffff_0000..=0xffff_ff00, 61_184..=6
 /// What the list of mounts says of one that may not be copied.
 const UNBINDABLE: &[u8] = b" unbindable ";
 
-/// Tries each layer, once.
+/// The layers that are namespaces.
+const NAMESPACES: Layers = Layers::MOUNTS
+    .union(Layers::PROCESSES)
+    .union(Layers::NETWORK)
+    .union(Layers::IPC)
+    .union(Layers::HOST_NAME)
+    .union(Layers::CGROUP_VIEW);
+
+/// Tries each layer, once. Somebody waits for the first program: so all namespaces are tried in one child, and one by one only
+/// where that fails, to tell which are not to be had.
 pub(crate) fn host() -> &'static Host {
     static HOST: OnceLock<Host> = OnceLock::new();
     HOST.get_or_init(|| {
-        let layers = Layers::NAMES.iter().map(|(_, layer)| (*layer, try_layer(*layer)));
+        let together = match try_init().and_then(|()| try_namespaces(NAMESPACES)) {
+            Ok(()) => NAMESPACES,
+            Err(_) => Layers::empty(),
+        };
+        let try_one = |layer| if together.contains(layer) { Ok(()) } else { try_layer(layer) };
+        let layers = Layers::NAMES.iter().map(|(_, layer)| (*layer, try_one(*layer)));
         Host { layers: layers.collect(), landlock: raw::landlock_version() }
     })
 }
@@ -149,20 +163,24 @@ fn try_layer(layer: Layers) -> Result<(), Box<str>> {
             raw::landlock_version().map(drop).ok_or_else(|| why.into())
         }
         Layers::CGROUP => cgroup::available(),
-        Layers::PROCESSES if !init::EXISTS => Err("there is no init for this processor".into()),
-        Layers::PROCESSES => {
-            init::file().map_err(|error| format!("files in memory: {error}"))?;
-            try_namespace(layer)
-        }
-        layer => try_namespace(layer),
+        Layers::PROCESSES => try_init().and_then(|()| try_namespaces(layer)),
+        layer => try_namespaces(layer),
     }
 }
 
-/// Makes a namespace, in a child that ends at once.
-fn try_namespace(layer: Layers) -> Result<(), Box<str>> {
+/// Whether there can be a first process of a namespace of processes.
+fn try_init() -> Result<(), Box<str>> {
+    if !init::EXISTS {
+        return Err("there is no init for this processor".into());
+    }
+    init::file().map(drop).map_err(|error| format!("files in memory: {error}").into())
+}
+
+/// Makes namespaces, in a child that ends at once.
+fn try_namespaces(layers: Layers) -> Result<(), Box<str>> {
     let own = own();
     let mut script = Script::new();
-    if layer == Layers::MOUNTS {
+    if layers.contains(Layers::MOUNTS) {
         script.keep_mounts_private();
         script.mount("mount a root", c"tmpfs", c"/tmp", 0, c"");
         let tree = script.copy_tree(c"/dev/null");
@@ -170,10 +188,10 @@ fn try_namespace(layer: Layers) -> Result<(), Box<str>> {
         script.close(tree);
         script.change_dir("enter the root", c"/tmp");
     }
-    if layer == Layers::CGROUP_VIEW {
+    if layers.contains(Layers::CGROUP_VIEW) {
         script.new_cgroup_view();
     }
-    try_script(&script, prepare::namespaces(layer, own)).map_err(|error| {
+    try_script(&script, prepare::namespaces(layers, own)).map_err(|error| {
         let how = if own.admin { "" } else { "; it needs user namespaces, see user.max_user_namespaces, kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns" };
         format!("{error}{how}").into()
     })

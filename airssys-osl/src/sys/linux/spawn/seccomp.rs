@@ -10,16 +10,7 @@ use libc::{c_long, seccomp_data};
 pub(super) use self::names::name;
 use self::usual::{OLDER, USUAL};
 use super::watcher::PATHS;
-use crate::process::Calls;
-
-/// Which sockets a program may make.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sockets {
-    /// Those within the machine that have a path.
-    Unix,
-    /// Those and TCP and UDP, and what asks the kernel for addresses.
-    Internet,
-}
+use crate::{process::Calls, sys::plan::Sockets};
 
 /// What is not there for a sandboxed program: it goes on in another way then.
 const ABSENT: &[c_long] = &[

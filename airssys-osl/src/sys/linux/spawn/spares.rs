@@ -82,9 +82,13 @@ impl<T> Shelf<T> {
         lock(&self.state).take(Instant::now())
     }
 
+    fn is_missing(&self, now: Instant) -> bool {
+        lock(&self.state).is_missing(now)
+    }
+
     /// Makes one where one is missing; whether it did.
     fn fill(&self, maker: &Maker) -> bool {
-        if !lock(&self.state).is_missing(Instant::now()) {
+        if !self.is_missing(Instant::now()) {
             return false;
         }
         // Whoever takes one does not wait for this.
@@ -201,7 +205,7 @@ fn run(wakes: &mpsc::Receiver<()>) {
     // Whoever starts and ends programs goes before. A handler that ends the process would wait for this thread.
     raw::go_last();
     raw::block_signals();
-    let maker = Maker::new().ok();
+    let mut maker = Making::NotYet;
     let mut kept = false;
     loop {
         let woken = match kept {
@@ -214,8 +218,8 @@ fn run(wakes: &mpsc::Receiver<()>) {
         // What was sent meanwhile is done now.
         while wakes.try_recv().is_ok() {}
         // It ends: at most as often as there is something to do.
-        while catch_unwind(AssertUnwindSafe(|| work(maker.as_ref()))).unwrap_or(false) {}
-        if maker.as_ref().is_some_and(Maker::is_lost) {
+        while catch_unwind(AssertUnwindSafe(|| work(&mut maker))).unwrap_or(false) {}
+        if maker.is_lost() {
             // From elsewhere it could take nothing away: from here on, whoever leaves something does.
             return;
         }
@@ -223,13 +227,41 @@ fn run(wakes: &mpsc::Receiver<()>) {
     }
 }
 
+/// What makes them: it costs as much as some of them, and who starts one program alone needs none.
+enum Making {
+    NotYet,
+    By(Maker),
+    /// Here they cannot be made.
+    Never,
+}
+
+impl Making {
+    fn is_lost(&self) -> bool {
+        matches!(self, Self::By(maker) if maker.is_lost())
+    }
+
+    /// What makes them, if there are any to be made.
+    fn needed(&mut self) -> Option<&Maker> {
+        let now = Instant::now();
+        if matches!(self, Self::NotYet)
+            && (GROUPS.is_missing(now) || ROOTS.is_missing(now) || NETWORKS.is_missing(now))
+        {
+            *self = Maker::new().map_or(Self::Never, Self::By);
+        }
+        match self {
+            Self::By(maker) => Some(maker),
+            Self::NotYet | Self::Never => None,
+        }
+    }
+}
+
 /// Does one thing of each kind; whether there was any to do.
-fn work(maker: Option<&Maker>) -> bool {
-    if CLOSED.load(Ordering::Acquire) || maker.is_some_and(Maker::is_lost) {
+fn work(maker: &mut Making) -> bool {
+    if CLOSED.load(Ordering::Acquire) || maker.is_lost() {
         return false;
     }
     let had_left = take_first_away();
-    let Some(maker) = maker else { return had_left };
+    let Some(maker) = maker.needed() else { return had_left };
     let grouped = {
         let _working = lock(&WORK);
         !CLOSED.load(Ordering::Acquire) && GROUPS.fill(maker)

@@ -1,10 +1,10 @@
 //! What starts programs on macOS starts them here, without a profile: all but `sandbox-exec`.
 
-use std::{ffi::CString, fs::File, io::Read as _, sync::mpsc, time::Duration};
+use std::{fs::File, io::Read as _, sync::mpsc, time::Duration};
 
 use super::*;
 use crate::{
-    process::{Cause, Exit, Status},
+    process::{Calls, Cause, Exit, Status},
     sys::{macos::launch::NOT_STARTED, posix::pipe},
 };
 
@@ -15,7 +15,7 @@ fn text(text: &str) -> CString {
     CString::new(text).unwrap()
 }
 
-fn plan(args: &[&str], stdout: OwnedFd, limits: Limits) -> Plan {
+fn plan(args: &[&str], stdout: OwnedFd, limits: Limits) -> Plan<Place> {
     Plan {
         program: open_program(Path::new(args[0]), None, 0).unwrap(),
         args: args.iter().map(|arg| text(arg)).collect(),
@@ -39,7 +39,7 @@ fn plan(args: &[&str], stdout: OwnedFd, limits: Limits) -> Plan {
     }
 }
 
-fn begin(plan: Plan) -> (Begun, mpsc::Receiver<Exit>) {
+fn begin(plan: Plan<Place>) -> (Begun<Child, Notes>, mpsc::Receiver<Exit>) {
     let (tell, told) = mpsc::channel();
     let begun = start(plan, Box::new(move |exit| tell.send(exit.clone()).unwrap())).unwrap();
     (begun, told)

@@ -264,8 +264,8 @@ pub(super) fn sweep(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let made_by = entry.file_name().to_str().and_then(maker);
         let gone = made_by.is_some_and(|pid| test_kill_process(pid) == Err(rustix::io::Errno::SRCH));
-        let modified = entry.metadata().and_then(|found| found.modified());
-        if gone && modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > ABANDONED)) {
+        let modified = || entry.metadata().and_then(|found| found.modified());
+        if gone && modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age > ABANDONED)) {
             let _ = fs::remove_dir(entry.path());
         }
     }
