@@ -314,10 +314,7 @@ fn read_fs(
     if section.take("path").is_none() {
         section.missing("path", "\"inbox\"", notes);
     }
-    let guest = match before {
-        Some(before) => Some(read_guest(&mut section, before, notes)),
-        None => None,
-    };
+    let guest = before.map(|before| read_guest(&mut section, before, notes));
     let rights = read_rights(&mut section, notes);
     let terms = terms::read_fs(&mut section, notes);
     let conditions = Conditions::read(&mut section, notes);
