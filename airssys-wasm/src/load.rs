@@ -262,7 +262,7 @@ async fn check_grants(spec: &ComponentSpec, os: &Os) -> Vec<LoadError> {
 }
 
 async fn open(path: &Path, cache: Option<&Cache>, program: &Principal) -> Result<Source, Error> {
-    let what = || format!("read `{}`", path.display());
+    let what = || format!("open `{}`", path.display());
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Error::new(ErrorKind::NotFound, what()));
     };
