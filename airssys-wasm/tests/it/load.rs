@@ -112,7 +112,7 @@ async fn an_actor_is_not_of_wasi_0_3() {
     let file = dir.path().join("newer.wasm");
     std::fs::write(&file, text::newer()).unwrap();
     let (refused, _) = loaded(&format!("[component.a]\nsource = \"{}\"\n", file.display())).await;
-    let error = refused.unwrap_err().remove(0).error;
+    let error = refused.map(drop).unwrap_err().remove(0).error;
     assert_eq!(error.kind(), ErrorKind::InvalidComponent);
     assert!(error.to_string().contains("as an actor: it is of WASI 0.3"), "{error}");
 }
