@@ -99,7 +99,7 @@ async fn an_object_is_there_when_its_value_is_finished() {
             ("put:c:large*100", &"x".repeat(1000), "()"),
             ("object:c:large*100", "", "\"c/large*100 100000 since\""),
             ("get:c:large*100", "", "100000 bytes"),
-            ("stream:c:large*100", "", "100000 bytes"),
+            ("stream:c:large*100", "0 999999", "100000 bytes"),
         ],
     )
     .await;
@@ -304,8 +304,12 @@ async fn what_is_too_much_is_refused_by_the_name_of_its_limit() {
     assert_eq!(world.ask("a", "put:c:x*17", &"x".repeat(1_000_000)).await, "()");
     let answer = world.ask("a", "get:c:x*17", "").await;
     assert!(answer.starts_with("17000000 bytes at once, the limit is 16777216"), "{answer}");
-    assert_eq!(world.ask("a", "stream:c:x*17", "").await, "17000000 bytes");
-    assert_eq!(world.ask("b", "size:c:x*17", "").await, "17000000", "its neighbour is not disturbed");
+    assert_eq!(world.ask("a", "stream:c:x*17", "0 99999999").await, "17000000 bytes");
+    assert_eq!(
+        world.ask("b", "size:c:x*17", "0 99999999").await,
+        "17000000",
+        "its neighbour is not disturbed"
+    );
     world.system.shutdown().await;
 }
 

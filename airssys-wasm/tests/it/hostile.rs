@@ -154,7 +154,7 @@ async fn who_has_used_its_share_of_a_processor_is_held_back() {
 async fn tables_are_bounded_for_each_component() {
     let components = "[component.a]\nSOURCE\nlimits = { tables = 1 }\n";
     let started = World::try_start(tempfile::tempdir().unwrap(), components, None).await;
-    let why = format!("{:?}", started.err().unwrap());
+    let why = crate::versions::told(&started.err().unwrap());
     assert!(why.contains("elements of tables") && why.contains("limits.tables"), "{why}");
     World::start(&components.replace("= 1 ", "= 1000 ")).await.system.shutdown().await;
 }

@@ -88,6 +88,9 @@ impl Source for PartSource {
     async fn read(mut self, max: usize) -> (Self, Result<Bytes>) {
         let Self(part) = &mut self;
         let wanted = usize::try_from(part.len).unwrap_or(usize::MAX).min(max);
+        if wanted == 0 {
+            return (self, Ok(Bytes::new()));
+        }
         let mut buffer = vec![0; wanted];
         match part.file.read_at(&mut buffer, part.offset).await {
             Ok(count) => {
@@ -96,7 +99,7 @@ impl Source for PartSource {
                 part.len -= count as u64;
                 (self, Ok(buffer.into()))
             }
-            Err(error) => (self, Err(error.into())),
+            Err(error) => (self, Err(wasmtime::Error::msg(Refusal::from(error).0))),
         }
     }
 }
