@@ -108,7 +108,7 @@ fn live<A: Actor>(mut actor: A, mut cx: Context<A>) -> impl Future<Output = Exit
             match step(&mut actor, &mut cx, next).await {
                 Ok(Ok(())) => {}
                 Ok(Err(reason)) => break reason,
-                // It says no good-bye. Should it panic once more where it is dropped, then the first panic is the reason.
+                // It says no good-bye. Should it panic once more where it is dropped, the first panic is the reason.
                 Err(panic) => {
                     let reason = ExitReason::from_panic(panic);
                     drop(cx);

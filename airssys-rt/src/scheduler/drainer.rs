@@ -83,12 +83,10 @@ impl Local {
         true
     }
 
-    /// As [`push`](Self::push), for one that is to run for the first time. A single one is next here: to call another
-    /// drainer for it would cost more than most of them have to do.
+    /// As [`push`](Self::push), for one that is to run for the first time.
     pub(super) fn push_newborn(&mut self, runnable: Runnable) -> bool {
-        let was_busy = self.has_work();
         self.queues.newborn.push(runnable);
-        was_busy
+        true
     }
 
     fn take(&mut self) -> Option<Runnable> {

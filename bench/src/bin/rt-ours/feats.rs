@@ -122,8 +122,8 @@ pub(crate) async fn crashes<const BOUNDED: bool>(
     Ok(Some(measured))
 }
 
-/// A workload where everything that can be watched was and is no more, or never was: built with the feature `tracing` and
-/// without anybody who listens, on actors that were traced and are not.
+/// A workload with all that is off: built with the feature `tracing`, without anybody who listens, on actors that were
+/// traced and are not.
 pub(crate) async fn off<const BOUNDED: bool>(
     workload: Workload,
     divisor: u64,

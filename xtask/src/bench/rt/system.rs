@@ -58,8 +58,8 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// Builds what these systems need, and nothing else; with `off` also what only those workloads need that measure what
-    /// is off.
+    /// Builds what these systems need, and nothing else; with `off` also what those workloads need that measure what is
+    /// off.
     ///
     /// # Errors
     ///
