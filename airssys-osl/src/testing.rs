@@ -15,6 +15,7 @@ use crate::{
     Action, Error, Verdict,
     audit::{Event, Outcome, Phase, Sink},
     net::{Answer, HostName, Lookup, LookupSlot, Resolve},
+    policy::{Moment, Policy, Request},
 };
 
 #[cfg(target_os = "linux")]
@@ -36,6 +37,12 @@ struct Kept {
 struct Log {
     sequence: u64,
     records: Vec<Recorded>,
+}
+
+/// Decides and counts, as the door does with what passes it; says whether it would pass.
+pub fn spend(policy: &Policy, request: &Request<'_>, now: Moment) -> bool {
+    let decision = policy.decide_at(request, now);
+    decision.permits() && decision.take(|| now.monotonic_ns()).is_ok()
 }
 
 /// One record, as a [`MemorySink`] keeps it.

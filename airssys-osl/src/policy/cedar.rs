@@ -27,11 +27,12 @@ use crate::net::{Cidr, address::blocks};
 /// | an address, and each that is embedded in it | one request each, `Action::"net.connect"` on `Network::"ip"` |
 /// | a lookup | three requests, of which one has to be permitted: `context.by` is `tcp` or `udp`, for whoever may connect, and `name` |
 /// | the moment | `context.now` and `context.latest`, seconds since 1970; `context.at_p60` has the `day` (Monday is 0) and `minute` at one hour east of UTC |
-/// | a rate | `context.spent` has the names of the rules that have nothing left |
+/// | a rate | `context.spent` has the names of the rules that have nothing left: [`Policy::spent`] |
 ///
 /// What our door permits is what Cedar permits in each of the requests. Directories are compared as they are spelled, which
 /// for a prohibition is less than our door does. Carve-outs, quotas and the kernel's rules are not
-/// in it: they hold for what is found, not for what is asked. Each policy has the name of its rule as `@rule`.
+/// in it: they hold for what is found, not for what is asked. Nor is the [`Mode`](super::Mode): Cedar's answer is the strict one.
+/// Each policy has the name of its rule as `@rule`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cedar {
     /// The policies.

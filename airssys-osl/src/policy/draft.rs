@@ -12,7 +12,7 @@ use super::{
     builder::{Index, List},
     check_name, check_root,
     clause::{Clause, Collect as _},
-    directory::{Location, Part, Rooted},
+    directory::{Lacks, LacksDraft, Location, Part, Rooted},
     grant::Form,
     invalid, net,
     table::Objects,
@@ -43,6 +43,8 @@ pub(super) struct Draft<'a> {
     visits: usize,
     pub(super) rules: usize,
     pub(super) rates: Vec<(Box<str>, Box<str>, Arc<When>)>,
+    /// The conditions of each grant, by its list and its place there: however a role comes, its rate is one.
+    whens: HashMap<(usize, usize), Arc<When>>,
 }
 
 impl<'a> Draft<'a> {
@@ -61,6 +63,7 @@ impl<'a> Draft<'a> {
             visits: 0,
             rules: 0,
             rates: Vec::new(),
+            whens: HashMap::new(),
         }
     }
 
@@ -78,19 +81,23 @@ impl<'a> Draft<'a> {
         // Prohibitions do not depend on how a role came.
         if self.forbidding.insert(number) {
             for (place, grant) in list.forbids.iter().enumerate() {
-                self.add(number, list.rule_name(grant, place, true), grant, &[], true)?;
+                let rule = list.rule_name(grant, place, true);
+                let whens = self.whens((number, list.permits.len() + place), &rule, grant, &[])?;
+                self.add(number, rule, grant, &whens, true)?;
             }
         }
         // A list's own rules come before those of its roles.
         for (place, grant) in list.permits.iter().enumerate() {
             if !matches!(grant.form, Form::Role(_)) {
-                self.add(number, list.rule_name(grant, place, false), grant, whens, false)?;
+                let rule = list.rule_name(grant, place, false);
+                let whens = self.whens((number, place), &rule, grant, whens)?;
+                self.add(number, rule, grant, &whens, false)?;
             }
         }
         for (place, grant) in list.permits.iter().enumerate() {
             let Form::Role(name) = &grant.form else { continue };
             let rule = list.rule_name(grant, place, false);
-            let whens = self.whens(&rule, grant, whens)?;
+            let whens = self.whens((number, place), &rule, grant, whens)?;
             if let Some(role) = self.index.get(name) {
                 self.visit(*role, &whens, depth + 1)?;
             }
@@ -98,18 +105,30 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// The conditions of a grant, behind those that it comes under.
-    fn whens(&mut self, rule: &str, grant: &Grant, whens: &[Arc<When>]) -> Result<Vec<Arc<When>>, Error> {
+    /// The conditions of the grant at a place, behind those that it comes under.
+    fn whens(
+        &mut self,
+        place: (usize, usize),
+        rule: &str,
+        grant: &Grant,
+        whens: &[Arc<When>],
+    ) -> Result<Vec<Arc<When>>, Error> {
         let mut whens = whens.to_vec();
-        if !grant.conditions.is_empty() {
-            let when = grant.conditions.compile();
-            let when = Arc::new(when.map_err(|problem| self.problem(rule, problem))?);
-            if when.rate.is_some() {
-                self.rates.push((self.principal.into(), rule.into(), Arc::clone(&when)));
-            }
-            self.grants.timed = true;
-            whens.push(when);
+        if grant.conditions.is_empty() {
+            return Ok(whens);
         }
+        if let Some(known) = self.whens.get(&place) {
+            whens.push(Arc::clone(known));
+            return Ok(whens);
+        }
+        let when = grant.conditions.compile();
+        let when = Arc::new(when.map_err(|problem| self.problem(rule, problem))?);
+        if when.rate.is_some() {
+            self.rates.push((self.principal.into(), rule.into(), Arc::clone(&when)));
+        }
+        self.grants.timed = true;
+        self.whens.insert(place, Arc::clone(&when));
+        whens.push(when);
         Ok(whens)
     }
 
@@ -130,9 +149,8 @@ impl<'a> Draft<'a> {
         if forbids && grant.conditions.at_most.is_some() {
             return Err(self.problem(&rule, "what is forbidden has no rate"));
         }
-        let whens = self.whens(&rule, grant, whens)?;
         // Fewer lists than a policy has rules.
-        let clause = Clause::new(&rule, owner as u32, &whens);
+        let clause = Clause::new(&rule, owner as u32, whens);
         let twice = if forbids {
             self.has_forbids = true;
             self.add_forbid(grant.form.clone(), clause)
@@ -216,10 +234,15 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn finish(mut self, mode: Mode) -> Result<Grants, Error> {
-        for (root, (terms, parts)) in std::mem::take(&mut self.fs) {
-            let grant = Arc::new(self.directory(root.clone(), terms, parts, mode)?);
-            self.grants.fs.entry(&root).insert_entry(Rooted::new(grant));
+        let directories = std::mem::take(&mut self.fs);
+        let mut lacks = LacksDraft::default();
+        let firsts: Vec<_> = directories.values().map(|(_, parts)| lacks.add(parts)).collect();
+        let lacks = lacks.finish();
+        for ((root, (terms, parts)), first) in directories.into_iter().zip(firsts) {
+            let grant = self.directory(root.clone(), terms, parts, Lacks::of(&lacks, first), mode)?;
+            self.grants.fs.entry(&root).insert_entry(Rooted::new(Arc::new(grant)));
         }
+        self.grants.lacks = lacks;
         self.grants.fs.fix();
         let fixed = self.grants.permits.fix().and_then(|()| self.forbids.fix());
         fixed.map_err(|rule| self.problem(&rule, "the same is granted twice"))?;
@@ -234,6 +257,7 @@ impl<'a> Draft<'a> {
         root: PathBuf,
         mut terms: FsTerms,
         parts: Vec<Part>,
+        lacks: Lacks,
         mode: Mode,
     ) -> Result<FsGrant, Error> {
         let mut forbids = Vec::new();
@@ -253,7 +277,7 @@ impl<'a> Draft<'a> {
             }
         }
         terms.check().map_err(|problem| self.problem(&root.to_string_lossy(), problem))?;
-        Ok(FsGrant::new(root, terms, parts, forbids, mode))
+        Ok(FsGrant::new(root, terms, parts, forbids, lacks, mode))
     }
 
     fn problem(&self, rule: &str, problem: &str) -> Error {

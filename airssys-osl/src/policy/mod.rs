@@ -162,6 +162,14 @@ impl Policy {
             .map_or(Decision::DEFAULT, |grants| grants.decide(request.action, request.resource, now))
     }
 
+    /// The rules of a principal that have nothing left of their rates, by their names: what
+    /// [`context.spent`](Cedar) holds at that moment.
+    pub fn spent<'a>(&'a self, principal: &'a str, now: Moment) -> impl Iterator<Item = &'a str> {
+        let spent =
+            self.rates.iter().filter(move |(whose, _, when)| **whose == *principal && when.is_spent(now));
+        spent.map(|(_, rule, _)| &**rule)
+    }
+
     /// What becomes of its denials.
     pub fn mode(&self) -> Mode {
         self.mode

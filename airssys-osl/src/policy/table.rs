@@ -18,6 +18,8 @@ use crate::{Action, Verdict, limits::DESCRIPTORS, net::Limits};
 #[derive(Debug, Default)]
 pub(crate) struct Grants {
     pub(super) fs: Paths<Rooted>,
+    /// What is answered where rights are missing, for all directories.
+    pub(super) lacks: Arc<[Box<str>]>,
     pub(super) permits: Objects,
     /// Those of directories are in their grants.
     pub(super) forbids: Option<Box<Objects>>,
@@ -83,7 +85,7 @@ impl Grants {
     #[inline]
     fn decide_beneath(&self, root: &Path, needs: super::Rights, now: Moment) -> Decision<'_> {
         match self.fs.get(root) {
-            Some(rooted) => rooted.decide(needs, now),
+            Some(rooted) => rooted.decide(needs, now, &self.lacks),
             None => Decision::DEFAULT.under(self.mode),
         }
     }

@@ -203,6 +203,8 @@ proptest! {
     }
 }
 
+/// A moment that none of the others is after.
+const LATER: Timestamp = Timestamp { seconds: 1_000_000, nanoseconds: 0 };
 const SECOND: Duration = Duration::from_secs(1);
 
 fn at(seconds: i64) -> Moment {
@@ -382,6 +384,44 @@ fn conditions_of_a_role_hold_for_all_it_gives() {
     check_rule(&policy, "p", Action::ClockRead, "", Moment::UNKNOWN, "staff.clock[0]: expired");
     assert_eq!(rule_beneath(&policy, "/srv", Rights::READ, at(50)), "staff.fs[1]: expired");
     assert_eq!(rule_beneath(&policy, "/srv", Rights::empty(), at(50)), "staff.fs[1]: expired");
+}
+
+#[test]
+fn each_set_of_missing_rights_is_told_of_each_directory() {
+    let sets = || (1..=Rights::all().bits()).map(Rights::from_bits_truncate);
+    let root = |rights: Rights| format!("/srv/{}", rights.bits());
+    let one = Policy::builder().principal("p", sets().map(|rights| Grant::fs(root(rights), rights)));
+    let timed = sets().map(|rights| Grant::fs(root(rights), rights).until(LATER));
+    for (policy, is_timed) in [(one, false), (Policy::builder().principal("p", timed), true)] {
+        let policy = policy.build().unwrap();
+        for (place, rights) in sets().enumerate() {
+            for needs in sets().filter(|needs| !rights.contains(*needs)) {
+                let expected = format!("p.fs[{place}]: lacks {}", needs - rights);
+                let found = rule_beneath(&policy, &root(rights), needs, at(0));
+                assert_eq!(found, expected, "{needs} of {rights}, {is_timed}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_role_that_comes_by_two_ways_has_one_rate() {
+    let hours: Window = "00:00-24:00".parse().unwrap();
+    let policy = Policy::builder()
+        .role("teller", [Grant::clock().at_most(2, SECOND)])
+        .role("day", [Grant::role("teller").during(hours)])
+        .role("night", [Grant::role("teller").until(LATER)])
+        .principal("p", [Grant::role("day"), Grant::role("night")])
+        .principal("q", [Grant::role("teller")])
+        .build()
+        .unwrap();
+    let ask = |principal| Request { principal, action: Action::ClockRead, resource: Resource::Name("") };
+    assert!(crate::testing::spend(&policy, &ask("p"), at(0)));
+    assert_eq!(policy.spent("p", at(0)).count(), 0);
+    assert!(crate::testing::spend(&policy, &ask("p"), at(0)));
+    assert!(!crate::testing::spend(&policy, &ask("p"), at(0)), "not twice what was granted");
+    assert_eq!(policy.spent("p", at(0)).collect::<Vec<_>>(), ["teller.clock[0]"]);
+    assert_eq!(policy.spent("q", at(0)).count(), 0, "each has its own");
 }
 
 #[test]

@@ -39,6 +39,13 @@ impl Moment {
         Self::seen(wall.seconds, wall.seconds, monotonic_ns)
     }
 
+    /// The same moment, of a wall clock that was set back: before, it showed `later`. By that, what was granted for a
+    /// time ends.
+    #[must_use]
+    pub fn set_back_from(self, later: Timestamp) -> Self {
+        Self { latest: self.latest.max(later.seconds), ..self }
+    }
+
     pub(crate) fn seen(wall: i64, latest: i64, monotonic_ns: u64) -> Self {
         Self { wall: Some(wall), latest: latest.max(wall), monotonic_ns }
     }
@@ -46,6 +53,11 @@ impl Moment {
     /// The same moment, for what is open already: its opening was counted, its use is not.
     pub(crate) fn without_rates(self) -> Self {
         Self { monotonic_ns: u64::MAX, ..self }
+    }
+
+    /// Where the monotonic clock stands.
+    pub(crate) fn monotonic_ns(self) -> u64 {
+        self.monotonic_ns
     }
 
     fn counts(self) -> bool {
@@ -247,8 +259,12 @@ impl When {
         if !self.during.is_empty() && !now.wall.is_some_and(inside) {
             return Some(Unmet::Outside);
         }
-        let has_rate = self.rate.as_ref().is_some_and(|rate| now.counts() && !rate.has(now.monotonic_ns));
-        has_rate.then_some(Unmet::Spent)
+        self.is_spent(now).then_some(Unmet::Spent)
+    }
+
+    /// Whether it has a rate, and nothing left of it.
+    pub(super) fn is_spent(&self, now: Moment) -> bool {
+        self.rate.as_ref().is_some_and(|rate| now.counts() && !rate.has(now.monotonic_ns))
     }
 
     /// Whether a prohibition holds. It looks at the clock as it stands: one that was set forward ends none for good.

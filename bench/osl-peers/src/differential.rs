@@ -1,12 +1,18 @@
 //! Random policies and requests, decided by the door's table and by Cedar from the same rules in its words.
+//!
+//! What rates have left is state, which Cedar has none of: the door counts, and says what is spent ([`Policy::spent`]). In the
+//! modes that let denials pass, the answers are the same, and are the strict ones. Limits of what is used (descriptors,
+//! connections) are no question of yes and no, and neither printed nor drawn; nor are the terms of directories and programs,
+//! which hold for what is found.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use airssys_osl::{
-    Action,
+    Action, Verdict,
     clock::Timestamp,
     net::address::{Class, embedded},
-    policy::{Cedar, Endpoint, Moment, Policy, Protocol, Request, Resource, Rights},
+    policy::{Cedar, Endpoint, Mode, Moment, Policy, Protocol, Request, Resource, Rights},
+    testing::spend,
 };
 use cedar_policy::{
     Authorizer, Context, Decision, Entities, EntityId, EntityTypeName, EntityUid, PolicySet,
@@ -15,7 +21,7 @@ use cedar_policy::{
 
 use crate::{
     figures::Failure,
-    random::{Ask, Random, path},
+    random::{Ask, Random, When, path},
 };
 
 /// Requests to each policy: reading one takes Cedar as long as some hundred answers.
@@ -29,7 +35,7 @@ const OFFSETS: [i64; 4] = [0, 60, -210, 840];
 /// Compares so many answers.
 pub(crate) fn run(pairs: u64, seed: u64) -> Result<(), Failure> {
     let mut random = Random::new(seed);
-    let (mut done, mut policies, mut allowed) = (0, 0, 0);
+    let (mut done, mut policies, mut allowed, mut spent) = (0, 0, 0, 0);
     while done < pairs {
         let (policy, told) = random.policy();
         // Some say a thing twice, and some forbid what cannot be held to: they are refused.
@@ -37,27 +43,49 @@ pub(crate) fn run(pairs: u64, seed: u64) -> Result<(), Failure> {
         policies += 1;
         let theirs = Theirs::new(&policy.to_cedar(), policies <= VALIDATED)
             .map_err(|error| format!("{error}\n{told}"))?;
+        let mut monotonic = Duration::ZERO;
         for _ in 0..ASKS {
-            let (principal, ask, now) = (random.principal(), random.ask(), random.moment());
-            let (answer, rule) = ours(&policy, &principal, &ask, now);
-            let expected = theirs.decide(&principal, &ask, now)?;
-            if answer != expected.allowed || !expected.explains(answer, &rule) {
+            let (principal, ask, when) = (random.principal(), random.ask(), random.moment(monotonic));
+            monotonic = when.monotonic;
+            let (request, moment) = (ours(&principal, &ask), moment(when));
+            let left: Vec<String> = policy.spent(&principal, moment).map(str::to_owned).collect();
+            let decision = policy.decide_at(&request, moment);
+            let (answer, rule) = (decision.verdict == Verdict::Allow, decision.rule);
+            let expected = theirs.decide(&principal, &ask, when, &left)?;
+            // Who learns is told what was needed in place of the rule.
+            let explained = policy.mode() == Mode::Learn || expected.explains(answer, rule);
+            if answer != expected.allowed || !explained {
                 let Cedar { policies, .. } = policy.to_cedar();
                 return Err(format!(
-                    "seed {seed}: {principal} asks {ask:?} at {now}: ours {answer} by {rule}, Cedar {} by {:?}\n{told}\n{policies}",
+                    "seed {seed}: {principal} asks {ask:?} at {when:?}: ours {answer} by {rule}, Cedar {} by {:?}\n\
+                    spent: {left:?}\n{told}\n{policies}",
                     expected.allowed, expected.rules
                 )
                 .into());
             }
             done += 1;
             allowed += u64::from(answer);
+            spent += u64::from(!left.is_empty());
+            if random.uses() && spend(&policy, &request, moment) != decision.permits() {
+                return Err(
+                    format!("seed {seed}: {principal} asks {ask:?} at {when:?}, and cannot\n{told}").into()
+                );
+            }
         }
     }
-    println!("{done} answers to {policies} policies are those of Cedar, {allowed} of them yes (seed {seed})");
+    println!(
+        "{done} answers to {policies} policies are those of Cedar, {allowed} of them yes, {spent} where rates were spent \
+        (seed {seed})"
+    );
     Ok(())
 }
 
-fn ours(policy: &Policy, principal: &str, ask: &Ask, now: i64) -> (bool, String) {
+fn moment(when: When) -> Moment {
+    let at = |seconds| Timestamp { seconds, nanoseconds: 0 };
+    Moment::new(at(when.now), when.monotonic).set_back_from(at(when.latest))
+}
+
+fn ours<'a>(principal: &'a str, ask: &'a Ask) -> Request<'a> {
     let (action, resource) = match ask {
         Ask::Directory(root, needs) => {
             (Action::FsRead, Resource::Beneath { root: path(root), needs: *needs })
@@ -70,12 +98,12 @@ fn ours(policy: &Policy, principal: &str, ask: &Ask, now: i64) -> (bool, String)
         }
         Ask::Host(host) => (Action::NetResolve, Resource::Host(host)),
         Ask::Unix(action, root) => (*action, Resource::Unix(path(root))),
+        Ask::Abstract(action, name) => (*action, Resource::AbstractUnix(name)),
+        Ask::Program(action, program) => (*action, Resource::Program(path(program))),
         Ask::Trust("web") => (Action::NetTrust, Resource::Name("web")),
         Ask::Trust(root) => (Action::NetTrust, Resource::Root(path(root))),
     };
-    let moment = Moment::new(Timestamp { seconds: now, nanoseconds: 0 }, std::time::Duration::ZERO);
-    let decision = policy.decide_at(&Request { principal, action, resource }, moment);
-    (decision.permits(), decision.rule.to_owned())
+    Request { principal, action, resource }
 }
 
 /// A policy as Cedar has read it.
@@ -122,8 +150,8 @@ impl Theirs {
         Ok(Self { policies, entities, authorizer: Authorizer::new() })
     }
 
-    fn decide(&self, principal: &str, ask: &Ask, now: i64) -> Result<Answer, Failure> {
-        let questions = questions(ask, now)?;
+    fn decide(&self, principal: &str, ask: &Ask, when: When, spent: &[String]) -> Result<Answer, Failure> {
+        let questions = questions(ask, &circumstances(when, spent)?)?;
         let single = questions.len() == 1;
         let any = matches!(ask, Ask::Host(_));
         let (mut allowed, mut rules) = (!any, Vec::new());
@@ -155,8 +183,11 @@ impl Theirs {
 type Pairs = Vec<(String, RestrictedExpression)>;
 
 /// What Cedar is asked for one question of ours: all of it must be permitted, and any of it for a lookup.
-fn questions(ask: &Ask, now: i64) -> Result<Vec<(&'static str, &'static str, String, Pairs)>, Failure> {
-    let context = |more: Pairs| -> Result<Pairs, Failure> { Ok([moment(now)?, more].concat()) };
+fn questions(
+    ask: &Ask,
+    circumstances: &Pairs,
+) -> Result<Vec<(&'static str, &'static str, String, Pairs)>, Failure> {
+    let context = |more: Pairs| -> Result<Pairs, Failure> { Ok([circumstances.clone(), more].concat()) };
     let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
     Ok(match ask {
         Ask::Directory(root, needs) if needs.is_empty() => {
@@ -180,6 +211,12 @@ fn questions(ask: &Ask, now: i64) -> Result<Vec<(&'static str, &'static str, Str
             vec![match action {
                 Action::EnvRead => ("env.read", "Variable", (*name).to_owned(), context(named)?),
                 Action::ActorSend => ("actor.send", "Actor", (*name).to_owned(), context(named)?),
+                Action::ActorPublish => ("actor.publish", "Topic", (*name).to_owned(), context(named)?),
+                Action::ActorSubscribe => ("actor.subscribe", "Topic", (*name).to_owned(), context(named)?),
+                Action::KeyvalueOpen => ("keyvalue.open", "Bucket", (*name).to_owned(), context(named)?),
+                Action::KeyvalueRead => ("keyvalue.read", "Bucket", (*name).to_owned(), context(named)?),
+                Action::KeyvalueWrite => ("keyvalue.write", "Bucket", (*name).to_owned(), context(named)?),
+                Action::SystemRead => ("system.read", "Machine", (*name).to_owned(), context(Vec::new())?),
                 Action::ClockRead => ("clock.read", "Machine", "clock".to_owned(), context(Vec::new())?),
                 _ => ("random.read", "Machine", "random".to_owned(), context(Vec::new())?),
             }]
@@ -200,11 +237,26 @@ fn questions(ask: &Ask, now: i64) -> Result<Vec<(&'static str, &'static str, Str
             ["tcp", "udp", "name"].into_iter().map(question).collect::<Result<_, Failure>>()?
         }
         Ask::Unix(action, root) => {
-            let nowhere = peer(Protocol::Tcp, None, IpAddr::from([1, 1, 1, 1]), 1);
-            vec![(net(*action), "Socket", (*root).to_owned(), context(nowhere)?)]
+            vec![(net(*action), "Socket", (*root).to_owned(), context(nowhere())?)]
+        }
+        Ask::Abstract(action, name) => {
+            vec![(net(*action), "Socket", format!("@{}", name.escape_ascii()), context(nowhere())?)]
+        }
+        Ask::Program(action, program) => {
+            let action = match action {
+                Action::ProcessOpen => "process.open",
+                Action::ProcessSpawn => "process.spawn",
+                _ => "process.signal",
+            };
+            vec![(action, "Program", (*program).to_owned(), context(Vec::new())?)]
         }
         Ask::Trust(what) => vec![("net.trust", "Certificates", (*what).to_owned(), context(Vec::new())?)],
     })
+}
+
+/// The peer of a question in which there is none.
+fn nowhere() -> Pairs {
+    peer(Protocol::Tcp, None, IpAddr::from([1, 1, 1, 1]), 1)
 }
 
 fn net(action: Action) -> &'static str {
@@ -227,13 +279,14 @@ fn peer(protocol: Protocol, host: Option<&str>, address: IpAddr, port: u16) -> P
     pairs
 }
 
-/// The moment, and what the clocks of all zones show.
-fn moment(now: i64) -> Result<Pairs, Failure> {
+/// The moment, what the clocks of all zones show, and which rules have nothing left.
+fn circumstances(When { now, latest, .. }: When, spent: &[String]) -> Result<Pairs, Failure> {
     let long = RestrictedExpression::new_long;
+    let spent = spent.iter().map(|rule| RestrictedExpression::new_string(rule.clone()));
     let mut pairs = vec![
         ("now".to_owned(), long(now)),
-        ("latest".to_owned(), long(now)),
-        ("spent".to_owned(), RestrictedExpression::new_set([])),
+        ("latest".to_owned(), long(latest)),
+        ("spent".to_owned(), RestrictedExpression::new_set(spent)),
     ];
     for offset in OFFSETS {
         let local = now + offset * 60;

@@ -1,11 +1,12 @@
 //! Numbers that a seed decides, and policies and requests made of them.
 
-use std::{fmt::Write as _, net::IpAddr, path::Path};
+use std::{fmt::Write as _, net::IpAddr, path::Path, time::Duration};
 
 use airssys_osl::{
     Action, Error,
     clock::Timestamp,
-    policy::{Direction, Grant, Policy, PolicyBuilder, Ports, Protocol, Rights},
+    policy::{Direction, ExecTerms, Grant, Mode, Policy, PolicyBuilder, Ports, Protocol, Rights},
+    system::Aspect,
 };
 
 /// A generator of numbers: xorshift64*.
@@ -14,7 +15,12 @@ pub(crate) struct Random(u64);
 /// Few enough that rules meet each other and the requests.
 const NAMES: &[&str] = &["A", "B", "AB", "ABC", "printer", "x*y"];
 const PATTERNS: &[&str] = &["A", "AB", "A*", "AB*", "*", "printer"];
+const TOPICS: &[&str] = &["a", "a.b", "a.b.c", "ab", "a.>", ">"];
 const ROOTS: &[&str] = &["/", "/a", "/a/b", "/a/b/c", "/ab", "/b"];
+/// Some of them as others spell them.
+const SPELLINGS: &[&str] = &["//", "/a/", "/a/./b", "/a//b/c", "/ab", "/b/."];
+/// UNIX sockets without a directory.
+const ABSTRACT: &[&[u8]] = &[b"a", b"ab", b"/a", b"a\0\"\xff"];
 const HOSTS: &[&str] = &["x", "a.x", "b.a.x", "c.y", "y"];
 const PEERS: &[&str] = &[
     "*",
@@ -82,6 +88,8 @@ const ROLES: u64 = 4;
 const PRINCIPALS: u64 = 3;
 /// Around this second: a Monday.
 const NOW: i64 = 1_795_392_000;
+/// In which each rate comes in again, about.
+const PERIOD: Duration = Duration::from_nanos(100);
 
 /// One question.
 #[derive(Clone, Debug)]
@@ -92,7 +100,20 @@ pub(crate) enum Ask {
     Peer { action: Action, protocol: Protocol, host: Option<&'static str>, address: IpAddr, port: u16 },
     Host(&'static str),
     Unix(Action, &'static str),
+    Abstract(Action, &'static [u8]),
     Trust(&'static str),
+    Program(Action, &'static str),
+}
+
+/// When one asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct When {
+    /// What the wall clock shows, in seconds.
+    pub(crate) now: i64,
+    /// What it showed before it was set back, if it was.
+    pub(crate) latest: i64,
+    /// Where the monotonic clock stands.
+    pub(crate) monotonic: Duration,
 }
 
 impl Random {
@@ -115,9 +136,15 @@ impl Random {
         of[self.below(of.len() as u64) as usize]
     }
 
+    /// What one does with a UNIX socket: datagrams are sent to them, too.
+    fn socket(&mut self) -> Action {
+        self.one(&[Action::NetConnect, Action::NetListen, Action::NetSend])
+    }
+
     /// A policy, and its description; an error where it says something twice or cannot be held to.
     pub(crate) fn policy(&mut self) -> (Result<Policy, Error>, String) {
-        let (mut builder, mut told) = (Policy::builder(), String::new());
+        let mode = self.one(&[Mode::Enforce, Mode::Enforce, Mode::AuditOnly, Mode::Learn]);
+        let (mut builder, mut told) = (Policy::builder().mode(mode), format!("{mode:?}\n"));
         let mut tell = |what: &str, name: &str, grants: &[Grant]| {
             let _ = writeln!(told, "{what} {name}: {grants:#?}");
         };
@@ -147,9 +174,11 @@ impl Random {
     /// Grants, among them roles from `role` on: none has itself.
     fn list(&mut self, role: u64) -> Vec<Grant> {
         let mut grants: Vec<_> = (0..self.below(9)).map(|_| self.grant(false)).collect();
-        if role < ROLES && self.below(2) == 0 {
-            let role = Grant::role(format!("r{}", role + self.below(ROLES - role)));
-            grants.push(self.conditions(role));
+        for _ in 0..self.below(3) {
+            if role < ROLES {
+                let role = Grant::role(format!("r{}", role + self.below(ROLES - role)));
+                grants.push(self.conditions(role, false));
+            }
         }
         grants
     }
@@ -157,8 +186,10 @@ impl Random {
     fn grant(&mut self, forbids: bool) -> Grant {
         let protocol = self.one(&[Protocol::Tcp, Protocol::Udp]);
         let direction = self.one(&[Direction::Connect, Direction::Listen]);
-        let grant = match self.below(12) {
-            0..=2 => Grant::fs(self.one(ROOTS), self.rights(!forbids)),
+        let bucket = self.one(&[Rights::READ, Rights::WRITE, Rights::READ | Rights::WRITE]);
+        let grant = match self.below(17) {
+            0..=1 => Grant::fs(self.one(ROOTS), self.rights(!forbids)),
+            2 => Grant::fs(self.one(SPELLINGS), self.rights(!forbids)),
             3 if forbids => Grant::env(self.one(PATTERNS)),
             3 => Grant::env(self.one(&["A", "B", "ABC"])),
             4 => Grant::send(self.one(PATTERNS)),
@@ -166,16 +197,22 @@ impl Random {
             6..=8 => Grant::connect(protocol, self.one(PEERS), self.ports(1)),
             9 => Grant::listen(protocol, self.one(LOCALS), self.ports(0)),
             10 => Grant::resolve(self.one(&["x", "*.x", "*", "c.y"])),
-            _ => match self.below(3) {
-                0 => Grant::unix(direction, self.one(ROOTS)),
+            11 => Grant::publish(self.one(TOPICS)),
+            12 => Grant::subscribe(self.one(TOPICS)),
+            13 => Grant::keyvalue(self.one(PATTERNS), bucket),
+            14 => Grant::system(self.one(Aspect::ALL)),
+            15 => Grant::exec(self.one(if self.below(2) == 0 { ROOTS } else { SPELLINGS }), ExecTerms::new()),
+            _ => match self.below(4) {
+                0 => Grant::unix(direction, self.one(if self.below(2) == 0 { ROOTS } else { SPELLINGS })),
                 1 => Grant::trust(self.one(ROOTS)),
+                2 => Grant::abstract_unix(direction, self.one(ABSTRACT)),
                 _ => Grant::trust_web(),
             },
         };
-        self.conditions(grant)
+        self.conditions(grant, forbids)
     }
 
-    fn conditions(&mut self, mut grant: Grant) -> Grant {
+    fn conditions(&mut self, mut grant: Grant, forbids: bool) -> Grant {
         if self.below(5) == 0 {
             let end = NOW + self.below(14 * 86_400) as i64 - 7 * 86_400;
             grant = grant.until(Timestamp { seconds: end, nanoseconds: self.one(&[0, 1]) });
@@ -183,6 +220,10 @@ impl Random {
         for _ in 0..self.below(8).saturating_sub(5) {
             let window = self.one(WINDOWS).parse();
             grant = window.map_or(grant.clone(), |window| grant.during(window));
+        }
+        // What is forbidden has no rate.
+        if !forbids && self.below(5) == 0 {
+            grant = grant.at_most(1 + self.below(3), PERIOD);
         }
         grant
     }
@@ -211,17 +252,25 @@ impl Random {
         format!("p{}", self.below(PRINCIPALS + 1))
     }
 
-    /// A second within two weeks, often at the full hour.
-    pub(crate) fn moment(&mut self) -> i64 {
+    /// A second within two weeks, often at the full hour; by a clock that was set back, at times. The monotonic clock goes
+    /// on by itself from `before`.
+    pub(crate) fn moment(&mut self, before: Duration) -> When {
         let second = NOW + self.below(14 * 86_400) as i64 - 7 * 86_400;
-        if self.below(3) == 0 { second - second % 3_600 } else { second }
+        let now = if self.below(3) == 0 { second - second % 3_600 } else { second };
+        let back = if self.below(4) == 0 { self.below(7 * 86_400) as i64 } else { 0 };
+        When { now, latest: now + back, monotonic: before + PERIOD * self.below(3) as u32 / 4 }
+    }
+
+    /// Whether what was permitted is done, and counts.
+    pub(crate) fn uses(&mut self) -> bool {
+        self.below(2) == 0
     }
 
     pub(crate) fn ask(&mut self) -> Ask {
         let protocol = self.one(&[Protocol::Tcp, Protocol::Udp]);
         let address = self.one(ADDRESSES).parse().unwrap_or(IpAddr::from([1, 1, 1, 1]));
         let host = self.one(HOSTS);
-        match self.below(12) {
+        match self.below(17) {
             0..=2 => Ask::Directory(self.one(ROOTS), self.rights(true)),
             3 => Ask::Root(self.one(ROOTS)),
             4 => Ask::Name(self.one(&[Action::EnvRead, Action::ActorSend]), self.one(NAMES)),
@@ -241,9 +290,20 @@ impl Random {
                 port: self.below(5) as u16,
             },
             10 => Ask::Host(host),
-            _ => match self.below(3) {
-                0 => Ask::Unix(self.one(&[Action::NetConnect, Action::NetListen]), self.one(ROOTS)),
+            11 | 12 => Ask::Name(self.one(&[Action::ActorPublish, Action::ActorSubscribe]), self.one(TOPICS)),
+            13 => {
+                let actions = [Action::KeyvalueOpen, Action::KeyvalueRead, Action::KeyvalueWrite];
+                Ask::Name(self.one(&actions), self.one(NAMES))
+            }
+            14 => Ask::Name(Action::SystemRead, self.one(Aspect::ALL).name()),
+            15 => {
+                let actions = [Action::ProcessOpen, Action::ProcessSpawn, Action::ProcessSignal];
+                Ask::Program(self.one(&actions), self.one(ROOTS))
+            }
+            _ => match self.below(4) {
+                0 => Ask::Unix(self.socket(), self.one(ROOTS)),
                 1 => Ask::Trust(self.one(ROOTS)),
+                2 => Ask::Abstract(self.socket(), self.one(ABSTRACT)),
                 _ => Ask::Trust("web"),
             },
         }

@@ -7,7 +7,7 @@ use super::{
     Failure, Workshop,
     figure::{self, Figure, OURS, measure},
     machine,
-    row::{Goal, Row},
+    row::{Goal, Peer, Row},
 };
 use crate::test;
 
@@ -15,7 +15,8 @@ pub(super) const METHOD: &str = "\
 Ours (`osl-ours`) and the peers (`osl-peers`) run in turns, each in a process of its own, at the priority of a
 real-time task where one may have that. *Decisions*: one principal with so many rules of one kind is asked
 about 2,000 of them, one after the other, without a cache; a figure is the median of all rounds. The peers
-answer the same questions about directories, by one rule for each; Rego looks them up in data. *Files* and
+answer the same questions about directories, by one rule for each; Rego looks them up in data. *Flat* is how much longer an
+answer takes among 10,000 rules than among 10: what it costs that the table is no longer in the nearest cache. *Files* and
 *connections* are decided and recorded in a log that is durable in batches; those of ours and of the others take
 turns within one process on one thread, 31 times. `replace 4k` is one atomic write of an existing file with a pause
 before it, beside create, truncate and write; `in a row` is without pauses. `off thread` is beside `tokio::fs`.
@@ -45,6 +46,12 @@ const GOALS: &[(&str, Goal)] = &[
     ("audit-verify", Goal::AtMost(1_000.0)),
     ("audit-query", Goal::AtMost(1_000.0)),
 ];
+
+/// How often longer a decision among the most rules may take than among the fewest.
+const FLAT: f64 = 1.8;
+/// How the measures of both end.
+const MOST: &str = "-10000";
+const FEWEST: &str = "-10";
 
 /// Builds what is needed, runs all rounds, and returns the rows.
 pub(super) fn run(workshop: &Workshop) -> Result<Vec<Row>, Failure> {
@@ -104,7 +111,22 @@ fn rows(figures: &[Figure]) -> Vec<Row> {
             goal: GOALS.iter().find(|(name, _)| measure.starts_with(name)).map(|(_, goal)| *goal),
         }
     };
-    figure::measures(figures).iter().map(row).collect()
+    figure::measures(figures).iter().map(row).chain(flat(figures)).collect()
+}
+
+/// A row for each kind of decision: among the most rules, beside the fewest.
+fn flat(figures: &[Figure]) -> Vec<Row> {
+    let row = |kind: &str| Row {
+        name: format!("flat: {}", kind.replace('-', " ")),
+        unit: "ns",
+        ours: figure::of(figures, &format!("{kind}{MOST}"), OURS),
+        peers: vec![Peer { name: "10 rules", figure: figure::of(figures, &format!("{kind}{FEWEST}"), OURS) }],
+        goal: Some(Goal::RatioAtMost(FLAT)),
+        is_race: false,
+    };
+    let measures = figure::measures(figures);
+    let kinds = measures.iter().filter(|measure| measure.starts_with("decision-"));
+    kinds.filter_map(|measure| measure.strip_suffix(MOST)).map(row).collect()
 }
 
 #[cfg(test)]
@@ -121,14 +143,22 @@ mod tests {
             "decision-other cedar 1",
             "read-4k airssys 26",
             "read-4k std 20",
+            "decision-env-10000 airssys 15.2",
         ];
         let figures: Vec<_> = lines.iter().map(|line| parse(line).unwrap()).collect();
         let rows = rows(&figures);
         let found: Vec<_> = rows.iter().map(|row| (&*row.name, row.ours, row.peers.len())).collect();
         assert_eq!(
             found,
-            [("decision files 10", 30.0, 1), ("decision env 10", 9.5, 0), ("read 4k", 26.0, 1)]
+            [
+                ("decision files 10", 30.0, 1),
+                ("decision env 10", 9.5, 0),
+                ("read 4k", 26.0, 1),
+                ("decision env 10000", 15.2, 0),
+                ("flat: decision env", 15.2, 1)
+            ]
         );
+        assert_eq!((rows[4].ratio(), rows[4].met()), (Some(1.6), Some(true)));
         assert!(rows[0].met() == Some(true) && rows[0].is_ahead() == Some(true));
         assert_eq!(rows[1].is_ahead(), None);
         assert!(rows[2].met() == Some(true) && rows[2].is_ahead().is_none(), "it is no race");
