@@ -19,91 +19,32 @@ pub(crate) struct FsGrant {
     pub(crate) terms: FsTerms,
     permits: Box<[Part]>,
     forbids: Box<[Part]>,
-    lacks: Lacks,
+    /// What to answer where rights are missing, by their bits: written at compile time, so that a denial allocates
+    /// nothing. Empty where the grant has one of them.
+    lacks: [Box<str>; LACKS],
     mode: Mode,
 }
 
-/// What to answer where rights are missing: written at compile time, so that a denial allocates nothing, and for all
-/// directories of a principal in one piece, so that it is near however many there are.
-#[derive(Clone, Debug)]
-pub(super) struct Lacks {
-    all: Arc<[Box<str>]>,
-    /// Where those of this directory begin.
-    first: u32,
-}
-
-/// The answers of some directories, in the making.
-#[derive(Debug, Default)]
-pub(super) struct LacksDraft(Vec<Box<str>>);
-
-impl LacksDraft {
-    /// Adds the answers of a directory, and says where they begin.
-    pub(super) fn add(&mut self, parts: &[Part]) -> u32 {
-        let first = self.0.len() as u32;
-        let rule = parts.first().map_or(rule::DEFAULT_DENY, |part| &part.clause.rule);
-        let never = Rights::all() - union(parts);
-        let missing = (1..=Rights::all().bits()).map(Rights::from_bits_truncate);
-        let missing = missing.filter(|missing| never.contains(*missing));
-        self.0.extend(missing.map(|missing| format!("{rule}{}{missing}", rule::LACKS).into_boxed_str()));
-        first
-    }
-
-    /// All of them; those of a directory are had by [`Lacks::of`].
-    pub(super) fn finish(self) -> Arc<[Box<str>]> {
-        self.0.into()
-    }
-}
-
-impl Lacks {
-    /// Those that begin at `first`.
-    pub(super) fn of(all: &Arc<[Box<str>]>, first: u32) -> Self {
-        Self { all: Arc::clone(all), first }
-    }
-
-    /// The answer where `missing` is, of what a grant of `rights` never has.
-    fn get(&self, missing: Rights, rights: Rights) -> &str {
-        Self::find(&self.all, self.first, missing, rights)
-    }
-
-    #[inline]
-    fn find(all: &[Box<str>], first: u32, missing: Rights, rights: Rights) -> &str {
-        // They stand in the order of the bits that can be missing, and the first of those is that nothing is.
-        let never = !rights.bits();
-        let mut place = 0;
-        let mut weight = 1;
-        for bit in 0..RIGHTS {
-            let can = never >> bit & 1;
-            place += usize::from(missing.bits() >> bit & can) * weight;
-            weight <<= can;
-        }
-        place
-            .checked_sub(1)
-            .and_then(|place| all.get(first as usize + place))
-            .map_or(rule::DEFAULT_DENY, |lacks| lacks)
-    }
-}
-
-/// How many rights there are.
-const RIGHTS: u32 = Rights::all().bits().count_ones();
-
-/// What some parts permit together, or forbid.
-fn union<'a>(parts: impl IntoIterator<Item = &'a Part>) -> Rights {
-    parts.into_iter().fold(Rights::empty(), |rights, part| rights | part.rights)
-}
+/// How many sets of rights there are.
+const LACKS: usize = Rights::all().bits() as usize + 1;
 
 /// A directory in the table: nearly always one rule says all about it, and that rule stands here, in one line of a
-/// processor's cache.
+/// processor's cache, and what to answer where it lacks what nearly all operations need, in the next one.
 #[derive(Debug)]
-#[repr(align(32))]
+#[repr(C, align(64))]
 pub(super) struct Rooted {
     pub(super) grant: Arc<FsGrant>,
-    /// Where its answers begin among those of all directories.
-    lacks: u32,
     /// What one rule permits at all times where nothing is forbidden and denials are carried out.
     only: Option<Rights>,
     /// That rule.
     rule: Box<str>,
+    /// What to answer where one right is needed, by its bit, and it lacks that: found by what is asked alone, so that
+    /// nothing has to be on its way from memory before.
+    lacks: [Box<str>; RIGHTS],
 }
+
+/// How many rights there are.
+const RIGHTS: usize = Rights::all().bits().count_ones() as usize;
 
 impl Rooted {
     pub(super) fn new(grant: Arc<FsGrant>) -> Self {
@@ -114,17 +55,22 @@ impl Rooted {
             _ => None,
         };
         let (only, rule) = only.unzip();
-        Self { lacks: grant.lacks.first, grant, only, rule: rule.unwrap_or_default() }
+        let lacks = std::array::from_fn(|bit| grant.lacks.get(1 << bit).cloned().unwrap_or_default());
+        Self { grant, only, rule: rule.unwrap_or_default(), lacks }
     }
 
-    /// As [`FsGrant::decide`]. `lacks` are the answers of all directories of the table.
+    /// As [`FsGrant::decide`].
     #[inline]
-    pub(super) fn decide<'a>(&'a self, needs: Rights, now: Moment, lacks: &'a [Box<str>]) -> Decision<'a> {
+    pub(super) fn decide(&self, needs: Rights, now: Moment) -> Decision<'_> {
         let Some(rights) = self.only else { return self.grant.decide(needs, now) };
         if rights.contains(needs) {
             return Decision::allow(&self.rule);
         }
-        Decision::deny(Lacks::find(lacks, self.lacks, needs - rights, rights))
+        if needs.bits().is_power_of_two() {
+            let lacks = self.lacks.get(needs.bits().trailing_zeros() as usize);
+            return Decision::deny(lacks.map_or(rule::DEFAULT_DENY, |rule| rule));
+        }
+        self.grant.lacking(needs - rights)
     }
 }
 
@@ -172,12 +118,22 @@ impl FsGrant {
         terms: FsTerms,
         permits: Vec<Part>,
         forbids: Vec<Part>,
-        lacks: Lacks,
         mode: Mode,
     ) -> Self {
+        let union = |parts: &mut dyn Iterator<Item = &Part>| {
+            parts.fold(Rights::empty(), |rights, part| rights | part.rights)
+        };
         let always = |part: &&Part| !part.clause.is_timed();
-        let rights = union(&permits);
-        let certain = union(permits.iter().filter(always)) - union(&forbids);
+        let rights = union(&mut permits.iter());
+        let certain = union(&mut permits.iter().filter(always)) - union(&mut forbids.iter());
+        let rule = permits.first().map_or(rule::DEFAULT_DENY, |part| &part.clause.rule);
+        let lacks = std::array::from_fn(|bits| {
+            let missing = Rights::from_bits_truncate(bits as u8);
+            if missing.is_empty() || missing.intersects(rights) {
+                return Box::default();
+            }
+            format!("{rule}{}{missing}", rule::LACKS).into_boxed_str()
+        });
         Self {
             root: root.into(),
             rights,
@@ -192,10 +148,7 @@ impl FsGrant {
 
     /// The grant of a directory that none names, where denials are not carried out.
     pub(super) fn lifted(root: &Path, mode: Mode) -> Self {
-        let mut lacks = LacksDraft::default();
-        let first = lacks.add(&[]);
-        let lacks = Lacks::of(&lacks.finish(), first);
-        Self::new(root.to_path_buf(), FsTerms::new(), Vec::new(), Vec::new(), lacks, mode)
+        Self::new(root.to_path_buf(), FsTerms::new(), Vec::new(), Vec::new(), mode)
     }
 
     /// Whether an answer may be another one at another time.
@@ -227,7 +180,7 @@ impl FsGrant {
     }
 
     fn lacking(&self, missing: Rights) -> Decision<'_> {
-        Decision::deny(self.lacks.get(missing, self.rights))
+        Decision::deny(self.lacks.get(usize::from(missing.bits())).map_or(rule::DEFAULT_DENY, |rule| rule))
     }
 
     fn decide_strictly(&self, needs: Rights, now: Moment) -> Decision<'_> {

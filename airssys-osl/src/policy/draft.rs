@@ -12,7 +12,7 @@ use super::{
     builder::{Index, List},
     check_name, check_root,
     clause::{Clause, Collect as _},
-    directory::{Lacks, LacksDraft, Location, Part, Rooted},
+    directory::{Location, Part, Rooted},
     grant::Form,
     invalid, net,
     table::Objects,
@@ -234,15 +234,10 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn finish(mut self, mode: Mode) -> Result<Grants, Error> {
-        let directories = std::mem::take(&mut self.fs);
-        let mut lacks = LacksDraft::default();
-        let firsts: Vec<_> = directories.values().map(|(_, parts)| lacks.add(parts)).collect();
-        let lacks = lacks.finish();
-        for ((root, (terms, parts)), first) in directories.into_iter().zip(firsts) {
-            let grant = self.directory(root.clone(), terms, parts, Lacks::of(&lacks, first), mode)?;
-            self.grants.fs.entry(&root).insert_entry(Rooted::new(Arc::new(grant)));
+        for (root, (terms, parts)) in std::mem::take(&mut self.fs) {
+            let grant = Arc::new(self.directory(root.clone(), terms, parts, mode)?);
+            self.grants.fs.entry(&root).insert_entry(Rooted::new(grant));
         }
-        self.grants.lacks = lacks;
         self.grants.fs.fix();
         let fixed = self.grants.permits.fix().and_then(|()| self.forbids.fix());
         fixed.map_err(|rule| self.problem(&rule, "the same is granted twice"))?;
@@ -257,7 +252,6 @@ impl<'a> Draft<'a> {
         root: PathBuf,
         mut terms: FsTerms,
         parts: Vec<Part>,
-        lacks: Lacks,
         mode: Mode,
     ) -> Result<FsGrant, Error> {
         let mut forbids = Vec::new();
@@ -277,7 +271,7 @@ impl<'a> Draft<'a> {
             }
         }
         terms.check().map_err(|problem| self.problem(&root.to_string_lossy(), problem))?;
-        Ok(FsGrant::new(root, terms, parts, forbids, lacks, mode))
+        Ok(FsGrant::new(root, terms, parts, forbids, mode))
     }
 
     fn problem(&self, rule: &str, problem: &str) -> Error {

@@ -18,8 +18,6 @@ use crate::{Action, Verdict, limits::DESCRIPTORS, net::Limits};
 #[derive(Debug, Default)]
 pub(crate) struct Grants {
     pub(super) fs: Paths<Rooted>,
-    /// What is answered where rights are missing, for all directories.
-    pub(super) lacks: Arc<[Box<str>]>,
     pub(super) permits: Objects,
     /// Those of directories are in their grants.
     pub(super) forbids: Option<Box<Objects>>,
@@ -85,7 +83,7 @@ impl Grants {
     #[inline]
     fn decide_beneath(&self, root: &Path, needs: super::Rights, now: Moment) -> Decision<'_> {
         match self.fs.get(root) {
-            Some(rooted) => rooted.decide(needs, now, &self.lacks),
+            Some(rooted) => rooted.decide(needs, now),
             None => Decision::DEFAULT.under(self.mode),
         }
     }

@@ -1,6 +1,6 @@
 //! Random policies and requests, decided by the door's table and by Cedar from the same rules in its words.
 //!
-//! What rates have left is state, which Cedar has none of: the door counts, and says what is spent ([`Policy::spent`]). In the
+//! What rates have left is state, which Cedar has none of: the door counts, and says what is spent (`Policy::spent`). In the
 //! modes that let denials pass, the answers are the same, and are the strict ones. Limits of what is used (descriptors,
 //! connections) are no question of yes and no, and neither printed nor drawn; nor are the terms of directories and programs,
 //! which hold for what is found.
@@ -11,7 +11,7 @@ use airssys_osl::{
     Action, Verdict,
     clock::Timestamp,
     net::address::{Class, embedded},
-    policy::{Cedar, Endpoint, Mode, Moment, Policy, Protocol, Request, Resource, Rights},
+    policy::{Cedar, Endpoint, Mode, Moment, Protocol, Request, Resource, Rights},
     testing::spend,
 };
 use cedar_policy::{
@@ -52,8 +52,13 @@ pub(crate) fn run(pairs: u64, seed: u64) -> Result<(), Failure> {
             let decision = policy.decide_at(&request, moment);
             let (answer, rule) = (decision.verdict == Verdict::Allow, decision.rule);
             let expected = theirs.decide(&principal, &ask, when, &left)?;
-            // Who learns is told what was needed in place of the rule.
-            let explained = policy.mode() == Mode::Learn || expected.explains(answer, rule);
+            // Where a mode lifts denials, one that none lifts is named first; who learns is told what was needed.
+            let by_rule = match policy.mode() {
+                Mode::Enforce => true,
+                Mode::AuditOnly => decision.permits(),
+                _ => false,
+            };
+            let explained = !by_rule || expected.explains(answer, rule);
             if answer != expected.allowed || !explained {
                 let Cedar { policies, .. } = policy.to_cedar();
                 return Err(format!(

@@ -173,7 +173,7 @@ impl Random {
 
     /// Grants, among them roles from `role` on: none has itself.
     fn list(&mut self, role: u64) -> Vec<Grant> {
-        let mut grants: Vec<_> = (0..self.below(9)).map(|_| self.grant(false)).collect();
+        let mut grants: Vec<_> = (0..self.below(14)).map(|_| self.grant(false)).collect();
         for _ in 0..self.below(3) {
             if role < ROLES {
                 let role = Grant::role(format!("r{}", role + self.below(ROLES - role)));
@@ -186,6 +186,8 @@ impl Random {
     fn grant(&mut self, forbids: bool) -> Grant {
         let protocol = self.one(&[Protocol::Tcp, Protocol::Udp]);
         let direction = self.one(&[Direction::Connect, Direction::Listen]);
+        let roots = if self.below(2) == 0 { ROOTS } else { SPELLINGS };
+        let spelled = self.one(roots);
         let bucket = self.one(&[Rights::READ, Rights::WRITE, Rights::READ | Rights::WRITE]);
         let grant = match self.below(17) {
             0..=1 => Grant::fs(self.one(ROOTS), self.rights(!forbids)),
@@ -201,9 +203,9 @@ impl Random {
             12 => Grant::subscribe(self.one(TOPICS)),
             13 => Grant::keyvalue(self.one(PATTERNS), bucket),
             14 => Grant::system(self.one(Aspect::ALL)),
-            15 => Grant::exec(self.one(if self.below(2) == 0 { ROOTS } else { SPELLINGS }), ExecTerms::new()),
+            15 => Grant::exec(spelled, ExecTerms::new()),
             _ => match self.below(4) {
-                0 => Grant::unix(direction, self.one(if self.below(2) == 0 { ROOTS } else { SPELLINGS })),
+                0 => Grant::unix(direction, spelled),
                 1 => Grant::trust(self.one(ROOTS)),
                 2 => Grant::abstract_unix(direction, self.one(ABSTRACT)),
                 _ => Grant::trust_web(),
@@ -222,7 +224,7 @@ impl Random {
             grant = window.map_or(grant.clone(), |window| grant.during(window));
         }
         // What is forbidden has no rate.
-        if !forbids && self.below(5) == 0 {
+        if !forbids && self.below(3) == 0 {
             grant = grant.at_most(1 + self.below(3), PERIOD);
         }
         grant
@@ -258,7 +260,7 @@ impl Random {
         let second = NOW + self.below(14 * 86_400) as i64 - 7 * 86_400;
         let now = if self.below(3) == 0 { second - second % 3_600 } else { second };
         let back = if self.below(4) == 0 { self.below(7 * 86_400) as i64 } else { 0 };
-        When { now, latest: now + back, monotonic: before + PERIOD * self.below(3) as u32 / 4 }
+        When { now, latest: now + back, monotonic: before + PERIOD / 4 * u32::from(self.below(8) == 0) }
     }
 
     /// Whether what was permitted is done, and counts.
