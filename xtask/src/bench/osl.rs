@@ -48,7 +48,7 @@ const GOALS: &[(&str, Goal)] = &[
 ];
 
 /// How often longer a decision among the most rules may take than among the fewest.
-const FLAT: f64 = 1.8;
+const FLAT: f64 = 1.5;
 /// How the measures of both end.
 const MOST: &str = "-10000";
 const FEWEST: &str = "-10";
