@@ -11,7 +11,7 @@ const ALL: &str = "rights = [\"read\", \"list\", \"write\", \"create\", \"delete
 fn several() -> String {
     let component = |name: &str, grant: &str| {
         format!(
-            "[component.{name}]\nBLOBS\nmax_deliver = 1\n[component.{name}.grants]\nblobstore = [{{ path = {grant} }}]\n"
+            "[component.{name}]\nBLOBS\nmax_deliver = 1\nlimits = {{ memory = \"256MiB\" }}\n[component.{name}.grants]\nblobstore = [{{ path = {grant} }}]\n"
         )
     };
     [
