@@ -14,8 +14,8 @@ use super::*;
 use crate::{
     Action, ErrorKind, Os,
     policy::{ExecTerms, Grant, Policy},
-    process::{self, Cause, Exit, Launch, Status},
-    sys::{PipeReader, PipeWriter, input_pipe, output_pipe},
+    process::{self, Calls, Cause, Exit, Launch, Status},
+    sys::{PipeReader, PipeWriter, Sockets, input_pipe, output_pipe},
     testing::MemorySink,
 };
 
