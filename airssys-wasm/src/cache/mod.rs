@@ -18,6 +18,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use tokio::task::spawn_blocking;
 
+#[cfg(target_os = "linux")]
 use self::notes::note_name;
 pub use self::room::CacheUsage;
 use crate::{

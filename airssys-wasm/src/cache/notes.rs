@@ -3,13 +3,13 @@
 //! [ADR 0024](../../../docs/adr/0024-code-that-is-not-read-again.md) says what that is worth.
 
 use airssys_osl::{
-    ErrorKind as DoorErrorKind, bootstrap,
+    ErrorKind as DoorErrorKind,
     clock::Timestamp,
     fs::{File, Flush, Metadata},
 };
 use hmac::Mac as _;
 
-use super::{Cache, OTHERS, TAG_BYTES, mac};
+use super::{Cache, TAG_BYTES, mac};
 use crate::component::Digest;
 
 /// How the name of each note ends. That of a note about an entry begins with the entry's.
@@ -81,6 +81,7 @@ impl Cache {
 
     /// Whether an open entry is one that was verified before and has not changed since; never where anybody but us could
     /// have changed it.
+    #[cfg(target_os = "linux")]
     pub(super) async fn was_verified(&self, entry: &File, name: &str, digest: &Digest) -> bool {
         let (Some(file), Ok(folder)) = (told(entry).await, self.dir.self_metadata().await) else {
             return false;
@@ -191,8 +192,9 @@ async fn told(file: &File) -> Option<Metadata> {
     file.metadata().await.ok()
 }
 
+#[cfg(target_os = "linux")]
 fn is_ours(file: &Metadata) -> bool {
-    file.user == bootstrap::user() && file.mode & OTHERS == 0
+    file.user == airssys_osl::bootstrap::user() && file.mode & super::OTHERS == 0
 }
 
 /// The name of the note about the file with this number: a file has one, whatever it becomes.

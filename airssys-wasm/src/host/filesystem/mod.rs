@@ -111,7 +111,7 @@ impl Durability {
 }
 
 /// An error code for the guest, or a trap.
-pub(crate) enum FsError {
+pub enum FsError {
     Code(ErrorCode),
     Trap(wasmtime::Error),
 }

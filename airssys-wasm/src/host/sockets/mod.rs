@@ -37,7 +37,7 @@ pub struct Network;
 
 /// An error code for the guest, or a trap.
 #[derive(Debug)]
-pub(crate) enum SocketError {
+pub enum SocketError {
     Code(ErrorCode),
     Trap(wasmtime::Error),
 }
