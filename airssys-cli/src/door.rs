@@ -54,7 +54,6 @@ pub(crate) struct Door {
 /// What compiling may take: of time and memory for one component, of the disk for all.
 #[derive(Clone)]
 pub(crate) struct Compiling {
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "nothing else bounds a compilation"))]
     pub(crate) limits: CompileLimits,
     pub(crate) cache_bytes: u64,
 }

@@ -133,6 +133,7 @@ pub(crate) struct Sandbox {
 
 /// Whom a program may connect to: a host, an address or a block, and ports.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "nothing else has the sandbox"))]
 pub(crate) struct Peer {
     pub(crate) host: String,
     pub(crate) ports: Ports,

@@ -391,6 +391,8 @@ async fn want_of_room_says_nothing_of_a_version_of_workers_on_trial() {
     };
     while ask().await.is_some() {}
     for _ in 0..2 {
+        // Who answered has its memory until it has ended.
+        until(&world, "w", |status| !status.busy).await;
         world.ask("b", HOARD, "").await;
         let give_back = async {
             until(&world, "w", |status| status.busy).await;

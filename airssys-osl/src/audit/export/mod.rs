@@ -12,7 +12,6 @@
 //! Whoever exports is the program itself: what it connects to is decided by nobody and recorded nowhere.
 
 pub(super) mod cursor;
-#[cfg(unix)]
 mod format;
 mod target;
 

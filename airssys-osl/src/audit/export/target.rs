@@ -1,26 +1,19 @@
 //! Where records and checkpoints are sent to, and when they have arrived there.
 
-#[cfg(unix)]
-use std::net::SocketAddr;
 use std::{
     fmt, io,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
-#[cfg(unix)]
-use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-#[cfg(unix)]
 use super::format;
-#[cfg(unix)]
-use crate::sys;
 use crate::{
     audit::{Record, ocsf},
-    sys::log_file,
+    sys::{self, log_file},
 };
 
-#[cfg(unix)]
 /// The most that is read of an answer, in bytes.
 const ANSWER_BYTES: u64 = 64 * 1024;
 
@@ -30,18 +23,10 @@ pub struct Target(Kind);
 enum Kind {
     Lines(Box<dyn AsyncWrite + Send + Sync + Unpin>),
     Append(PathBuf),
-    #[cfg(unix)]
     Syslog(PathBuf),
-    #[cfg(unix)]
     Journal(PathBuf),
-    #[cfg(unix)]
     SyslogTcp(SocketAddr),
-    #[cfg(unix)]
-    Otlp {
-        address: SocketAddr,
-        host: String,
-        path: String,
-    },
+    Otlp { address: SocketAddr, host: String, path: String },
 }
 
 impl Target {
@@ -58,21 +43,18 @@ impl Target {
 
     /// The system's log by RFC 5424, to a UNIX socket of datagrams, `/dev/log` by custom: one message a record, which
     /// has OCSF JSON. They have arrived when the socket has taken them.
-    #[cfg(unix)]
     pub fn syslog(socket: &Path) -> Self {
         Self(Kind::Syslog(socket.to_owned()))
     }
 
     /// The same over TCP, each message with its length before it (RFC 6587, 3.4.1). They have arrived when the other
     /// side has read all to the end and closes the connection: the protocol has no other answer.
-    #[cfg(unix)]
     pub fn syslog_tcp(address: SocketAddr) -> Self {
         Self(Kind::SyslogTcp(address))
     }
 
     /// The journal of systemd, by its own protocol, to a UNIX socket of datagrams, `/run/systemd/journal/socket` by
     /// custom. They have arrived when the socket has taken them.
-    #[cfg(unix)]
     pub fn journal(socket: &Path) -> Self {
         Self(Kind::Journal(socket.to_owned()))
     }
@@ -80,7 +62,6 @@ impl Target {
     /// A collector of OpenTelemetry, by OTLP over HTTP as JSON, without TLS: one on this machine, by intention. `host` is
     /// what the request calls it, `path` is `/v1/logs` by custom. They have arrived when it answers with a status of
     /// 200 to 299; what it refuses of a request that it accepts, is lost, as the protocol says.
-    #[cfg(unix)]
     pub fn otlp(address: SocketAddr, host: &str, path: &str) -> Self {
         // Nothing of the two may end a line of the request.
         let clean = |text: &str| text.chars().filter(|c| c.is_ascii_graphic()).collect();
@@ -92,13 +73,9 @@ impl Target {
         match &mut self.0 {
             Kind::Lines(writer) => write(writer, &lines(records)).await,
             Kind::Append(file) => append(file, lines(records)).await,
-            #[cfg(unix)]
             Kind::Syslog(socket) => datagrams(socket, records.iter().map(format::syslog)).await,
-            #[cfg(unix)]
             Kind::Journal(socket) => datagrams(socket, records.iter().map(format::journal)).await,
-            #[cfg(unix)]
             Kind::SyslogTcp(address) => octets_counted(*address, records.iter().map(format::syslog)).await,
-            #[cfg(unix)]
             Kind::Otlp { address, host, path } => post(*address, host, path, &format::otlp(records)).await,
         }
     }
@@ -108,15 +85,11 @@ impl Target {
         match &mut self.0 {
             Kind::Lines(writer) => write(writer, format!("{note}\n").as_bytes()).await,
             Kind::Append(file) => append(file, format!("{note}\n").into_bytes()).await,
-            #[cfg(unix)]
             Kind::Syslog(socket) => datagrams(socket, [format::syslog_checkpoint(note)].into_iter()).await,
-            #[cfg(unix)]
             Kind::Journal(socket) => datagrams(socket, [format::journal_checkpoint(note)].into_iter()).await,
-            #[cfg(unix)]
             Kind::SyslogTcp(address) => {
                 octets_counted(*address, [format::syslog_checkpoint(note)].into_iter()).await
             }
-            #[cfg(unix)]
             Kind::Otlp { address, host, path } => {
                 post(*address, host, path, &format::otlp_checkpoint(note)).await
             }
@@ -129,11 +102,8 @@ impl fmt::Display for Target {
         match &self.0 {
             Kind::Lines(_) => f.write_str("a writer"),
             Kind::Append(path) => write!(f, "`{}`", path.display()),
-            #[cfg(unix)]
             Kind::Syslog(path) | Kind::Journal(path) => write!(f, "`{}`", path.display()),
-            #[cfg(unix)]
             Kind::SyslogTcp(address) => write!(f, "syslog at {address}"),
-            #[cfg(unix)]
             Kind::Otlp { address, .. } => write!(f, "the collector at {address}"),
         }
     }
@@ -170,7 +140,12 @@ async fn datagrams(socket: &Path, messages: impl Iterator<Item = Vec<u8>>) -> io
     Ok(())
 }
 
-#[cfg(unix)]
+#[cfg(not(unix))]
+async fn datagrams(_: &Path, _: impl Iterator<Item = Vec<u8>>) -> io::Result<()> {
+    let why = "this system has no UNIX sockets; send to a file, to syslog over TCP, or by OTLP";
+    Err(io::Error::new(io::ErrorKind::Unsupported, why))
+}
+
 async fn octets_counted(address: SocketAddr, messages: impl Iterator<Item = Vec<u8>>) -> io::Result<()> {
     let mut bytes = Vec::new();
     for message in messages {
@@ -184,7 +159,6 @@ async fn octets_counted(address: SocketAddr, messages: impl Iterator<Item = Vec<
     to_end(&mut stream).await.map(drop)
 }
 
-#[cfg(unix)]
 async fn post(address: SocketAddr, host: &str, path: &str, body: &str) -> io::Result<()> {
     let mut stream = sys::connect(address).await?;
     let length = body.len();
@@ -207,7 +181,6 @@ async fn post(address: SocketAddr, host: &str, path: &str, body: &str) -> io::Re
 }
 
 /// Reads what comes until the other side closes, and the beginning of it.
-#[cfg(unix)]
 async fn to_end(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES).read_to_end(&mut answer).await?;
