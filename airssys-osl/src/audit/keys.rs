@@ -5,7 +5,8 @@
 
 use super::{checkpoint::Checkpoint, note::Verifier, record::Malformed};
 
-/// All keys of a log that are known, from the first on.
+/// The keys of a log that are known. Who verifies a log knows all of them; who goes on writing one, the last few: what their first
+/// hand-over says is then believed.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     first: Verifier,

@@ -44,7 +44,7 @@ pub(super) fn start(store: &Store, origin: &str) -> Result<Resumed, Error> {
     }
 }
 
-fn resume(store: &Store, origin: &str, secret: &str) -> Result<Resumed, Error> {
+fn resume(store: &Store, origin: &str, secret: &[u8]) -> Result<Resumed, Error> {
     let (signers, stale_secret) =
         secrets::read(secret).map_err(|malformed| store.tampered(&format!("its `key` has {malformed}")))?;
     let name = signers.first().map(|signer| signer.verifier().name()).unwrap_or_default();

@@ -90,20 +90,25 @@ impl Store {
         log_file::is_locked(&self.dir.join(LOCK)).map_err(|error| self.io(error))
     }
 
-    pub(super) fn read_secrets(&self) -> Result<Option<String>, Error> {
-        self.read(KEY)
+    pub(super) fn read_secrets(&self) -> Result<Option<Vec<u8>>, Error> {
+        self.secret_bytes().map_err(|error| self.io(error))
     }
 
     /// Writes secrets, durably, and overwrites others that were there.
     pub(super) fn write_secrets(&self, signers: &[&Signer]) -> io::Result<()> {
-        let lines: Vec<String> = signers.iter().map(|signer| format!("{}\n", signer.to_text())).collect();
-        let path = self.dir.join(KEY);
         // What cannot be read is replaced.
-        let there = log_file::read_text(&path, note::MAX_BYTES).ok().flatten().unwrap_or_default();
-        match secrets::changes(&there, &lines) {
-            Some(parts) => log_file::overwrite(&path, &parts),
-            None => log_file::replace_secret(&self.dir, KEY, &secrets::whole(&lines)),
+        let there = self.secret_bytes().ok().flatten().unwrap_or_default();
+        match secrets::changes(&there, signers) {
+            Some(parts) => log_file::overwrite(&self.dir.join(KEY), &parts),
+            None => log_file::replace_secret(&self.dir, KEY, &secrets::whole(signers)),
         }
+    }
+
+    /// What is in the file of the secret, and a block of what is too much.
+    fn secret_bytes(&self) -> io::Result<Option<Vec<u8>>> {
+        let path = self.dir.join(KEY);
+        let blocks = log_file::read_blocks(&path, secrets::BLOCK_BYTES, secrets::BLOCKS + 1)?;
+        blocks.map(secrets::joined).transpose()
     }
 
     pub(super) fn write_public_key(&self, public_key: &Verifier) -> Result<(), Error> {
@@ -202,6 +207,10 @@ impl Store {
         file.truncate(end)?;
         file.write_at(end, &bytes)?;
         file.sync()?;
+        if end == 0 {
+            // It is new. Without its name, the hand-overs would be gone whose segments are dropped.
+            self.sync()?;
+        }
         Ok(end + bytes.len() as u64)
     }
 

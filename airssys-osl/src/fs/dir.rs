@@ -18,7 +18,7 @@ use crate::{
     os::{Done, Fault, Name, Slot, pool},
     path::{Beneath, Malformed},
     policy::{FsGrant, Resource, Rights, rule},
-    sys::{self, Expect, Wait, Whole},
+    sys::{self, Expect, Filesystem, Wait, Whole},
 };
 
 /// An open directory beneath a granted root, or that root.
@@ -30,8 +30,7 @@ pub struct Dir {
     pub(super) access: Access,
     /// The full path, for records.
     pub(super) name: Arc<[u8]>,
-    /// Whether operations are tried on the caller's thread first: not where the file system may ask a server.
-    pub(super) inline: bool,
+    filesystem: Filesystem,
 }
 
 /// What [`Dir::open_any`] opened.
@@ -82,18 +81,18 @@ impl Principal {
             let opened = pool(move || open_root(&principal, &terms)).await?;
             Ok(Done::new((opened, grant)))
         };
-        let ((place, inline), grant) = operation.run(decision, standing.epoch, execute).await?;
+        let ((place, filesystem), grant) = operation.run(decision, standing.epoch, execute).await?;
         Ok(Dir {
             place: Arc::new(place),
             name: grant.root.as_os_str().as_encoded_bytes().into(),
             access: Access::new(self.clone(), standing.epoch, grant),
-            inline,
+            filesystem,
         })
     }
 }
 
 /// Opens a granted directory, and begins to count in it where that is asked for.
-fn open_root(principal: &Principal, grant: &FsGrant) -> Result<(Place, bool), Fault> {
+fn open_root(principal: &Principal, grant: &FsGrant) -> Result<(Place, Filesystem), Fault> {
     // What looks after carve-outs holds the root once more.
     let count = if grant.terms.denied.is_empty() { 1 } else { 2 };
     let slot = Slot::take(principal, count, principal.descriptors())?;
@@ -107,7 +106,7 @@ fn open_root(principal: &Principal, grant: &FsGrant) -> Result<(Place, bool), Fa
         let (bytes, files) = sys::measure(&opened.directory, MEASURED_NAMES)?;
         Ok(Room::counted(bytes, files))
     })?;
-    Ok((Place::new(opened.directory, room, slot), opened.local))
+    Ok((Place::new(opened.directory, room, slot), opened.filesystem))
 }
 
 impl Dir {
@@ -206,7 +205,7 @@ impl Dir {
         let path = path.as_ref();
         let mut opened = None;
         let now = || {
-            if !self.inline {
+            if !self.filesystem.inline {
                 return Err(Fault::WouldBlock);
             }
             match sys::open_whole(&self.place.directory, parse(path)?, limit_bytes, Wait::Never)? {
@@ -248,7 +247,10 @@ impl Dir {
                 Whole::Opened(file, len) => {
                     // The memory is this thread's, which frees it too: allocators like that better.
                     let mut bytes = sys::buffer(len)?;
-                    if self.inline && len <= CACHED_READ_BYTES && read_cached(&file, &mut bytes, len).await? {
+                    if self.filesystem.inline
+                        && len <= CACHED_READ_BYTES
+                        && read_cached(&file, &mut bytes, len).await?
+                    {
                         bytes
                     } else {
                         pool(move || sys::read_whole(&file, bytes, limit_bytes)).await?
@@ -306,7 +308,7 @@ impl Dir {
     /// Nothing is left behind; the record then says `cancelled`.
     pub async fn self_metadata(&self) -> Result<Metadata, Error> {
         let execute = async {
-            if self.inline {
+            if self.filesystem.inline {
                 return sys::own_metadata(&self.place.directory).map(Done::new);
             }
             let place = Arc::clone(&self.place);
@@ -401,7 +403,7 @@ impl Dir {
         let mut rights = Rights::empty();
         rights.set(Rights::READ, options.read);
         rights.set(Rights::WRITE, options.write);
-        File::new(Arc::new(opened), self.access.narrowed(rights), name, self.inline, options.append)
+        File::new(Arc::new(opened), self.access.narrowed(rights), name, self.filesystem, options.append)
     }
 
     pub(super) fn named<'a>(&'a self, path: &'a Path) -> Name<'a> {
@@ -425,7 +427,7 @@ impl Dir {
         path: &Path,
         work: impl Fn(&sys::Directory, Beneath<'_>, Wait) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
-        if self.inline {
+        if self.filesystem.inline {
             match work(&self.place.directory, parse(path)?, Wait::Never) {
                 Err(Fault::WouldBlock) => {}
                 done => return done,

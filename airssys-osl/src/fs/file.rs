@@ -10,7 +10,7 @@ use crate::{
     limits::{INLINE_READ_BYTES, POOL_READ_BYTES},
     os::{Done, Fault, Name, pool},
     policy::Rights,
-    sys,
+    sys::{self, Filesystem},
 };
 #[cfg(any(target_os = "linux", target_os = "macos", windows))]
 use crate::{Principal, policy::rule};
@@ -28,7 +28,7 @@ pub struct File {
     pub(super) access: Access,
     /// The full path under which it was opened, for records.
     name: Arc<[u8]>,
-    pub(super) inline: bool,
+    filesystem: Filesystem,
     /// Whatever is written goes to the end.
     pub(super) append: bool,
     pub(super) cursor: Cursor,
@@ -39,10 +39,10 @@ impl File {
         opened: Arc<Opened>,
         access: Access,
         name: Arc<[u8]>,
-        inline: bool,
+        filesystem: Filesystem,
         append: bool,
     ) -> Self {
-        Self { opened, access, name, inline, append, cursor: Cursor::default() }
+        Self { opened, access, name, filesystem, append, cursor: Cursor::default() }
     }
 
     /// What the handle may do at most: what it was opened for.
@@ -57,11 +57,13 @@ impl File {
         Self { access: self.access.with_deadline(deadline), ..self.clone() }
     }
 
-    /// Whether it is on a file system of this machine: no other machine can change it, and its times are of this clock.
+    /// Whether it is on a file system of this machine: no other machine can change it, and when it was last changed in any way
+    /// ([`Metadata::changed`]) is set by this machine's kernel alone.
     ///
-    /// False also where that cannot be told.
+    /// False also where that cannot be told: for whatever is not ext4, XFS, Btrfs, F2FS, ZFS, bcachefs, JFS or tmpfs, for what is
+    /// on an overlay, as most files in containers are, and on other systems than Linux.
     pub fn is_local(&self) -> bool {
-        self.inline
+        self.filesystem.local
     }
 
     /// Hands out the open file to code of this program that maps it into memory or passes it on, instead of reading it here.
@@ -84,7 +86,7 @@ impl File {
             if self.rights().contains(Rights::WRITE) {
                 return Err(Fault::errno(sys::errno::INVALID));
             }
-            let len = sys::own_metadata(&self.opened.handle)?.len;
+            let len = self.own_metadata().await?.len;
             let descriptor = sys::lend(&self.opened.handle)?;
             Ok(Done::with_bytes(descriptor, usize::try_from(len).unwrap_or(usize::MAX)))
         };
@@ -246,13 +248,7 @@ impl File {
     ///
     /// Nothing is left behind; the record then says `cancelled`.
     pub async fn metadata(&self) -> Result<Metadata, Error> {
-        let execute = async {
-            if self.inline {
-                return sys::own_metadata(&self.opened.handle).map(Done::new);
-            }
-            let opened = Arc::clone(&self.opened);
-            pool(move || sys::own_metadata(&opened.handle)).await.map(Done::new)
-        };
+        let execute = async { self.own_metadata().await.map(Done::new) };
         self.access.run(verb::OWN_METADATA, self.named(), execute).await
     }
 
@@ -288,6 +284,15 @@ impl File {
         self.access.run(verb::SET_PERMISSIONS, self.named(), execute).await
     }
 
+    /// The metadata, by the blocking pool where a server may have to be asked.
+    async fn own_metadata(&self) -> Result<Metadata, Fault> {
+        if self.filesystem.inline {
+            return sys::own_metadata(&self.opened.handle);
+        }
+        let opened = Arc::clone(&self.opened);
+        pool(move || sys::own_metadata(&opened.handle)).await
+    }
+
     async fn read_later(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Error> {
         let bytes = self.read_some(buffer.len().min(POOL_READ_BYTES), offset).await?;
         let part =
@@ -309,7 +314,7 @@ impl File {
 
     /// Reads on the caller's thread, where that need not wait.
     pub(super) fn read_now(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Fault> {
-        if self.inline && buffer.len() <= INLINE_READ_BYTES {
+        if self.filesystem.inline && buffer.len() <= INLINE_READ_BYTES {
             sys::read_cached(&self.opened.handle, buffer, offset)
         } else {
             Err(Fault::WouldBlock)
@@ -348,7 +353,7 @@ impl Clone for File {
             opened: Arc::clone(&self.opened),
             access: self.access.clone(),
             name: Arc::clone(&self.name),
-            inline: self.inline,
+            filesystem: self.filesystem,
             append: self.append,
             cursor: Cursor::default(),
         }

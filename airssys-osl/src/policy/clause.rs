@@ -72,8 +72,15 @@ impl Clause {
         self.terms.is_some()
     }
 
-    pub(super) fn has_rate(&self) -> bool {
-        self.terms.as_ref().is_some_and(|terms| terms.whens.iter().any(|when| when.rate.is_some()))
+    /// Whether both count their uses, and not as uses of the same: a rule that comes by two ways counts in one bucket.
+    pub(super) fn has_other_rate(&self, other: &Self) -> bool {
+        let (mut mine, mut others) = (self.rates().peekable(), other.rates().peekable());
+        mine.peek().is_some() && others.peek().is_some() && !mine.map(Arc::as_ptr).eq(others.map(Arc::as_ptr))
+    }
+
+    fn rates(&self) -> impl Iterator<Item = &Arc<When>> {
+        let whens = self.terms.iter().flat_map(|terms| &terms.whens);
+        whens.filter(|when| when.rate.is_some())
     }
 
     /// Whether both come from one list and hold at all times: then one of them is a mistake.
@@ -83,6 +90,11 @@ impl Clause {
 }
 
 impl Terms {
+    /// Whether a use is counted at all.
+    pub(super) fn has_rate(&self) -> bool {
+        self.whens.iter().any(|when| when.rate.is_some())
+    }
+
     /// Counts one use; says by which rule not, where too many were.
     pub(super) fn take(&self, now_ns: u64) -> Result<(), &str> {
         if when::take_all(&self.whens, now_ns) { Ok(()) } else { Err(&self.spent) }

@@ -5,7 +5,12 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use super::{Decision, FsTerms, Mode, Rights, clause::Clause, rule, when::Moment};
+use super::{
+    Decision, FsTerms, Mode, Rights,
+    clause::{Clause, Terms},
+    rule,
+    when::Moment,
+};
 use crate::sys;
 
 /// All that is ruled about one directory for one principal.
@@ -205,9 +210,10 @@ impl FsGrant {
                 }
             } else if needs.is_empty() || part.rights.intersects(missing) {
                 missing -= part.rights;
-                // A rate is counted wherever it is among the parts; there is at most one (`Draft::add_fs`).
-                let counted = permitted.is_some_and(|before| before.spends.is_some());
-                permitted = if counted { permitted } else { Some(spending(permitted, decision)) };
+                // A rate is counted wherever it is among the parts; all that have one have the same (`Draft::add_fs`).
+                let counts = |decision: Decision<'_>| decision.spends.is_some_and(Terms::has_rate);
+                let keeps = permitted.is_some_and(|before| counts(before) || !counts(decision));
+                permitted = if keeps { permitted } else { Some(spending(permitted, decision)) };
             }
             if missing.is_empty() && permitted.is_some() {
                 break;

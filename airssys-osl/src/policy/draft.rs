@@ -203,7 +203,8 @@ impl<'a> Draft<'a> {
             }
             Entry::Occupied(mut entry) => {
                 let (known, parts) = entry.get_mut();
-                if part.clause.has_rate() && parts.iter().any(|known| known.clause.has_rate()) {
+                let other_rate = |known: &Part| known.clause.has_other_rate(&part.clause);
+                if parts.iter().any(other_rate) {
                     return Err("a directory has one rate");
                 }
                 let repeats = |known: &Part| known.clause.repeats(&part.clause);

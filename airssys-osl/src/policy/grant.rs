@@ -135,7 +135,8 @@ impl Grant {
 
     /// Permits `count` uses at once, and as many more as come in evenly over each `period`: a bucket that fills within
     /// the period. One bucket is one principal's, whatever handles it has and by however many roles it has the grant, and
-    /// goes on when the policy is replaced by one with the same rule.
+    /// goes on when the policy is replaced by one with the same rule. A directory has one rate: two grants of it, or two roles that
+    /// bring one with rates of their own, are refused.
     ///
     /// Each operation on a directory is a use, and each connection, each message that may be sent, each operation on a bucket
     /// and each time that a clock, random bytes or variables are asked for; what goes through what is open is not.

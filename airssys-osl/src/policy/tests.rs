@@ -425,6 +425,47 @@ fn a_role_that_comes_by_two_ways_has_one_rate() {
 }
 
 #[test]
+fn a_directory_that_comes_by_two_ways_has_one_rate() {
+    let day: Window = "08:00-20:00".parse().unwrap();
+    let night: Window = "18:00-08:00".parse().unwrap();
+    let policy = |role: fn(Grant) -> Grant| {
+        Policy::builder()
+            .role("reader", [Grant::fs("/srv", Rights::READ).at_most(2, SECOND)])
+            .role("day", [Grant::role("reader").during(day)])
+            .role("night", [role(Grant::role("reader").during(night))])
+            .principal("p", [Grant::role("day"), Grant::role("night")])
+            .build()
+    };
+    let one = policy(|role| role).unwrap();
+    let resource = Resource::Beneath { root: Path::new("/srv"), needs: Rights::READ };
+    let ask = Request { principal: "p", action: Action::FsRead, resource };
+    // In the evening both hold, and count in one bucket.
+    let [noon, evening] = [12, 19].map(|hour| at(hour * 3600));
+    for now in [evening, noon] {
+        assert!(crate::testing::spend(&one, &ask, now));
+    }
+    for now in [evening, noon] {
+        assert!(!crate::testing::spend(&one, &ask, now), "not twice what was granted");
+    }
+    check_invalid(policy(|role| role.at_most(1, SECOND)), "a directory has one rate");
+    let two = [Rights::READ, Rights::WRITE].map(|rights| Grant::fs("/srv", rights).at_most(2, SECOND));
+    check_invalid(Policy::builder().principal("p", two).build(), "a directory has one rate");
+}
+
+#[test]
+fn a_rate_of_a_directory_is_counted_behind_a_part_that_ends_some_day() {
+    let parts =
+        [Grant::fs("/srv", Rights::READ).until(LATER), Grant::fs("/srv", Rights::WRITE).at_most(1, SECOND)];
+    let policy = Policy::builder().principal("p", parts).build().unwrap();
+    let needs = Rights::READ | Rights::WRITE;
+    let resource = Resource::Beneath { root: Path::new("/srv"), needs };
+    let ask = Request { principal: "p", action: Action::FsOpen, resource };
+    assert!(crate::testing::spend(&policy, &ask, at(0)));
+    assert!(!crate::testing::spend(&policy, &ask, at(0)));
+    assert_eq!(rule_beneath(&policy, "/srv", Rights::READ, at(0)), "p.fs[0]", "what has no rate goes on");
+}
+
+#[test]
 fn a_rate_is_looked_at_and_counted_apart() {
     let policy = || build(Grant::clock().at_most(2, SECOND)).unwrap();
     let (one, other) = (policy(), policy());

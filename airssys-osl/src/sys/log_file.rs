@@ -76,6 +76,23 @@ pub(crate) fn read_text(path: &Path, limit_bytes: usize) -> io::Result<Option<St
     Ok(Some(text))
 }
 
+/// Reads up to so many blocks from the beginning of a file, each by itself; `None` where the file does not exist. Behind its end a
+/// block is empty.
+pub(crate) fn read_blocks(
+    path: &Path,
+    block_bytes: usize,
+    count: usize,
+) -> io::Result<Option<Vec<io::Result<Vec<u8>>>>> {
+    let Some(mut file) = open(path, 0)? else { return Ok(None) };
+    let mut read = |index: usize| {
+        let mut block = Vec::new();
+        file.seek(SeekFrom::Start((index * block_bytes) as u64))?;
+        (&file).take(block_bytes as u64).read_to_end(&mut block)?;
+        Ok(block)
+    };
+    Ok(Some((0..count).map(&mut read).collect()))
+}
+
 /// Puts a text in the place of a file: whoever opens it, also after a crash, finds the old one or the new one.
 pub(crate) fn replace(dir: &Path, name: &str, text: &str, durable: bool) -> io::Result<()> {
     let new = dir.join(format!("{name}.new"));

@@ -10,6 +10,7 @@ use std::sync::{
 use crate::os::Fault;
 
 mod ambient;
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 mod child;
 #[cfg(target_os = "linux")]
 mod linux;
@@ -19,6 +20,7 @@ pub(crate) mod log_file;
 mod macos;
 mod net;
 mod parts;
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 mod plan;
 #[cfg(any(not(target_os = "linux"), test))]
 #[cfg_attr(target_os = "linux", allow(dead_code, unused_imports, reason = "Linux only tests it"))]
@@ -41,6 +43,7 @@ pub(crate) use self::net::{
 };
 #[cfg(target_os = "linux")]
 pub(crate) use self::net::{connect_unix, listen_abstract};
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 pub(crate) use self::plan::{Lent, OnEnd, Plan, Sockets};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use self::portable::*;
@@ -53,7 +56,15 @@ pub(crate) use self::windows::*;
 #[derive(Debug)]
 pub(crate) struct Root<D = Directory> {
     pub(crate) directory: D,
-    /// Whether the file system is on this machine, so that what is cached can be had without waiting for a server.
+    pub(crate) filesystem: Filesystem,
+}
+
+/// What is known of the file system of a root, which is that of all beneath it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Filesystem {
+    /// What is cached can be had without waiting for a server.
+    pub(crate) inline: bool,
+    /// No other machine changes it, and when a file was changed is set by this kernel alone.
     pub(crate) local: bool,
 }
 

@@ -379,7 +379,7 @@ fn a_log_that_does_not_match_its_head_does_not_open() {
         fs::write(segment(dir), [&original[..checkpoint.start], &bytes[next]].concat()).unwrap();
     });
     expect_refused("its `key` is missing", |dir| fs::remove_file(dir.join("key")).unwrap());
-    expect_refused("`key` is not text", |dir| fs::write(dir.join("key"), [0xff]).unwrap());
+    expect_refused("its `key` has", |dir| fs::write(dir.join("key"), [0xff]).unwrap());
     expect_refused("its `key` has", |dir| fs::write(dir.join("key"), "x").unwrap());
     expect_refused("`key.pub` is missing", |dir| fs::remove_file(dir.join("key.pub")).unwrap());
     expect_refused("its `key` is not the last of its keys", |dir| {

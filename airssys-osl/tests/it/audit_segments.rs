@@ -334,6 +334,47 @@ fn a_crash_in_the_middle_of_a_change_of_keys_is_repaired() {
     let dir = copy(whole.path());
     fs::write(dir.path().join("key"), format!("{}{other}", secret(dir.path()))).unwrap();
     expect_reopened(dir.path());
+
+    // The last write of all, with the hand-over and the closing checkpoint, is in the log, and nothing else is.
+    let own = TempDir::new().unwrap();
+    let log = Log::open(own.path(), ORIGIN, fast()).unwrap();
+    record(&log, "reader", "x");
+    log.flush().unwrap();
+    let (head, old) = (fs::read(own.path().join("head")).unwrap(), secret(own.path()));
+    log.close().unwrap();
+    let dir = copy(own.path());
+    fs::remove_file(dir.path().join("keys")).unwrap();
+    assert_ne!(head, fs::read(own.path().join("head")).unwrap());
+    fs::write(dir.path().join("head"), head).unwrap();
+    assert_ne!(old, secret(own.path()));
+    fs::write(dir.path().join("key"), format!("{old}{}", secret(own.path()))).unwrap();
+    let report = audit::verify(dir.path(), None).unwrap();
+    assert_eq!((report.records, report.state, report.key_changes), (1, State::Closed, 1));
+    expect_reopened(dir.path());
+}
+
+#[test]
+fn a_next_secret_that_was_torn_within_a_letter_hides_none() {
+    let origin = "exämple.org/log";
+    let dir = TempDir::new().unwrap();
+    let open = || Log::open(dir.path(), origin, fast());
+    open().unwrap().close().unwrap();
+    let key = dir.path().join("key");
+    let whole = fs::read(&key).unwrap();
+    // Each secret is in a block of its own: a drive that loses power in a write spoils the one it writes.
+    assert_eq!(whole.len(), 2 * 4096);
+    let at = whole.iter().position(|byte| !byte.is_ascii()).unwrap() % 4096 + 1;
+    for blocks in whole.chunks(4096).map(|secret| [secret, &secret[..at]].concat()) {
+        if blocks.trim_ascii().is_empty() {
+            continue;
+        }
+        fs::write(&key, blocks).unwrap();
+        let log = open().unwrap();
+        record(&log, "reader", "x");
+        log.close().unwrap();
+        assert_eq!(audit::verify(dir.path(), None).unwrap().state, State::Closed);
+        assert_eq!(fs::read_to_string(&key).unwrap().split_ascii_whitespace().count(), 1);
+    }
 }
 
 /// Opens and closes the log, and expects that it verifies, with one secret left.

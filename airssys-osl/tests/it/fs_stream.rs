@@ -10,10 +10,11 @@ use std::{
 };
 
 use airssys_osl::{
-    Action, ErrorKind,
+    Action, ErrorKind, Os, Resolution,
     audit::Outcome,
     fs::{LockKind, OpenOptions},
     policy::Rights,
+    testing::MemorySink,
 };
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 
@@ -143,6 +144,22 @@ async fn a_whole_open_file_has_a_limit() {
 }
 
 /// Runs `test` in a runtime whose one blocking thread waits until it is released.
+#[tokio::test]
+async fn a_file_is_local_however_paths_are_resolved() {
+    // In memory, where there is such a place: that is of this machine.
+    let fixture = Fixture::light(Rights::READ);
+    let is_local = async |resolution| {
+        let os = Os::builder(fixture.policy(Rights::READ), MemorySink::new()).resolution(resolution).build();
+        let dir = os.principal("p").unwrap().dir(fixture.inside("")).await.unwrap();
+        dir.open("a/b", &READ).await.unwrap().is_local()
+    };
+    if !is_local(Resolution::Kernel).await {
+        eprintln!("skipped: the files of tests are on no file system that is known to be of this machine");
+        return;
+    }
+    assert!(is_local(Resolution::Steps).await);
+}
+
 fn with_busy_pool(test: impl AsyncFnOnce(&Fixture, &airssys_osl::fs::Dir)) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .max_blocking_threads(1)

@@ -24,7 +24,11 @@ const LIBRARIES: [&str; 3] = ["ractor", "kameo", "actix"];
 /// Builds what is needed, runs all rounds, and returns the rows.
 pub(super) fn run(workshop: &Workshop) -> Result<Vec<Row>, Failure> {
     let systems = contest::systems(&workshop.selection.systems)?;
-    let mut contests = contest::contests(&workshop.selection.only, &systems)?;
+    let mut contests = contests_of(
+        workshop.program.is_some(),
+        contest::contests(&workshop.selection.only, &systems)?,
+        &workshop.selection.only,
+    );
     let off = contests.iter().any(|contest| system::is_off(contest.name));
     let programs = Programs::build(workshop, &systems, off)?;
     for contest in &mut contests {
@@ -34,6 +38,14 @@ pub(super) fn run(workshop: &Workshop) -> Result<Vec<Row>, Failure> {
         eprint!("{}", contest.summary());
     }
     Ok(contests.iter().flat_map(Contest::rows).collect())
+}
+
+/// Leaves out what a program of somebody else's build cannot be measured with, unless it was named: that is refused then.
+fn contests_of(is_given: bool, mut contests: Vec<Contest>, named: &[String]) -> Vec<Contest> {
+    if is_given && named.is_empty() {
+        contests.retain(|contest| !system::is_off(contest.name));
+    }
+    contests
 }
 
 /// The versions of what is compared with.
@@ -114,6 +126,22 @@ mod tests {
         contests[0].contestants[1].figures.push(Figures { operations: 1.0, ..figures });
         let error = same_operations(&contests[0]).unwrap_err().to_string();
         assert_eq!(error, "tell1: beam did 1 operations, others 2000000");
+    }
+
+    #[test]
+    fn a_program_that_is_given_is_measured_without_what_takes_builds_of_our_own() {
+        let systems = contest::systems(&[]).unwrap();
+        let check = |is_given: bool, named: &[&str], has_off: bool| {
+            let named: Vec<_> = named.iter().map(|&name| name.to_owned()).collect();
+            let contests = contests_of(is_given, contest::contests(&named, &systems).unwrap(), &named);
+            assert!(contests.iter().any(|it| it.name == "tell1"), "{is_given} {named:?}");
+            assert_eq!(contests.iter().any(|it| system::is_off(it.name)), has_off, "{is_given} {named:?}");
+        };
+        check(false, &[], true);
+        check(true, &[], false);
+        check(true, &["tell1"], false);
+        // Who asks for it is told that it cannot be.
+        check(true, &["tell1", "off-tell1"], true);
     }
 
     #[test]

@@ -70,8 +70,8 @@ fn stolen() -> (tempfile::TempDir, Signer, Box<str>) {
 }
 
 fn thief(dir: &Path) -> Signer {
-    let key = log_file::read_text(&dir.join("key"), 1024).unwrap().unwrap();
-    crate::audit::secrets::read(&key).unwrap().0.remove(0)
+    let key = log_file::read_text(&dir.join("key"), 8192).unwrap().unwrap();
+    crate::audit::secrets::read(key.as_bytes()).unwrap().0.remove(0)
 }
 
 fn forge_all(dir: &Path, thief: &Signer) {

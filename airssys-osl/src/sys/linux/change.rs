@@ -68,7 +68,7 @@ pub(crate) fn remove_file(dir: &Directory, path: Beneath<'_>, count: bool) -> Re
         check_slash(parent, leaf)?;
         let old = if count { Named::find(parent, leaf.name)? } else { None };
         fs::unlinkat(parent, leaf.name, AtFlags::empty())?;
-        old.map(Named::freed).transpose().map(Option::flatten)
+        Ok(old.and_then(Named::freed))
     })
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn remove_dir(dir: &Directory, path: Beneath<'_>, count: bool) -> Res
     in_parent(dir, path, |parent, leaf| {
         let old = if count { Named::find(parent, leaf.name)? } else { None };
         fs::unlinkat(parent, leaf.name, AtFlags::REMOVEDIR)?;
-        old.map(Named::freed).transpose().map(Option::flatten)
+        Ok(old.and_then(Named::freed))
     })
 }
 
@@ -97,7 +97,7 @@ pub(crate) fn rename(
             }
             let replaced = if count { Named::find(to, new.name)? } else { None };
             fs::renameat(from, old.name, to, new.name)?;
-            replaced.map(Named::freed).transpose().map(Option::flatten)
+            Ok(replaced.and_then(Named::freed))
         })
     })
 }

@@ -15,7 +15,7 @@ use crate::{
     os::Fault,
     path::{Beneath, Leaf},
     policy::{FsTerms, always::KERNEL_FILESYSTEMS, rule},
-    sys::{Expect, Opened, Resolution, Root, Wait},
+    sys::{Expect, Filesystem, Opened, Resolution, Root, Wait},
 };
 
 /// How every path is resolved: beneath its directory, on its file system, and through no link that procfs makes up.
@@ -38,6 +38,26 @@ const REMOTE_FILESYSTEMS: &[u64] = &[
     0x0bd0_0bd0, // lustre
     0x0116_1970, // gfs2
     0x7461_636f, // ocfs2
+    0x4750_4653, // gpfs
+    0x1983_0326, // beegfs
+    0x2003_0528, // orangefs
+    0x7375_7245, // coda
+    0x786f_4256, // vboxsf
+];
+
+/// File systems that no other machine changes, and of which the kernel alone sets when a file was changed. Not those that are
+/// like them: FAT and NTFS let programs set that time, an image that is only read has what its maker
+/// wrote, and what is beneath an overlay cannot be told.
+const LOCAL_FILESYSTEMS: &[u64] = &[
+    0xef53,      // ext2, ext3, ext4
+    0x5846_5342, // xfs
+    0x9123_683e, // btrfs
+    0xf2f5_2010, // f2fs
+    0x2fc1_2fc1, // zfs
+    0xca45_1a4e, // bcachefs
+    0x3153_464a, // jfs
+    0x0102_1994, // tmpfs
+    0x8584_58f6, // ramfs
 ];
 
 /// Opens a directory that a grant names.
@@ -51,9 +71,16 @@ pub(crate) fn open_root(path: &Path, terms: &FsTerms, resolution: Resolution) ->
     let fd = opened?;
     let magic = check_filesystem(&fd)?;
     let directory = Directory::root(fd, terms, resolution)?;
+    let mut filesystem = filesystem_of(magic);
     // Only one call of the kernel can say that it would have to wait.
-    let local = !REMOTE_FILESYSTEMS.contains(&magic) && directory.bounds().by_kernel();
-    Ok(Root { directory, local })
+    filesystem.inline &= directory.bounds().by_kernel();
+    Ok(Root { directory, filesystem })
+}
+
+/// What is known of a file system by its magic number. One that nobody knows of is taken for one that need not be waited for,
+/// as most are, but is not relied on.
+fn filesystem_of(magic: u64) -> Filesystem {
+    Filesystem { inline: !REMOTE_FILESYSTEMS.contains(&magic), local: LOCAL_FILESYSTEMS.contains(&magic) }
 }
 
 /// Opens a regular file or a directory beneath `dir`.
@@ -213,4 +240,32 @@ pub(super) fn check_filesystem(fd: &OwnedFd) -> Result<u64, Fault> {
 fn is_devices(handle: &OwnedFd) -> io::Result<bool> {
     let (Ok(devices), Ok(root)) = (fs::stat("/dev"), fs::stat("/")) else { return Ok(false) };
     Ok(devices.st_dev != root.st_dev && fs::fstat(handle)?.st_dev == devices.st_dev)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(magic: u64, inline: bool, local: bool) {
+        assert_eq!(filesystem_of(magic), Filesystem { inline, local }, "{magic:#x}");
+    }
+
+    #[test]
+    fn what_is_not_known_to_be_of_this_machine_is_not_taken_for_it() {
+        check(0xef53, true, true); // ext4
+        check(0x0102_1994, true, true); // tmpfs
+        check(0x6969, false, false); // nfs
+        check(0x4750_4653, false, false); // gpfs
+        check(0x794c_7630, true, false); // overlayfs, over whatever
+        check(0x4d44, true, false); // FAT: programs set its times
+        check(0x7371_7368, true, false); // squashfs: its maker set them
+        check(0x1234_5678, true, false);
+    }
+
+    #[test]
+    fn no_file_system_is_of_this_machine_and_another() {
+        assert!(LOCAL_FILESYSTEMS.iter().all(|magic| !REMOTE_FILESYSTEMS.contains(magic)));
+        assert!(LOCAL_FILESYSTEMS.iter().all(|magic| !KERNEL_FILESYSTEMS.contains(magic)));
+    }
 }

@@ -209,7 +209,7 @@ impl<'a> Draft<'a> {
             fs::renameat(self.parent, name, self.parent, leaf.name)?;
             self.temporary = None;
         }
-        old.map(Named::freed).transpose().map(Option::flatten)
+        Ok(old.and_then(Named::freed))
     }
 }
 

@@ -53,9 +53,11 @@ impl Named {
     }
 
     /// What it freed by losing its name: nothing, where the name went to the same file.
-    pub(super) fn freed(self) -> Result<Option<Freed>, Fault> {
-        let now = size(&self.object)?;
+    ///
+    /// The name is lost by now, so where it cannot be told that is no error of what was done: then it goes on to count.
+    pub(super) fn freed(self) -> Option<Freed> {
+        let now = size(&self.object).ok()?;
         let freed = Freed { identity: now.identity, bytes: now.bytes, nameless: now.links == 0 };
-        Ok((now.links < self.links).then_some(freed))
+        (now.links < self.links).then_some(freed)
     }
 }

@@ -324,7 +324,7 @@ fn remove_name(
     }
     *removed += 1;
     if let (Some(old), Some(freed)) = (old, freed)
-        && let Some(what) = old.freed()?
+        && let Some(what) = old.freed()
     {
         freed(what);
     }

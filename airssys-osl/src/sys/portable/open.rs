@@ -14,7 +14,7 @@ use crate::{
     os::Fault,
     path::Beneath,
     policy::{FsTerms, HardLinks, rule},
-    sys::{Expect, Opened, Resolution, Root, Wait},
+    sys::{Expect, Filesystem, Opened, Resolution, Root, Wait},
 };
 
 /// An open directory, and what becomes of files with several names in it.
@@ -52,7 +52,7 @@ pub(crate) fn open_root(
         return Err(Fault::Unsupported);
     }
     let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(Fault::Os)?;
-    Ok(Root { directory: Directory { dir, hard_links: terms.hard_links }, local: false })
+    Ok(Root { directory: Directory { dir, hard_links: terms.hard_links }, filesystem: Filesystem::default() })
 }
 
 /// Opens a regular file or a directory beneath `dir`.

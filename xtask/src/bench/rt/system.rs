@@ -80,7 +80,7 @@ impl Programs {
         let needs = |runner| systems.iter().any(|system| system.runner == runner);
         if needs(Runner::Ours) && off {
             if workshop.program.is_some() {
-                return Err("what is off is measured on the workspace's own build alone".into());
+                return Err("what is off is measured on the workspace's own builds alone; leave out --program, or the workloads `off-…`".into());
             }
             build_ours(workshop, &["--features", "tracing"])?;
             fs::create_dir_all(workshop.bench_dir())?;
