@@ -90,7 +90,10 @@ impl Request {
         self
     }
 
-    /// Sets the body.
+    /// Sets the body. All of it is sent before any of the answer's body is taken. A server that answers while it still reads,
+    /// as an echo does, comes to a halt with more than their connection holds; then not the [timeout](Self::timeout)
+    /// ends it, but the manifest's `limits.net.idle_timeout`, after five minutes where it says nothing. Send less at once to
+    /// such a one.
     #[must_use]
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();

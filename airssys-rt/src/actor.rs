@@ -165,7 +165,7 @@ impl<M> Default for Own<M> {
     }
 }
 
-/// The timers end with the incarnation.
+/// The timers end with the incarnation. Nothing here panics: the actor itself is dropped before or after.
 impl<A: Actor> Drop for Context<A> {
     fn drop(&mut self) {
         self.trace_done();

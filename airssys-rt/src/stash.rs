@@ -98,6 +98,7 @@ impl<M> Drop for Stash<M> {
         if let Some(reporter) = &self.reporter {
             bury(reporter, self.messages.len());
         }
+        drop_each(self.messages.drain(..));
     }
 }
 
@@ -246,9 +247,7 @@ impl<M> Front<M> {
 impl<M> Drop for Front<M> {
     fn drop(&mut self) {
         bury(&self.reporter, self.messages.len());
-        let messages = std::mem::take(&mut self.messages);
-        // Their code may panic, and the news of the actor's end must go out.
-        quietly(|| drop(messages));
+        drop_each(self.messages.drain(..));
     }
 }
 
@@ -257,6 +256,12 @@ pub(crate) fn bury(reporter: &Reporter, count: usize) {
     if count > 0 {
         reporter.tell(EventKind::DeadLetters { count, cause: DeadLetterCause::Closed });
     }
+}
+
+/// Drops messages one by one: their code may panic, the news of the actor's end must go out, and two panics at once are
+/// the end of the process.
+pub(crate) fn drop_each<T>(messages: impl IntoIterator<Item = T>) {
+    messages.into_iter().for_each(|message| _ = quietly(|| drop(message)));
 }
 
 /// Inserts behind all that arrived earlier or at the same time; mostly that is the end.

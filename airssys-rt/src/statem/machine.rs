@@ -7,7 +7,7 @@ use super::{Event, StateMachine};
 use crate::actor::{Actor, Context, Info, Init};
 use crate::exit::ExitReason;
 use crate::observe::Reporter;
-use crate::stash::{LimitReached, bury};
+use crate::stash::{LimitReached, bury, drop_each};
 use crate::timer::TimerRef;
 
 /// The actor that a [`StateMachine`] is.
@@ -210,5 +210,8 @@ impl<S: StateMachine> Drop for Machine<S> {
         if let Some(reporter) = &self.reporter {
             bury(reporter, letters);
         }
+        drop_each(self.queue.drain(..));
+        drop_each(self.postponed.drain(..));
+        drop_each(self.at_once.drain(..));
     }
 }

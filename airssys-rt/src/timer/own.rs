@@ -8,6 +8,7 @@ use super::driver::{Deadline, Fire, Timers};
 use super::wheel::Key;
 use super::{SHORTEST_PERIOD, TimerRef};
 use crate::cell::AnyCell;
+use crate::stash::drop_each;
 
 /// The timers of one incarnation.
 ///
@@ -161,9 +162,10 @@ impl<M> Own<M> {
         }
     }
 
-    /// Disarms all.
+    /// Disarms all, and drops what they would have said.
     pub(crate) fn end(&mut self, timers: &Timers) {
         self.armed.values().for_each(|armed| armed.disarm(timers));
+        drop_each(std::mem::take(&mut self.armed));
         if let Some(idle) = self.idle.take() {
             idle.disarm(timers);
         }

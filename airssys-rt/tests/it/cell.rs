@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use airssys_rt::{
     Actor, ActorRef, CallError, Context, Event, ExitReason, Init, Mailbox, MailboxOptions, Observer,
-    Overflow, Reply, SendError, SpawnOptions, System,
+    Overflow, Reply, SendError, SpawnOptions, Stash, System,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -249,6 +249,53 @@ async fn an_actor_may_panic_where_it_is_dropped_because_it_panicked() {
     assert_eq!(actor.exited().await.to_string(), "panicked: handled");
     lives(&system).await;
     drop((actor, system));
+    all_freed(&watchman).await;
+}
+
+/// How an actor ends itself.
+type End = fn(&ActorRef<Say>) -> Result<(), ExitReason>;
+
+/// How many there are of each kind of thing that an actor has in its care.
+const OF_EACH: usize = 3;
+
+#[tokio::test(start_paused = true)]
+async fn what_an_actor_had_in_its_care_may_panic_where_it_is_dropped() {
+    let (system, watchman) = watched();
+    let ends: [(End, &str); 3] = [
+        (|_| panic!("handled"), "panicked: handled"),
+        (|_| Err(ExitReason::Normal), "panicked: dropped"),
+        (
+            |own| {
+                own.kill();
+                Ok(())
+            },
+            "panicked: dropped",
+        ),
+    ];
+    for (end, expected) in ends {
+        let cargo = Arc::new(());
+        let goods =
+            || -> Vec<Say> { (0..OF_EACH).map(|_| Say::Drop(Box::new((Bomb(2), cargo.clone())))).collect() };
+        let (timed, unstashed, stashed) = (goods(), goods(), goods());
+        let holds = Last(|| panic!("dropped"));
+        let actor = system.spawn(Puppet { holds: Some(Box::new(holds)), start: None });
+        let has = deed(move |cx| {
+            timed.into_iter().for_each(|message| _ = cx.send_after(LONG, message));
+            let bomb = Bomb(1);
+            cx.send_interval(LONG, move || Say::Drop(Box::new(bomb.to_string())));
+            let [mut first, mut second] = [(); 2].map(|()| Stash::new());
+            unstashed.into_iter().for_each(|message| cx.stash(&mut first, message).unwrap());
+            stashed.into_iter().for_each(|message| cx.stash(&mut second, message).unwrap());
+            cx.unstash_all(&mut first);
+            drop(second);
+            end(&cx.actor_ref())
+        });
+        actor.try_cast(has).unwrap();
+        assert_eq!(actor.exited().await.to_string(), expected);
+        assert_eq!(Arc::strong_count(&cargo), 1);
+    }
+    lives(&system).await;
+    drop(system);
     all_freed(&watchman).await;
 }
 

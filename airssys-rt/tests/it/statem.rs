@@ -11,6 +11,7 @@ use airssys_rt::{
 use proptest::prelude::*;
 use tokio::time::Instant;
 
+use crate::cell::Bomb;
 use crate::stage::{LONG, crash, settle};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -445,6 +446,41 @@ async fn what_is_postponed_at_the_end_becomes_dead_letters() {
     assert_eq!(lock.exited().await.to_string(), "crash");
     settle().await;
     assert_eq!(*cemetery.0.lock().unwrap(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_at_the_end_may_panic_where_it_is_dropped() {
+    /// Keeps messages until one is empty, and then some more of its own.
+    struct Keeper;
+    impl StateMachine for Keeper {
+        type State = ();
+        type Msg = Option<Bomb>;
+        async fn init(&mut self, _: &mut Context<Machine<Self>>) -> Result<Begin<Self>, ExitReason> {
+            Ok(Begin::state(()))
+        }
+        async fn handle_event(
+            &mut self,
+            (): &(),
+            event: Event<Option<Bomb>>,
+            _: &mut Context<Machine<Self>>,
+        ) -> Result<Next<Self>, ExitReason> {
+            match event {
+                Event::Message(Some(_)) => Ok(Next::keep().postpone(event)),
+                Event::Message(None) => {
+                    let bomb = || Some(Bomb(1));
+                    let next = Next::keep().next_event(None).next_event(bomb()).next_event(bomb());
+                    let zero = Duration::ZERO;
+                    Ok(next.timeout("one", zero, bomb()).timeout("other", zero, bomb()))
+                }
+                _ => Err(ExitReason::Normal),
+            }
+        }
+    }
+    let keeper = System::new().spawn(Machine::new(Keeper));
+    for message in [Some(Bomb(1)), Some(Bomb(1)), None] {
+        keeper.cast(message).await.unwrap();
+    }
+    assert_eq!(keeper.exited().await.to_string(), "normal");
 }
 
 #[tokio::test(start_paused = true)]

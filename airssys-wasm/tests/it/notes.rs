@@ -6,7 +6,7 @@ use std::{
     io::Write as _,
     os::unix::fs::{FileExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -334,17 +334,29 @@ async fn fill(place: &Place, mark: u8) {
     }
 }
 
+/// A process that does not outlive this test, however that ends.
+struct Other(Child);
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        // Who has ended, as it should, cannot be killed any more.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[tokio::test]
 async fn two_processes_use_one_cache_at_once() {
     let Some(place) = Place::believed(b'=').await else { return };
-    let mut other = Command::new(env::current_exe().unwrap())
+    let other = Command::new(env::current_exe().unwrap())
         .args(["--exact", "notes::the_other_process", "--nocapture", "--test-threads", "1"])
         .env(PLACE, &place.root)
         .spawn()
         .unwrap();
+    let mut other = Other(other);
     fill(&place, b'a').await;
     fs::write(place.root.join(FILLED), "").unwrap();
-    let ended = other.wait().unwrap();
+    let ended = other.0.wait().unwrap();
     assert!(ended.success(), "{ended}");
     let usage = place.cache().await.usage().await.unwrap();
     assert!(usage.entries > 0, "{usage:?}");
