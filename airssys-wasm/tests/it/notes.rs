@@ -61,7 +61,9 @@ impl Place {
         let file = dir.open("c.wasm", &OpenOptions::new().read(true)).await.unwrap();
         if !file.is_local() {
             let root = place.root.display();
-            eprintln!("skipped: nothing is noted of files in {root}, which is on no file system that is known to be local");
+            eprintln!(
+                "skipped: nothing is noted of files in {root}, which is on no file system that is known to be local"
+            );
             return None;
         }
         Some(place)
