@@ -139,8 +139,8 @@ impl<A: Actor> Context<A> {
     /// [`terminate`](Actor::terminate) and before anybody hears of the end: a handle that got away, into a task that nobody waits
     /// for any more, opens nothing.
     ///
-    /// Each call begins another life; all end with the incarnation, which keeps every one until then: an actor that lives long mints in
-    /// [`init`](Actor::init), and not for each message. What counts for all lives of a name together, as its
+    /// Each call begins another life; all end with the incarnation, which keeps every one until then. So an actor that lives
+    /// long mints in [`init`](Actor::init), and not for each message. What counts for all lives of a name together, as its
     /// open connections, is free again when those that were cut are dropped by whoever holds them.
     ///
     /// # Errors
