@@ -98,7 +98,7 @@ impl Component {
     }
 
     /// As [`load`](Self::load), for a component in a file that is open for reading. Where the cache knows the file and its
-    /// code, and neither has changed, neither is read.
+    /// code, and neither has changed, neither is read; of a component of WASI 0.3, whose engine its bytes tell, the code is not.
     ///
     /// # Errors
     ///

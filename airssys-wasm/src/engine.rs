@@ -100,6 +100,9 @@ impl Engine {
     /// Makes an engine for a system with so many actors at a time: more than 900 do not come from the pool. How many there
     /// can be is up to the machine then. Starting one costs several times as much, and what it computes a few per cent more.
     ///
+    /// On Linux the address space of their memories and stacks stays mapped for as long as the program runs, also behind the
+    /// engine: make one, not one after the other.
+    ///
     /// # Errors
     ///
     /// As [`new`](Self::new).

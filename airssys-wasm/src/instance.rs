@@ -1,7 +1,7 @@
 //! One instance of a component: its store, and the ceilings over it.
 
 use std::{
-    fmt,
+    fmt, io, mem,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -100,7 +100,7 @@ impl State {
             },
             ceiling: Ceiling::new(setup.limits, engine.memory().clone()),
             budget: Budget::new(setup.limits.deadline),
-            calls: Calls { made: 0, allowed: setup.limits.host_calls.unwrap_or(u32::MAX) },
+            calls: Calls { made: 0, allowed: setup.limits.host_calls },
             fuel: setup.limits.fuel,
             usage: setup.share.map(Usage::new),
         };
@@ -132,6 +132,12 @@ impl State {
             CallHook::CallingHost => self.calls.count(),
             _ => Ok(()),
         }
+    }
+
+    /// Counts what the host does for a stream of the guest's as a call: between two streams of its own it goes on without
+    /// the guest.
+    pub(crate) fn count_call(&mut self) -> wasmtime::Result<()> {
+        self.calls.count()
     }
 
     /// A tick has passed in which the guest ran.
@@ -224,6 +230,23 @@ impl fmt::Display for OutOfSystemMemory {
 
 impl std::error::Error for OutOfSystemMemory {}
 
+/// The machine has no room for a memory or a stack.
+#[derive(Debug)]
+pub(crate) struct NoRoom(pub(crate) io::Error);
+
+impl fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "there is no room for one more instance ({}): the machine's memory, a limit of address space, or \
+             `vm.max_map_count` is used up; root raises the last one with `sysctl`",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for NoRoom {}
+
 /// The guest wanted more elements in its tables than it may have.
 #[derive(Debug)]
 pub(crate) struct OutOfTables {
@@ -264,13 +287,14 @@ impl Budget {
 /// The calls to the host for one message.
 struct Calls {
     made: u32,
-    allowed: u32,
+    allowed: Option<u32>,
 }
 
 impl Calls {
     fn count(&mut self) -> wasmtime::Result<()> {
-        if self.made == self.allowed {
-            return Err(OutOfCalls { allowed: self.allowed }.into());
+        let Some(allowed) = self.allowed else { return Ok(()) };
+        if self.made == allowed {
+            return Err(OutOfCalls { allowed }.into());
         }
         self.made += 1;
         Ok(())
@@ -307,6 +331,8 @@ impl SharedMemory {
 struct Ceiling {
     memory_limit: usize,
     memory_bytes: usize,
+    /// What was granted last: it may yet turn out that there is no room for it.
+    granted: usize,
     shared: Arc<SharedMemory>,
     table_limit: usize,
     table_elements: usize,
@@ -315,7 +341,7 @@ struct Ceiling {
 impl Ceiling {
     fn new(limits: &Limits, shared: Arc<SharedMemory>) -> Self {
         let (memory_limit, table_limit) = (limits.memory_bytes, limits.table_elements);
-        Self { memory_limit, memory_bytes: 0, shared, table_limit, table_elements: 0 }
+        Self { memory_limit, memory_bytes: 0, granted: 0, shared, table_limit, table_elements: 0 }
     }
 }
 
@@ -333,16 +359,29 @@ impl ResourceLimiter for Ceiling {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        self.granted = 0;
         let wanted = self.memory_bytes.saturating_add(desired.saturating_sub(current));
         if wanted > self.memory_limit {
             return Err(OutOfMemory { wanted, limit: self.memory_limit }.into());
         }
         let grows = maximum.is_none_or(|maximum| desired <= maximum);
         if grows {
-            self.shared.take(wanted - self.memory_bytes)?;
-            self.memory_bytes = wanted;
+            let granted = wanted - self.memory_bytes;
+            self.shared.take(granted)?;
+            (self.memory_bytes, self.granted) = (wanted, granted);
         }
         Ok(grows)
+    }
+
+    /// What there is no room for is given back. A growth fails for other reasons as well, some before it was granted: who
+    /// could have those counted back would pass the limit.
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        if error.is::<NoRoom>() {
+            let granted = mem::take(&mut self.granted);
+            self.memory_bytes -= granted;
+            self.shared.give_back(granted);
+        }
+        Ok(())
     }
 
     /// As for memory.
@@ -413,6 +452,24 @@ mod tests {
         assert!(other.memory_growing(40_000, 80_000, None).is_ok());
         drop(other);
         assert_eq!(shared.bytes.load(Ordering::Acquire), 0);
+    }
+
+    #[test]
+    fn memory_that_there_was_no_room_for_is_not_counted() {
+        let shared = Arc::new(SharedMemory::new(Some(100_000)));
+        let mut ceiling = limited(100_000, shared.clone());
+        assert!(ceiling.memory_growing(0, 60_000, None).is_ok_and(|granted| granted));
+        let no_room = || NoRoom(io::ErrorKind::OutOfMemory.into()).into();
+        assert!(ceiling.memory_growing(60_000, 90_000, None).is_ok_and(|granted| granted));
+        ceiling.memory_grow_failed(no_room()).unwrap();
+        assert_eq!((ceiling.memory_bytes, shared.bytes.load(Ordering::Acquire)), (60_000, 60_000));
+        ceiling.memory_grow_failed(no_room()).unwrap();
+        assert_eq!(ceiling.memory_bytes, 60_000, "once");
+        assert!(ceiling.memory_growing(60_000, 90_000, None).is_ok_and(|granted| granted));
+        ceiling.memory_grow_failed(wasmtime::Error::msg("beyond its type, and never granted")).unwrap();
+        assert!(!ceiling.memory_growing(90_000, 95_000, Some(90_000)).is_ok_and(|granted| granted));
+        ceiling.memory_grow_failed(no_room()).unwrap();
+        assert_eq!((ceiling.memory_bytes, shared.bytes.load(Ordering::Acquire)), (90_000, 90_000));
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub(crate) async fn component(
         params.map_err(|error| no_command(format!("wrong values for `{}`: {error}", parsed.name())))?;
     let mut results = vec![component::Val::Bool(false); ty.results().len()];
     function.call_async(&mut *store, &params, &mut results).await?;
+    component.finish(store).await?;
     let shown = results.iter().map(|result| result.to_wave().map_err(Stopped::Guest));
     Ok(Ended::Returned(shown.collect::<Result<_, _>>()?))
 }

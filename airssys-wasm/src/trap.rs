@@ -6,7 +6,7 @@ use wasmtime::component::ResourceTableError;
 
 use crate::{
     host::Exit,
-    instance::{OutOfCalls, OutOfMemory, OutOfSystemMemory, OutOfTables, OutOfTime},
+    instance::{NoRoom, OutOfCalls, OutOfMemory, OutOfSystemMemory, OutOfTables, OutOfTime},
 };
 
 /// Why a guest ended before its time.
@@ -118,9 +118,9 @@ impl Trap {
             && error.downcast_ref::<wasmtime::WasmBacktrace>().is_none()
     }
 
-    /// Whether a call ended because the pool has no stack for it.
+    /// Whether a call ended because the pool, or the machine, has no stack for it.
     pub(crate) fn lacks_room(error: &wasmtime::Error) -> bool {
-        error.downcast_ref::<wasmtime::PoolConcurrencyLimitError>().is_some()
+        error.is::<wasmtime::PoolConcurrencyLimitError>() || error.is::<NoRoom>()
     }
 
     /// Whether the guest ended, or did not begin, for want of room: that says nothing of it.

@@ -2,7 +2,9 @@
 
 use std::mem;
 
-use wasmparser::{CanonicalFunction, CanonicalOption, Chunk, ComponentType, Parser, Payload};
+use wasmparser::{
+    CanonicalFunction, CanonicalOption, Chunk, ComponentDefinedType, ComponentType, Parser, Payload,
+};
 
 /// How the names of WASI's interfaces begin, and what stands in those of WASI 0.3.
 const WASI: &str = "wasi:";
@@ -41,8 +43,8 @@ pub(crate) fn explain(error: wasmtime::Error, missing: Option<String>) -> wasmti
     ))
 }
 
-/// Whether a component needs an engine with concurrency: it imports or exports an interface of WASI 0.3, or has functions
-/// that are `async`. What cannot be read does not; compiling it tells why.
+/// Whether a component needs an engine with concurrency: it imports or exports an interface of WASI 0.3, or has functions that
+/// are `async`, or streams, futures or what tasks are worked with by. What cannot be read does not; compiling it tells why.
 pub(crate) fn is_concurrent(bytes: &[u8]) -> bool {
     let (mut parser, mut around, mut rest) = (Parser::new(0), Vec::new(), bytes);
     loop {
@@ -85,7 +87,13 @@ pub(crate) fn is_concurrent(bytes: &[u8]) -> bool {
 }
 
 fn is_async_type(ty: &ComponentType<'_>) -> bool {
-    matches!(ty, ComponentType::Func(function) if function.async_)
+    match ty {
+        ComponentType::Func(function) => function.async_,
+        ComponentType::Defined(ty) => {
+            matches!(ty, ComponentDefinedType::Stream(_) | ComponentDefinedType::Future(_))
+        }
+        _ => false,
+    }
 }
 
 fn is_async(function: &CanonicalFunction) -> bool {
@@ -93,7 +101,11 @@ fn is_async(function: &CanonicalFunction) -> bool {
         CanonicalFunction::Lift { options, .. } | CanonicalFunction::Lower { options, .. } => {
             options.contains(&CanonicalOption::Async)
         }
-        _ => false,
+        CanonicalFunction::ResourceNew { .. }
+        | CanonicalFunction::ResourceDrop { .. }
+        | CanonicalFunction::ResourceRep { .. } => false,
+        // All others are of tasks, streams and futures.
+        _ => true,
     }
 }
 
@@ -153,6 +165,10 @@ mod tests {
         check(r#"(component (import "wasi:cli/exit@0.3.0" (instance)))"#, true);
         check(r#"(component (instance $i) (export "wasi:cli/run@0.3.0" (instance $i)))"#, true);
         check(r#"(component (import "f" (func async)))"#, true);
+        check("(component (type $s (stream u8)) (core func (canon stream.new $s)))", true);
+        check("(component (core func (canon waitable-set.new)))", true);
+        check("(component (core func (canon backpressure.inc)))", true);
+        check("(component (type $r (resource (rep i32))) (core func (canon resource.new $r)))", false);
         check(
             r#"(component (core module) (component (core module)) (import "wasi:cli/exit@0.3.0" (instance)))"#,
             true,

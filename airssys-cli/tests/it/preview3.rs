@@ -1,6 +1,6 @@
 //! Programs of WASI 0.3: the component `newer` does what its arguments say, and answers each with a line.
 
-use std::{fs, io::Write as _, process::Stdio};
+use std::{ffi::OsStr, fs, io::Write as _, os::unix::ffi::OsStrExt as _, process::Stdio};
 
 use crate::program::{Ended, World, fixture};
 
@@ -81,8 +81,12 @@ fn what_a_program_leaves_behind_goes_on_to_its_end() {
       (export "wasi:cli/run@0.3.0" (instance $x)))"#;
     let world = World::new();
     world.write("after.wat", text);
-    let ended = world.run(&["run", "after.wat"]);
-    assert_eq!(ended.code, Some(9), "{}", ended.stderr);
+    // What is called by its name leaves things behind as well.
+    world.write("named.wat", text.replace("(instance $x (", "(export \"run\" (func $run)) (instance $x ("));
+    for arguments in [&["run", "after.wat"][..], &["run", "--invoke", "run()", "named.wat"]] {
+        let ended = world.run(arguments);
+        assert_eq!(ended.code, Some(9), "{arguments:?}: {}", ended.stderr);
+    }
 }
 
 #[test]
@@ -109,6 +113,15 @@ fn files_are_read_and_written_through_streams() {
     );
     assert_eq!(fs::read(world.path("data/large")).unwrap(), b"abcd".repeat(100_000));
     assert_eq!(fs::read_to_string(world.path("data/a.txt")).unwrap(), "som");
+}
+
+#[test]
+fn a_file_goes_to_the_output_without_passing_through_the_program() {
+    let world = with_data();
+    world.write("data/a.txt", "line\n".repeat(100_000));
+    let ended = run(&world, &["--dir", "data::/"], &["show:a.txt"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "line\n".repeat(100_000) + "Ok(())\n");
 }
 
 #[test]
@@ -146,6 +159,20 @@ fn a_directory_of_many_names_is_listed_to_its_end() {
         world.write(&format!("data/{number}"), "");
     }
     check(&world, &[("list:.", "300 names")]);
+}
+
+#[test]
+fn a_listing_that_breaks_off_says_so_behind_the_names_before_it() {
+    let world = with_data();
+    // Some have to be listed before it, in whatever order the file system has them.
+    for number in 0..20 {
+        world.write(&format!("data/{number}"), "");
+    }
+    fs::write(world.path("data").join(OsStr::from_bytes(b"\xff")), "").unwrap();
+    for number in 20..40 {
+        world.write(&format!("data/{number}"), "");
+    }
+    check(&world, &[("list:.", "illegal-byte-sequence")]);
 }
 
 #[test]
@@ -250,6 +277,20 @@ fn the_limits_of_a_manifest_hold_in_wasi_0_3() {
     ] {
         let ended = with_job(&format!("\"{word}\""), limits).run(&["run", ".", "--until-idle"]);
         assert!(ended.stderr.contains(why), "{word}: {why}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn what_goes_from_stream_to_stream_of_the_host_counts_as_its_calls() {
+    for word in ["show", "echo"] {
+        let world = with_job(&format!("\"{word}:a.txt\""), "deadline = \"10m\", host_calls = 100");
+        world.write("data/a.txt", "x".repeat(50 * 65_536));
+        // Were it not counted, the one would come to its end and the other to its quota.
+        let manifest = fs::read_to_string(world.path("airssys.toml")).unwrap();
+        let manifest = manifest.replace("\"list\"]", "\"write\", \"list\"], quota = \"64MiB\"");
+        world.write("airssys.toml", manifest);
+        let ended = world.run(&["run", ".", "--until-idle"]);
+        assert!(ended.stderr.contains("called its host more often"), "{word}: {}", ended.stderr);
     }
 }
 

@@ -19,7 +19,8 @@ const TEMPORARY: (&str, &str) = (".airssys-", ".tmp");
 /// How old such a file is before it is one that a crash left, in seconds: a younger one may be still written.
 const WRITTEN_SECONDS: i64 = 60;
 
-/// How many notes about components' files there may be: each is as long as a few names.
+/// How many notes about components' files there may be: each is as long as a few names. Of more, those that
+/// were written first go: reading one leaves no trace.
 const NOTES: usize = 1000;
 
 /// How much a cache holds. What it notes about files does not count.

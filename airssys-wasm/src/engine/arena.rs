@@ -13,11 +13,16 @@ use std::{
     io,
     ops::Range,
     ptr::{self, NonNull},
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{
+        Arc, LazyLock, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use airssys_osl::bootstrap;
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType, StackCreator, StackMemory};
+
+use crate::instance::NoRoom;
 
 /// The least that is mapped at a time, in bytes, where the machine gives that much address space.
 const CHUNK_BYTES: usize = 256 << 20;
@@ -27,6 +32,9 @@ const LEAST_BYTES: usize = 64 << 10;
 
 /// What lies below each stack and ends who writes there, in bytes: the largest page that Linux has.
 const GUARD_BYTES: usize = 64 << 10;
+
+/// The areas of address space that stacks leave to all else: threads, allocators and mapped code, which could not go on without.
+const SPARE_AREAS: u64 = 1024;
 
 /// `MADV_GUARD_INSTALL` of Linux 6.13.
 const GUARD_INSTALL: i32 = 102;
@@ -121,7 +129,28 @@ impl Drop for Rented {
 
 /// Maps places; one, where there is no room for more. They stay mapped for as long as the program runs.
 fn chunk(shelf: Shelf) -> io::Result<Vec<Place>> {
+    /// The stacks of all arenas, which are never unmapped.
+    static STACKS: AtomicU64 = AtomicU64::new(0);
     let count = (CHUNK_BYTES / shelf.bytes).max(1);
+    if !shelf.guarded {
+        return places(shelf, count, |_| Ok(()));
+    }
+    let made = places(shelf, left(most_stacks(), STACKS.load(Ordering::Relaxed), count), guard)?;
+    STACKS.fetch_add(made.len() as u64, Ordering::Relaxed);
+    Ok(made)
+}
+
+/// How many of `count` more stacks there may be.
+fn left(most: Option<u64>, made: u64, count: usize) -> usize {
+    let left = most.map_or(u64::MAX, |most| most.saturating_sub(made));
+    usize::try_from(left).map_or(count, |left| left.min(count))
+}
+
+/// Maps places and makes each one's guard. Behind the first that cannot be made none is kept.
+fn places(shelf: Shelf, count: usize, guard: impl Fn(*mut u8) -> io::Result<()>) -> io::Result<Vec<Place>> {
+    if count == 0 {
+        return Err(io::ErrorKind::OutOfMemory.into());
+    }
     let (start, count) =
         map(shelf.bytes * count).map(|start| (start, count)).or_else(|error| match count {
             1 => Err(error),
@@ -129,10 +158,27 @@ fn chunk(shelf: Shelf) -> io::Result<Vec<Place>> {
         })?;
     let places: Vec<_> =
         (0..count).filter_map(|at| NonNull::new(start.wrapping_add(at * shelf.bytes))).collect();
-    if shelf.guarded {
-        places.iter().try_for_each(|place| guard(place.as_ptr()))?;
+    let failed = places.iter().enumerate().find_map(|(at, place)| Some((at, guard(place.as_ptr()).err()?)));
+    let kept = match failed {
+        None => count,
+        Some((kept, error)) => {
+            unmap(start.wrapping_add(kept * shelf.bytes), (count - kept) * shelf.bytes);
+            if kept == 0 {
+                return Err(error);
+            }
+            kept
+        }
+    };
+    Ok(places.into_iter().take(kept).map(Place).collect())
+}
+
+/// Gives back what was mapped and nobody has got.
+fn unmap(start: *mut u8, bytes: usize) {
+    #[expect(unsafe_code, reason = "nothing safe unmaps memory that others owned")]
+    // SAFETY: the bytes are of a mapping that was just made, and nobody has them.
+    if unsafe { libc::munmap(start.cast(), bytes) } != 0 {
+        tracing::warn!(cause = %io::Error::last_os_error(), "cannot give back address space");
     }
-    Ok(places.into_iter().map(Place).collect())
 }
 
 /// Maps memory that becomes resident page by page, when it is written.
@@ -178,15 +224,11 @@ fn has_guard(start: *mut u8) -> bool {
 pub(super) fn most_stacks() -> Option<u64> {
     static HAS_GUARDS: LazyLock<bool> = LazyLock::new(|| map(GUARD_BYTES).is_ok_and(has_guard));
     // A guard and a stack each.
-    if *HAS_GUARDS { None } else { bootstrap::most_areas().map(|areas| areas / 2) }
-}
-
-/// Says what to do where the machine has no more room.
-fn exhausted(error: &io::Error) -> String {
-    format!(
-        "there is no room for one more instance ({error}): the machine's memory, a limit of address space, or \
-         `vm.max_map_count` is used up; root raises the last one with `sysctl`"
-    )
+    if *HAS_GUARDS {
+        None
+    } else {
+        bootstrap::most_areas().map(|areas| areas.saturating_sub(SPARE_AREAS) / 2)
+    }
 }
 
 /// As Wasmtime makes memories and stacks of.
@@ -208,7 +250,7 @@ unsafe impl MemoryCreator for Creator {
             return Err("the arena has no guards".to_owned());
         }
         let rented = self.0.take(Shelf::memory(minimum).ok_or("a memory that large")?);
-        let rented = rented.map_err(|error| exhausted(&error))?;
+        let rented = rented.map_err(|error| NoRoom(error).to_string())?;
         Ok(Box::new(Memory { rented, bytes: minimum }))
     }
 }
@@ -234,8 +276,7 @@ unsafe impl LinearMemory for Memory {
     fn grow_to(&mut self, bytes: usize) -> wasmtime::Result<()> {
         if bytes > self.rented.shelf.bytes {
             let shelf = Shelf::memory(bytes).ok_or_else(|| wasmtime::Error::msg("a memory that large"))?;
-            let larger = self.rented.arena.take(shelf);
-            let larger = larger.map_err(|error| wasmtime::Error::msg(exhausted(&error)))?;
+            let larger = self.rented.arena.take(shelf).map_err(NoRoom)?;
             #[expect(unsafe_code, reason = "it moves from place to place")]
             // SAFETY: both places are this memory's alone, and each has at least as many bytes.
             unsafe {
@@ -257,8 +298,8 @@ unsafe impl LinearMemory for Memory {
 unsafe impl StackCreator for Creator {
     fn new_stack(&self, size: usize, _zeroed: bool) -> wasmtime::Result<Box<dyn StackMemory>> {
         let bytes = size.next_multiple_of(GUARD_BYTES) + GUARD_BYTES;
-        let rented = self.0.take(Shelf { bytes, guarded: true });
-        Ok(Box::new(Stack(rented.map_err(|error| wasmtime::Error::msg(exhausted(&error)))?)))
+        let rented = self.0.take(Shelf { bytes, guarded: true }).map_err(NoRoom)?;
+        Ok(Box::new(Stack(rented)))
     }
 }
 
@@ -283,6 +324,7 @@ unsafe impl StackMemory for Stack {
 #[expect(clippy::disallowed_methods, reason = "looking at what the kernel has mapped")]
 mod tests {
     use super::*;
+    use crate::trap::Trap;
 
     fn bytes_of(rented: &mut Rented) -> &mut [u8] {
         let range = rented.range();
@@ -324,6 +366,46 @@ mod tests {
             None => assert!(areas <= 1, "{areas} areas"),
             Some(most) => assert!(most > 0 && areas >= stacks.len(), "{areas} areas"),
         }
+    }
+
+    #[test]
+    fn stacks_leave_some_areas_to_all_else() {
+        let check = |most, made, expected| assert_eq!(left(most, made, 240), expected, "{most:?} {made}");
+        check(None, 1_000_000, 240);
+        check(Some(1000), 0, 240);
+        check(Some(1000), 900, 100);
+        check(Some(1000), 1000, 0);
+        check(Some(0), 1000, 0);
+        let shelf = Shelf { bytes: 2 * GUARD_BYTES, guarded: true };
+        assert!(places(shelf, 0, guard).is_err());
+    }
+
+    #[test]
+    fn the_places_before_one_that_cannot_be_guarded_are_kept() {
+        let shelf = Shelf { bytes: 2 * GUARD_BYTES, guarded: true };
+        let kept = |guards: usize| {
+            let left = std::cell::Cell::new(guards);
+            let guard = |_| match left.get() {
+                0 => Err(io::ErrorKind::OutOfMemory.into()),
+                some => {
+                    left.set(some - 1);
+                    Ok(())
+                }
+            };
+            places(shelf, 5, guard).map(|places| places.len()).ok()
+        };
+        assert_eq!((kept(5), kept(3), kept(0)), (Some(5), Some(3), None));
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_says_nothing_of_the_guest() {
+        let creator = Creator(Arc::new(Arena::default()));
+        let error = creator.new_stack(1 << 60, false).map(drop).unwrap_err();
+        assert!(Trap::lacks_room(&error), "{error}");
+        let shelf = Shelf::memory(1).expect("a size");
+        let rented = creator.0.take(shelf).expect("there is room");
+        let error = Memory { rented, bytes: LEAST_BYTES }.grow_to(1 << 60).unwrap_err();
+        assert!(error.is::<NoRoom>(), "{error}");
     }
 
     #[test]

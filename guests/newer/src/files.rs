@@ -2,6 +2,7 @@
 
 use crate::bindings::{
     wasi::{
+        cli::stdout,
         clocks::system_clock::Instant,
         filesystem::{
             preopens,
@@ -25,6 +26,8 @@ pub(crate) async fn answer(word: &str, rest: &str) -> Option<String> {
         "write" => write(path, more, Some(0)).await,
         "append" => write(path, more, None).await,
         "misuse" => misuse(path).await,
+        "show" => show(path).await,
+        "echo" => echo(path).await,
         "list" => list(path).await,
         "stat" => stat(path).await,
         "mkdir" => on_root(async |root| root.create_directory_at(path).await).await,
@@ -98,6 +101,24 @@ async fn write(path: String, text: String, offset: Option<u64>) -> Result<String
     done.await?;
     file.sync().await?;
     Ok(format!("{} left", left.len()))
+}
+
+/// Has the host write a file to standard output, with no code between.
+async fn show(path: String) -> Result<String, ErrorCode> {
+    let file = open(path, OpenFlags::empty(), DescriptorFlags::READ).await?;
+    let (stream, done) = file.read_via_stream(0);
+    let written = stdout::write_via_stream(stream).await;
+    done.await?;
+    Ok(format!("{written:?}"))
+}
+
+/// Has the host append a file to itself.
+async fn echo(path: String) -> Result<String, ErrorCode> {
+    let file = open(path, OpenFlags::empty(), DescriptorFlags::READ | DescriptorFlags::WRITE).await?;
+    let (stream, done) = file.read_via_stream(0);
+    file.append_via_stream(stream).await?;
+    done.await?;
+    Ok("it came to an end".to_owned())
 }
 
 /// Writes to what is open for reading, and reads what is a directory.

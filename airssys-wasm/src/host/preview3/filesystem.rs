@@ -77,10 +77,15 @@ struct Names {
     open_files: Arc<AtomicUsize>,
     /// Begun with the first read.
     listing: Option<Listing>,
+    /// What ended it, until that is told: the names before it are given first.
+    failed: Option<FsError>,
 }
 
 impl Names {
     async fn some(&mut self, max: usize) -> FsResult<Vec<DirectoryEntry>> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         let listing = match self.listing.take() {
             Some(listing) => listing,
             None => self.directory.list(&self.open_files).await?,
@@ -94,8 +99,10 @@ impl Names {
                 }
                 Ok(None) => break,
                 Err(error) if names.is_empty() => return Err(error),
-                // What was read first is given first; reading on fails again.
-                Err(_) => break,
+                Err(error) => {
+                    self.failed = Some(error);
+                    break;
+                }
             }
         }
         Ok(names)
@@ -218,7 +225,7 @@ impl HostDescriptorWithStore<State> for HasSelf<Host> {
         let (outcome, read) = outcome(code);
         let host = store.get();
         let directory = host.table.get(&descriptor)?.clone();
-        let names = Names { directory, open_files: host.open_files.clone(), listing: None };
+        let names = Names { directory, open_files: host.open_files.clone(), listing: None, failed: None };
         let names = Producing::new(Some(names), outcome);
         Ok((StreamReader::new(&mut store, names)?, FutureReader::new(&mut store, read)?))
     }

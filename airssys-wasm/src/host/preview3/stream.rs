@@ -8,9 +8,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::coop::consume_budget};
 use wasmtime::{
-    Result, StoreContextMut,
+    AsContextMut as _, Result, StoreContextMut,
     component::{Destination, Source as Written, StreamConsumer, StreamProducer, StreamResult, WriteBuffer},
 };
 
@@ -95,10 +95,12 @@ impl<P: Produce, C> Producing<P, C> {
     }
 
     fn start(&mut self, max: usize) {
-        if let Progress::Idle(_) = self.progress
-            && let Progress::Idle(producer) = std::mem::replace(&mut self.progress, Progress::Ended)
-        {
-            self.progress = Progress::Busy(Box::pin(producer.next(max)));
+        if let Progress::Idle(producer) = std::mem::replace(&mut self.progress, Progress::Ended) {
+            self.progress = Progress::Busy(Box::pin(async move {
+                // Where both ends of a stream are the host's, no code of the guest's runs that would be interrupted.
+                consume_budget().await;
+                producer.next(max).await
+            }));
         }
     }
 }
@@ -120,7 +122,10 @@ impl<P: Produce, C: Send + Unpin + 'static> StreamProducer<State> for Producing<
             // Who reads nothing asks whether it may read: it may, and waits then.
             return Poll::Ready(Ok(StreamResult::Completed));
         }
-        this.start(max);
+        if let Progress::Idle(_) = this.progress {
+            store.data_mut().count_call()?;
+            this.start(max);
+        }
         let Progress::Busy(pending) = &mut this.progress else {
             this.outcome = None;
             return Poll::Ready(Ok(StreamResult::Dropped));
@@ -162,7 +167,10 @@ impl<D: Drain, C> Consuming<D, C> {
 
     fn start(&mut self, bytes: Bytes) {
         if let Progress::Idle(drain) = std::mem::replace(&mut self.progress, Progress::Ended) {
-            self.progress = Progress::Busy(Box::pin(drain.write(bytes)));
+            self.progress = Progress::Busy(Box::pin(async move {
+                consume_budget().await;
+                drain.write(bytes).await
+            }));
         }
     }
 }
@@ -173,19 +181,20 @@ impl<D: Drain + Unpin, C: Send + Unpin + 'static> StreamConsumer<State> for Cons
     fn poll_consume(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        store: StoreContextMut<'_, State>,
+        mut store: StoreContextMut<'_, State>,
         source: Written<'_, u8>,
         _finish: bool,
     ) -> Poll<Result<StreamResult>> {
         let this = self.get_mut();
         if let Progress::Idle(_) = this.progress {
-            let mut source = source.as_direct(store);
+            let mut source = source.as_direct(store.as_context_mut());
             let bytes = source.remaining();
             let bytes = Bytes::copy_from_slice(bytes.get(..CHUNK_BYTES).unwrap_or(bytes));
             if bytes.is_empty() {
                 return Poll::Ready(Ok(StreamResult::Completed));
             }
             source.mark_read(bytes.len());
+            store.data_mut().count_call()?;
             this.start(bytes);
         }
         let Progress::Busy(pending) = &mut this.progress else {
@@ -208,6 +217,74 @@ impl<D: Drain + Unpin, C: Send + Unpin + 'static> StreamConsumer<State> for Cons
                 }
                 Poll::Ready(Ok(StreamResult::Dropped))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use airssys_osl::{
+        Os,
+        policy::{Grant, Policy},
+        testing::MemorySink,
+    };
+    use tokio::task::yield_now;
+    use wasmtime::component::StreamReader;
+
+    use super::*;
+    use crate::{engine::Engine, host::Stdio, instance::Setup, manifest::Limits};
+
+    /// Has a byte at hand, so often.
+    struct Ready(u32);
+
+    impl Source for Ready {
+        async fn read(mut self, _max: usize) -> (Self, Result<Bytes>) {
+            let read = if self.0 == 0 { Bytes::new() } else { Bytes::from_static(b"x") };
+            self.0 = self.0.saturating_sub(1);
+            (self, Ok(read))
+        }
+    }
+
+    struct Sink;
+
+    impl Drain for Sink {
+        async fn write(self, _bytes: Bytes) -> (Self, Result<()>) {
+            (self, Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_goes_from_stream_to_stream_gives_others_their_turn() {
+        let policy = Policy::builder().principal("program", [Grant::clock()]).build().unwrap();
+        let principal = Os::new(policy, MemorySink::new()).principal("program").unwrap();
+        let limits = Limits::default();
+        let setup = Setup {
+            name: "program".into(),
+            principal: &principal,
+            preopens: &[],
+            arguments: Vec::new(),
+            variables: Vec::new(),
+            config: Arc::default(),
+            stdio: Stdio::Log,
+            log: Arc::default(),
+            limits: &limits,
+            share: None,
+            trust: &[],
+            port: None,
+        };
+        let engine = Engine::new().unwrap().concurrent().unwrap();
+        let mut store = State::store(&engine, setup).await.unwrap();
+        let (read, end) = outcome(Err::<(), _>);
+        let (written, _) = outcome(Err::<(), _>);
+        let bytes = Producing::new(Some(Bytewise(Ready(10_000))), read);
+        let stream = StreamReader::new(&mut store, bytes).unwrap();
+        stream.pipe(&mut store, Consuming::new(Sink, written)).unwrap();
+        tokio::select! {
+            biased;
+            ended = store.run_concurrent(async move |_| end.await) => panic!("nobody else had a turn: {ended:?}"),
+            () = yield_now() => {}
         }
     }
 }
