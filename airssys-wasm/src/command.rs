@@ -201,6 +201,7 @@ impl Command {
             log: Arc::default(),
             limits: &limits,
             share: None,
+            on_credit: false,
             trust: &[Trust::Web],
             port: None,
         };

@@ -49,6 +49,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) log: Arc<LogRate>,
     pub(crate) limits: &'a Limits,
     pub(crate) share: Option<Arc<CpuShare>>,
+    /// Whether it is counted but not held back, until [`State::pay_later`] says otherwise.
+    pub(crate) on_credit: bool,
     pub(crate) trust: &'a [Trust],
     pub(crate) port: Option<Port>,
 }
@@ -61,6 +63,9 @@ impl State {
     ///
     /// A granted directory cannot be opened.
     pub(crate) async fn store(engine: &Engine, setup: Setup<'_>) -> Result<Store<Self>, Error> {
+        if let Some(share) = setup.share.clone().filter(|_| !setup.on_credit) {
+            share.earned(setup.name.clone()).await;
+        }
         let mut preopens = Vec::with_capacity(setup.preopens.len());
         let mut blobs = None;
         for preopen in setup.preopens {
@@ -102,7 +107,7 @@ impl State {
             budget: Budget::new(setup.limits.deadline),
             calls: Calls { made: 0, allowed: setup.limits.host_calls },
             fuel: setup.limits.fuel,
-            usage: setup.share.map(Usage::new),
+            usage: setup.share.map(|share| Usage::new(share, setup.on_credit)),
         };
         let is_watched = setup.limits.host_calls.is_some() || state.usage.is_some();
         let mut store = Store::new(engine.inner(), state);
@@ -148,9 +153,25 @@ impl State {
         let wait = self.usage.as_mut().and_then(|usage| usage.tick(&self.host.name));
         // Other actors on this thread get their turn.
         Ok(match wait {
-            Some(wait) => UpdateDeadline::YieldCustom(1, Box::pin(tokio::time::sleep(wait))),
+            Some(wait) => UpdateDeadline::YieldCustom(1, Box::pin(wait)),
             None => UpdateDeadline::Yield(1),
         })
+    }
+
+    /// Waits until it may be called, as far as the share of its component goes.
+    pub(crate) async fn earned(store: &mut Store<Self>) {
+        let state = store.data();
+        let wait = state.usage.as_ref().and_then(|usage| usage.earned(&state.host.name));
+        if let Some(wait) = wait {
+            // Few have a share, and what each message carries for it should be little.
+            Box::pin(wait).await;
+        }
+    }
+
+    /// Says whether what it uses from here on is counted but not held back: of a time that is bounded otherwise.
+    /// Gives what it was before.
+    pub(crate) fn pay_later(&mut self, on_credit: bool) -> bool {
+        self.usage.as_mut().is_some_and(|usage| std::mem::replace(&mut usage.on_credit, on_credit))
     }
 
     /// Refills the time that the guest may run, the calls that it may make and what it may compute: called before each

@@ -94,6 +94,7 @@ impl Job {
             log: self.log.clone(),
             limits: &self.spec.limits,
             share: self.counters.share.clone(),
+            on_credit: false,
             trust: &self.spec.trust,
             port: Some(Port::without_mailbox(&self.spec, &self.routes, &self.watch, &self.counters)),
         };

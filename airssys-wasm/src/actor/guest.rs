@@ -65,14 +65,15 @@ impl Instance {
     }
 
     /// Refills the guest's time and gives its exports.
-    fn enter(&mut self) -> (&Guest, &mut Store<State>) {
+    async fn enter(&mut self) -> (&Guest, &mut Store<State>) {
+        State::earned(&mut self.store).await;
         State::refill(&mut self.store);
         (self.guest.airssys_actor_actor(), &mut self.store)
     }
 
     pub(super) async fn init(&mut self, config: &[(String, String)]) -> Result<(), Trap> {
         let config: Vec<_> = config.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        let (actor, store) = self.enter();
+        let (actor, store) = self.enter().await;
         flatten(actor.call_init(store, &config).await)
     }
 
@@ -82,7 +83,7 @@ impl Instance {
         }
         let message =
             Message { sender: envelope.sender(), subject: &envelope.subject, payload: &envelope.payload };
-        let (actor, store) = self.enter();
+        let (actor, store) = self.enter().await;
         flatten(actor.call_handle_message(store, message).await)
     }
 
@@ -97,12 +98,13 @@ impl Instance {
     }
 
     pub(super) async fn timer(&mut self, name: &str) -> Result<(), Trap> {
-        let (actor, store) = self.enter();
+        let (actor, store) = self.enter().await;
         flatten(actor.call_handle_timer(store, name).await)
     }
 
     pub(super) async fn terminate(&mut self, reason: GuestExit) -> Result<(), Trap> {
-        let (actor, store) = self.enter();
+        self.store.data_mut().pay_later(true);
+        let (actor, store) = self.enter().await;
         actor.call_terminate(store, reason).await.map_err(Trap::new)
     }
 
@@ -110,8 +112,12 @@ impl Instance {
     pub(super) async fn snapshot(&mut self, limit: usize) -> Result<Option<Vec<u8>>, Refusal> {
         State::refill(&mut self.store);
         let Some(state) = &self.state else { return Ok(None) };
-        let call = state.airssys_actor_state().call_snapshot(&mut self.store);
-        match tokio::time::timeout(HANDOVER, call).await {
+        // Nobody is late for being held back; the next call waits for what this one used.
+        let was_on_credit = self.store.data_mut().pay_later(true);
+        let called =
+            tokio::time::timeout(HANDOVER, state.airssys_actor_state().call_snapshot(&mut self.store)).await;
+        self.store.data_mut().pay_later(was_on_credit);
+        match called {
             Ok(Ok(Ok(bytes))) if bytes.len() <= limit => Ok(Some(bytes)),
             Ok(Ok(Ok(bytes))) => Err(Refusal::Said(Trap::snapshot_too_large(bytes.len(), limit))),
             Ok(Ok(Err(message))) => Err(Refusal::Said(Trap::error(&message).during(SNAPSHOT))),
@@ -127,9 +133,11 @@ impl Instance {
             return Err(Trap::error("it takes no state: it does not export `state`").during(RESTORE));
         };
         let (made_by, taken_by) = (snapshot.made_by.to_string(), own.to_string());
+        let was_on_credit = self.store.data_mut().pay_later(true);
         let store = &mut self.store;
         let call = state.airssys_actor_state().call_restore(store, &made_by, &taken_by, &snapshot.bytes);
         let restored = tokio::time::timeout(HANDOVER, call).await;
+        self.store.data_mut().pay_later(was_on_credit);
         restored.map_or_else(|_| Err(Trap::overdue()), flatten).map_err(|trap| trap.during(RESTORE))
     }
 

@@ -204,12 +204,13 @@ impl Blueprint {
         }
     }
 
-    /// Makes an instance and has it initialised.
+    /// Makes an instance and has it initialised; on credit it is not held back for its share of a processor.
     async fn prepare(
         &self,
         code: &Code,
         state: Option<&Snapshot>,
         part: Part,
+        on_credit: bool,
     ) -> Result<Instance, Unstarted> {
         let life = Life::begin(&self.os, &self.name).map_err(Unstarted::Door)?;
         let preopens = self.preopens.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -224,6 +225,7 @@ impl Blueprint {
             log: self.log.clone(),
             limits: &self.spec.limits,
             share: self.counters.share.clone(),
+            on_credit,
             trust: &self.spec.trust,
             port: Some(Port::new(self, part)),
         };
@@ -460,12 +462,12 @@ impl ComponentActor {
         let code = self.blueprint.versions.releases.settled();
         let kept = self.blueprint.versions.snapshot();
         self.blueprint.lasting.forget_all();
-        let mut prepared = self.blueprint.prepare(&code, kept.as_deref(), Part::Whole).await;
+        let mut prepared = self.blueprint.prepare(&code, kept.as_deref(), Part::Whole, false).await;
         if let Err(Unstarted::Refused(_)) = prepared {
             self.blueprint.versions.keep(None);
             // In a tree that stops there is no next incarnation.
             if self.blueprint.routes.is_stopping() {
-                prepared = self.blueprint.prepare(&code, None, Part::Whole).await;
+                prepared = self.blueprint.prepare(&code, None, Part::Whole, false).await;
             }
         }
         let mut instance = prepared?;

@@ -186,11 +186,12 @@ impl Blueprint {
     ) -> Result<Instance, Error> {
         let failed = || Error::new(ErrorKind::Guest, "start the new version; the old one goes on");
         let prepare = async {
-            let mut instance = self.prepare(code, state, part).await?;
+            let mut instance = self.prepare(code, state, part, true).await?;
             let ailment = match &self.spec.health {
                 Some(health) => instance.ask(health).await.map_err(Unstarted::new)?,
                 None => None,
             };
+            instance.store.data_mut().pay_later(false);
             Ok((instance, ailment))
         };
         match tokio::time::timeout(HANDOVER, prepare).await {

@@ -78,7 +78,7 @@ impl Workers {
     async fn ask(&self, health: &HealthSpec) -> Result<Ailment, Error> {
         let code = self.blueprint.versions.releases.settled();
         let asked = async {
-            match self.blueprint.prepare(&code, None, Part::Beside).await {
+            match self.blueprint.prepare(&code, None, Part::Beside, true).await {
                 Ok(mut instance) => {
                     let ailment = instance.ask(health).await.unwrap_or_else(|trap| Some(trap.to_string()));
                     instance.send().await;
@@ -190,7 +190,7 @@ impl Actor for WorkersActor {
         workers.take_failure();
         // Of one that cannot be made it is better known before its first message.
         let code = blueprint.versions.releases.settled();
-        blueprint.prepare(&code, None, Part::Whole).await?.send().await;
+        blueprint.prepare(&code, None, Part::Whole, false).await?.send().await;
         if let Some(health) = &blueprint.spec.health {
             let mut gate = Gate::new(health, &blueprint.name, &*blueprint.watch);
             let asked =
@@ -268,7 +268,7 @@ impl InHand {
                 return self.bury(&"its receiver was killed at it");
             }
             let code = releases.next();
-            let mut instance = match blueprint.prepare(&code, None, Part::Place(workers.count)).await {
+            let mut instance = match blueprint.prepare(&code, None, Part::Place(workers.count), false).await {
                 Ok(instance) => instance,
                 Err(Unstarted::NoRoom(_)) if looks < LOOKS_FOR_ROOM => {
                     looks += 1;

@@ -64,7 +64,22 @@ pub(super) fn of_component(own: &ReadRules, roles: &[ReadRole], notes: &mut Note
         // Roles that have each other are told of elsewhere; here each counts once.
         wanted.extend(more.filter(|name| !wanted.contains(name)).collect::<Vec<_>>());
     }
+    check_apart(&directories, notes);
     directories
+}
+
+/// Containers and files are in directories of their own: the rights to one place add up, so that what a guest may do with
+/// its objects it could do with the files, too.
+fn check_apart(directories: &[FsGrant], notes: &mut Notes<'_>) {
+    let (named, containers): (Vec<_>, Vec<_>) = directories.iter().partition(|grant| grant.guest.is_some());
+    for containers in containers {
+        let place = plain(&containers.path.value);
+        for named in named.iter().filter(|named| plain(&named.path.value) == place) {
+            let message = format!("`{}` and `{}` grant the same directory", containers.rule, named.rule);
+            let help = "give the containers a directory of their own: the rights of both would add up";
+            notes.problem(&containers.path.span, message, Some(help.to_owned()));
+        }
+    }
 }
 
 /// No grant may reach the folders of the system itself: who can write its log or read its key can forge it.

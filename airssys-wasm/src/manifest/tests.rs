@@ -342,6 +342,15 @@ fn containers_of_objects_are_in_one_directory() {
         &[("{ rights", "`component.a.grants.blobstore[0].path` is missing", "")],
     );
     check(&blobs("\"blobs\""), &[("\"blobs\"", "must be a table", "")]);
+    // Nor is it among the directories that have names: the rights to one place add up.
+    let files = "fs = [{ path = \"./blobs\", guest = \"/x\", rights = [\"list\"] }]";
+    let both = with(&format!("grants = {{ blobstore = [{one}], {files} }}"));
+    let message = "`component.a.grants.blobstore[0]` and `component.a.grants.fs[0]` grant the same directory";
+    check(&both, &[("\"blobs\"", message, "a directory of their own")]);
+    let role = format!("roles = [\"r\"]\n[role.r.grants]\n{files}\n");
+    let message = "`component.a.grants.blobstore[0]` and `role.r.grants.fs[0]` grant the same directory";
+    let text = format!("grants = {{ blobstore = [{one}] }}\n{role}");
+    check(&with(&text), &[("\"blobs\"", message, "the rights of both would add up")]);
 }
 
 #[test]

@@ -52,7 +52,7 @@ impl Service {
     pub(crate) async fn starts(&self, release: &Release) -> Result<(), Error> {
         let failed = || Error::new(ErrorKind::Guest, "start the new version; the old one goes on");
         let life = Life::begin(&self.os, &self.name)?;
-        match timeout(START, request::instance(self, release, &life.principal)).await {
+        match timeout(START, request::instance(self, release, &life.principal, true)).await {
             Ok(Ok(_)) => {}
             Ok(Err(request::Failure::Instance(error))) => return Err(failed().caused_by(error)),
             Ok(Err(request::Failure::Trap(trap))) => return Err(failed().caused_by(trap)),

@@ -142,7 +142,7 @@ async fn ask(
     let alarm = Alarm::new(crashed.clone());
     let work = async move {
         let _working = Working::begin(&service.counters);
-        let handling = handle(&service, &release, &principal, request, tell, alarm, &observed);
+        let handling = handle(&service, &release, (&principal, false), request, tell, alarm, &observed);
         let handled = match timeout_at(until, handling).await {
             Ok(Ok(())) if !observed.is_answered() => Err(Failure::Silent),
             Ok(handled) => handled,
@@ -176,13 +176,13 @@ async fn ask(
 async fn handle(
     service: &Service,
     release: &Release,
-    principal: &Principal,
+    (principal, on_credit): (&Principal, bool),
     request: Request<Watched>,
     tell: oneshot::Sender<Head>,
     alarm: Alarm,
     observed: &Arc<Observed>,
 ) -> Result<(), Failure> {
-    let (guest, mut store) = instance(service, release, principal).await?;
+    let (guest, mut store) = instance(service, release, principal, on_credit).await?;
     // Declared behind the store, it is dropped before it.
     let alarm = alarm;
     let trapped = |error| match Trap::lacks_room(&error) {
@@ -223,7 +223,7 @@ pub(super) async fn probe(
     let request = request.body(observed.watch(body)).map_err(|error| bug(&error))?;
     let (tell, head) = oneshot::channel();
     let alarm = Alarm::new(Arc::default());
-    let handling = handle(service, release, principal, request, tell, alarm, &observed);
+    let handling = handle(service, release, (principal, true), request, tell, alarm, &observed);
     // A guest may wait for somebody to take what it says.
     let taking = async {
         let response = match head.await {
@@ -250,11 +250,12 @@ pub(super) async fn probe(
     }
 }
 
-/// Makes an instance of a version.
+/// Makes an instance of a version; on credit it is not held back for its share of a processor.
 pub(super) async fn instance(
     service: &Service,
     release: &Release,
     principal: &Principal,
+    on_credit: bool,
 ) -> Result<(Proxy, Store<State>), Failure> {
     let setup = Setup {
         name: service.name.clone(),
@@ -267,6 +268,7 @@ pub(super) async fn instance(
         log: service.log.clone(),
         limits: &service.spec.limits,
         share: service.counters.share.clone(),
+        on_credit,
         trust: &service.spec.trust,
         port: None,
     };

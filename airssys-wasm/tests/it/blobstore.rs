@@ -91,6 +91,8 @@ async fn an_object_is_there_when_its_value_is_finished() {
             ("put-empty:c:empty", "", "()"),
             ("object:c:empty", "", "\"c/empty 0 since\""),
             ("get:c:empty", "", ""),
+            ("put-refused:c:x", "", "the value was not written: too many open files in one instance"),
+            ("get:c:x", "", "other"),
             ("put-nowhere:c", "", "the value was given to no `write-data`"),
             ("put-twice:c", "x", "the value is to be an object already"),
             ("two-bodies:c", "", "true false"),
@@ -186,12 +188,25 @@ async fn objects_are_listed_deleted_copied_and_moved() {
             ("delete-all:c", "y absent z", "()"),
             ("list:c", "", "\"\""),
             ("put:d:y", "y", "()"),
-            ("clear:d", "", "()"),
-            ("list:d", "", "\"\""),
-            ("exists:d", "", "true"),
         ],
     )
     .await;
+    let remains = folder.join(".airssys-0123456789abcdef.tmp");
+    fs::write(&remains, "half of it").unwrap();
+    check(
+        &world,
+        &[
+            ("put:c:x", "x", "()"),
+            ("delete:c:link", "", "()"),
+            ("delete-all:c", "link absent", "()"),
+            ("clear:c", "", "()"),
+            ("list:c", "", "\"\""),
+            ("exists:c", "", "true"),
+        ],
+    )
+    .await;
+    assert!(folder.join("link").is_symlink() && folder.join(".hidden").exists(), "those are no objects");
+    assert!(!remains.exists(), "what a crash left is nobody's");
     world.system.shutdown().await;
 }
 
@@ -298,6 +313,8 @@ async fn what_is_too_much_is_refused_by_the_name_of_its_limit() {
     check("flood:c", "", "7: no room").await;
     check("hoard:c", "", "128: too many open files in one instance").await;
     check("list:c", "", "flood-0").await;
+    check("crowd:c", "", "too many open handles").await;
+    check("exists:late", "", "false").await;
     world.ask("a", "create:c", "").await;
     let names = vec!["n"; 1001].join(" ");
     assert_eq!(world.ask("a", "delete-all:c", &names).await, "1001 names at once, the limit is 1000");

@@ -59,6 +59,7 @@ impl Order<'_> {
             "copy" => told(blobstore::copy_object(&self.id(), &self.other())),
             "move" => told(blobstore::move_object(&self.id(), &self.other())),
             "hoard" => hoard(name),
+            "crowd" => crowd(name),
             _ => return None,
         })
     }
@@ -72,6 +73,7 @@ impl Order<'_> {
         Some(match verb {
             "put" => told(self.put(&container, true)),
             "put-first" => told(self.put(&container, false)),
+            "put-refused" => told(self.put_refused(&container)),
             "put-empty" => told(finish(OutgoingValue::new_outgoing_value(), &container, name)),
             "put-unfinished" => told(self.write().map(drop)),
             "put-nowhere" => told(OutgoingValue::finish(OutgoingValue::new_outgoing_value())),
@@ -159,6 +161,20 @@ impl Order<'_> {
         let value = self.write()?;
         container.write_data("one", &value)?;
         finish(value, container, "other")
+    }
+
+    /// Finishes a value for which there was no stream, as too many files were open when it was asked for.
+    fn put_refused(&self, container: &Container) -> Result<(), String> {
+        let value = OutgoingValue::new_outgoing_value();
+        let mut lists = Vec::new();
+        while let Ok(list) = container.list_objects() {
+            lists.push(list);
+        }
+        if value.outgoing_value_write_body().is_ok() {
+            return Err("there is a stream".to_owned());
+        }
+        drop(lists);
+        finish(value, container, self.object)
     }
 
     fn two_bodies(&self) -> String {
@@ -265,6 +281,15 @@ fn hoard(name: &str) -> String {
             Err(error) => return format!("{}: {error}", held.len()),
         }
     }
+}
+
+/// Finds a container until that is refused, and creates another one while it holds all these.
+fn crowd(name: &str) -> String {
+    let mut held = Vec::new();
+    while let Ok(container) = blobstore::get_container(name) {
+        held.push(container);
+    }
+    told(blobstore::create_container("late").map(drop))
 }
 
 /// The bytes as text, or how many they are.

@@ -9,7 +9,7 @@ use wasmtime::{Result, component::Resource};
 
 use super::{
     super::{Host, bindings::wasi::blobstore::container},
-    Answer, Container, Incoming, Names, Outgoing, Refusal, answer, check_name, hold, path,
+    Answer, Container, Incoming, Names, Outgoing, Refusal, answer, check_name, hold, is_remains, path,
 };
 
 /// The most names that one call gives, or takes.
@@ -79,7 +79,11 @@ impl Host {
             names.iter().map(|name| path(container, name)).collect::<std::result::Result<Vec<_>, _>>()?;
         let root = self.blobs()?;
         for path in paths {
-            remove(&root, &path).await?;
+            match root.metadata(&path, false).await {
+                // What is no object is not there for a guest. The removal says itself why it cannot be.
+                Ok(metadata) if metadata.kind != FileKind::File => {}
+                _ => remove(&root, &path).await?,
+            }
         }
         Ok(())
     }
@@ -97,12 +101,12 @@ impl Host {
         let mut entries = dir.entries().await?;
         while let Some(entry) = entries.next().await {
             let entry = entry?;
-            // What a crash left of a value goes as well.
-            if entry.kind == FileKind::File {
-                match dir.remove_file(&entry.name).await {
-                    Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
-                    _ => {}
-                }
+            // What a crash left of an object goes as well.
+            let is_ours = |name: &str| check_name(name).is_ok() || is_remains(name);
+            if entry.kind == FileKind::File
+                && let Some(name) = entry.name.to_str().filter(|name| is_ours(name))
+            {
+                remove(&dir, name).await?;
             }
         }
         Ok(())

@@ -69,7 +69,7 @@ fn answer<T>(result: std::result::Result<T, Refusal>) -> Answer<T> {
     Ok(result.map_err(|refusal| refusal.0))
 }
 
-/// Whether it is a name. What begins with a dot is not: such files are other programs', or what a crash left of a value.
+/// Whether it is a name. What begins with a dot is not: such files are other programs', or [what a crash left](is_remains).
 fn check_name(name: &str) -> std::result::Result<(), Refusal> {
     let fits = !name.is_empty() && name.len() <= NAME_BYTES;
     if fits && !name.starts_with('.') && !name.contains(['/', '\0']) {
@@ -79,6 +79,12 @@ fn check_name(name: &str) -> std::result::Result<(), Refusal> {
     Err(Refusal(format!(
         "{shown:?} is no name: it has 1 to {NAME_BYTES} bytes, neither `/` nor NUL, and no `.` at its beginning"
     )))
+}
+
+/// Whether a file is what a crash left of an object that was put in the place of another.
+fn is_remains(name: &str) -> bool {
+    let number = name.strip_prefix(".airssys-").and_then(|rest| rest.strip_suffix(".tmp"));
+    number.is_some_and(|number| number.len() == 16 && number.bytes().all(|digit| digit.is_ascii_hexdigit()))
 }
 
 /// The path of an object beneath the root.
@@ -116,8 +122,14 @@ impl Host {
 
     async fn create(&mut self, name: String) -> std::result::Result<Resource<Container>, Refusal> {
         check_name(&name)?;
-        self.blobs()?.create_dir(&name).await?;
-        hold(&mut self.table, Container { name })
+        let root = self.blobs()?;
+        // Its handle first: where there is no room for one, there is no container either.
+        let container = hold(&mut self.table, Container { name: name.clone() })?;
+        if let Err(error) = root.create_dir(&name).await {
+            let _ = self.table.delete(container);
+            return Err(error.into());
+        }
+        Ok(container)
     }
 
     async fn find(&mut self, name: String) -> std::result::Result<Resource<Container>, Refusal> {
@@ -202,5 +214,20 @@ mod tests {
             assert!(check_name(name).is_err(), "{name:?}");
         }
         assert!(check_name(&long[1..]).is_ok());
+    }
+
+    #[test]
+    fn only_what_a_crash_left_is_called_so() {
+        assert!(is_remains(".airssys-0123456789abcdef.tmp"));
+        for name in [
+            "",
+            "a",
+            ".hidden",
+            ".airssys-.tmp",
+            ".airssys-0123456789abcdeg.tmp",
+            "airssys-0123456789abcdef.tmp",
+        ] {
+            assert!(!is_remains(name), "{name:?}");
+        }
     }
 }

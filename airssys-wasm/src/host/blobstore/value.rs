@@ -27,6 +27,8 @@ pub struct Outgoing {
     draft: Option<Draft>,
     /// The object that it is to be.
     path: Option<String>,
+    /// Why there is no stream, where the guest wanted one: what it meant to write is missing.
+    refused: Option<Refusal>,
 }
 
 struct Draft {
@@ -137,6 +139,9 @@ impl Host {
 
     async fn finish_value(&mut self, value: Outgoing) -> std::result::Result<(), Refusal> {
         let path = value.path.ok_or_else(|| Refusal::from("the value was given to no `write-data`"))?;
+        if let Some(Refusal(why)) = value.refused {
+            return Err(Refusal(format!("the value was not written: {why}")));
+        }
         // Nobody asked for a stream: it has no bytes.
         let draft = match value.draft {
             Some(draft) => draft,
@@ -156,8 +161,8 @@ impl types::HostOutgoingValue for Host {
         Ok(self.table.push(Outgoing::default())?)
     }
 
-    /// The draft has no word for why there is no stream: the second time, or because no file can be made for it. What
-    /// cannot be made then is tried again by [`finish`](Self::finish), which tells why.
+    /// The draft has no word for why there is no stream: the second time, or because no file can be made for it.
+    /// [`finish`](Self::finish) tells why, unless the guest has tried again and got one.
     async fn outgoing_value_write_body(
         &mut self,
         value: Resource<Outgoing>,
@@ -165,9 +170,16 @@ impl types::HostOutgoingValue for Host {
         if self.table.get(&value)?.draft.is_some() {
             return Ok(Err(()));
         }
-        let Ok(draft) = self.draft().await else { return Ok(Err(())) };
+        let draft = match self.draft().await {
+            Ok(draft) => draft,
+            Err(refusal) => {
+                self.table.get_mut(&value)?.refused = Some(refusal);
+                return Ok(Err(()));
+            }
+        };
         let drain = DraftDrain { file: File::clone(&draft.file), offset: 0, failed: draft.failed.clone() };
-        self.table.get_mut(&value)?.draft = Some(draft);
+        let outgoing = self.table.get_mut(&value)?;
+        (outgoing.draft, outgoing.refused) = (Some(draft), None);
         let stream: DynOutputStream = Box::new(Writing::new(drain));
         Ok(Ok(self.table.push_child(stream, &value)?))
     }
