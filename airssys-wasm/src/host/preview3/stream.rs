@@ -271,6 +271,7 @@ mod tests {
             log: Arc::default(),
             limits: &limits,
             share: None,
+            on_credit: false,
             trust: &[],
             port: None,
         };
