@@ -1,8 +1,7 @@
 //! Who a message can be for: a component, or a program of the machine.
 
-use std::{pin::pin, time::Duration};
+use std::time::Duration;
 
-use airssys_osl::trace;
 #[cfg(any(target_os = "linux", target_os = "macos", windows))]
 use airssys_rt::port::{Framing, PortMsg};
 use airssys_rt::{ActorId, ActorRef, CallError, SendError};
@@ -86,10 +85,7 @@ impl Receiver {
                     envelope.reply = Some(reply);
                     Delivery::Message(envelope)
                 };
-                // The receiver may be run here, on its caller's stack. What it does for itself, of no message, belongs to no
-                // trace, as on its own; those that it does of messages have theirs.
-                let call = pin!(actor.call(ask, timeout));
-                trace::scope(trace::NONE, call).await
+                actor.call(ask, timeout).await
             }
             #[cfg(any(target_os = "linux", target_os = "macos", windows))]
             Self::Process(port, _) => {

@@ -3,6 +3,19 @@
 //!
 //! Everything is linked, so that any component starts; what a component may *do* is decided at each call.
 
+/// Links interfaces that Wasmtime made traits of, whatever WASI they are of.
+macro_rules! link {
+    ($linker:expr; $($interface:path),* $(,)?) => {{
+        $({
+            use $interface as interface;
+            interface::add_to_linker::<$crate::instance::State, wasmtime::component::HasSelf<$crate::host::Host>>(
+                $linker,
+                $crate::host::host,
+            )?;
+        })*
+    }};
+}
+
 pub(crate) mod bindings;
 mod blobstore;
 mod cli;
@@ -75,24 +88,18 @@ pub(crate) struct Host {
     pub(crate) preview1: Option<preview1::Table>,
 }
 
+fn host(state: &mut State) -> &mut Host {
+    &mut state.host
+}
+
 /// Links every import.
 pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     use bindings::{airssys, wasi};
 
-    fn host(state: &mut State) -> &mut Host {
-        &mut state.host
-    }
-    macro_rules! link {
-        ($($interface:path),* $(,)?) => {{
-            $({
-                use $interface as interface;
-                interface::add_to_linker::<State, HasSelf<Host>>(linker, host)?;
-            })*
-        }};
-    }
     wasmtime_wasi_io::add_to_linker_async(linker)?;
     http::link(linker)?;
     link!(
+        linker;
         airssys::actor::log,
         airssys::actor::messaging,
         airssys::actor::timers,

@@ -12,27 +12,16 @@ mod filesystem;
 mod random;
 mod stream;
 
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::Linker;
 
-use super::Host;
 use crate::instance::State;
 
 /// Links every import.
 pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     use bindings::wasi;
 
-    fn host(state: &mut State) -> &mut Host {
-        &mut state.host
-    }
-    macro_rules! link {
-        ($($interface:path),* $(,)?) => {{
-            $({
-                use $interface as interface;
-                interface::add_to_linker::<State, HasSelf<Host>>(linker, host)?;
-            })*
-        }};
-    }
     link!(
+        linker;
         wasi::cli::environment,
         wasi::cli::exit,
         wasi::cli::stderr,
