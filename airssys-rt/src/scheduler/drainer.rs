@@ -15,7 +15,7 @@ use super::{HOME, LOCAL, Scheduler, Stealers};
 use crate::cell::{self, Runnable};
 
 /// After so many turns the other tasks of the thread run,
-const TURNS: u32 = 128;
+const TURNS: u32 = 1024;
 
 /// or after so many messages,
 const MESSAGES: u32 = 1024;
