@@ -89,6 +89,7 @@ async fn writes(dir: &Dir, root: &Path, rounds: usize) -> Result<(), Failure> {
     let path = root.join("truncated");
     let replace = async || Ok(dir.replace("replaced", bytes.clone(), Flush::Later).await?);
     let truncate = async || Ok(fs::write(&path, &bytes)?);
+    let off_thread = async || Ok(tokio::fs::write(&path, &bytes).await?);
     let (mut single, mut in_a_row) = (Turns::new(), Turns::new());
     for _ in 0..rounds {
         for _ in 0..WRITE_CALLS {
@@ -96,11 +97,16 @@ async fn writes(dir: &Dir, root: &Path, rounds: usize) -> Result<(), Failure> {
             single.add("std", timed(1, truncate).await?);
             tokio::time::sleep(PAUSE).await;
             single.add("airssys", timed(1, replace).await?);
+            tokio::time::sleep(PAUSE).await;
+            single.add("tokio", timed(1, off_thread).await?);
         }
         in_a_row.add("std", timed(WRITE_CALLS, truncate).await?);
         in_a_row.add("airssys", timed(WRITE_CALLS, replace).await?);
     }
-    single.tell("replace-4k");
+    for (measure, peer) in [("replace-4k", "std"), ("replace-4k-off-thread", "tokio")] {
+        figure(measure, "airssys", single.median("airssys"));
+        figure(measure, peer, single.median(peer));
+    }
     in_a_row.tell("replace-4k-in-a-row");
     Ok(())
 }

@@ -19,7 +19,9 @@ answer the same questions about directories, by one rule for each; Rego looks th
 answer takes among 10,000 rules than among 10: what it costs that the table is no longer in the nearest cache. *Files* and
 *connections* are decided and recorded in a log that is durable in batches; those of ours and of the others take
 turns within one process on one thread, 31 times. `replace 4k` is one atomic write of an existing file with a pause
-before it, beside create, truncate and write; `in a row` is without pauses. `off thread` is beside `tokio::fs`.
+before it, beside create, truncate and write on the caller's thread; ours goes to the blocking pool and back, which wakes two
+idle processors, as no kernel says beforehand whether such a change will wait. `in a row` is without pauses. `off thread` is
+beside `tokio::fs`, which goes the same way.
 *Audit* is one smallest operation that leaves a record: as its caller sees it, and per record of half a million,
 until they are linked, signed and written.";
 
