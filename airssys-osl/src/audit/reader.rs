@@ -210,7 +210,8 @@ pub struct Query {
     pub principal: Option<String>,
     /// Of this action.
     pub action: Option<Action>,
-    /// Of a resource that begins with these bytes.
+    /// Of a resource that begins with these bytes; also, of two where the second does: what was renamed, whom a connection
+    /// went to.
     pub resource_prefix: Option<Vec<u8>>,
     /// With this verdict.
     pub verdict: Option<Verdict>,

@@ -245,7 +245,7 @@ impl<'a> Body<'a> {
             && query.verdict.is_none_or(|verdict| self.fixed.verdict == verdict)
             && query.trace.is_none_or(|trace| self.fixed.trace == trace)
             && query.principal.as_ref().is_none_or(|principal| self.principal == principal)
-            && query.resource_prefix.as_ref().is_none_or(|prefix| self.resource.starts_with(prefix))
+            && query.resource_prefix.as_ref().is_none_or(|prefix| names(self.resource, prefix))
     }
 
     pub(super) fn to_record(self) -> Record {
@@ -257,6 +257,12 @@ impl<'a> Body<'a> {
             resource: self.resource.into(),
         }
     }
+}
+
+/// Whether one of the names in a resource begins like this: an operation on two objects has two.
+fn names(resource: &[u8], prefix: &[u8]) -> bool {
+    resource.starts_with(prefix)
+        || resource.split(|byte| *byte == 0).skip(1).any(|name| name.starts_with(prefix))
 }
 
 /// What a log adds to an event.

@@ -145,7 +145,7 @@ impl Ground {
     pub(super) fn rename(&self, old: Beneath<'_>, to: &Self, new: Beneath<'_>) -> Result<(), Fault> {
         let rename = |count| sys::rename(self.directory(), old, to.directory(), new, count);
         if Arc::ptr_eq(&self.place.room, &to.place.room) {
-            return self.room().free(rename);
+            return self.room().free(|count| rename(count).map(|renamed| renamed.freed));
         }
         let counted = self.room().is_counted() || to.room().is_counted();
         if !counted && to.grant.terms.max_file_bytes.is_none() {
@@ -156,12 +156,9 @@ impl Ground {
         if is_directory {
             return Err(Fault::errno(sys::errno::CROSSES_DEVICES));
         }
-        to.room().reserve(&to.grant.terms, 1, size.bytes)?.fill(rename)?;
-        if !counted {
-            return Ok(());
-        }
         let moved = sys::Freed { identity: size.identity, bytes: size.bytes, nameless: size.links == 1 };
-        self.room().free(|_| Ok(Some(moved)))
+        let reserved = to.room().reserve(&to.grant.terms, 1, size.bytes)?;
+        reserved.fill_from(self.room(), moved, || rename(counted))
     }
 
     pub(super) fn hard_link(&self, old: Beneath<'_>, to: &Self, new: Beneath<'_>) -> Result<(), Fault> {

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     os::Fault,
     policy::FsTerms,
-    sys::{self, Freed, Identity, Install},
+    sys::{self, Freed, Identity, Install, Renamed},
 };
 
 /// What is counted beneath one granted directory of one principal.
@@ -178,6 +178,38 @@ impl Reserved<'_> {
         self.room.free(work)?;
         (self.files, self.bytes) = (0, 0);
         Ok(())
+    }
+
+    /// Does `work`, which takes the name of `moved` away from the room `from` and gives it one that uses the space, and counts
+    /// what it did of that.
+    pub(super) fn fill_from(
+        mut self,
+        from: &Room,
+        moved: Freed,
+        work: impl FnOnce() -> Result<Renamed, Fault>,
+    ) -> Result<(), Fault> {
+        let (mut here, mut there);
+        // Two who move files to and fro take both locks in one order.
+        if std::ptr::from_ref(from) < std::ptr::from_ref(self.room) {
+            (here, there) = (from.ledger(), self.room.ledger());
+        } else {
+            there = self.room.ledger();
+            here = from.ledger();
+        }
+        let done = work().map(|renamed| {
+            if from.counted && renamed.left {
+                here.free(moved);
+            }
+            if let Some(freed) = renamed.freed.filter(|_| self.room.counted) {
+                there.free(freed);
+            }
+            if renamed.came {
+                (self.files, self.bytes) = (0, 0);
+            }
+        });
+        // Whoever gives space back takes the lock for that.
+        drop((here, there));
+        done
     }
 
     /// Gives a file its name that holds the space in bytes. `install` asks for a place among the names, where there

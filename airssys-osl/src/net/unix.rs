@@ -11,7 +11,7 @@ use super::{
     subject::Subject,
 };
 use crate::{
-    Action, Error, Principal,
+    Action, Error, ErrorKind, Principal,
     fs::Dir,
     limits::ABSTRACT_NAME_BYTES,
     os::{Done, Fault, Name, Operation, Standing, within},
@@ -35,6 +35,8 @@ pub struct UnixDatagram {
     /// Bytes that came and that the rate has not been charged for.
     owed: Debt,
     send_timeout: Duration,
+    /// It has no name, and so nobody sends to it.
+    connected: bool,
 }
 
 /// What is about to be opened, and for whom.
@@ -125,7 +127,7 @@ impl Dir {
         };
         let send_timeout = standing.limits().idle_timeout;
         let socket = plan.open(&standing, execute).await?;
-        Ok(UnixDatagram { socket, owed: Debt::default(), send_timeout })
+        Ok(UnixDatagram { socket, owed: Debt::default(), send_timeout, connected: false })
     }
 
     /// Makes a UNIX datagram socket that sends to one beneath this directory. Needs what
@@ -150,7 +152,7 @@ impl Dir {
         };
         let send_timeout = standing.limits().idle_timeout;
         let socket = plan.open(&standing, execute).await?;
-        Ok(UnixDatagram { socket, owed: Debt::default(), send_timeout })
+        Ok(UnixDatagram { socket, owed: Debt::default(), send_timeout, connected: true })
     }
 
     fn plan(&self, action: Action, path: &Path) -> Plan<'_> {
@@ -344,13 +346,17 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send).
+    /// As [`send`](Self::send), and [`Invalid`](crate::ErrorKind::Invalid) where it is connected: it has no name, so nothing
+    /// would ever come.
     ///
     /// # Cancel safety
     ///
     /// No datagram is lost.
     pub async fn recv(&self, buffer: &mut [u8]) -> Result<usize, Error> {
         let name = || format!("receive a datagram on `{}`", self.socket.held.name());
+        if self.connected {
+            return Err(Error::new(ErrorKind::Invalid, name()));
+        }
         self.socket.check().map_err(|failed| error(name(), failed))?;
         // What came is charged before the next comes: waiting with it in the hand could lose it.
         self.owed.pay(&self.socket.held.principal().account().received).await;

@@ -14,7 +14,7 @@ use std::{cell::Cell, future::Future, io};
 use super::Os;
 use crate::{
     Action, Error, ErrorKind,
-    audit::{Event, Outcome, Phase},
+    audit::{self, Event, Outcome, Phase},
     limits::PATH_BYTES,
     policy::Decision,
     sys, trace,
@@ -359,7 +359,7 @@ impl<'a> Name<'a> {
         self.write(&mut bytes);
         let mut text = String::with_capacity(bytes.len());
         for character in String::from_utf8_lossy(&bytes).chars() {
-            if character.is_control() || is_bidi(character) {
+            if audit::steers(character) {
                 text.extend(character.escape_default())
             } else {
                 text.push(character)
@@ -367,11 +367,6 @@ impl<'a> Name<'a> {
         }
         text
     }
-}
-
-/// Whether a character changes the direction of those around it.
-fn is_bidi(character: char) -> bool {
-    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Lends a buffer that the thread keeps, so that writing a name allocates nothing once it has grown.
@@ -410,6 +405,7 @@ mod tests {
         check("", "a", "a");
         check("/srv", "a\n\u{1b}[2J\0", "/srv/a\\n\\u{1b}[2J\\u{0}");
         check("/srv", "é\u{202e}", "/srv/é\\u{202e}");
+        check("/srv", "a\u{2028}b\u{61c}\u{200b}", "/srv/a\\u{2028}b\\u{61c}\\u{200b}");
         check("/", &"a".repeat(2 * PATH_BYTES), &format!("/{}", "a".repeat(PATH_BYTES + 1)));
     }
 }

@@ -1,6 +1,8 @@
 use std::path::{Component, Path, PathBuf};
 
 use crate::limits::{CARVE_OUTS, PATH_BYTES};
+#[cfg(doc)]
+use crate::limits::{MEASURED_NAMES, TREE_DEPTH};
 
 /// What holds beneath a granted directory besides its rights: exceptions, and how much may be put there.
 ///
@@ -58,7 +60,8 @@ impl FsTerms {
     ///
     /// It need not exist; then nothing of this name can be made, nor of one that the file system might take for it: of
     /// another case, form or end. Directories of ext4, btrfs, F2FS, bcachefs and tmpfs say whether they do; all other file
-    /// systems might, XFS and overlayfs too.
+    /// systems might, XFS and overlayfs too. A directory on the way to it that does not exist can be made, and nothing be
+    /// renamed or linked to its name, as that could have the carve-out in it.
     pub fn deny(mut self, path: impl Into<PathBuf>) -> Self {
         self.denied.push(path.into());
         self
@@ -74,8 +77,10 @@ impl FsTerms {
     /// Lets the files beneath hold `bytes` bytes together, counted by their lengths, holes included.
     ///
     /// What is there counts from the start; it is measured when the directory is opened and no other handle of the
-    /// principal counts already. What others change there meanwhile is seen at the next measuring. What changes sizes
-    /// or names is done one after the other there.
+    /// principal counts already. What others change there meanwhile is seen at the next measuring, and so is what is written
+    /// to a file that was moved there from another granted directory while it was open. What changes sizes or names is done one
+    /// after the other there. A tree that cannot be measured is not opened: one of more than [`MEASURED_NAMES`] names or deeper
+    /// than [`TREE_DEPTH`], or with a directory in it that its owner, this program's user, is kept out of by its permissions.
     pub fn quota_bytes(mut self, bytes: u64) -> Self {
         self.quota_bytes = Some(bytes);
         self

@@ -93,6 +93,16 @@ pub(crate) struct Freed<I = Identity> {
     pub(crate) nameless: bool,
 }
 
+/// What a rename did.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Renamed<I = Identity> {
+    /// Whether the object lost its old name, and the new name what it was of: not where both are names of one file.
+    pub(crate) left: bool,
+    pub(crate) came: bool,
+    /// What had the new name, and lost it.
+    pub(crate) freed: Option<Freed<I>>,
+}
+
 /// Whether anybody still waits for a long work, and what is told to the work when nobody does.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stop(Arc<AtomicBool>);

@@ -150,6 +150,20 @@ fn queries_match_on_all_that_is_set() {
 }
 
 #[test]
+fn what_was_moved_away_is_found_by_where_it_was() {
+    let dir = TempDir::new().unwrap();
+    let log = open(dir.path());
+    record(&log, "mover", "/srv/out/a\0/srv/in/a");
+    log.close().unwrap();
+    let found = |prefix: &str| {
+        let query = Query { resource_prefix: Some(prefix.into()), ..Query::default() };
+        Reader::query(dir.path(), query).unwrap().count()
+    };
+    assert_eq!([found("/srv/out"), found("/srv/in/"), found("/srv/in/a")], [1; 3]);
+    assert_eq!([found("/in"), found("srv/in"), found("/srv/in/ab")], [0; 3]);
+}
+
+#[test]
 fn a_reader_follows_a_log_that_is_written() {
     let dir = TempDir::new().unwrap();
     let log = open(dir.path());

@@ -1,6 +1,6 @@
 //! The two ways to resolve a path say the same of every path.
 
-use std::{env, fs, os::unix::fs::symlink, process::Command};
+use std::{fs, os::unix::fs::symlink};
 
 use airssys_osl::{
     Error, ErrorKind, Os, Resolution,
@@ -8,8 +8,12 @@ use airssys_osl::{
     policy::Rights,
 };
 use proptest::{prelude::*, test_runner::TestRunner};
+use rustix::io::Errno;
 
-use crate::fixture::{Fixture, assert_denied};
+use crate::{
+    filtered::{Call, is_filtered, run},
+    fixture::{Fixture, assert_denied},
+};
 
 const PARTS: &[&str] = &[
     "a", "b", "c", "..", ".", "", "file", "to-b", "up", "out", "loop", "absolute", "dangling", "chain",
@@ -106,50 +110,21 @@ fn both_ways_say_the_same() {
     checked.unwrap();
 }
 
-/// The number that `openat2` fails with, for the program that is run under it.
-const REFUSED: &str = "AIRSSYS_TEST_OPENAT2";
-
-/// Has `openat2` fail with a number, and becomes the program behind it: the test may not make system calls of its own.
-const REFUSE: &str = r#"
-my ($errno, $prctl, @program) = @ARGV;
-my @load = (0x20, 0, 0, 0);
-my @unless_openat2 = (0x15, 0, 1, 437);
-my @fail = (0x06, 0, 0, 0x00050000 | $errno);
-my @allow = (0x06, 0, 0, 0x7fff0000);
-my $steps = pack('SCCL' x 4, @load, @unless_openat2, @fail, @allow);
-my $filter = pack('Sx6P', 4, $steps);
-exit 77 if syscall($prctl + 0, 38, 1, 0, 0, 0) != 0 || syscall($prctl + 0, 22, 2, $filter) != 0;
-exec @program or exit 77;
-"#;
-
 #[test]
 fn what_refuses_openat2_opens_nothing_more() {
-    let prctl = if cfg!(target_arch = "x86_64") { "157" } else { "167" };
-    for refused in [rustix::io::Errno::NOSYS, rustix::io::Errno::PERM, rustix::io::Errno::ACCESS] {
-        let number = refused.raw_os_error().to_string();
-        let mut program = Command::new("perl");
-        program.args(["-e", REFUSE, &number, prctl]).arg(env::current_exe().unwrap());
-        program.args(["--exact", "fs_steps::under_a_filter", "--nocapture", "--test-threads", "1"]);
-        let output = match program.env(REFUSED, &number).output() {
-            Ok(output) if output.status.code() != Some(77) => output,
-            failed => {
-                eprintln!("skipped: nothing here refuses `openat2`: {failed:?}");
-                return;
-            }
-        };
-        let said = String::from_utf8_lossy(&output.stdout);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success() && said.contains("confined all the same"),
-            "{refused}: {said}{errors}"
-        );
+    for refused in [Errno::NOSYS, Errno::PERM, Errno::ACCESS] {
+        let openat2 = Call { number: libc::SYS_openat2, request: None, says: refused.raw_os_error() };
+        let Some(said) = run("fs_steps::under_a_filter", openat2) else { return };
+        assert!(said.contains("confined all the same"), "{refused}: {said}");
     }
 }
 
 /// Not a test, but the program that is run where `openat2` is refused.
 #[test]
 fn under_a_filter() {
-    let Ok(number) = env::var(REFUSED) else { return };
+    if !is_filtered() {
+        return;
+    }
     let tried = rustix::fs::openat2(
         rustix::fs::CWD,
         "/",
@@ -157,7 +132,7 @@ fn under_a_filter() {
         rustix::fs::Mode::empty(),
         rustix::fs::ResolveFlags::empty(),
     );
-    assert_eq!(tried.unwrap_err().raw_os_error().to_string(), number, "it is refused");
+    tried.expect_err("it is refused");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let fixture = Fixture::new(Rights::all());

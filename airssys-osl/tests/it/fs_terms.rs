@@ -132,6 +132,35 @@ async fn a_carve_out_that_is_not_there_yet_is_not_made() {
     assert_denied(dir.create_dir_all("no/such").await, "carve-out", "once its directory is there");
 }
 
+#[tokio::test]
+async fn what_leads_to_a_carve_out_is_not_put_there_with_something_in_it() {
+    let fixture = carved();
+    let dir = held_to(&fixture, FsTerms::new().deny("hooks/run/first")).await;
+    dir.create_dir_all("mine/run").await.unwrap();
+    dir.replace("mine/run/first", b"mine", Flush::Later).await.unwrap();
+    dir.symlink("mine", "way").await.unwrap();
+    let before = fixture.snapshot();
+    let not_put = async |at: &str, filled: &str| {
+        assert_denied(dir.rename(filled, &dir, at).await, "carve-out", "renamed");
+        assert_denied(dir.rename("way", &dir, at).await, "carve-out", "a link renamed");
+        assert_denied(dir.hard_link("way", &dir, at).await, "carve-out", "a link linked");
+        assert_denied(dir.symlink("mine", at).await, "carve-out", "linked");
+    };
+    not_put("hooks", "mine").await;
+    assert_eq!(fixture.snapshot(), before);
+    // Nor where something else is in the way.
+    dir.replace("hooks", b"x", Flush::Later).await.unwrap();
+    assert_denied(dir.rename("way", &dir, "hooks").await, "carve-out", "over a file");
+    dir.remove_file("hooks").await.unwrap();
+    dir.create_dir("hooks").await.unwrap();
+    assert_denied(dir.rename("mine", &dir, "hooks").await, "carve-out", "over an empty directory");
+    not_put("hooks/run", "mine/run").await;
+    dir.create_dir("hooks/run").await.unwrap();
+    let made = dir.replace("hooks/run/first", b"mine", Flush::Later).await;
+    assert_denied(made, "carve-out", "at last");
+    dir.rename("mine", &dir, "elsewhere").await.unwrap();
+}
+
 /// Case twins and normalised twins: the same object under names of other bytes. Only some file systems have them; on others
 /// hard links stand for them.
 #[tokio::test]
@@ -543,6 +572,7 @@ fn all_of_it_step_by_step() {
         a_carved_directory_is_closed_with_all_that_is_in_it,
         nothing_that_leads_to_a_carve_out_is_moved_away,
         a_carve_out_that_is_not_there_yet_is_not_made,
+        what_leads_to_a_carve_out_is_not_put_there_with_something_in_it,
         other_names_of_a_carve_out_are_closed_too,
         twins_of_a_carve_out_that_is_not_there_yet_are_not_made,
         an_overlay_makes_no_twin_of_a_carve_out_either,
@@ -602,4 +632,66 @@ async fn a_file_moves_only_to_where_it_may_be_as_long() {
     assert_fails(dir.rename("a", &outside, "a").await, ErrorKind::Unsupported, "nobody measures a directory");
     dir.rename("plain", &outside, "plain").await.unwrap();
     dir.rename("long", &dir, "renamed").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_rename_between_two_names_of_one_file_is_counted_as_none() {
+    let fixture = Fixture::new(Rights::all());
+    // `a` and `a/b` are there.
+    let (dir, outside) = two_roots(&fixture, FsTerms::new().quota_files(4), FsTerms::new()).await;
+    dir.replace("f", b"x", Flush::Later).await.unwrap();
+    dir.hard_link("f", &outside, "f").await.unwrap();
+    for _ in 0..3 {
+        dir.rename("f", &outside, "f").await.unwrap();
+        outside.rename("f", &dir, "f").await.unwrap();
+    }
+    assert_eq!(used(&fixture).1, 3, "the system leaves both names");
+    dir.create_dir("d").await.unwrap();
+    assert_full(dir.create_dir("e").await, "neither freed one");
+    dir.rename("f", &outside, "g").await.unwrap();
+    dir.create_dir("e").await.unwrap();
+    assert_full(dir.create_dir("h").await, "what moved was one");
+}
+
+#[test]
+fn a_directory_that_was_closed_counts_all_the_same() {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+    let fixture = Fixture::new(Rights::all());
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    // Nothing is closed to root: its threads become somebody else then.
+    let somebody = rustix::process::geteuid().is_root().then(|| rustix::process::Uid::from_raw(65534));
+    if let Some(uid) = somebody {
+        mode(&fixture.inside(".."), 0o711);
+        chown(fixture.inside(""), Some(uid.as_raw()), None).unwrap();
+        fs::create_dir(fixture.inside("lost")).unwrap();
+        mode(&fixture.inside("lost"), 0o700);
+    }
+    let become_somebody = move || {
+        if let Some(uid) = somebody {
+            rustix::thread::set_thread_uid(uid).unwrap();
+        }
+    };
+    let checks = async {
+        let dir = held_to(&fixture, FsTerms::new().quota_bytes(100)).await;
+        dir.create_dir("d").await.unwrap();
+        dir.replace("d/f", [1; 60], Flush::Later).await.unwrap();
+        drop(dir);
+        for closed in [0, 0o400] {
+            mode(&fixture.inside("d"), closed);
+            let error = fixture.principal().dir(fixture.inside("")).await.unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::ACCESS.raw_os_error()), "{error}");
+            assert!(error.to_string().contains("closed to its owner"), "{error}");
+        }
+        mode(&fixture.inside("d"), 0o700);
+        assert_full(fixture.dir().await.replace("g", [1; 50], Flush::Later).await, "it counts");
+    };
+    std::thread::scope(|scope| {
+        let checked = scope.spawn(move || {
+            become_somebody();
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().on_thread_start(become_somebody).build().unwrap();
+            runtime.block_on(checks);
+        });
+        checked.join().unwrap();
+    });
 }

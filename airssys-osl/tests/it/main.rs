@@ -21,6 +21,9 @@ mod audit_segments;
 #[cfg(test)]
 mod audit_shape;
 #[cfg(test)]
+#[cfg(target_os = "linux")]
+mod filtered;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod fs_steps;

@@ -4,12 +4,13 @@ use std::{io, num::NonZeroU64, sync::Arc, time::Duration};
 
 use airssys_osl::{
     ErrorKind,
-    net::{KeepAlive, Limits},
+    net::{KeepAlive, Limits, TcpStream},
     policy::{Grant, Ports},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
+    task::JoinHandle,
     time::Instant,
 };
 
@@ -157,14 +158,20 @@ async fn accepting_waits_for_room() {
     second.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
-async fn silence_ends() {
-    let (server, _accepted) = silent_server().await;
+/// A connection that may be silent for half a minute, to a server that is.
+async fn silence() -> (Net, TcpStream, JoinHandle<Vec<tokio::net::TcpStream>>) {
+    let (server, accepted) = silent_server().await;
     let limits = Limits::new().idle_timeout(Duration::from_secs(30));
     let net = Net::new([loopback(), Grant::net_limits(limits)]);
     let rest = AtRest::begin();
-    let mut stream = net.principal().tcp_connector().connect("127.0.0.1", server.port()).await.unwrap();
+    let stream = net.principal().tcp_connector().connect("127.0.0.1", server.port()).await.unwrap();
     drop(rest);
+    (net, stream, accepted)
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_ends() {
+    let (net, mut stream, _accepted) = silence().await;
     let start = Instant::now();
     tokio::time::advance(Duration::from_secs(20)).await;
     stream.write_all(b"x").await.unwrap();
@@ -178,12 +185,7 @@ async fn silence_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn a_silence_under_nobody_is_none() {
-    let (server, _accepted) = silent_server().await;
-    let limits = Limits::new().idle_timeout(Duration::from_secs(30));
-    let net = Net::new([loopback(), Grant::net_limits(limits)]);
-    let rest = AtRest::begin();
-    let mut stream = net.principal().tcp_connector().connect("127.0.0.1", server.port()).await.unwrap();
-    drop(rest);
+    let (_net, mut stream, _accepted) = silence().await;
     tokio::time::advance(Duration::from_secs(60)).await;
     let start = Instant::now();
     assert_eq!(stream.read(&mut [0]).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
@@ -192,12 +194,7 @@ async fn a_silence_under_nobody_is_none() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_that_was_given_up_counts_for_the_next() {
-    let (server, _accepted) = silent_server().await;
-    let limits = Limits::new().idle_timeout(Duration::from_secs(30));
-    let net = Net::new([loopback(), Grant::net_limits(limits)]);
-    let rest = AtRest::begin();
-    let mut stream = net.principal().tcp_connector().connect("127.0.0.1", server.port()).await.unwrap();
-    drop(rest);
+    let (_net, mut stream, _accepted) = silence().await;
     let start = Instant::now();
     tokio::time::timeout(Duration::from_secs(20), stream.read(&mut [0])).await.unwrap_err();
     assert_eq!(stream.read(&mut [0]).await.unwrap_err().kind(), io::ErrorKind::TimedOut);

@@ -84,6 +84,7 @@ async fn datagrams_beneath_a_directory() {
     let mut buffer = [0; 8];
     assert_eq!(receiver.recv(&mut buffer).await.unwrap(), 3);
     assert_eq!(receiver.recv(&mut buffer).await.unwrap(), 0, "an empty one is no end");
+    assert_fails(sender.recv(&mut buffer).await, ErrorKind::Invalid, "nobody sends to what has no name");
     assert_fails(dir.connect_unix("log").await, ErrorKind::Io, "a stream to a datagram socket");
     let waiting = tokio::spawn(async move { receiver.recv(&mut [0; 8]).await });
     tokio::task::yield_now().await;

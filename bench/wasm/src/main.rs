@@ -24,7 +24,7 @@ use tokio::runtime::{Builder, Runtime};
 
 const USAGE: &str = "usage: wasm-ours messages|threads|life|crash|runaway|files [ROUNDS]
        wasm-ours code FOLDER [ROUNDS [BYTES]]   of a component so large; keeps what it compiled in the folder
-       wasm-ours idle COUNT                     resident memory of so many idle actors
+       wasm-ours idle|raw-idle COUNT            resident memory of so many idle actors
        wasm-ours http [ROUNDS [WASMTIME]]       beside `wasmtime serve`, where it is told where that is";
 
 /// How often everybody takes a turn.
@@ -38,6 +38,7 @@ fn main() -> Result<(), Failure> {
         ["code", folder, rounds] => measure_code(folder, rounds.parse()?, code::COMPONENT_BYTES),
         ["code", folder, rounds, bytes] => measure_code(folder, rounds.parse()?, bytes.parse()?),
         ["idle", count] => alone()?.block_on(life::idle(count.parse()?)),
+        ["raw-idle", count] => alone()?.block_on(life::raw_idle(count.parse()?)),
         ["http", rounds, wasmtime] => measure_http(rounds.parse()?, Some(Path::new(wasmtime))),
         ["serve", port] => workers(2)?.block_on(http::serve(port.parse()?)),
         [process::ARGUMENT] => process::answer(),

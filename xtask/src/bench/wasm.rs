@@ -22,7 +22,8 @@ without a component, and *raw+rt* the sum of both. *process* is a program that i
 *extism* runs in a process of its own (`wasm-peers`), with a plug-in that copies its input as Extism's own kit does.
 `spawn` is a system of 400 actors that starts, has each answer once, and stops: the time for each; on two threads, two such
 systems. *raw* has as many instances at a time, *raw-in-place* one after the other in the same place. `crash` is from the message that a component crashes of to the answer of the next instance. `idle` is resident
-memory for each of so many actors that answered once: the pool has a thousand instances, and 100,000 do without it. `read`
+memory for each of so many actors that answered once, beside *raw* in a process of its own: the pool has a thousand
+instances, and 100,000 do without it. `read`
 is open, read and close of a cached 4 KiB file by `wasi:filesystem`, three calls of which two are decided and recorded; *raw*
 there is one import of its own that is `std::fs::read`, *wasmtime-wasi* the very same guest on Wasmtime's own WASI, not
 leaving the thread. `cold start` has ours ask whether the component and its code are those that it verified at an earlier start, with
@@ -124,7 +125,11 @@ pub(super) fn run(workshop: &Workshop) -> Result<Vec<Row>, Failure> {
         for part in PARTS.into_iter().filter(|part| is_wanted(part)) {
             figures.extend(match part {
                 "code" => measure(&ours, &[part, folder])?,
-                "idle" => measure(&ours, &[part, IDLE])?,
+                "idle" => {
+                    let mut idle = measure(&ours, &[part, IDLE])?;
+                    idle.extend(measure(&ours, &["raw-idle", IDLE])?);
+                    idle
+                }
                 "crowd" => measure(&ours, &["idle", CROWD])?,
                 "http" => {
                     let with: Vec<_> = [part, HTTP_ROUNDS].into_iter().chain(wasmtime).collect();

@@ -54,8 +54,16 @@ pub(super) struct Guard {
     denied: Vec<Identity>,
     /// The directories and links on the way to what is denied.
     leading: Vec<Identity>,
-    /// Where something would be denied if it existed: a directory, and the name in it.
-    vacant: Vec<(Identity, OsString)>,
+    vacant: Vec<Vacant>,
+}
+
+/// Where something would be denied, or lead to what is, if it existed.
+#[derive(Debug)]
+struct Vacant {
+    parent: Identity,
+    name: OsString,
+    /// It would lead there, and be a directory: something else may stand in its place.
+    leads: bool,
 }
 
 impl Directory {
@@ -119,6 +127,14 @@ impl Bounds {
         if refused && stat.st_nlink > 1 { Err(Fault::Forbidden(rule::HARD_LINKED)) } else { Ok(()) }
     }
 
+    /// Checks a name in `parent` that is about to be given to what has something in it already, or leads to something.
+    pub(super) fn check_filled(&self, parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), Fault> {
+        if !self.has_carve_outs() {
+            return Ok(());
+        }
+        self.guard()?.check_vacant(parent, name, |_| true)
+    }
+
     /// Looks up the carve-outs. They are looked up for each path anew, for what has their names changes.
     pub(super) fn guard(&self) -> Result<Guard, Fault> {
         let mut guard = Guard::default();
@@ -128,14 +144,14 @@ impl Bounds {
             let mut steps = Steps::new(self, root.as_fd(), &unguarded);
             match steps.open(path, OFlags::PATH, Mode::empty()) {
                 Ok(object) => guard.denied.push(Identity::of(&fs::fstat(&object)?)),
-                Err(Fault::Os(error)) if error.kind() == std::io::ErrorKind::NotFound => {
-                    if let Some(name) = steps.missing() {
-                        guard.vacant.push((Identity::of(&fs::fstat(steps.here())?), name));
+                Err(Fault::Os(error)) if is_missing(error.kind()) => {
+                    if let Some((name, leads)) = steps.missing() {
+                        let parent = Identity::of(&fs::fstat(steps.here())?);
+                        guard.vacant.push(Vacant { parent, name, leads });
                     }
                 }
-                // It leads out of the directory, or through something that is none: no path here reaches it.
+                // It leads out of the directory: no path here reaches it.
                 Err(Fault::Forbidden(_)) => {}
-                Err(Fault::Os(error)) if error.kind() == std::io::ErrorKind::NotADirectory => {}
                 Err(fault) => return Err(fault),
             }
             guard.leading.append(&mut steps.trail);
@@ -158,13 +174,23 @@ impl Guard {
 
     /// Checks a name that is made in `parent`.
     pub(super) fn check_new(&self, parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), Fault> {
+        // What leads to a carve-out may be made: it is empty.
+        self.check_vacant(parent, name, |vacant| !vacant.leads)
+    }
+
+    fn check_vacant(
+        &self,
+        parent: BorrowedFd<'_>,
+        name: &OsStr,
+        which: impl Fn(&Vacant) -> bool,
+    ) -> Result<(), Fault> {
         if self.vacant.is_empty() {
             return Ok(());
         }
         let place = Identity::of(&fs::fstat(parent)?);
-        let mut vacant = self.vacant.iter().filter(|(parent, _)| *parent == place).map(|(_, name)| name);
+        let mut vacant = self.vacant.iter().filter(|vacant| vacant.parent == place && which(vacant));
         // What would be a twin of it, the file system alone knows, and it is not there to be looked at.
-        let denied = vacant.any(|vacant| {
+        let denied = vacant.any(|Vacant { name: vacant, .. }| {
             vacant == name || (twins::may_be_one(vacant, name) && !twins::are_told_apart(parent))
         });
         if denied { Err(Fault::Forbidden(rule::CARVE_OUT)) } else { Ok(()) }
@@ -197,6 +223,11 @@ impl Mount {
             _ => Ok(Self(fs::fstat(fd)?.st_dev)),
         }
     }
+}
+
+/// Whether an error says that a name on the way is of nothing, or of something that leads nowhere.
+fn is_missing(kind: std::io::ErrorKind) -> bool {
+    matches!(kind, std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
 }
 
 /// Splits a path into its names, last one first.

@@ -16,7 +16,7 @@ use crate::{
     os::Fault,
     path::{Beneath, Leaf},
     policy::rule,
-    sys::{Freed, Wait},
+    sys::{Freed, Renamed, Wait},
 };
 
 /// Writes all of `bytes`.
@@ -81,23 +81,35 @@ pub(crate) fn remove_dir(dir: &Directory, path: Beneath<'_>, count: bool) -> Res
     })
 }
 
-/// Renames; tells what the object freed that had the new name.
+/// Renames; tells what that did where somebody counts.
 pub(crate) fn rename(
     from: &Directory,
     old: Beneath<'_>,
     to: &Directory,
     new: Beneath<'_>,
     count: bool,
-) -> Result<Option<Freed>, Fault> {
+) -> Result<Renamed, Fault> {
+    let bounds = to.bounds();
     in_parent(from, old, |from, old| {
         check_slash(from, old)?;
         in_parent(to, new, |to, new| {
             if new.slash && !is_directory(from, old)? {
                 return Err(Errno::NOTDIR.into());
             }
-            let replaced = if count { Named::find(to, new.name)? } else { None };
+            bounds.check_filled(to, new.name)?;
+            let find =
+                |parent: BorrowedFd<'_>, name| if count { Named::find(parent, name) } else { Ok(None) };
+            let (moved, replaced) = (find(from, old.name)?, find(to, new.name)?);
             fs::renameat(from, old.name, to, new.name)?;
-            Ok(replaced.and_then(Named::freed))
+            // Two names of one file both stay.
+            let stays = |named: &Option<Named>, parent: BorrowedFd<'_>, name| {
+                named.as_ref().is_some_and(|named| named.has(parent, name))
+            };
+            Ok(Renamed {
+                left: !stays(&moved, from, old.name),
+                came: !stays(&replaced, to, new.name),
+                freed: replaced.and_then(Named::freed),
+            })
         })
     })
 }
@@ -135,9 +147,10 @@ pub(crate) fn hard_link(
 ) -> Result<(), Fault> {
     in_parent_or(from, existing, Errno::PERM, |from, existing| {
         check_slash(from, existing)?;
-        in_parent_or(to, new, Errno::EXIST, |to, new| {
-            check_new(to, new)?;
-            Ok(fs::linkat(from, existing.name, to, new.name, AtFlags::empty())?)
+        in_parent_or(to, new, Errno::EXIST, |parent, new| {
+            check_new(parent, new)?;
+            to.bounds().check_filled(parent, new.name)?;
+            Ok(fs::linkat(from, existing.name, parent, new.name, AtFlags::empty())?)
         })
     })
 }
@@ -145,6 +158,7 @@ pub(crate) fn hard_link(
 pub(crate) fn symlink(target: &Path, dir: &Directory, path: Beneath<'_>) -> Result<(), Fault> {
     in_parent_or(dir, path, Errno::EXIST, |parent, leaf| {
         check_new(parent, leaf)?;
+        dir.bounds().check_filled(parent, leaf.name)?;
         Ok(fs::symlinkat(target, parent, leaf.name)?)
     })
 }

@@ -2,7 +2,7 @@
 
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
-    fs::{self, Mode, OFlags, Stat},
+    fs::{self, AtFlags, Mode, OFlags, Stat},
     io::Errno,
 };
 
@@ -21,6 +21,7 @@ pub(crate) struct Size {
 /// What had a name, held to see what becomes of it without.
 pub(super) struct Named {
     object: OwnedFd,
+    identity: Identity,
     links: u64,
 }
 
@@ -46,10 +47,19 @@ impl Named {
     pub(super) fn find(parent: BorrowedFd<'_>, name: &std::ffi::OsStr) -> Result<Option<Self>, Fault> {
         let place = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match fs::openat(parent, name, place, Mode::empty()) {
-            Ok(object) => Ok(Some(Self { links: size(&object)?.links, object })),
+            Ok(object) => {
+                let Size { identity, links, .. } = size(&object)?;
+                Ok(Some(Self { object, identity, links }))
+            }
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether it is what has this name now.
+    pub(super) fn has(&self, parent: BorrowedFd<'_>, name: &std::ffi::OsStr) -> bool {
+        let now = fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW);
+        now.is_ok_and(|now| Identity::of(&now) == self.identity)
     }
 
     /// What it freed by losing its name: nothing, where the name went to the same file.

@@ -37,8 +37,8 @@ pub(super) struct Steps<'a> {
     links: u32,
     /// Every object that led here.
     pub(super) trail: Vec<Identity>,
-    /// The last name, where nothing has it.
-    missing: Option<OsString>,
+    /// The first name that nothing has, or something that leads nowhere; and whether it should have led on.
+    missing: Option<(OsString, bool)>,
 }
 
 impl<'a> Steps<'a> {
@@ -82,8 +82,8 @@ impl<'a> Steps<'a> {
         self.passed.last().map_or(self.start, |passed| passed.as_fd())
     }
 
-    /// The last name of the path, after an `open` that found all but that.
-    pub(super) fn missing(&mut self) -> Option<OsString> {
+    /// The name at which an `open` came to an end that found all before it, and whether it should have led on.
+    pub(super) fn missing(&mut self) -> Option<(OsString, bool)> {
         self.missing.take()
     }
 
@@ -103,8 +103,12 @@ impl<'a> Steps<'a> {
                 return Err(Errno::ISDIR.into());
             }
             let place = match self.step(&name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
-                Err(Fault::Os(error)) if last && error.kind() == std::io::ErrorKind::NotFound => {
-                    return Ok(Some((name, None)));
+                Err(Fault::Os(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+                    if last {
+                        return Ok(Some((name, None)));
+                    }
+                    self.missing = Some((name, true));
+                    return Err(Fault::Os(error));
                 }
                 place => place?,
             };
@@ -121,6 +125,7 @@ impl<'a> Steps<'a> {
                 self.trail.push(Identity::of(&stat));
                 self.passed.push(place);
             } else {
+                self.missing = Some((name, true));
                 return Err(Errno::NOTDIR.into());
             }
         }
@@ -194,7 +199,7 @@ impl<'a> Steps<'a> {
     /// Creates what was not found; `None` where it is there by now.
     fn create(&mut self, name: &OsString, flags: OFlags, mode: Mode) -> Result<Option<OwnedFd>, Fault> {
         if !flags.contains(OFlags::CREATE) {
-            self.missing = Some(name.clone());
+            self.missing = Some((name.clone(), false));
             return Err(Errno::NOENT.into());
         }
         self.guard.check_new(self.here(), name)?;

@@ -246,9 +246,12 @@ pub(crate) fn measure(dir: &Directory, limit: u64) -> Result<(u64, u64), Fault> 
     let mut linked = HashSet::new();
     let mut climber = Climber::start(dir.bounds(), reopen(dir)?)?;
     loop {
-        let mut listing = Listing::of(&climber.here)?;
-        loop {
-            let entries = listing.next_batch()?;
+        let mut listing = match Listing::of(&climber.here) {
+            Ok(listing) => Some(listing),
+            Err(fault) => pass_by(&climber.here, OsStr::new("."), fault).map(|()| None)?,
+        };
+        while let Some(open) = &mut listing {
+            let entries = open.next_batch()?;
             if entries.is_empty() {
                 break;
             }
@@ -259,19 +262,25 @@ pub(crate) fn measure(dir: &Directory, limit: u64) -> Result<(u64, u64), Fault> 
                 }
                 if entry.kind == FileKind::Directory {
                     climber.wait(entry.name)?;
-                } else if let Ok(stat) = fs::statat(&climber.here, &entry.name, AtFlags::SYMLINK_NOFOLLOW) {
-                    let size = Size::of(&stat);
-                    if size.links < 2 || linked.insert(size.identity) {
-                        bytes = bytes.saturating_add(size.bytes);
+                    continue;
+                }
+                match fs::statat(&climber.here, &entry.name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) => {
+                        let size = Size::of(&stat);
+                        if size.links < 2 || linked.insert(size.identity) {
+                            bytes = bytes.saturating_add(size.bytes);
+                        }
                     }
+                    Err(error) => pass_by(&climber.here, &entry.name, error.into())?,
                 }
             }
         }
         loop {
             match climber.next() {
-                // What cannot be gone into cannot be counted, and the principal cannot go there either.
-                Some(name) if climber.descend(name.clone()).is_ok() => break,
-                Some(_) => {}
+                Some(name) => match climber.descend(name.clone()) {
+                    Ok(()) => break,
+                    Err(fault) => pass_by(&climber.here, &name, fault)?,
+                },
                 None => {
                     if climber.ascend()?.is_none() {
                         return Ok((bytes, files));
@@ -279,6 +288,25 @@ pub(crate) fn measure(dir: &Directory, limit: u64) -> Result<(u64, u64), Fault> 
                 }
             }
         }
+    }
+}
+
+/// What cannot be gone into is not counted where the principal cannot go there either. What is only closed it could open
+/// again: that ends the counting, as every other fault does.
+fn pass_by(parent: &OwnedFd, name: &OsStr, fault: Fault) -> Result<(), Fault> {
+    match fault {
+        Fault::Forbidden(_) => Ok(()),
+        Fault::Os(error) if is_gone(&error) => Ok(()),
+        Fault::Os(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            // Where nothing is told of a name, it is the directory itself that is closed.
+            let closed =
+                fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).or_else(|_| fs::fstat(parent))?;
+            if closed.st_uid == rustix::process::geteuid().as_raw() {
+                return Err(Fault::Step("count what is in a directory that is closed to its owner", error));
+            }
+            Ok(())
+        }
+        fault => Err(fault),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     limits::TEMPORARY_NAME_TRIES,
     os::Fault,
     path::Beneath,
-    sys::{Freed, Stop, parts::copy_parts},
+    sys::{Freed, Renamed, Stop, parts::copy_parts},
 };
 
 /// What somebody who counts is asked before a name is given.
@@ -118,8 +118,9 @@ pub(crate) fn rename(
     to: &Directory,
     new: Beneath<'_>,
     _count: bool,
-) -> Result<Option<Freed<Identity>>, Fault> {
-    from.dir.rename(plain(old)?, &to.dir, plain(new)?).map(|()| None).map_err(fault)
+) -> Result<Renamed<Identity>, Fault> {
+    from.dir.rename(plain(old)?, &to.dir, plain(new)?).map_err(fault)?;
+    Ok(Renamed { left: true, came: true, freed: None })
 }
 
 pub(crate) fn hard_link(
