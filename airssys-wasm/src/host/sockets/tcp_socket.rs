@@ -83,10 +83,6 @@ impl TcpSocket {
         matches!(self.state, State::New)
     }
 
-    pub(super) fn is_connecting(&self) -> bool {
-        matches!(self.state, State::Connecting)
-    }
-
     /// Takes an address of this machine.
     pub(crate) fn bind(&mut self, principal: &Principal, address: SocketAddr) -> Result<(), ErrorCode> {
         if !self.is_new() {
