@@ -124,7 +124,10 @@ fn options_of_tcp_are_taken_cut_or_refused_and_inherited() {
     let most = "false 32767000000000 32767000000000 127 255";
     let set = "true 1000000000 5000000000 7 42";
     let changed = "false 1000000000 5000000000 7 44";
-    check("tcp-options", &format!("invalid-argument, ok, {most}, {set}, {changed}, {set}, 43, invalid-state"));
+    check(
+        "tcp-options",
+        &format!("invalid-argument, ok, {most}, {set}, {changed}, {set}, 43, invalid-state"),
+    );
 }
 
 #[test]
@@ -299,8 +302,10 @@ fn a_reset_is_told_behind_what_came_before_it() {
 fn without_the_network_everything_is_denied() {
     let world = World::new();
     let newer = fixture("newer.wasm");
-    let words = ["connect:127.0.0.1:7,x", "listen:127.0.0.1:0", "ask:127.0.0.1:7,x", "ask-bound:127.0.0.1:7,x"];
-    let ended = world.run(&[&["run", &newer][..], &words, &["hear:127.0.0.1:0", "lookup:example.org"]].concat());
+    let words =
+        ["connect:127.0.0.1:7,x", "listen:127.0.0.1:0", "ask:127.0.0.1:7,x", "ask-bound:127.0.0.1:7,x"];
+    let ended =
+        world.run(&[&["run", &newer][..], &words, &["hear:127.0.0.1:0", "lookup:example.org"]].concat());
     assert_eq!(ended.stdout.lines().collect::<Vec<_>>(), ["access-denied"; 6], "{}", ended.stderr);
 }
 
@@ -336,11 +341,18 @@ fn what_a_guest_does_with_sockets_is_decided_and_on_record() {
     let query = |action: &str, verdict: &str| {
         let args = ["audit", "query", ".", "--principal", "component.job", "--action", action, verdict];
         let records = world.run_json(&args).1;
-        records.iter().map(|record| record["rule"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+        records
+            .iter()
+            .map(|record| record["rule"].as_str().unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
     };
     // The listener's and the bound client's; the one of `hear` has no grant.
     let rule = "component.job.grants.listen[0]";
-    assert!(query("net.listen", "--allowed").iter().all(|by| by == rule), "{:?}", query("net.listen", "--allowed"));
+    assert!(
+        query("net.listen", "--allowed").iter().all(|by| by == rule),
+        "{:?}",
+        query("net.listen", "--allowed")
+    );
     assert!(!query("net.listen", "--allowed").is_empty());
     assert_eq!(query("net.accept", "--allowed"), [rule]);
     assert!(query("net.connect", "--allowed").iter().any(|by| by == "component.job.grants.connect[0]"));
