@@ -83,6 +83,13 @@ const ALL_ADDRESSES: [&str; 8] = [
     "fc00::/7",
 ];
 
+/// All addresses of this machine at once. To listen there, a port that the system picks: what listens or sends without having
+/// chosen an address has this one.
+const UNSPECIFIED: [&str; 2] = ["0.0.0.0", "::"];
+
+/// Addresses that no machine has. Who would listen there is told so, and not that it may not.
+const NOBODYS: [&str; 4] = ["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"];
+
 fn whole_network() -> Vec<Grant> {
     let mut grants = vec![Grant::resolve("*").rule("run.network"), Grant::trust_web().rule("run.network")];
     for addresses in ALL_ADDRESSES {
@@ -90,6 +97,11 @@ fn whole_network() -> Vec<Grant> {
             grants.push(Grant::connect(protocol, addresses, Ports::ALL).rule("run.network"));
             grants.push(Grant::listen(protocol, addresses, Ports::ALL).rule("run.network"));
             // One that the system picks.
+            grants.push(Grant::listen(protocol, addresses, 0).rule("run.network"));
+        }
+    }
+    for addresses in UNSPECIFIED.into_iter().chain(NOBODYS) {
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
             grants.push(Grant::listen(protocol, addresses, 0).rule("run.network"));
         }
     }

@@ -226,7 +226,7 @@ fn what_is_not_there_of_wasi_0_3_is_refused_by_its_name() {
         assert!(ended.stderr.contains(&said), "{}", ended.stderr);
     };
     // Drafts of it are others.
-    for name in ["wasi:sockets/types@0.3.0", "wasi:cli/environment@0.3.0-rc-2026-01-06"] {
+    for name in ["wasi:keyvalue/store@0.3.0", "wasi:cli/environment@0.3.0-rc-2026-01-06"] {
         let exit = r#"(import "wasi:cli/exit@0.3.0" (instance (export "exit-with-code" (func (param "status-code" u8)))))"#;
         for function in ["(export \"x\" (func))", "(export \"x\" (func async))"] {
             refuse(&format!("(component {exit} (import \"{name}\" (instance {function})))"), name);

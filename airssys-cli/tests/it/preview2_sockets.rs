@@ -100,6 +100,38 @@ fn connections() {
 }
 
 #[test]
+fn a_socket_that_was_bound_connects_from_there() {
+    check(
+        with_nothing,
+        "
+        tcp.create-tcp-socket ipv4 >s = ok
+        tcp.start-bind s 127.0.0.1:0 = ok
+        tcp.finish-bind s = ok
+        tcp.local-address s >port = 127.0.0.1
+        # nobody listens there yet
+        tcp.create-tcp-socket ipv4 >early = ok
+        tcp.start-connect early 127.0.0.1:$port = connection-refused|ok
+        tcp.subscribe early >p = ok
+        poll.block p = ok
+        tcp.finish-connect early = not-in-progress|connection-refused
+        tcp.start-listen s = ok
+        tcp.finish-listen s = ok
+        tcp.create-tcp-socket ipv4 >c = ok
+        tcp.start-bind c 127.0.0.1:0 = ok
+        tcp.start-connect c 127.0.0.1:$port = concurrency-conflict (wasmtime: -)
+        tcp.finish-bind c = ok
+        tcp.local-address c >mine = 127.0.0.1
+        tcp.start-connect c 127.0.0.1:$port = ok
+        tcp.subscribe c >ready = ok
+        poll.block ready = ok
+        tcp.finish-connect c >in >out = ok
+        tcp.local-address c >same = 127.0.0.1
+        is-same $mine $same = true
+        ",
+    );
+}
+
+#[test]
 fn a_connection_that_is_refused() {
     check(
         with_nothing,

@@ -43,7 +43,8 @@ pub(super) struct Held {
     received: AtomicU64,
     sent: AtomicU64,
     ended: OnceLock<End>,
-    _slot: Slot,
+    /// Until it is another's.
+    slot: Option<Slot>,
 }
 
 /// What ended a socket before its owner closed it.
@@ -69,26 +70,14 @@ pub(super) struct Opening<'a> {
 impl<S: Shut + Send + Sync + 'static> Socket<S> {
     /// Holds an open socket from here on. A new policy finds it.
     pub(super) fn hold(io: S, opening: Opening<'_>) -> Arc<Self> {
-        let Opening { principal, action, subject, resource, peer, rule, epoch, slot } = opening;
-        let held = Held {
-            principal: principal.clone(),
-            action,
-            subject,
-            resource,
-            peer,
-            rule,
-            epoch: AtomicU32::new(epoch),
-            // The first use finds out.
-            timed: AtomicBool::new(true),
-            opened: Opened::now(),
-            received: AtomicU64::new(0),
-            sent: AtomicU64::new(0),
-            ended: OnceLock::new(),
-            _slot: slot,
-        };
+        Self::keep(io, Held::new(opening))
+    }
+
+    /// As [`hold`](Self::hold), of one that was open before and was something else.
+    pub(super) fn keep(io: S, held: Held) -> Arc<Self> {
         let socket = Arc::new(Self { io, held });
         let weak = Arc::downgrade(&socket) as std::sync::Weak<dyn Recheck>;
-        principal.account().add(weak);
+        socket.held.principal.account().add(weak);
         socket
     }
 }
@@ -109,25 +98,10 @@ impl<S: Shut> Socket<S> {
 
     /// Whether it may still be used: two loads where nothing has changed, else a decision.
     pub(super) fn check(&self) -> io::Result<()> {
-        let held = &self.held;
-        if let Some(end) = held.ended.get() {
-            return Err(held.error(end));
+        if let Some(end) = self.held.ended.get() {
+            return Err(self.held.error(end));
         }
-        if held.principal.os().epoch() == held.epoch.load(Ordering::Relaxed)
-            && !held.timed.load(Ordering::Relaxed)
-            && !held.principal.is_revoked()
-        {
-            return Ok(());
-        }
-        let standing = held.principal.standing().for_open();
-        held.timed.store(standing.is_timed(), Ordering::Relaxed);
-        let decision = held.subject.decide(&standing, held.action);
-        if decision.permits() {
-            held.principal.account().configure(&standing.limits());
-            held.epoch.store(standing.epoch, Ordering::Relaxed);
-            return Ok(());
-        }
-        Err(self.end(End::Denied(decision.rule.into())))
+        self.held.check().inspect_err(|_| self.io.shut())
     }
 
     /// Ends it because it took too long.
@@ -165,6 +139,53 @@ pub(super) fn error(what: impl Into<Box<str>>, error: io::Error) -> Error {
 }
 
 impl Held {
+    pub(super) fn new(opening: Opening<'_>) -> Self {
+        let Opening { principal, action, subject, resource, peer, rule, epoch, slot } = opening;
+        Self {
+            principal: principal.clone(),
+            action,
+            subject,
+            resource,
+            peer,
+            rule,
+            epoch: AtomicU32::new(epoch),
+            // The first use finds out.
+            timed: AtomicBool::new(true),
+            opened: Opened::now(),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            ended: OnceLock::new(),
+            slot: Some(slot),
+        }
+    }
+
+    /// Whether what it holds may still be used. Where not, that is what ended it.
+    pub(super) fn check(&self) -> io::Result<()> {
+        if let Some(end) = self.ended.get() {
+            return Err(self.error(end));
+        }
+        if self.principal.os().epoch() == self.epoch.load(Ordering::Relaxed)
+            && !self.timed.load(Ordering::Relaxed)
+            && !self.principal.is_revoked()
+        {
+            return Ok(());
+        }
+        let standing = self.principal.standing().for_open();
+        self.timed.store(standing.is_timed(), Ordering::Relaxed);
+        let decision = self.subject.decide(&standing, self.action);
+        if decision.permits() {
+            self.principal.account().configure(&standing.limits());
+            self.epoch.store(standing.epoch, Ordering::Relaxed);
+            return Ok(());
+        }
+        Err(self.error(self.ended.get_or_init(|| End::Denied(decision.rule.into()))))
+    }
+
+    /// Gives its place among all that is open to what comes of it.
+    pub(super) fn take_slot(&mut self) -> Option<Slot> {
+        self.slot.take()
+    }
+
     pub(super) fn resource(&self) -> &Arc<[u8]> {
         &self.resource
     }

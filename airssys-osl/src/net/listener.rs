@@ -3,7 +3,7 @@ use std::{fmt, io, net::SocketAddr, sync::Arc};
 use super::{
     TcpStream,
     connector::{has_scope, scoped},
-    held::{Opening, Socket, error},
+    held::{Held, Opening, Socket, error},
     subject::{Subject, url},
 };
 use crate::{
@@ -39,6 +39,21 @@ impl Principal {
     ///
     /// Panics outside of a tokio runtime with I/O and time.
     pub fn listen(&self, local: SocketAddr) -> Result<Listener, Error> {
+        let listen = |local| {
+            let io = sys::listen(local)?;
+            let bound = io.local_addr()?;
+            Ok((io, bound))
+        };
+        let (io, local, held) = self.take_local(local, listen)?;
+        Ok(Listener::of(io, local, held))
+    }
+
+    /// Takes an address of this machine for TCP: decided, recorded, and done by `take`, which says what it got.
+    pub(super) fn take_local<S>(
+        &self,
+        local: SocketAddr,
+        take: impl FnOnce(SocketAddr) -> io::Result<(S, SocketAddr)>,
+    ) -> Result<(S, SocketAddr, Held), Error> {
         if has_scope(local) {
             return Err(scoped(self, local));
         }
@@ -49,12 +64,12 @@ impl Principal {
         let resource = url(Protocol::Tcp, super::Host::Address(local.ip()), local.port());
         let operation = Operation { mutates: true, ..self.operation(Action::NetListen, resource.as_bytes()) };
         let running = operation.begin(decision, standing.epoch)?;
-        let bound = match self.account().try_slot() {
-            Some(slot) => bind(local).map(|bound| Done::new((bound, slot))),
+        let taken = match self.account().try_slot() {
+            Some(slot) => take(local).map(|taken| Done::new((taken, slot))).map_err(Fault::Os),
             None => Err(Fault::TooMany),
         };
-        let ((io, bound), slot) = running.finish(bound)?;
-        let opening = Opening {
+        let ((io, bound), slot) = running.finish(taken)?;
+        let held = Held::new(Opening {
             principal: self,
             action: Action::NetListen,
             subject,
@@ -63,8 +78,8 @@ impl Principal {
             rule: decision.rule.into(),
             epoch: standing.epoch,
             slot,
-        };
-        Ok(Listener { socket: Socket::hold(io, opening), local: bound })
+        });
+        Ok((io, bound, held))
     }
 
     /// Asks whether it may answer what comes in at `local`, where another principal of the program listens. Leaves a record,
@@ -83,6 +98,11 @@ impl Principal {
 }
 
 impl Listener {
+    /// Of a socket that was bound before.
+    pub(super) fn of(io: tokio::net::TcpListener, local: SocketAddr, held: Held) -> Self {
+        Self { socket: Socket::keep(io, held), local }
+    }
+
     /// The address that is listened on, with the port that the system picked.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
@@ -142,12 +162,6 @@ impl Listener {
     fn refused(&self, failed: io::Error) -> io::Error {
         self.socket.check().err().unwrap_or(failed)
     }
-}
-
-fn bind(local: SocketAddr) -> Result<(tokio::net::TcpListener, SocketAddr), Fault> {
-    let io = sys::listen(local).map_err(Fault::Os)?;
-    let bound = io.local_addr().map_err(Fault::Os)?;
-    Ok((io, bound))
 }
 
 impl fmt::Debug for Listener {

@@ -41,7 +41,8 @@
 //! |---|---|
 //! | [`Principal::resolve`] | [`Grant::resolve`], or [`Grant::connect`] to it |
 //! | [`TcpConnector::connect`], [`Principal::udp_connect`], [`UdpSocket::send_to`] | [`Grant::connect`] |
-//! | [`Principal::listen`], [`Principal::udp_bind`] | [`Grant::listen`] |
+//! | [`Principal::listen`], [`Principal::tcp_bind`], [`Principal::udp_bind`] | [`Grant::listen`] |
+//! | [`Bound::connect`] | [`Grant::listen`] and [`Grant::connect`] |
 //! | [`Dir::connect_unix`], [`Dir::connect_unix_datagram`] | [`Grant::unix`] to connect, and the right WRITE |
 //! | [`Dir::listen_unix`], [`Dir::bind_unix_datagram`] | [`Grant::unix`] to listen, and the right CREATE |
 //! | [`Principal::connect_abstract`], [`Principal::listen_abstract`] | [`Grant::abstract_unix`] |
@@ -75,6 +76,7 @@
 //! [`Principal::resolve`]: crate::Principal::resolve
 //! [`Principal::tcp_connector`]: crate::Principal::tcp_connector
 //! [`Principal::listen`]: crate::Principal::listen
+//! [`Principal::tcp_bind`]: crate::Principal::tcp_bind
 //! [`Principal::udp_connect`]: crate::Principal::udp_connect
 //! [`Principal::udp_bind`]: crate::Principal::udp_bind
 //! [`Principal::connect_abstract`]: crate::Principal::connect_abstract
@@ -89,6 +91,7 @@
 
 mod account;
 pub mod address;
+mod bound;
 mod bucket;
 mod cidr;
 mod connector;
@@ -116,6 +119,7 @@ pub use self::elsewhere::{UnixListener, UnixStream};
 #[cfg(target_os = "linux")]
 pub use self::unix::{UnixDatagram, UnixListener, UnixStream};
 pub use self::{
+    bound::Bound,
     cidr::Cidr,
     connector::{Checked, TcpConnector},
     host::{Host, HostName},

@@ -109,6 +109,35 @@ impl Principal {
         self.udp(Action::NetListen, subject, resource, local, None).await
     }
 
+    /// Makes a socket for who sends to `peer` and has none yet: bound to any address of this machine where it may be, and else to
+    /// that one peer ([`peer_addr`](UdpSocket::peer_addr) tells), as whoever asks need not hear from anyone else.
+    ///
+    /// It is for programs that send without having bound a socket, which others may answer then.
+    ///
+    /// # Errors
+    ///
+    /// As [`udp_bind`](Self::udp_bind) where it may be bound, and as [`udp_connect_address`](Self::udp_connect_address) where
+    /// not.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is left behind; the records then say `cancelled`.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime with I/O and time.
+    pub async fn udp_sender(&self, peer: SocketAddr) -> Result<UdpSocket, Error> {
+        let any = any_local(peer);
+        let may_bind = {
+            let standing = self.standing();
+            Subject::endpoint(Protocol::Udp, [], any).decide(&standing, Action::NetListen).permits()
+        };
+        match may_bind {
+            true => self.udp_bind(any).await,
+            false => self.udp_connect_address(peer).await,
+        }
+    }
+
     async fn udp(
         &self,
         action: Action,

@@ -16,7 +16,7 @@ use rustix::{
 };
 #[cfg(unix)]
 use tokio::net::UnixDatagram;
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 #[cfg(target_os = "linux")]
 use tokio::net::{UnixListener, UnixStream};
 
@@ -126,9 +126,28 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// asking: who asks for that there takes it from those who have it.
 #[cfg(windows)]
 pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    use tokio::net::TcpSocket;
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.bind(address)?;
+    socket.listen(BACKLOG.into())
+}
+
+/// Binds a socket that listens or connects later.
+pub(crate) fn bind_tcp(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    #[cfg(unix)]
+    {
+        if address.is_ipv6() {
+            sockopt::set_ipv6_v6only(&socket, true)?;
+        }
+        // As for a listener. A port that the system picks is nobody's last life, and would be lent to whoever asks for it next.
+        socket.set_reuseaddr(address.port() != 0)?;
+    }
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+/// Has a socket listen that was bound before.
+pub(crate) fn listen_on(socket: TcpSocket) -> io::Result<TcpListener> {
     socket.listen(BACKLOG.into())
 }
 

@@ -56,6 +56,90 @@ async fn both_ends_are_on_record() {
 }
 
 #[tokio::test]
+async fn what_is_bound_listens_later_by_the_same_permission() {
+    let net = Net::new([listen(), loopback()]);
+    let principal = net.principal();
+    let bound = principal.tcp_bind(local("127.0.0.1:0")).unwrap();
+    let at = bound.local_addr();
+    assert_fails(principal.tcp_connector().connect_address(at).await, ErrorKind::Io, "nobody listens");
+    assert!(std::net::TcpListener::bind(at).is_err(), "its port is taken");
+    net.sink.take();
+    let listener = bound.listen().unwrap();
+    assert_eq!(listener.local_addr(), at);
+    let _client = tokio::net::TcpStream::connect(at).await.unwrap();
+    drop(listener.accept().await.unwrap());
+    drop(listener);
+    let actions: Vec<_> = net.story().iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(actions, ["net.accept", "net.close", "net.close"]);
+    let bound = principal.tcp_bind(local("127.0.0.1:0")).unwrap();
+    net.reload([loopback()]);
+    assert_denied(bound.listen(), "default-deny", "a new policy");
+    assert_denied(principal.tcp_bind(local("127.0.0.1:0")), "default-deny", "no grant");
+}
+
+#[tokio::test]
+async fn what_is_bound_connects_from_there_to_whom_it_may() {
+    let net = Net::new([listen(), loopback()]);
+    let principal = net.principal();
+    let server = echo_server().await;
+    let bound = principal.tcp_bind(local("127.0.0.1:0")).unwrap();
+    let from = bound.local_addr();
+    let mut client = bound.connect(server).await.unwrap();
+    assert_eq!((client.local_addr().unwrap(), client.peer_addr()), (from, server));
+    client.write_all(b"hello").await.unwrap();
+    let mut heard = [0; 5];
+    client.read_exact(&mut heard).await.unwrap();
+    drop(client);
+    assert_eq!(
+        net.story(),
+        [
+            "net.listen tcp://127.0.0.1:0 by listen: intent".to_owned(),
+            "net.listen tcp://127.0.0.1:0 by listen: done".to_owned(),
+            format!("net.connect tcp://{server}|{server} by loopback: intent"),
+            format!("net.connect tcp://{server}|{server} by loopback: done"),
+            format!("net.close tcp://{from}|received 0 sent 0 by listen: done"),
+            format!("net.close tcp://{server}|{server} received 5 sent 5 by loopback: done"),
+        ]
+    );
+    let bound = principal.tcp_bind(local("127.0.0.1:0")).unwrap();
+    assert_denied(bound.connect(local("10.0.0.1:80")).await, "default-deny", "not granted");
+    let bound = principal.tcp_bind(local("127.0.0.1:0")).unwrap();
+    assert_fails(bound.connect(local("[fe80::1%1]:80")).await, ErrorKind::Invalid, "a scope");
+}
+
+#[tokio::test]
+async fn what_is_bound_is_one_of_those_that_may_be_open() {
+    let net = Net::new([listen(), loopback(), Grant::net_limits(airssys_osl::net::Limits::new().open(1))]);
+    let principal = net.principal();
+    let server = echo_server().await;
+    let bound = principal.tcp_bind(local("127.0.0.1:0")).unwrap();
+    assert_fails(principal.tcp_bind(local("127.0.0.1:0")), ErrorKind::LimitExceeded, "a second one");
+    // Its place is the connection's, and free again behind it.
+    let client = bound.connect(server).await.unwrap();
+    assert_fails(principal.tcp_bind(local("127.0.0.1:0")), ErrorKind::LimitExceeded, "beside the connection");
+    drop(client);
+    drop(principal.tcp_bind(local("127.0.0.1:0")).unwrap().listen().unwrap());
+    drop(principal.tcp_bind(local("127.0.0.1:0")).unwrap());
+}
+
+#[tokio::test]
+async fn who_sends_first_is_heard_by_all_only_where_it_may_be() {
+    let send = || Grant::connect(UDP, "127.0.0.1", Ports::ALL).rule("send");
+    let net = Net::new([send()]);
+    let peer = local("127.0.0.1:9");
+    assert_eq!(net.principal().udp_sender(peer).await.unwrap().peer_addr(), Some(peer));
+    assert!(
+        net.story().iter().all(|line| !line.contains("denied")),
+        "it was not asked whether it may be bound"
+    );
+    let net = Net::new([send(), Grant::listen(UDP, "0.0.0.0", Ports::PICKED)]);
+    let sender = net.principal().udp_sender(peer).await.unwrap();
+    assert_eq!(sender.peer_addr(), None);
+    sender.send_to(b"x", peer).await.unwrap();
+    assert_denied(sender.send_to(b"x", local("10.0.0.1:9")).await, "default-deny", "not granted");
+}
+
+#[tokio::test]
 async fn what_is_not_named_is_not_listened_on() {
     let net = Net::new([listen(), Grant::listen(TCP, "0.0.0.0/0", Ports::ALL), loopback()]);
     let principal = net.principal();

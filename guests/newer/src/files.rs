@@ -1,5 +1,7 @@
 //! What is done with files. Their paths are beneath the first directory that is open from the start.
 
+use std::fmt::Debug;
+
 use crate::bindings::{
     wasi::{
         cli::stdout,
@@ -45,7 +47,7 @@ pub(crate) async fn answer(word: &str, rest: &str) -> Option<String> {
 }
 
 /// As the specification writes it, which the bindings do not tell.
-fn name(code: &ErrorCode) -> String {
+pub(crate) fn name(code: &impl Debug) -> String {
     let shown = format!("{code:?}");
     let mut name = String::new();
     for letter in shown.rsplit("::").next().unwrap_or_default().chars() {

@@ -31,3 +31,5 @@ mod files;
 mod hostile;
 #[cfg(target_arch = "wasm32")]
 mod program;
+#[cfg(target_arch = "wasm32")]
+mod sockets;

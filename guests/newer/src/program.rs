@@ -1,4 +1,4 @@
-//! The program, and all of its words but those about files.
+//! The program, and all of its words but those about files and sockets.
 
 use std::{
     future::{Future, poll_fn},
@@ -16,7 +16,7 @@ use crate::{
         },
         wit_stream,
     },
-    files, hostile,
+    files, hostile, sockets,
 };
 
 const MILLISECOND: u64 = 1_000_000;
@@ -63,7 +63,10 @@ async fn answer(word: &str, rest: &str) -> String {
         "clocks" => clocks().await,
         "together" => together().await,
         "random" => randomness(),
-        _ => hostile::attack(word).await.unwrap_or_else(|| format!("unknown: {word}")),
+        _ => match sockets::answer(word, rest).await {
+            Some(answer) => answer,
+            None => hostile::attack(word).await.unwrap_or_else(|| format!("unknown: {word}")),
+        },
     }
 }
 
@@ -134,7 +137,7 @@ async fn wait_until_later(begun: u64) {
     monotonic_clock::wait_until(begun.max(monotonic_clock::now()) + MILLISECOND).await;
 }
 
-async fn join(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+pub(crate) async fn join(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
     let (mut one, mut other) = (pin!(one), pin!(other));
     let (mut one_is_done, mut other_is_done) = (false, false);
     poll_fn(|cx| {

@@ -41,7 +41,8 @@ impl Actor for Pace {
 impl Pace {
     /// Opens and reads the file as often as the payload says, and answers how many bytes that were.
     fn read(&mut self, payload: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        let times: u32 = String::from_utf8_lossy(payload).parse().map_err(|_| Error::new("this is no number"))?;
+        let times: u32 =
+            String::from_utf8_lossy(payload).parse().map_err(|_| Error::new("this is no number"))?;
         let data = match &self.data {
             Some(data) => data,
             None => self.data.insert(fs::dir("/data")?),

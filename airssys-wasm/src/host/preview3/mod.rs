@@ -10,6 +10,7 @@ mod clocks;
 mod convert;
 mod filesystem;
 mod random;
+pub(super) mod sockets;
 mod stream;
 
 use wasmtime::component::Linker;
@@ -41,6 +42,8 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         wasi::random::insecure,
         wasi::random::insecure_seed,
         wasi::random::random,
+        wasi::sockets::ip_name_lookup,
+        wasi::sockets::types,
     );
     Ok(())
 }

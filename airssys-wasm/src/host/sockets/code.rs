@@ -37,7 +37,7 @@ fn of_number(number: i32) -> Option<ErrorCode> {
 }
 
 /// The code of an operation that was not done.
-pub(super) fn error_code(error: &airssys_osl::Error) -> ErrorCode {
+pub(crate) fn error_code(error: &airssys_osl::Error) -> ErrorCode {
     if let Some(code) = error.raw_os_error().and_then(of_number) {
         return code;
     }
@@ -53,7 +53,7 @@ pub(super) fn error_code(error: &airssys_osl::Error) -> ErrorCode {
 }
 
 /// The code of a connection that failed while it was used.
-pub(super) fn of_io(error: &io::Error) -> ErrorCode {
+pub(crate) fn of_io(error: &io::Error) -> ErrorCode {
     // What the door itself says stands within.
     if let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<airssys_osl::Error>()) {
         return error_code(inner);
@@ -66,7 +66,7 @@ pub(super) fn of_io(error: &io::Error) -> ErrorCode {
 }
 
 /// The code of a lookup that failed.
-pub(super) fn of_lookup(code: ErrorCode) -> ErrorCode {
+pub(crate) fn of_lookup(code: ErrorCode) -> ErrorCode {
     match code {
         ErrorCode::Timeout => ErrorCode::TemporaryResolverFailure,
         ErrorCode::NewSocketLimit => ErrorCode::TemporaryResolverFailure,

@@ -8,7 +8,7 @@ use wasmtime_wasi_io::{
     poll::{DynPollable, Pollable, subscribe},
 };
 
-use super::{Network, Pending, SocketResult, address::ip_to_wasi, code::of_lookup};
+use super::{Network, Pending, SocketResult, code::of_lookup};
 use crate::host::{
     Host,
     bindings::wasi::sockets::{
@@ -48,7 +48,7 @@ impl ip_name_lookup::HostResolveAddressStream for Host {
             None if matches!(stream.lookup, Pending::Running(_)) => return Err(ErrorCode::WouldBlock.into()),
             None => {}
         }
-        Ok(stream.found.next().map(ip_to_wasi))
+        Ok(stream.found.next().map(IpAddress::from))
     }
 
     fn subscribe(&mut self, stream: Resource<Addresses>) -> Result<Resource<DynPollable>> {

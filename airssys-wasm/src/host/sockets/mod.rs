@@ -1,4 +1,5 @@
-//! `wasi:sockets`: TCP, UDP and lookups of the door.
+//! `wasi:sockets`: TCP, UDP and lookups of the door. What sockets do is `tcp_socket` and `udp_socket`, for 0.3 as well; `tcp`,
+//! `udp` and `lookup` are 0.2's words for it.
 //!
 //! Each start of something (connect, bind, lookup, the first datagram to an address) is one operation of the component's
 //! principal: decided, recorded, and done. What is started goes on while the guest polls; no task is left behind when the
@@ -11,7 +12,9 @@ mod code;
 mod lookup;
 mod stream;
 mod tcp;
+mod tcp_socket;
 mod udp;
+mod udp_socket;
 
 use std::{
     pin::Pin,
@@ -19,6 +22,13 @@ use std::{
 };
 
 use self::code::error_code;
+pub(crate) use self::{
+    address::addresses,
+    code::{error_code as socket_error, of_io, of_lookup},
+    stream::Connection,
+    tcp_socket::{Acceptor, Options, TcpSocket, buffer_size},
+    udp_socket::{UdpSocket, send},
+};
 pub use self::{
     lookup::Addresses,
     tcp::Tcp,
@@ -42,7 +52,7 @@ pub enum SocketError {
     Trap(wasmtime::Error),
 }
 
-type SocketResult<T> = std::result::Result<T, SocketError>;
+pub(crate) type SocketResult<T> = std::result::Result<T, SocketError>;
 
 /// An operation of the door that was started and is looked at again and again.
 enum Pending<T> {
@@ -102,7 +112,7 @@ impl network::Host for Host {
 
     fn network_error_code(&mut self, error: Resource<wasmtime::Error>) -> Result<Option<ErrorCode>> {
         let error = self.table.get(&error)?;
-        Ok(error.downcast_ref::<std::io::Error>().map(code::of_io))
+        Ok(error.downcast_ref::<std::io::Error>().map(of_io))
     }
 }
 

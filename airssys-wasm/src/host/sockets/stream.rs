@@ -22,7 +22,7 @@ use crate::host::stream::CHUNK_BYTES;
 
 /// A connection, which its socket and its two streams share. It closes when the last of them is gone.
 #[derive(Clone)]
-pub(super) struct Connection(Arc<Mutex<State>>);
+pub(crate) struct Connection(Arc<Mutex<State>>);
 
 struct State {
     stream: TcpStream,
@@ -65,13 +65,46 @@ impl Connection {
         look(&self.lock().stream)
     }
 
+    /// Waits until there is something to read, or the end.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.lock().poll_input(cx)
+    }
+
+    /// Reads into `buffer`. No bytes are the end.
+    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut state = self.lock();
+        match std::mem::replace(&mut state.input, Input::Closed) {
+            Input::Read(mut bytes) => {
+                let read = bytes.len().min(buffer.len());
+                if let Some(to) = buffer.get_mut(..read) {
+                    bytes.copy_to_slice(to);
+                }
+                state.input = if bytes.is_empty() { Input::Open } else { Input::Read(bytes) };
+                Poll::Ready(Ok(read))
+            }
+            Input::Failed(error) => Poll::Ready(Err(error)),
+            Input::Closed => Poll::Ready(Ok(0)),
+            Input::Open => {
+                state.input = Input::Open;
+                let mut read = ReadBuf::new(buffer);
+                ready!(Pin::new(&mut state.stream).poll_read(cx, &mut read))?;
+                Poll::Ready(Ok(read.filled().len()))
+            }
+        }
+    }
+
+    /// Writes some of `bytes`.
+    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.lock().stream).poll_write(cx, bytes)
+    }
+
     /// The guest wants to hear no more: what comes is not read.
-    pub(super) fn close_input(&self) {
+    pub(crate) fn close_input(&self) {
         self.lock().input = Input::Closed;
     }
 
     /// The guest has nothing more to say: the peer learns it behind what was written.
-    pub(super) fn close_output(&self) {
+    pub(crate) fn close_output(&self) {
         let mut state = self.lock();
         if matches!(state.output, Output::Open(_)) {
             state.output = Output::Closing;

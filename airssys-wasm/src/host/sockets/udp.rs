@@ -9,7 +9,7 @@ use std::{
     task::Poll,
 };
 
-use airssys_osl::{Principal, net::UdpSocket};
+use airssys_osl::net;
 use wasmtime::{Result, component::Resource, format_err};
 use wasmtime_wasi_io::{
     async_trait,
@@ -18,10 +18,10 @@ use wasmtime_wasi_io::{
 
 use super::{
     Network, SocketError, SocketResult,
-    address::{local, remote, to_wasi},
-    code::error_code,
+    address::remote,
     now,
-    tcp::HOP_LIMIT,
+    tcp_socket::buffer_size,
+    udp_socket::{Datagrams, UdpSocket, send},
 };
 use crate::host::{
     Host,
@@ -36,45 +36,25 @@ use crate::host::{
 /// The most datagrams of one call.
 const DATAGRAMS: usize = 16;
 
-/// A UDP socket.
+/// A UDP socket, and what was started on it and not finished.
 pub struct Udp {
-    family: IpAddressFamily,
-    state: State,
-    /// The one peer of its streams.
-    peer: Option<SocketAddr>,
-    hop_limit: Option<u8>,
+    socket: UdpSocket,
+    is_binding: bool,
     /// Whether its streams are there: it has one pair at a time.
     streams: Weak<()>,
 }
 
-enum State {
-    New,
-    /// Bound to whatever the system picks: which address that is, and whether it may be, depends on whom it talks to.
-    Anywhere {
-        started: bool,
-    },
-    Bound {
-        socket: Arc<UdpSocket>,
-        started: bool,
-    },
-    /// To one peer, which the door checked.
-    Connected(Arc<UdpSocket>),
-}
-
 /// What came in.
 pub struct Incoming {
-    socket: Arc<UdpSocket>,
-    /// The one peer of a socket that was bound first: what comes from others is not told.
-    only: Option<SocketAddr>,
+    datagrams: Datagrams,
     /// Received while the guest waited.
     next: Option<std::result::Result<(Vec<u8>, SocketAddr), ErrorCode>>,
-    buffer: Vec<u8>,
     _streams: Arc<()>,
 }
 
 /// What goes out.
 pub struct Outgoing {
-    socket: Arc<UdpSocket>,
+    socket: Arc<net::UdpSocket>,
     family: IpAddressFamily,
     /// Where datagrams without an address go.
     peer: Option<SocketAddr>,
@@ -84,50 +64,8 @@ pub struct Outgoing {
 
 impl udp_create_socket::Host for Host {
     fn create_udp_socket(&mut self, family: IpAddressFamily) -> SocketResult<Resource<Udp>> {
-        Ok(self.table.push(Udp {
-            family,
-            state: State::New,
-            peer: None,
-            hop_limit: None,
-            streams: Weak::new(),
-        })?)
-    }
-}
-
-impl Udp {
-    /// The socket that talks to `peer`, or to anyone.
-    async fn open(
-        &mut self,
-        principal: &Principal,
-        peer: Option<SocketAddr>,
-    ) -> SocketResult<Arc<UdpSocket>> {
-        let failed = |error: airssys_osl::Error| SocketError::from(error_code(&error));
-        let any = match self.family {
-            IpAddressFamily::Ipv4 => SocketAddr::from(([0; 4], 0)),
-            IpAddressFamily::Ipv6 => SocketAddr::from(([0_u16; 8], 0)),
-        };
-        let socket = match (&self.state, peer) {
-            (State::Bound { socket, started: false }, _) => return Ok(Arc::clone(socket)),
-            (State::Anywhere { started: false } | State::Connected(_), Some(peer)) => {
-                principal.udp_connect_address(peer).await.map_err(failed)?
-            }
-            (State::Anywhere { started: false } | State::Connected(_), None) => {
-                principal.udp_bind(any).await.map_err(failed)?
-            }
-            _ => return Err(ErrorCode::InvalidState.into()),
-        };
-        self.set_hop_limit(&socket)?;
-        let socket = Arc::new(socket);
-        self.state = match peer {
-            Some(_) => State::Connected(Arc::clone(&socket)),
-            None => State::Bound { socket: Arc::clone(&socket), started: false },
-        };
-        Ok(socket)
-    }
-
-    fn set_hop_limit(&self, socket: &UdpSocket) -> SocketResult<()> {
-        let set = self.hop_limit.map_or(Ok(()), |hops| socket.set_hop_limit(hops));
-        set.map_err(|error| error_code(&error).into())
+        let socket = UdpSocket::new(family);
+        Ok(self.table.push(Udp { socket, is_binding: false, streams: Weak::new() })?)
     }
 }
 
@@ -142,28 +80,16 @@ impl udp::HostUdpSocket for Host {
     ) -> SocketResult<()> {
         self.table.get(&network)?;
         let principal = self.principal.clone();
-        let socket = self.table.get_mut(&socket)?;
-        if !matches!(socket.state, State::New) {
-            return Err(ErrorCode::InvalidState.into());
-        }
-        let address = local(address, socket.family)?;
-        socket.state = if address.ip().is_unspecified() && address.port() == 0 {
-            State::Anywhere { started: true }
-        } else {
-            let bound = principal.udp_bind(address).await.map_err(|error| error_code(&error))?;
-            socket.set_hop_limit(&bound)?;
-            State::Bound { socket: Arc::new(bound), started: true }
-        };
+        let this = self.table.get_mut(&socket)?;
+        this.socket.bind(&principal, address.into()).await?;
+        this.is_binding = true;
         Ok(())
     }
 
     fn finish_bind(&mut self, socket: Resource<Udp>) -> SocketResult<()> {
-        match &mut self.table.get_mut(&socket)?.state {
-            State::Anywhere { started } | State::Bound { started, .. } if *started => {
-                *started = false;
-                Ok(())
-            }
-            _ => Err(ErrorCode::NotInProgress.into()),
+        match std::mem::take(&mut self.table.get_mut(&socket)?.is_binding) {
+            true => Ok(()),
+            false => Err(ErrorCode::NotInProgress.into()),
         }
     }
 
@@ -177,57 +103,42 @@ impl udp::HostUdpSocket for Host {
         if this.streams.strong_count() > 0 {
             return Err(SocketError::Trap(format_err!("udp-socket.stream: its streams are not dropped yet")));
         }
-        let (family, peer) = (this.family, peer.map(|peer| remote(peer, this.family)).transpose()?);
-        let udp = this.open(&principal, peer).await?;
-        this.peer = peer;
+        let family = this.socket.family();
+        let peer = peer.map(|peer| remote(peer.into(), family)).transpose()?;
+        // Which 0.3 binds by itself.
+        if this.is_binding || this.socket.is_new() {
+            return Err(ErrorCode::InvalidState.into());
+        }
+        let udp = this.socket.talk_to(&principal, peer).await?;
+        let datagrams = this.socket.datagrams().ok_or(ErrorCode::InvalidState)?;
         let streams = Arc::new(());
         this.streams = Arc::downgrade(&streams);
-        let only = peer.filter(|_| udp.peer_addr().is_none());
-        let incoming =
-            Incoming { socket: udp.clone(), only, next: None, buffer: Vec::new(), _streams: streams.clone() };
+        let incoming = Incoming { datagrams, next: None, _streams: streams.clone() };
         let outgoing = Outgoing { socket: udp, family, peer, permit: 0, _streams: streams };
         Ok((self.table.push_child(incoming, &socket)?, self.table.push_child(outgoing, &socket)?))
     }
 
     fn local_address(&mut self, socket: Resource<Udp>) -> SocketResult<IpSocketAddress> {
-        let socket = self.table.get(&socket)?;
-        match (&socket.state, socket.family) {
-            (State::Bound { socket, started: false } | State::Connected(socket), _) => {
-                Ok(to_wasi(socket.local_addr()))
-            }
-            (State::Anywhere { started: false }, IpAddressFamily::Ipv4) => {
-                Ok(to_wasi(SocketAddr::from(([0; 4], 0))))
-            }
-            (State::Anywhere { started: false }, IpAddressFamily::Ipv6) => {
-                Ok(to_wasi(SocketAddr::from(([0_u16; 8], 0))))
-            }
-            _ => Err(ErrorCode::InvalidState.into()),
+        match self.table.get(&socket)? {
+            Udp { is_binding: true, .. } => Err(ErrorCode::InvalidState.into()),
+            Udp { socket, .. } => Ok(socket.local_address()?.into()),
         }
     }
 
     fn remote_address(&mut self, socket: Resource<Udp>) -> SocketResult<IpSocketAddress> {
-        let peer = self.table.get(&socket)?.peer;
-        peer.map(to_wasi).ok_or_else(|| ErrorCode::InvalidState.into())
+        Ok(self.table.get(&socket)?.socket.remote_address()?.into())
     }
 
     fn address_family(&mut self, socket: Resource<Udp>) -> Result<IpAddressFamily> {
-        Ok(self.table.get(&socket)?.family)
+        Ok(self.table.get(&socket)?.socket.family())
     }
 
     fn unicast_hop_limit(&mut self, socket: Resource<Udp>) -> SocketResult<u8> {
-        Ok(self.table.get(&socket)?.hop_limit.unwrap_or(HOP_LIMIT))
+        Ok(self.table.get(&socket)?.socket.hop_limit())
     }
 
     fn set_unicast_hop_limit(&mut self, socket: Resource<Udp>, value: u8) -> SocketResult<()> {
-        let socket = self.table.get_mut(&socket)?;
-        if value == 0 {
-            return Err(ErrorCode::InvalidArgument.into());
-        }
-        socket.hop_limit = Some(value);
-        match &socket.state {
-            State::Bound { socket: bound, .. } | State::Connected(bound) => socket.set_hop_limit(bound),
-            State::New | State::Anywhere { .. } => Ok(()),
-        }
+        Ok(self.table.get_mut(&socket)?.socket.set_hop_limit(value)?)
     }
 
     /// What is set is a wish, as WASI says; this is what it comes to.
@@ -238,7 +149,7 @@ impl udp::HostUdpSocket for Host {
 
     fn set_receive_buffer_size(&mut self, socket: Resource<Udp>, value: u64) -> SocketResult<()> {
         self.table.get(&socket)?;
-        if value == 0 { Err(ErrorCode::InvalidArgument.into()) } else { Ok(()) }
+        Ok(buffer_size(value)?)
     }
 
     fn send_buffer_size(&mut self, socket: Resource<Udp>) -> SocketResult<u64> {
@@ -266,23 +177,11 @@ impl Pollable for Udp {
 }
 
 impl Incoming {
-    /// Waits for a datagram of the peer. None is lost where nobody waits to the end.
-    async fn receive(&mut self) -> std::result::Result<(Vec<u8>, SocketAddr), ErrorCode> {
-        self.buffer.resize(CHUNK_BYTES, 0);
-        loop {
-            let received = self.socket.recv_from(&mut self.buffer).await;
-            let (length, from) = received.map_err(|error| error_code(&error))?;
-            if self.only.is_none_or(|only| only == from) {
-                return Ok((self.buffer.get(..length).unwrap_or_default().to_vec(), from));
-            }
-        }
-    }
-
     fn try_receive(&mut self) -> Option<std::result::Result<(Vec<u8>, SocketAddr), ErrorCode>> {
         if let Some(next) = self.next.take() {
             return Some(next);
         }
-        match pin!(self.receive()).poll(&mut now()) {
+        match pin!(self.datagrams.receive()).poll(&mut now()) {
             Poll::Ready(received) => Some(received),
             Poll::Pending => None,
         }
@@ -293,7 +192,7 @@ impl Incoming {
 impl Pollable for Incoming {
     async fn ready(&mut self) {
         if self.next.is_none() {
-            self.next = Some(self.receive().await);
+            self.next = Some(self.datagrams.receive().await);
         }
     }
 }
@@ -312,7 +211,7 @@ impl udp::HostIncomingDatagramStream for Host {
                 None => break,
                 Some(Ok((data, from))) => {
                     bytes += data.len();
-                    datagrams.push(IncomingDatagram { data, remote_address: to_wasi(from) });
+                    datagrams.push(IncomingDatagram { data, remote_address: from.into() });
                 }
                 Some(Err(code)) if datagrams.is_empty() => return Err(code.into()),
                 Some(error) => {
@@ -341,18 +240,14 @@ impl Outgoing {
             (None, None) => return Err(ErrorCode::InvalidArgument),
             (None, Some(peer)) => peer,
             (Some(address), peer) => {
-                let to = remote(address, self.family)?;
+                let to = remote(address.into(), self.family)?;
                 if peer.is_some_and(|peer| peer != to) {
                     return Err(ErrorCode::InvalidArgument);
                 }
                 to
             }
         };
-        let sent = match self.socket.peer_addr() {
-            Some(_) => self.socket.send(&datagram.data).await,
-            None => self.socket.send_to(&datagram.data, to).await,
-        };
-        sent.map_err(|error| error_code(&error))
+        send(&self.socket, &datagram.data, to).await
     }
 }
 
