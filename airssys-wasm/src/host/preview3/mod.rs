@@ -9,6 +9,7 @@ mod cli;
 mod clocks;
 mod convert;
 mod filesystem;
+mod http;
 mod random;
 mod stream;
 
@@ -32,6 +33,7 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             })*
         }};
     }
+    http::link(linker)?;
     link!(
         wasi::cli::environment,
         wasi::cli::exit,
