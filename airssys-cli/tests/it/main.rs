@@ -37,6 +37,8 @@ mod preview2_files;
 mod preview2_sockets;
 #[cfg(unix)]
 mod preview3;
+#[cfg(unix)]
+mod preview3_http;
 #[cfg(target_os = "linux")]
 mod process;
 mod program;
