@@ -11,7 +11,14 @@ const WASI: &str = "wasi:";
 const NEWER: &str = "@0.3.";
 
 /// The packages and interfaces of WASI 0.3 that are run, in their released versions.
-const PACKAGES: &[&str] = &["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:http/client@", "wasi:http/types@", "wasi:random/"];
+const PACKAGES: &[&str] = &[
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:filesystem/",
+    "wasi:http/client@",
+    "wasi:http/types@",
+    "wasi:random/",
+];
 
 /// What a core module imports, and how the names of interfaces go on, by the version that it is.
 const VERSIONS: &[(&str, &str)] = &[("wasi_snapshot_preview1::", "0.1"), ("@0.2.", "0.2"), (NEWER, "0.3")];
@@ -38,8 +45,8 @@ pub(crate) fn is_missing(name: &str) -> bool {
 pub(crate) fn explain(error: wasmtime::Error, missing: Option<String>) -> wasmtime::Error {
     let Some(name) = missing else { return error };
     error.context(format!(
-        "it names `{name}`: of WASI 0.3, `wasi:cli`, `clocks`, `filesystem`, `random` and, to send requests, `http` are run, in version 0.3.0 and \
-         those that are compatible; build it for WASI 0.2"
+        "it names `{name}`: of WASI 0.3, `wasi:cli`, `clocks`, `filesystem`, `random` and, to send requests, `http` are run, in \
+         version 0.3.0 and those that are compatible; build it for WASI 0.2"
     ))
 }
 

@@ -119,11 +119,28 @@ fn read_body(reader: &mut BufReader<TcpStream>, head: &[String], body: &mut Vec<
     }
 }
 
-/// Runs the program with a network.
-fn run(world: &World, words: &[&str]) -> Ended {
-    let courier = courier();
-    world.run(&[&["run", "--inherit-network", courier.as_str()], words].concat())
+/// Runs a system with the program as a job, which may connect to these ports. What it answers is in the log.
+fn job(ports: &[u16], limits: &str, words: &[&str]) -> (World, Ended) {
+    let world = World::new();
+    fs::copy(courier(), world.path("courier.wasm")).unwrap();
+    let quoted =
+        |words: Vec<String>| words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(", ");
+    let words = quoted(words.iter().map(|word| (*word).to_owned()).collect());
+    let grants = quoted(ports.iter().map(|port| format!("tcp://127.0.0.1:{port}")).collect());
+    world.write(
+        "airssys.toml",
+        format!(
+            "[system]\nname = \"s\"\ncompile = {{ time = \"30m\" }}\n[component.job]\nsource = \"courier.wasm\"\n\
+             restart = \"temporary\"\nlimits = {{ deadline = \"10m\", {limits} }}\njob = {{ args = [{words}] }}\n\
+             [component.job.grants]\nconnect = [{grants}]\n"
+        ),
+    );
+    let ended = world.run(&["run", ".", "--until-idle"]);
+    (world, ended)
 }
+
+/// No request of a test should be too late by chance.
+const LONG: &str = "http = { timeout = \"1h\" }";
 
 /// What Wasmtime's program answers to these words, where there is one.
 fn theirs(words: &[&str]) -> Option<String> {
@@ -140,11 +157,12 @@ fn theirs(words: &[&str]) -> Option<String> {
 }
 
 /// Expects these answers to these requests, from Wasmtime too.
-fn check(script: &[(&str, &str)]) {
+fn check(port: u16, script: &[(&str, &str)]) {
     let (words, expected): (Vec<_>, Vec<_>) = script.iter().copied().unzip();
-    let ended = run(&World::new(), &words);
-    assert_eq!(ended.stdout.lines().collect::<Vec<_>>(), expected, "{}", ended.stderr);
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let (_world, ended) = job(&[port], LONG, &words);
+    for answer in &expected {
+        assert!(ended.stderr.lines().any(|line| line.ends_with(answer)), "{answer}: {}", ended.stderr);
+    }
     if let Some(theirs) = theirs(&words) {
         assert_eq!(theirs.lines().collect::<Vec<_>>(), expected, "wasmtime");
     }
@@ -160,49 +178,68 @@ fn a_request_and_its_answer_have_bodies_and_trailers() {
     let with_trailers = echo("body=text header=trailer:x-sum trailer=x-sum:5");
     let large = echo("length=300000 zeros=300000");
     let zeros = "0".repeat(60);
-    let answer = |text: &str| format!("200  true, {} bytes: {text}; trailers Ok(None); sent Ok(())", text.len());
-    check(&[
-        (&hello, "200 hi true, 5 bytes: hello; trailers Ok(None); sent Ok(())"),
-        (&chunked, &answer("4|text|0||")),
-        (&counted, &answer("text")),
-        (&with_trailers, &answer("4|text|0|x-sum: 5||")),
-        (&large, &format!("200  true, 300000 bytes: {zeros}; trailers Ok(None); sent Ok(())")),
-        (
-            &format!("send:{}", url("/trailers")),
-            "200  true, 4 bytes: body; trailers Ok(Some(\"x-sum: 5\")); sent Ok(())",
-        ),
-        (
-            &format!("send:{}", url("/redirect")),
-            "302  true, 0 bytes: ; trailers Ok(None); sent Ok(())",
-        ),
-        (
-            &format!("resend:{} to=http://127.0.0.1:{port}/echo", url("/hello")),
-            &answer("5|hello|0||"),
-        ),
-    ]);
+    let answer =
+        |text: &str| format!("200  true, {} bytes: {text}; trailers Ok(None); sent Ok(())", text.len());
+    check(
+        port,
+        &[
+            (&hello, "200 hi true, 5 bytes: hello; trailers Ok(None); sent Ok(())"),
+            (&chunked, &answer("4|text|0||")),
+            (&counted, &answer("text")),
+            (&with_trailers, &answer("4|text|0|x-sum: 5||")),
+            (&large, &format!("200  true, 300000 bytes: {zeros}; trailers Ok(None); sent Ok(())")),
+            (
+                &format!("send:{}", url("/trailers")),
+                "200  true, 4 bytes: body; trailers Ok(Some(\"x-sum: 5\")); sent Ok(())",
+            ),
+            (&format!("send:{}", url("/redirect")), "302  true, 0 bytes: ; trailers Ok(None); sent Ok(())"),
+            (&format!("resend:{} to=http://127.0.0.1:{port}/echo", url("/hello")), &answer("5|hello|0||")),
+        ],
+    );
+}
+
+/// What Wasmtime's program takes that its library does not any more: each would have one message read as two, or sent to
+/// another host than was decided.
+const LENIENT: &[&str] = &["content-length again", "content-length twice", "copy-all", "path "];
+
+#[test]
+fn headers_requests_options_and_responses_are_as_the_specification_says() {
+    let words = ["fields", "requests", "options", "responses"];
+    let (world, courier) = (World::new(), courier());
+    let ended = world.run(&[&["run", courier.as_str()][..], &words].concat());
+    let expected = include_str!("text/http_rules.txt");
+    assert_eq!(
+        ended.stdout.lines().collect::<Vec<_>>(),
+        expected.lines().collect::<Vec<_>>(),
+        "{}",
+        ended.stderr
+    );
+    if let Some(theirs) = theirs(&words) {
+        let is_strict = |line: &&str| !LENIENT.iter().any(|lenient| line.starts_with(lenient));
+        let strict = |text| str::lines(text).filter(is_strict).collect::<Vec<_>>();
+        assert_eq!(strict(&theirs), strict(expected), "wasmtime");
+    }
 }
 
 #[test]
 fn a_request_without_a_path_is_for_the_root() {
     let (port, _heard) = server();
     // Wasmtime takes it for an invalid URI.
-    let ended = run(&World::new(), &[&format!("send:url=http://127.0.0.1:{port}")]);
-    let expected = "200  true, 4 bytes: root; trailers Ok(None); sent Ok(())\n";
-    assert_eq!(ended.stdout, expected, "{}", ended.stderr);
+    let (_world, ended) = job(&[port], LONG, &[&format!("send:url=http://127.0.0.1:{port}")]);
+    assert!(ended.stderr.contains("200  true, 4 bytes: root; trailers Ok(None)"), "{}", ended.stderr);
 }
 
 #[test]
 fn a_body_is_as_long_as_its_header_says() {
     let (port, heard) = server();
-    let url = format!("url=http://127.0.0.1:{port}");
-    let world = World::new();
-    for (terms, size) in [("length=3 body=text", "4"), ("length=9 body=text", "4")] {
-        let ended = run(&world, &[&format!("send:{url}/echo method=POST {terms}")]);
-        let told = ended.stdout.trim_end();
-        let sent = format!("; sent Err(ErrorCode::HttpRequestBodySize(Some({size})))");
-        assert!(told.starts_with("ErrorCode::HttpRequestBodySize(") && told.ends_with(&sent), "{told}");
+    for terms in ["length=3 body=text", "length=9 body=text"] {
+        let word = format!("send:url=http://127.0.0.1:{port}/echo method=POST {terms}");
+        let (_world, ended) = job(&[port], LONG, &[&word]);
+        let sent = "; sent Err(ErrorCode::HttpRequestBodySize(Some(4)))";
+        let line = ended.stderr.lines().find(|line| line.ends_with(sent));
+        let is_told = line.is_some_and(|line| line.contains("ErrorCode::HttpRequestBodySize("));
+        assert!(is_told, "{terms}: {}", ended.stderr);
     }
-    // The second one had something to send.
     while let Ok((_, body, is_whole)) = heard.try_recv() {
         assert!(!is_whole, "{body}");
     }
@@ -211,14 +248,13 @@ fn a_body_is_as_long_as_its_header_says() {
 #[test]
 fn a_body_that_its_guest_did_not_end_is_broken_off() {
     let (port, heard) = server();
-    let url = format!("url=http://127.0.0.1:{port}");
-    for (word, code) in [("end=fail", Some(0)), ("end=crash", Some(134))] {
-        // The answer is there before the body has ended.
+    for end in ["fail", "crash"] {
+        // The answer may be there before the body has ended.
         for path in ["/early", "/echo"] {
-            let ended = run(&World::new(), &[&format!("send:{url}{path} method=POST {word} zeros=200000")]);
-            assert_eq!(ended.code, code, "{word} {path}: {} {}", ended.stdout, ended.stderr);
+            let word = format!("send:url=http://127.0.0.1:{port}{path} method=POST end={end} zeros=300000");
+            let (_world, ended) = job(&[port], LONG, &[&word]);
             let (_, body, is_whole) = heard.recv_timeout(PATIENCE).unwrap();
-            assert!(!is_whole && !body.ends_with("|0||"), "{word} {path}");
+            assert!(!is_whole && !body.ends_with("|0||"), "{end} {path}: {}", ended.stderr);
         }
     }
 }
@@ -226,11 +262,12 @@ fn a_body_that_its_guest_did_not_end_is_broken_off() {
 #[test]
 fn what_goes_wrong_is_told_by_a_code() {
     let (port, _heard) = server();
+    // As long as this is bound, nobody else listens there.
     let reserved = tokio::net::TcpSocket::new_v4().unwrap();
     reserved.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let unused = reserved.local_addr().unwrap().port();
     let here = format!("http://127.0.0.1:{port}");
-    let world = World::new();
+    let incomplete = "200  true, 4 bytes: half; trailers Err(ErrorCode::HttpResponseIncomplete)";
     for (terms, expected) in [
         (format!("url=http://127.0.0.1:{unused}/"), "ErrorCode::ConnectionRefused"),
         ("url=http://169.254.169.254/".to_owned(), "ErrorCode::HttpRequestDenied"),
@@ -240,57 +277,40 @@ fn what_goes_wrong_is_told_by_a_code() {
         (format!("url=http://0x7f.1:{port}/"), "ErrorCode::HttpRequestUriInvalid"),
         (format!("url={here}/nonsense"), "ErrorCode::HttpProtocolError"),
         (format!("url={here}/hang first=1"), "ErrorCode::ConnectionReadTimeout"),
-        (format!("url={here}/ many=200"), "ErrorCode::HttpRequestHeaderSectionSize(Some("),
+        (format!("url={here}/stall between=1"), "trailers Err(ErrorCode::ConnectionReadTimeout)"),
+        (format!("url={here}/ many=700"), "ErrorCode::HttpRequestHeaderSectionSize(Some("),
+        (format!("url={here}/ many=2000"), "HeaderError::SizeExceeded"),
         (format!("url={here}/ header=host:x"), "HeaderError::Forbidden"),
-        (format!("url={here}/ header=a:{}", "x".repeat(110_000)), "HeaderError::SizeExceeded"),
-        (format!("url={here}/cut"), "200  true, 4 bytes: half; trailers Err(ErrorCode::HttpResponseIncomplete)"),
+        (format!("url={here}/cut"), incomplete),
     ] {
-        let ended = run(&world, &[&format!("send:{terms}")]);
-        assert!(ended.stdout.starts_with(expected), "{terms:.99}: {} {}", ended.stdout, ended.stderr);
+        let (_world, ended) = job(&[port, unused], LONG, &[&format!("send:{terms}")]);
+        assert!(ended.stderr.contains(expected), "{terms}: {expected}: {}", ended.stderr);
     }
-    let stalled = run(&world, &[&format!("send:url={here}/stall between=1")]);
-    assert!(stalled.stdout.contains("trailers Err(ErrorCode::ConnectionReadTimeout)"), "{}", stalled.stdout);
-    let courier = courier();
+    let (world, courier) = (World::new(), courier());
     let ended = world.run(&["run", &courier, &format!("send:url={here}/hello")]);
     assert!(ended.stdout.starts_with("ErrorCode::HttpRequestDenied"), "{}", ended.stdout);
 }
 
-/// A system with the program as a job, which may connect to `port`.
-fn with_job(port: u16, limits: &str, words: &[&str]) -> (World, Ended) {
-    let world = World::new();
-    fs::copy(courier(), world.path("courier.wasm")).unwrap();
-    let words = words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
-    world.write(
-        "airssys.toml",
-        format!(
-            "[system]\nname = \"s\"\ncompile = {{ time = \"30m\" }}\n[component.job]\nsource = \"courier.wasm\"\n\
-             restart = \"temporary\"\nlimits = {{ deadline = \"10m\"{limits} }}\njob = {{ args = [{words}] }}\n\
-             [component.job.grants]\nconnect = [\"tcp://127.0.0.1:{port}\"]\n"
-        ),
-    );
-    let ended = world.run(&["run", ".", "--until-idle"]);
-    (world, ended)
-}
-
 #[test]
-fn a_request_of_a_job_is_decided_and_on_record() {
+fn a_request_is_decided_and_on_record() {
     let (port, heard) = server();
     let here = format!("http://127.0.0.1:{port}");
     let words = [
         &*format!("send:url={here}/hello?secret=1"),
         "send:url=http://127.0.0.1:1/",
-        &*format!("cancel:url={here}/hang method=POST zeros=2000000000"),
+        &*format!("cancel:url={here}/hang method=POST zeros=300000"),
     ];
-    // As much as the sockets take is written; then nobody reads any more, and the time of the request is over.
-    let (world, ended) = with_job(port, ", http = { timeout = \"10m\", body = \"100KiB\" }", &words);
+    let (world, ended) = job(&[port], LONG, &words);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(ended.stderr.contains("ErrorCode::HttpRequestDenied"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("cancelled"), "{}", ended.stderr);
     let query = |args: &[&str]| {
         world.run_json(&[&["audit", "query", ".", "--principal", "component.job"], args].concat()).1
     };
     let requests = query(&["--action", "net.http"]);
     let text = format!("{requests:#?}");
-    assert!(text.contains(&format!("GET {here}")) && !text.contains("secret"), "{text}");
+    assert!(text.contains(&format!("GET {here}")) && text.contains(&format!("POST {here}")), "{text}");
+    assert!(text.contains("cancelled") && !text.contains("secret"), "{text}");
     assert!(requests.iter().all(|record| record["rule"] == "component.job.grants.connect[0]"), "{text}");
     assert!(!query(&["--denied"]).is_empty(), "{:#?}", query(&[]));
     assert_eq!(heard.recv_timeout(PATIENCE).unwrap().0, "/hello?secret=1");
@@ -300,28 +320,30 @@ fn a_request_of_a_job_is_decided_and_on_record() {
 fn the_limits_of_a_manifest_hold() {
     let (port, _heard) = server();
     let here = format!("http://127.0.0.1:{port}");
+    let body = "http = { body = \"10KiB\", timeout = \"1h\" }";
     for (word, limits, expected) in [
-        (format!("send:url={here}/long"), "http = { body = \"10KiB\" }", "ErrorCode::HttpResponseBodySize(Some(1000000))"),
+        (format!("send:url={here}/long"), body, "ErrorCode::HttpResponseBodySize(Some(1000000))"),
         (
             format!("send:url={here}/echo method=POST zeros=100000"),
-            "http = { body = \"10KiB\" }",
+            body,
             "ErrorCode::HttpRequestBodySize(None)",
         ),
         (
             format!("send:url={here}/echo method=POST length=100000 zeros=100000"),
-            "http = { body = \"10KiB\" }",
+            body,
             "ErrorCode::HttpRequestBodySize(Some(100000))",
         ),
         (
             format!("send:url={here}/ many=60"),
-            "http = { headers = \"4KiB\" }",
+            "http = { headers = \"4KiB\", timeout = \"1h\" }",
             "ErrorCode::HttpRequestHeaderSectionSize(Some(",
         ),
+        // Which of them it is depends on what there was time for.
         (format!("send:url={here}/hang first=3600000"), "http = { timeout = \"1ms\" }", "Timeout"),
         (format!("send:url={here}/hello"), "host_calls = 5", "called its host more often"),
         ("handles".to_owned(), "handles = 100", "held more handles open"),
     ] {
-        let (_world, ended) = with_job(port, &format!(", {limits}"), &[&word]);
+        let (_world, ended) = job(&[port], limits, &[&word]);
         assert!(ended.stderr.contains(expected), "{word}: {expected}: {}", ended.stderr);
     }
 }
