@@ -133,7 +133,7 @@ impl Client {
         driver.spawn(connection);
         let sent = sender.send_request(Request::from_parts(parts, body));
         let response = match timeout(times.first_byte, sent).await {
-            Ok(sent) => sent.map_err(|failed| error::of_hyper(&failed))?,
+            Ok(sent) => sent.map_err(error::of_request)?,
             Err(_late) => return Err(Error::ConnectionReadTimeout),
         };
         let (parts, body) = response.into_parts();
@@ -143,7 +143,7 @@ impl Client {
             // The head of the answer is the guest's, whatever became of the connection since.
             yield_now().await;
             match driver.join_next().await {
-                Some(Ok(Err(failed))) => Err(error::of_hyper(&failed)),
+                Some(Ok(Err(failed))) => Err(error::of_request(failed)),
                 _ => Ok(()),
             }
         };
