@@ -221,6 +221,7 @@ impl Command {
     }
 
     async fn call(&self, mut store: Store<State>, invoke: Option<&Invocation>) -> Result<Ended, Error> {
+        let _alarm = store.data().host.http.alarm();
         let called = match (&self.0, invoke) {
             (Program::Component(component), None) => run_component(&mut store, component).await,
             (Program::Component(component), Some(call)) => {

@@ -99,6 +99,7 @@ impl Job {
             port: Some(Port::without_mailbox(&self.spec, &self.routes, &self.watch, &self.counters)),
         };
         let mut store = State::store(&self.component.engine(&self.engine)?, setup).await?;
+        let _alarm = store.data().host.http.alarm();
         match run_component(&mut store, &self.component).await {
             Ok(Ended::Exit(0) | Ended::Returned(_)) => {}
             Ok(Ended::Exit(status)) => return Err(Trap::new(Exit(status).into()).into()),

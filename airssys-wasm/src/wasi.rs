@@ -10,8 +10,16 @@ use wasmparser::{
 const WASI: &str = "wasi:";
 const NEWER: &str = "@0.3.";
 
-/// The packages of WASI 0.3 that are run, in their released versions.
-const PACKAGES: &[&str] = &["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:random/", "wasi:sockets/"];
+/// The packages and interfaces of WASI 0.3 that are run, in their released versions.
+const PACKAGES: &[&str] = &[
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:filesystem/",
+    "wasi:http/client@",
+    "wasi:http/types@",
+    "wasi:random/",
+    "wasi:sockets/",
+];
 
 /// What a core module imports, and how the names of interfaces go on, by the version that it is.
 const VERSIONS: &[(&str, &str)] = &[("wasi_snapshot_preview1::", "0.1"), ("@0.2.", "0.2"), (NEWER, "0.3")];
@@ -38,8 +46,8 @@ pub(crate) fn is_missing(name: &str) -> bool {
 pub(crate) fn explain(error: wasmtime::Error, missing: Option<String>) -> wasmtime::Error {
     let Some(name) = missing else { return error };
     error.context(format!(
-        "it names `{name}`: of WASI 0.3, `wasi:cli`, `clocks`, `filesystem`, `random` and `sockets` are run, in version \
-         0.3.0 and those that are compatible; build it for WASI 0.2"
+        "it names `{name}`: of WASI 0.3, `wasi:cli`, `clocks`, `filesystem`, `random`, `sockets` and, to send requests, `http` \
+         are run, in version 0.3.0 and those that are compatible; build it for WASI 0.2"
     ))
 }
 
@@ -137,6 +145,7 @@ mod tests {
         check(b"\x1awasi:keyvalue/store@0.3.0\x05rest", Some("wasi:keyvalue/store@0.3.0"));
         check(b"wasi:io/poll@0.2.3\0wasi:cli/run@0.3.0-rc1", Some("wasi:cli/run@0.3.0-rc1"));
         check(b"wasi:cli/run@0.3.0\0wasi:http/handler@0.3.0", Some("wasi:http/handler@0.3.0"));
+        check(b"wasi:http/types@0.3.0\0wasi:http/client@0.3.0-rc", Some("wasi:http/client@0.3.0-rc"));
         check(b"wasi:cli/terminal-input@0.3.1\0", None);
         check(b"wasi:sockets/types@0.3.0\0", None);
         check(b"wasi:io/poll@0.2.3\0", None);

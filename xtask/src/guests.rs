@@ -37,6 +37,7 @@ const COMPONENTS: &[(&str, &str)] = &[
     ("rogue", "examples/logwatch/components"),
     ("caller", "airssys-cli/tests/fixtures"),
     ("hello", "airssys-cli/tests/fixtures"),
+    ("courier", "airssys-wasm/tests/fixtures"),
     ("newer", "airssys-cli/tests/fixtures"),
     ("blobs", "airssys-wasm/tests/fixtures"),
     ("editor", "airssys-wasm/tests/fixtures"),
@@ -53,7 +54,7 @@ const COMPONENTS: &[(&str, &str)] = &[
 
 /// Those whose dependencies have features that the others' must not get: features are one for all that is built at once,
 /// and the bytes of the others depend on them.
-const APART: &[&str] = &["newer"];
+const APART: &[&str] = &["courier", "newer"];
 
 /// Builds every component, or those that are named. With `check` it changes nothing, and fails where one is not what is
 /// committed.

@@ -38,6 +38,8 @@ mod preview2_sockets;
 #[cfg(unix)]
 mod preview3;
 #[cfg(unix)]
+mod preview3_http;
+#[cfg(unix)]
 mod preview3_sockets;
 #[cfg(target_os = "linux")]
 mod process;

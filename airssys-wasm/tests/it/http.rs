@@ -252,6 +252,30 @@ async fn whom_to_trust_over_tls_is_a_grant() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whom_a_program_of_wasi_0_3_trusts_over_tls_is_a_grant() {
+    let (dir, port) = encrypted().await;
+    let manifest = |trust: &str, expected: &str| {
+        format!(
+            "[component.a]\nCOURIER\nrestart = \"temporary\"\nlimits = {{ net = {{ connect_timeout = \"1h\" }} }}\n\
+             job = {{ args = [\"expect:{expected}|url=https://api.test:{port}/\"] }}\n\
+             [component.a.grants]\nconnect = [\"tcp://api.test:{port}\", \"tcp://127.0.0.1:{port}\"]\n\
+             fs = [{{ path = \"certs\", guest = \"/certs\", rights = [\"read\"] }}]\n{trust}"
+        )
+    };
+    let mut dir = dir;
+    for (trust, expected) in [
+        ("trust = [\"certs/ca.pem\"]", "200  true, 9 bytes: encrypted; trailers Ok(None)"),
+        ("trust = [\"web\"]", "ErrorCode::TlsCertificateError"),
+        ("", "ErrorCode::HttpRequestDenied"),
+    ] {
+        let world = World::start_in(dir, &manifest(trust, expected)).await;
+        let told = world.until_told("exited s/a").await;
+        assert_eq!(told, ["exited s/a: normal"], "{trust}: {expected}");
+        World { dir, .. } = world;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whom_a_run_trusted_is_learned_and_lets_exactly_that_run_pass() {
     let (dir, port) = encrypted().await;
     let url = format!("GET https://api.test:{port}/");

@@ -20,7 +20,7 @@ use hyper::client::conn::http1;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::OnceCell,
-    task::JoinSet,
+    task::{JoinSet, yield_now},
     time::timeout,
 };
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, io::TokioIo};
@@ -133,16 +133,19 @@ impl Client {
         driver.spawn(connection);
         let sent = sender.send_request(Request::from_parts(parts, body));
         let response = match timeout(times.first_byte, sent).await {
-            Ok(sent) => sent.map_err(|failed| error::of_hyper(&failed))?,
+            Ok(sent) => sent.map_err(error::of_request)?,
             Err(_late) => return Err(Error::ConnectionReadTimeout),
         };
         let (parts, body) = response.into_parts();
         let body = body.map_err(|failed| error::of_hyper(&failed));
         let body = Bounded::new(body, limit, Some(times.between_bytes), Error::HttpResponseBodySize)?;
         let driver = async move {
-            // What breaks the connection is told by the body.
-            while driver.join_next().await.is_some() {}
-            Ok(())
+            // The head of the answer is the guest's, whatever became of the connection since.
+            yield_now().await;
+            match driver.join_next().await {
+                Some(Ok(Err(failed))) => Err(error::of_request(failed)),
+                _ => Ok(()),
+            }
         };
         Ok((Response::from_parts(parts, body.boxed_unsync()), Box::new(driver)))
     }

@@ -53,8 +53,15 @@ pub(super) fn of_hyper(failed: &hyper::Error) -> Error {
                 return Error::HttpRequestDenied;
             }
             (_, Some(late)) if late.kind() == io::ErrorKind::TimedOut => return Error::ConnectionReadTimeout,
+            (_, Some(end)) if end.kind() == io::ErrorKind::UnexpectedEof => {
+                return Error::HttpResponseIncomplete;
+            }
             _ => {}
         }
+    }
+    // It is shorter than its header says.
+    if failed.is_body_write_aborted() {
+        return Error::HttpRequestBodySize(None);
     }
     if failed.is_parse_too_large() {
         return Error::HttpResponseHeaderSectionSize(None);
@@ -62,6 +69,15 @@ pub(super) fn of_hyper(failed: &hyper::Error) -> Error {
     match failed.is_incomplete_message() || failed.is_closed() || failed.is_canceled() {
         true => Error::HttpResponseIncomplete,
         false => Error::HttpProtocolError,
+    }
+}
+
+/// As [`of_hyper`], for a request: why its body failed may be the guest's own word, which comes back to it.
+pub(super) fn of_request(failed: hyper::Error) -> Error {
+    let is_own = error::Error::source(&failed).is_some_and(|cause| cause.is::<Error>());
+    match of_hyper(&failed) {
+        Error::HttpProtocolError if is_own => Error::Hyper(failed),
+        known => known,
     }
 }
 

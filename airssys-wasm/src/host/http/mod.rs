@@ -2,7 +2,7 @@
 //!
 //! The resources and their methods are Wasmtime's; what leaves the sandbox goes through [`client`]. Each request is decided
 //! anew, by the host, the port and every address: a redirect is an answer like any other, and following it is the guest's
-//! own next request.
+//! own next request. WASI 0.3 goes the same way (`preview3/http.rs`).
 
 mod body;
 mod client;
@@ -48,11 +48,18 @@ pub(crate) const BUFFER_BYTES: usize = 8192;
 pub(crate) struct Http {
     context: WasiHttpCtx,
     hooks: Hooks,
+    /// Those of WASI 0.3.
+    newer: Hooks,
+    gone: Arc<AtomicBool>,
     /// Tells the bodies that the instance has not ended that they are not whole.
     _alarm: Alarm,
 }
 
-struct Hooks(Arc<Client>);
+struct Hooks {
+    client: Arc<Client>,
+    /// Whether the guest wants to know how a connection ended. In WASI 0.2 the answer's body tells that.
+    tells_end: bool,
+}
 
 /// What goes on over a connection while its answer is read.
 type Driver = Box<dyn Future<Output = Result<(), Error>> + Send>;
@@ -65,8 +72,15 @@ impl Http {
         // Beyond it the guest ends; a request with more than `header_bytes` of them is refused, and no more.
         context.set_field_size_limit(limits.header_bytes.saturating_mul(2).saturating_add(FIELD_BYTES));
         let gone = Arc::<AtomicBool>::default();
-        let client = Client::new(principal.clone(), limits.clone(), trust, gone.clone());
-        Self { context, hooks: Hooks(Arc::new(client)), _alarm: Alarm::new(gone) }
+        let client = Arc::new(Client::new(principal.clone(), limits.clone(), trust, gone.clone()));
+        let hooks = Hooks { client: client.clone(), tells_end: false };
+        let newer = Hooks { client, tells_end: true };
+        Self { context, hooks, newer, _alarm: Alarm::new(gone.clone()), gone }
+    }
+
+    /// To be dropped before the store: what the guest of WASI 0.3 writes goes before this does.
+    pub(crate) fn alarm(&self) -> Alarm {
+        Alarm::new(self.gone.clone())
     }
 }
 
@@ -94,6 +108,12 @@ impl WasiHttpView for State {
     }
 }
 
+/// What [`WasiHttpView::http`] gives, for WASI 0.3.
+pub(crate) fn newer(state: &mut State) -> WasiHttpCtxView<'_> {
+    let http = &mut state.host.http;
+    WasiHttpCtxView { ctx: &mut http.context, table: &mut state.host.table, hooks: &mut http.newer }
+}
+
 impl WasiHttpHooks for Hooks {
     fn send_request(
         &mut self,
@@ -101,9 +121,19 @@ impl WasiHttpHooks for Hooks {
         options: Option<RequestOptions>,
         _answered: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Sent {
-        let client = self.0.clone();
+        let (client, tells_end) = (self.client.clone(), self.tells_end);
         // It runs as a task of its own, which would forget what it belongs to.
-        let send = trace::scope(trace::current(), async move { client.send(request, options).await });
+        let send = trace::scope(trace::current(), async move {
+            let (response, driver) = client.send(request, options).await?;
+            let driver: Driver = match tells_end {
+                true => driver,
+                false => Box::new(async {
+                    let _ = Box::into_pin(driver).await;
+                    Ok(())
+                }),
+            };
+            Ok((response, driver))
+        });
         Box::new(send)
     }
 
@@ -112,6 +142,10 @@ impl WasiHttpHooks for Hooks {
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        super::stream::CHUNK_BYTES
+    }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
         super::stream::CHUNK_BYTES
     }
 

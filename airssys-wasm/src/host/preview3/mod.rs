@@ -9,6 +9,7 @@ mod cli;
 mod clocks;
 mod convert;
 mod filesystem;
+mod http;
 mod random;
 pub(super) mod sockets;
 mod stream;
@@ -21,6 +22,7 @@ use crate::instance::State;
 pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     use bindings::wasi;
 
+    http::link(linker)?;
     link!(
         linker;
         wasi::cli::environment,
