@@ -218,7 +218,9 @@ fn functions(text: &str) -> Vec<(String, String)> {
 /// The name of the function that a line begins with.
 fn function(line: &str) -> Option<&str> {
     let line = line.trim_start();
-    let (name, _) = line.split_once(": func(").or_else(|| line.split_once(": static func("))
+    let (name, _) = line
+        .split_once(": func(")
+        .or_else(|| line.split_once(": static func("))
         .or_else(|| line.starts_with("constructor(").then_some(("constructor", "")))?;
     Some(name)
 }
@@ -227,7 +229,9 @@ fn function(line: &str) -> Option<&str> {
 fn called_by(package: &str, place: &str, function: &str) -> Option<String> {
     match package {
         "config" | "logging" => return Some(format!("{package}.{function}")),
-        "keyvalue-draft2" if place != "cas" && function != "swap" => return Some(format!("{place}2.{function}")),
+        "keyvalue-draft2" if place != "cas" && function != "swap" => {
+            return Some(format!("{place}2.{function}"));
+        }
         "keyvalue-draft2" => return Some(format!("cas.{function}")),
         "blobstore" | "http" | "keyvalue" => return Some(format!("{place}.{function}")),
         _ => {}

@@ -138,7 +138,8 @@ fn lines_of_a_log() {
     // containing the message text'
     let world = World::new();
     let levels = ["trace", "debug", "info", "warn", "error", "critical"];
-    let script: Vec<_> = levels.iter().map(|level| format!("logging.log {level} 'of {level}' 'text'")).collect();
+    let script: Vec<_> =
+        levels.iter().map(|level| format!("logging.log {level} 'of {level}' 'text'")).collect();
     let script = format!("{}\nlogging.log info '' 'no context'", script.join("\n"));
     world.write(
         "airssys.toml",

@@ -68,7 +68,13 @@ pub(crate) fn check(manifest: &str, script: &str) {
     check_ours(|_| {}, manifest, script);
     let lines = lines(script);
     let theirs: Vec<_> = asked(&lines).into_iter().filter(|line| line.wasmtimes != "-").collect();
-    compare(&theirs, |line| line.wasmtimes, "wasmtime", &|_: &World| {}, |_, script| wasmtimes(script).answers());
+    compare(
+        &theirs,
+        |line| line.wasmtimes,
+        "wasmtime",
+        &|_: &World| {},
+        |_, script| wasmtimes(script).answers(),
+    );
 }
 
 fn asked<'a, 'l>(lines: &'l [Line<'a>]) -> Vec<&'l Line<'a>> {
@@ -216,7 +222,9 @@ fn wasmtimes(script: &str) -> Served {
                 Err(_broken) => return Served { status: Some(parts.status.as_u16()), ..Served::default() },
             };
             let told = |headers: &hyper::HeaderMap| {
-                let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+                let text = |value: &hyper::header::HeaderValue| {
+                    String::from_utf8_lossy(value.as_bytes()).into_owned()
+                };
                 headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()
             };
             Served {
