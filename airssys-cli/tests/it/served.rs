@@ -158,7 +158,7 @@ fn parse(all: &[u8]) -> Served {
         headers: pairs(fields),
         ..Served::default()
     };
-    match served.header("content-length").and_then(|length| length.parse().ok()) {
+    match served.header("content-length").and_then(|length| length.parse::<usize>().ok()) {
         Some(length) => {
             served.is_whole = rest.len() == length;
             served.body = rest.to_vec();
@@ -197,7 +197,7 @@ fn wasmtimes(script: &str) -> Served {
     for (name, value) in headers(script) {
         request = request.header(name, value);
     }
-    let body = Full::new(Bytes::from_static(BODY.as_bytes())).map_err(|never| match never {});
+    let body = Full::new(Bytes::from_static(BODY.as_bytes())).map_err(|never| -> Error { match never {} });
     let request = request.body(body.boxed_unsync()).unwrap();
 
     let mut store = Store::new(&guest.engine, Wasi::new(WasiCtx::builder().build()));
