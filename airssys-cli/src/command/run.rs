@@ -3,7 +3,7 @@
 use std::{
     process::ExitCode,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use airssys_osl::policy::{Direction, Mode, Policy};

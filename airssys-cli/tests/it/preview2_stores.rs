@@ -9,7 +9,7 @@ use crate::{
 };
 
 const BUCKETS: &str = "[component.a.grants]\n\
-    keyvalue = [{ bucket = \"shared\", rights = [\"read\", \"write\"] }, { bucket = \"ghost\", rights = [\"read\"] }]\n\
+    keyvalue = [{ bucket = \"shared\", rights = [\"read\", \"write\"] }, { bucket = \"ghost-*\", rights = [\"read\"] }]\n\
     [keyvalue.shared]\n";
 
 const CONTAINERS: &str = "[component.a.grants]\nblobstore = [{ path = \"blobs\", \
@@ -28,7 +28,7 @@ fn keys_and_values() {
         # open: 'Get the bucket with the specified identifier'; error: 'The host does not recognize the store identifier
         # requested', 'does not have access to the specified store (which may or may not exist)'
         store.open 'shared' >b = ok
-        store.open 'ghost' = no-such-store
+        store.open 'ghost-1' = no-such-store
         store.open 'another' = access-denied
         # get: 'Get the value associated with the specified key'; none if there is none
         bucket.get b 'k' = none
@@ -70,7 +70,7 @@ fn keys_and_values_of_the_second_draft() {
         "
         # As of the first.
         store2.open 'shared' >b = ok
-        store2.open 'ghost' = no-such-store
+        store2.open 'ghost-1' = no-such-store
         store2.open 'another' = access-denied
         bucket2.get b 'k' = none
         bucket2.set b 'k' 'one' = ok
@@ -138,9 +138,15 @@ fn lines_of_a_log() {
     // containing the message text'
     let world = World::new();
     let levels = ["trace", "debug", "info", "warn", "error", "critical"];
-    let script: Vec<_> =
-        levels.iter().map(|level| format!("logging.log {level} 'of {level}' 'text'")).collect();
-    let script = format!("{}\nlogging.log info '' 'no context'", script.join("\n"));
+    let script = "
+        logging.log trace 'of trace' 'text'
+        logging.log debug 'of debug' 'text'
+        logging.log info 'of info' 'text'
+        logging.log warn 'of warn' 'text'
+        logging.log error 'of error' 'text'
+        logging.log critical 'of critical' 'text'
+        logging.log info '' 'no context'
+        ";
     world.write(
         "airssys.toml",
         format!(
