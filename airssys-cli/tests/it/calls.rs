@@ -178,7 +178,9 @@ fn leave_out(linker: &mut Linker<Wasi>, component: &Component, engine: &Engine) 
                 }
                 ComponentItem::Resource(_) => {
                     let kind = match name {
-                        "input-stream" => ResourceType::host::<DynInputStream>(),
+                        "input-stream" | "incoming-value-async-body" => {
+                            ResourceType::host::<DynInputStream>()
+                        }
                         "output-stream" => ResourceType::host::<DynOutputStream>(),
                         _ => ResourceType::host::<Nothing>(),
                     };
