@@ -296,9 +296,8 @@ fn what_broke_a_connection_off_is_told() {
         poll.block p = ok
         tcp.finish-connect c >in >out = ok
         output.blocking-write-and-flush out 'x' = ok
-        # network-error-code: 'Attempts to extract a network-related error-code from the stream error provided'; of
-        # filesystem-error-code, which is asked first, Wasmtime has an answer to any error
-        input.blocking-read in 10 = failed network connection-reset (wasmtime: failed io)
+        # network-error-code: 'Attempts to extract a network-related error-code from the stream error provided'
+        input.blocking-read in 10 = failed network connection-reset (wasmtime: failed otherwise)
         ",
         breaks_off()
     );
