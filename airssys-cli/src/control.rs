@@ -1,5 +1,6 @@
 //! What is said to a system that runs: a request and its answer, each one line of JSON, over a UNIX socket in its state
-//! folder. Behind the request for an upgrade come the bytes of the component.
+//! folder. Behind the request for an upgrade come the bytes of the component, and before its answer a line for each part of
+//! it that begins.
 
 use std::{
     path::{Path, PathBuf},
@@ -65,9 +66,21 @@ pub(crate) enum Letters {
     These(Vec<u64>),
 }
 
+/// What a line is called by that is no answer yet.
+const DOING: &str = "doing";
+
+/// A line that says what is being done now.
+pub(crate) fn doing(what: &str) -> Value {
+    json!({DOING: what})
+}
+
 impl Request {
-    /// Sends it, and gives the answer.
-    pub(crate) async fn ask(&self, stream: &mut UnixStream) -> Result<Value, String> {
+    /// Sends it, and gives the answer; `doing` hears what is being done until then.
+    pub(crate) async fn ask(
+        &self,
+        stream: &mut UnixStream,
+        doing: &(dyn Fn(&str) + Sync),
+    ) -> Result<Value, String> {
         let change = |name: &str, component: &str, handover: &Handover, bytes: usize| {
             let fresh = *handover == Handover::Fresh;
             json!({"do": name, "component": component, "fresh": fresh, "bytes": bytes})
@@ -94,13 +107,20 @@ impl Request {
         let io = |error: std::io::Error| error.to_string();
         send(stream, &line).await?;
         stream.write_all(bytes).await.map_err(io)?;
-        let (line, _) = receive(stream, ANSWER_BYTES).await?;
-        Ok(line)
+        let mut received = Vec::new();
+        loop {
+            let (line, behind) = receive(stream, received, ANSWER_BYTES).await?;
+            match line.get(DOING).and_then(Value::as_str) {
+                Some(what) => doing(what),
+                None => return Ok(line),
+            }
+            received = behind;
+        }
     }
 
     /// Reads one. What is wrong with it is a sentence for whoever sent it.
     pub(crate) async fn read(stream: &mut UnixStream) -> Result<Self, String> {
-        let (line, bytes) = receive(stream, LINE_BYTES).await?;
+        let (line, bytes) = receive(stream, Vec::new(), LINE_BYTES).await?;
         match line.get("do").and_then(Value::as_str) {
             Some("rollback") => {
                 let (component, handover) = component(&line)?;
@@ -200,9 +220,12 @@ pub(crate) async fn send(stream: &mut UnixStream, line: &Value) -> Result<(), St
     stream.write_all(format!("{line}\n").as_bytes()).await.map_err(|error| error.to_string())
 }
 
-/// Receives one line of at most `limit` bytes, and what came along behind it.
-async fn receive(stream: &mut UnixStream, limit: usize) -> Result<(Value, Vec<u8>), String> {
-    let mut received = Vec::new();
+/// Receives one line of at most `limit` bytes, of which some may be there, and what came along behind it.
+async fn receive(
+    stream: &mut UnixStream,
+    mut received: Vec<u8>,
+    limit: usize,
+) -> Result<(Value, Vec<u8>), String> {
     loop {
         if let Some(end) = received.iter().position(|byte| *byte == b'\n') {
             let behind = received.split_off(end + 1);

@@ -1,5 +1,5 @@
-//! `fuzz SECONDS [SEED]`: gives each target hostile bytes for so many seconds. A panic, or an answer that cannot be, ends
-//! it with the seed and the input.
+//! `fuzz SECONDS [SEED [TARGET]]`: gives each target hostile bytes for so many seconds, or the one that is named. A panic, or an
+//! answer that cannot be, ends it with the seed and the input.
 //!
 //! The inputs are the seeds of each target, cut, doubled, flipped and joined; a number decides which, so that a failure
 //! can be had again.
@@ -51,12 +51,18 @@ impl Random {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = env::args().skip(1).collect();
-    let (seconds, seed) = match args.as_slice() {
-        [seconds] => (seconds.parse()?, 1),
-        [seconds, seed] => (seconds.parse()?, seed.parse()?),
-        _ => return Err("usage: fuzz SECONDS [SEED]".into()),
+    let (seconds, seed, name) = match args.as_slice() {
+        [seconds] => (seconds.parse()?, 1, None),
+        [seconds, seed] => (seconds.parse()?, seed.parse()?, None),
+        [seconds, seed, name] => (seconds.parse()?, seed.parse()?, Some(name)),
+        _ => return Err("usage: fuzz SECONDS [SEED [TARGET]]".into()),
     };
-    for target in targets::all()? {
+    let is_wanted = |target: &targets::Target| name.is_none_or(|name| name == target.name);
+    let wanted: Vec<_> = targets::all()?.into_iter().filter(is_wanted).collect();
+    if wanted.is_empty() {
+        return Err("no target has this name".into());
+    }
+    for target in wanted {
         let mut random = Random(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15) | 1);
         let (start, mut count) = (Instant::now(), 0_u64);
         while start.elapsed() < Duration::from_secs(seconds) {

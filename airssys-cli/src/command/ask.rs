@@ -22,11 +22,21 @@ pub(super) async fn ask(
     shown: &str,
     request: &Request,
 ) -> Result<Result<Value, Error>, Failure> {
+    ask_and_hear(state, shown, request, &|_| ()).await
+}
+
+/// As [`ask`]; `doing` hears what the system does until it answers.
+pub(super) async fn ask_and_hear(
+    state: &Path,
+    shown: &str,
+    request: &Request,
+    doing: &(dyn Fn(&str) + Sync),
+) -> Result<Result<Value, Error>, Failure> {
     let grants = control::grants(state, Direction::Connect).to_vec();
     let door = Door::open_for_user(Policy::builder(), grants)?;
     door.started(&format!("control {shown}"))?;
     let asked = match connect(&door, state).await {
-        Ok(mut stream) => match request.ask(&mut stream).await {
+        Ok(mut stream) => match request.ask(&mut stream, doing).await {
             Ok(answer) => Ok(Ok(answer)),
             Err(lost) => Err(Failure::failed("the system did not answer").caused_by(lost)),
         },

@@ -21,7 +21,7 @@ use super::{
     trials::{Trial, carry_on},
 };
 use crate::{
-    control::{self, Request, SOCKET},
+    control::{self, Request, SOCKET, doing},
     dead::Shared,
     door::Door,
     report::{Failure, chain},
@@ -38,6 +38,11 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// The longest reason that is sent, in bytes: some of it is a guest's own words.
 const REASON_BYTES: usize = 4096;
+
+/// The parts of a change of version, as its client shows them.
+const LOADING: &str = "checking and compiling the new version";
+const SWITCHING: &str = "starting the other version beside this one";
+const ON_TRIAL: &str = "the new version is on trial";
 
 /// The user that may everything anyway.
 const ROOT: u32 = 0;
@@ -122,8 +127,9 @@ impl<'a> Served<'a> {
             Ok(user) if is_known(user) => {
                 match tokio::time::timeout(ARRIVAL, Request::read(&mut stream)).await {
                     Ok(Ok(Request::Upgrade { component, canary: Some(canary), bytes, .. })) => {
-                        match self.prepare(component, bytes).await {
+                        match self.prepare(&mut stream, component, bytes).await {
                             Ok((changing, version)) => {
+                                tell(&mut stream, &doing(ON_TRIAL)).await;
                                 // One for each component at most. It is taken as long as this is.
                                 let _ =
                                     hand_over.send(Box::pin(self.try_out(stream, changing, version, canary)));
@@ -132,7 +138,7 @@ impl<'a> Served<'a> {
                             Err(answer) => answer,
                         }
                     }
-                    Ok(Ok(request)) => self.obey(request).await,
+                    Ok(Ok(request)) => self.obey(&mut stream, request).await,
                     Ok(Err(wrong)) => json!({"error": "cannot read the request", "because": wrong}),
                     Err(_) => json!({"error": "the request did not arrive in time"}),
                 }
@@ -143,8 +149,14 @@ impl<'a> Served<'a> {
     }
 
     /// What the trial of a version needs: that nobody else changes the component, and its code.
-    async fn prepare(&self, component: String, bytes: Vec<u8>) -> Result<(Changing<'_>, Component), Value> {
+    async fn prepare(
+        &self,
+        stream: &mut UnixStream,
+        component: String,
+        bytes: Vec<u8>,
+    ) -> Result<(Changing<'_>, Component), Value> {
         let changing = Changing::begin(&self.changing, &component).ok_or_else(|| is_changed(&component))?;
+        tell(stream, &doing(LOADING)).await;
         let cache = self.door.cache().await;
         let version = self.system.load(&component, bytes, cache.as_deref()).await;
         Ok((changing, version.map_err(|error| refused(&error))?))
@@ -175,7 +187,7 @@ impl<'a> Served<'a> {
         tell(&mut stream, &answer).await;
     }
 
-    async fn obey(&self, request: Request) -> Value {
+    async fn obey(&self, stream: &mut UnixStream, request: Request) -> Value {
         let (component, handover, new) = match request {
             Request::Upgrade { component, handover, bytes, .. } => (component, handover, Some(bytes)),
             Request::Rollback { component, handover } => match self.system.withdraw(&component) {
@@ -193,13 +205,20 @@ impl<'a> Served<'a> {
         };
         let switched = match new {
             Some(bytes) => {
+                tell(stream, &doing(LOADING)).await;
                 let cache = self.door.cache().await;
                 match self.system.load(&component, bytes, cache.as_deref()).await {
-                    Ok(version) => self.system.upgrade(&component, &version, handover, PATIENCE).await,
+                    Ok(version) => {
+                        tell(stream, &doing(SWITCHING)).await;
+                        self.system.upgrade(&component, &version, handover, PATIENCE).await
+                    }
                     Err(error) => Err(error),
                 }
             }
-            None => self.system.rollback(&component, handover, PATIENCE).await,
+            None => {
+                tell(stream, &doing(SWITCHING)).await;
+                self.system.rollback(&component, handover, PATIENCE).await
+            }
         };
         match switched {
             Ok(switched) => done(&component, &switched),

@@ -24,7 +24,7 @@ mod status;
 mod trials;
 mod upgrade;
 
-use std::{process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use tracing_subscriber::{EnvFilter, fmt};
 
@@ -32,6 +32,9 @@ use crate::{
     args::{Args, Command},
     report::{Failure, Terminal},
 };
+
+/// How often the live line is renewed.
+const STATUS: Duration = Duration::from_millis(250);
 
 /// Does what the arguments say.
 pub(crate) fn run(args: Args, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {

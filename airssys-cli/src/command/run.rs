@@ -3,7 +3,7 @@
 use std::{
     process::ExitCode,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use airssys_osl::policy::{Direction, Mode, Policy};
@@ -11,6 +11,7 @@ use airssys_wasm::{Engine, System, Watch, add_principals, load, load_grants};
 use serde_json::json;
 
 use super::{
+    STATUS,
     control::{Control, Served},
     dead::{self, open_shelf},
     program, reload, runtime,
@@ -25,9 +26,6 @@ use crate::{
     report::{Announcer, Failure, ManifestProblems, Summary, Terminal, describe_tree},
     target::{self, ManifestFile},
 };
-
-/// How often the live line is renewed.
-const STATUS: Duration = Duration::from_millis(250);
 
 pub(super) fn run(run: Run, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
     let started = Instant::now();

@@ -1,19 +1,24 @@
 //! `airssys upgrade` and `airssys rollback`: another version for a component of a system that runs.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
 use airssys_osl::bootstrap;
 use airssys_wasm::{COMPONENT_BYTES, Canary, Handover};
 use serde_json::Value;
 
 use super::{
-    ask::{ask, not_running, refusal},
+    STATUS,
+    ask::{ask_and_hear, not_running, refusal},
     runtime,
 };
 use crate::{
     args::{Rollback, Running, Upgrade},
     control::Request,
-    report::{Failure, Style, Terminal, printable},
+    report::{Failure, Style, Terminal, printable, show},
     target::ManifestFile,
 };
 
@@ -37,7 +42,16 @@ fn handover(running: &Running) -> Handover {
 
 fn change(running: &Running, request: Request, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
     let file = ManifestFile::read(&running.target, &running.set)?;
-    let asked = runtime()?.block_on(ask(&file.manifest.state, &file.shown, &request))?;
+    let progress = Progress { terminal, doing: Mutex::default() };
+    let asked = runtime()?.block_on(async {
+        let heard = |what: &str| progress.begin(what);
+        tokio::select! {
+            asked = ask_and_hear(&file.manifest.state, &file.shown, &request, &heard) => asked,
+            never = progress.renew() => never,
+        }
+    });
+    terminal.status(String::new());
+    let asked = asked?;
     let answer = asked.map_err(|error| {
         not_running(&file.shown, error)
             .help("start it with `airssys run`; what is changed lasts as long as it runs")
@@ -58,4 +72,34 @@ fn change(running: &Running, request: Request, terminal: &Arc<Terminal>) -> Resu
     };
     let _ = terminal.answer(text, || answer.clone())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the system does for us, and for how long, where the terminal can show that.
+struct Progress<'a> {
+    terminal: &'a Terminal,
+    doing: Mutex<Option<(String, Instant)>>,
+}
+
+impl Progress<'_> {
+    fn begin(&self, what: &str) {
+        let doing = (printable(what.as_bytes()), Instant::now());
+        *self.doing.lock().unwrap_or_else(PoisonError::into_inner) = Some(doing);
+        self.show();
+    }
+
+    fn show(&self) {
+        let doing = self.doing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((what, since)) = doing {
+            self.terminal.status(format!("  {what} … {}", show(since.elapsed())));
+        }
+    }
+
+    /// Does not end.
+    async fn renew<T>(&self) -> T {
+        let mut renew = tokio::time::interval(STATUS);
+        loop {
+            renew.tick().await;
+            self.show();
+        }
+    }
 }

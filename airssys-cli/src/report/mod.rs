@@ -16,7 +16,7 @@ pub(crate) use self::{
     failure::{Failure, ManifestProblems, chain},
     letter::{letter_line, letter_text},
     record::{hex, record_json, record_line, report_json, report_text, timestamp},
-    run::{Announcer, Summary, describe_tree},
+    run::{Announcer, Summary, describe_tree, show},
 };
 use crate::{args::Args, config};
 

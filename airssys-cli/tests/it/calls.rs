@@ -9,16 +9,24 @@ use std::{path::Path, process::Stdio, sync::OnceLock};
 
 use wasmtime::{
     Engine, Store,
-    component::{Component, Linker, ResourceTable},
+    component::{Component, Linker, ResourceTable, ResourceType, types::ComponentItem},
 };
 use wasmtime_wasi::{
     FsPerms, WasiCtx, WasiCtxView, WasiView,
-    p2::{add_to_linker_sync, bindings::sync::Command, pipe::MemoryOutputPipe},
+    p2::{
+        DynInputStream, DynOutputStream, add_to_linker_with_options_sync,
+        bindings::sync::{Command, LinkOptions},
+        pipe::MemoryOutputPipe,
+    },
+};
+use wasmtime_wasi_http::{
+    WasiHttpCtx, WasiHttpCtxView, WasiHttpView, p2::add_only_http_to_linker_sync as add_http_to_linker,
 };
 
 use crate::{
     program::{World, fixture},
     script::{Line, lines},
+    served::Requests,
 };
 
 /// The most that a script answers, in bytes.
@@ -29,9 +37,9 @@ const ARGUMENTS: [&str; 2] = ["one", "two words"];
 const VARIABLE: (&str, &str) = ("A", "b=c");
 
 /// What a guest answered, and whether it went on to its end.
-struct Answers {
-    lines: Vec<String>,
-    ended: bool,
+pub(crate) struct Answers {
+    pub(crate) lines: Vec<String>,
+    pub(crate) ended: bool,
 }
 
 /// Runs a script in a world with a folder `data`, which the guest has as `/`, and the network; compares every answer with
@@ -56,7 +64,8 @@ pub(crate) fn answers_in(world: &World, script: &str) -> Vec<String> {
     ours(world, &script.join("\n")).lines
 }
 
-fn compare<'a>(
+/// Runs lines by one of the two, in a world of its own, and compares what each answers.
+pub(crate) fn compare<'a>(
     lines: &[&Line<'a>],
     expected: impl Fn(&Line<'a>) -> &'a str,
     by: &str,
@@ -114,7 +123,7 @@ fn wasmtimes(world: &World, script: &str) -> Answers {
         .allow_ip_name_lookup(true)
         .stdout(stdout.clone())
         .build();
-    let mut store = Store::new(&guest.engine, Wasi { context, table: ResourceTable::new() });
+    let mut store = Store::new(&guest.engine, Wasi::new(context));
     let command = Command::instantiate(&mut store, &guest.component, &guest.linker).unwrap();
     let ended = command.wasi_cli_run().call_run(&mut store);
     let (is_ok, why) = match &ended {
@@ -125,28 +134,81 @@ fn wasmtimes(world: &World, script: &str) -> Answers {
 }
 
 /// The guest as Wasmtime's own WASI runs it, compiled once for all scripts.
-struct Guest {
-    engine: Engine,
-    component: Component,
-    linker: Linker<Wasi>,
+pub(crate) struct Guest {
+    pub(crate) engine: Engine,
+    pub(crate) component: Component,
+    pub(crate) linker: Linker<Wasi>,
 }
 
 impl Guest {
-    fn get() -> &'static Self {
+    pub(crate) fn get() -> &'static Self {
         static GUEST: OnceLock<Guest> = OnceLock::new();
         GUEST.get_or_init(|| {
             let engine = Engine::default();
             let component = Component::from_file(&engine, Path::new(&fixture("caller.wasm"))).unwrap();
             let mut linker = Linker::new(&engine);
-            add_to_linker_sync(&mut linker).unwrap();
+            let mut options = LinkOptions::default();
+            options.network_error_code(true);
+            add_to_linker_with_options_sync(&mut linker, &options).unwrap();
+            add_http_to_linker(&mut linker).unwrap();
+            leave_out(&mut linker, &component, &engine);
             Self { engine, component, linker }
         })
     }
 }
 
-struct Wasi {
+/// What Wasmtime's own WASI has not. Who calls it ends.
+const LEFT_OUT: [&str; 4] = ["wasi:blobstore/", "wasi:config/", "wasi:keyvalue/", "wasi:logging/"];
+
+/// What a handle stands for that nobody gives.
+struct Nothing;
+
+/// Links what is left out, with the streams that it shares with the rest.
+fn leave_out(linker: &mut Linker<Wasi>, component: &Component, engine: &Engine) {
+    for (name, import) in component.component_type().imports(engine) {
+        let ComponentItem::ComponentInstance(interface) = import.ty else { continue };
+        if !LEFT_OUT.iter().any(|package| name.starts_with(package)) {
+            continue;
+        }
+        let mut linked = linker.instance(name).unwrap();
+        for (name, export) in interface.exports(engine) {
+            match export.ty {
+                ComponentItem::ComponentFunc(_) => {
+                    linked.func_new(name, |_, _, _, _| Err(wasmtime::Error::msg("left out"))).unwrap();
+                }
+                ComponentItem::Resource(_) => {
+                    let kind = match name {
+                        "input-stream" | "incoming-value-async-body" => {
+                            ResourceType::host::<DynInputStream>()
+                        }
+                        "output-stream" => ResourceType::host::<DynOutputStream>(),
+                        _ => ResourceType::host::<Nothing>(),
+                    };
+                    linked.resource(name, kind, |_, _| Ok(())).unwrap();
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+pub(crate) struct Wasi {
     context: WasiCtx,
+    http: WasiHttpCtx,
+    requests: Requests,
     table: ResourceTable,
+}
+
+impl Wasi {
+    pub(crate) fn new(context: WasiCtx) -> Self {
+        Self { context, http: WasiHttpCtx::new(), requests: Requests, table: ResourceTable::new() }
+    }
+}
+
+impl WasiHttpView for Wasi {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.requests }
+    }
 }
 
 impl WasiView for Wasi {

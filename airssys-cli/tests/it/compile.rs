@@ -1,7 +1,11 @@
 //! Compiling hostile bytes: in a process of its own, held and bounded; and what is kept of compiled code.
 
+#[cfg(target_os = "linux")]
+use std::process::{Command, Stdio};
 use std::{fs, process::Output};
 
+#[cfg(target_os = "linux")]
+use crate::upgrade::{hello, service};
 use crate::{program::World, upgrade::ledger};
 
 /// How often the body of each function of a bomb does its little.
@@ -140,6 +144,93 @@ fn a_bomb_as_a_new_version_leaves_the_old_one_at_work() {
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains("(system.compile."), "{}", refused.stderr);
     assert_eq!(world.run(&["upgrade", "a", "fine.wasm"]).code, Some(0), "the next one is taken");
+    running.signal("TERM");
+    assert_eq!(running.end().0, Some(0));
+}
+
+/// What compiles for the program with this number, and whether it stands still: the numbers of all processes below it whose
+/// arguments say so.
+#[cfg(target_os = "linux")]
+fn compilers(program: u32) -> Vec<(u32, bool)> {
+    let stat = |number: u32| {
+        let text = fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
+        // Behind the name, which may have anything in it: the state, and the parent.
+        let mut words = text.rsplit_once(") ")?.1.split(' ').map(str::to_owned);
+        Some((words.next()?, words.next()?.parse::<u32>().ok()?))
+    };
+    let is_below = |number: u32| {
+        let mut above = std::iter::successors(Some(number), |number| stat(*number).map(|(_, parent)| parent));
+        above.any(|number| number == program)
+    };
+    let numbers =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let compiles = |number: &u32| {
+        let arguments = fs::read(format!("/proc/{number}/cmdline")).unwrap_or_default();
+        arguments.split(|byte| *byte == 0).any(|argument| argument == b"precompile") && is_below(*number)
+    };
+    numbers.filter(compiles).filter_map(|number| Some((number, stat(number)?.0 == "T"))).collect()
+}
+
+#[cfg(target_os = "linux")]
+fn signal(name: &str, processes: &[(u32, bool)]) {
+    for (number, _) in processes {
+        // One that has ended meanwhile is looked at again.
+        let _ = Command::new("kill").args(["-s", name, &number.to_string()]).status();
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_compilation_that_stands_still_keeps_no_other_and_no_request_waiting() {
+    if !can_hold() {
+        return;
+    }
+    if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
+        return eprintln!("SKIPPED: one processor compiles one component at a time");
+    }
+    let (world, _reserved, port) = service();
+    let manifest = fs::read_to_string(world.path("airssys.toml")).unwrap();
+    let manifest =
+        manifest.replace("[system]\n", "[system]\ncompile = { time = \"1h\", memory = \"512MiB\" }\n");
+    let actors = "[component.a]\nsource = \"ledger.wasm\"\n[component.b]\nsource = \"ledger.wasm\"\n";
+    world.write("airssys.toml", format!("{manifest}{actors}"));
+    world.write("ledger.wasm", ledger("good"));
+    world.write("bomb.wasm", component_bomb());
+    let mut running = world.start(&["run", "."]);
+    running.events.wait_for("ready");
+
+    // What compiles it is stopped on its way. Where it was at its end before anybody looked, it is begun again.
+    let (mut asking, stopped) = loop {
+        let mut upgrade = world.command(&["upgrade", "a", "bomb.wasm"]);
+        let mut asking = upgrade.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let stopped = loop {
+            let found = compilers(running.child.id());
+            if !found.is_empty() && found.iter().all(|(_, stopped)| *stopped) {
+                break Some(found);
+            }
+            signal("STOP", &found);
+            if asking.try_wait().unwrap().is_some() {
+                break None;
+            }
+        };
+        if let Some(stopped) = stopped {
+            break (asking, stopped);
+        }
+    };
+
+    // Bytes that no cache has: the name of this world is in them.
+    let name = world.dir.path().as_os_str().as_encoded_bytes();
+    let name = [&leb(1)[..], b"w", name].concat();
+    world.write("new.wasm", [ledger("fine"), section(0, &name)].concat());
+    let (code, told) = world.run_json(&["upgrade", "b", "new.wasm"]);
+    assert_eq!(code, Some(0), "{told:#?}");
+    assert_eq!(running.events.wait_for("compiled")["component"], "b");
+    assert!(hello(port).starts_with("HTTP/1.1 200"), "requests are answered");
+    assert_eq!(world.run(&["status", "."]).code, Some(0));
+    assert_eq!(compilers(running.child.id()), stopped, "it stood still all the while");
+
+    signal("KILL", &stopped);
+    assert_eq!(asking.wait().unwrap().code(), Some(1), "what compiled it is gone");
     running.signal("TERM");
     assert_eq!(running.end().0, Some(0));
 }

@@ -34,7 +34,9 @@ mod preview1;
 mod preview1_edges;
 mod preview2;
 mod preview2_files;
+mod preview2_http;
 mod preview2_sockets;
+mod preview2_stores;
 #[cfg(unix)]
 mod preview3;
 #[cfg(unix)]
@@ -47,6 +49,7 @@ mod program;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod script;
+mod served;
 mod status;
 mod transcript;
 mod upgrade;

@@ -1,5 +1,9 @@
 //! WASI 0.2, function by function: `wasi:sockets`. See `preview2`.
 
+use std::thread;
+
+use tokio::{io::AsyncReadExt as _, net::TcpListener, runtime::Runtime};
+
 use crate::{calls::check, preview2::with_nothing};
 
 #[test]
@@ -294,4 +298,40 @@ fn names() {
         names.resolve-next-address l = 127.0.0.1|::1
         ",
     );
+}
+
+/// Waits for a byte of each connection and breaks it off, until the test is over.
+fn breaks_off() -> u16 {
+    let runtime = Runtime::new().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        runtime.block_on(async {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                stream.read_u8().await.unwrap();
+                // What is dropped now is reset, not ended.
+                stream.set_zero_linger().unwrap();
+            }
+        });
+    });
+    port
+}
+
+#[test]
+fn what_broke_a_connection_off_is_told() {
+    let script = format!(
+        "
+        tcp.create-tcp-socket ipv4 >c = ok
+        tcp.start-connect c 127.0.0.1:{} = ok
+        tcp.subscribe c >p = ok
+        poll.block p = ok
+        tcp.finish-connect c >in >out = ok
+        output.blocking-write-and-flush out 'x' = ok
+        # network-error-code: 'Attempts to extract a network-related error-code from the stream error provided'
+        input.blocking-read in 10 = failed network connection-reset (wasmtime: failed otherwise)
+        ",
+        breaks_off()
+    );
+    check(with_nothing, &script);
 }

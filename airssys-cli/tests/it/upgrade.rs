@@ -36,6 +36,43 @@ fn world() -> World {
     world
 }
 
+/// Runs the program where its streams are a terminal, and gives what that shows.
+fn on_a_terminal(world: &World, args: &[&str]) -> Option<String> {
+    let asked = world.command(args);
+    let words = std::iter::once(asked.get_program()).chain(asked.get_args());
+    let line: Vec<_> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+    let mut terminal = std::process::Command::new("script");
+    terminal.args(["-qec", &line.join(" "), "/dev/null"]).current_dir(world.dir.path());
+    terminal.envs(asked.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let shown = terminal.stdin(Stdio::null()).output().ok()?;
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.status.success(), "{text}{}", String::from_utf8_lossy(&shown.stderr));
+    Some(text)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_terminal_shows_what_an_upgrade_does() {
+    let world = world();
+    let mut running = world.start(&["run", "."]);
+    running.events.wait_for("ready");
+    let Some(shown) = on_a_terminal(&world, &["upgrade", "a", "fine.wasm"]) else {
+        return eprintln!("SKIPPED: there is no program `script` here, which has a terminal");
+    };
+    let (loading, switching) =
+        ("checking and compiling the new version", "starting the other version beside this one");
+    let places = [loading, switching, "in place of"].map(|what| shown.find(what));
+    assert!(places.is_sorted() && places[0].is_some(), "{shown:?}");
+    assert!(shown.contains("held for"), "the answer is as it is elsewhere: {shown:?}");
+    let shown = on_a_terminal(&world, &["rollback", "a"]).unwrap();
+    assert!(shown.contains(switching) && !shown.contains(loading), "{shown:?}");
+    // Programs get the answer alone.
+    let (_, told) = world.run_json(&["upgrade", "a", "fine.wasm"]);
+    assert_eq!(told.len(), 1, "{told:#?}");
+    running.signal("TERM");
+    assert_eq!(running.end().0, Some(0));
+}
+
 #[test]
 fn a_component_that_runs_is_upgraded_and_rolled_back_and_both_are_on_the_record() {
     let world = world();
@@ -177,7 +214,7 @@ fn the_socket_is_its_owners_alone_and_takes_no_nonsense() {
 }
 
 /// A world with a service, another version of it, and the port that it listens on.
-fn service() -> (World, tokio::net::TcpSocket, u16) {
+pub(crate) fn service() -> (World, tokio::net::TcpSocket, u16) {
     let world = World::new();
     let service = fs::read(repository().join("airssys-wasm/tests/fixtures/web.wasm")).unwrap();
     world.write("web.wasm", &service);
@@ -197,16 +234,22 @@ fn service() -> (World, tokio::net::TcpSocket, u16) {
     (world, reserved, port)
 }
 
+/// What the service answers.
+pub(crate) fn hello(port: u16) -> String {
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(b"GET /hello HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 #[test]
 fn a_canary_answers_its_share_of_the_requests_and_takes_over() {
     let (world, _reserved, port) = service();
     let mut running = world.start(&["run", "."]);
     running.events.wait_for("ready");
     let get = || {
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.write_all(b"GET /hello HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
+        let answer = hello(port);
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     };
     let mut upgrade = world.command(&[

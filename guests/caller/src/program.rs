@@ -1,12 +1,14 @@
-//! `wasi:cli`, `wasi:clocks`, `wasi:random`, and what scripts themselves need.
+//! `wasi:cli`, `wasi:clocks`, `wasi:config`, `wasi:logging`, `wasi:random`, and what scripts themselves need.
 
 use crate::{
     bindings::wasi::{
         cli::{environment, exit, stderr, stdin, stdout, terminal_stderr, terminal_stdin, terminal_stdout},
         clocks::{monotonic_clock, wall_clock},
+        config::store,
+        logging::logging,
         random::{insecure, insecure_seed, random},
     },
-    script::{Call, Failed, Outcome, show},
+    script::{Call, Failed, Outcome, list, show, show_or_none},
     table::{Table, Value},
 };
 
@@ -17,6 +19,8 @@ pub(crate) fn call(call: &mut Call, table: &mut Table) -> Outcome {
         ("is-same", _) => Ok((table.number(call)? == table.number(call)?).to_string()),
         ("clocks", _) => clocks(call, table),
         ("random", _) => bytes(call, table),
+        ("config", _) => config(call),
+        ("logging", "log") => log(call),
         _ => cli(call, table),
     }
 }
@@ -48,6 +52,32 @@ fn cli(call: &mut Call, table: &mut Table) -> Outcome {
         ("cli", "get-terminal-stderr") => is_there(terminal_stderr::get_terminal_stderr().is_some()),
         _ => Err(call.unknown()),
     }
+}
+
+fn config(call: &mut Call) -> Outcome {
+    let failed = |error| Failed(format!("{error:?}"));
+    match call.function.as_str() {
+        "get" => Ok(show_or_none(store::get(&call.text()?).map_err(failed)?)),
+        "get-all" => {
+            let all = store::get_all().map_err(failed)?;
+            Ok(list(all.iter().map(|(key, value)| format!("{key} {}", show(value.as_bytes()))), ", "))
+        }
+        _ => Err(call.unknown()),
+    }
+}
+
+fn log(call: &mut Call) -> Outcome {
+    let level = match call.word()?.as_str() {
+        "trace" => logging::Level::Trace,
+        "debug" => logging::Level::Debug,
+        "info" => logging::Level::Info,
+        "warn" => logging::Level::Warn,
+        "error" => logging::Level::Error,
+        "critical" => logging::Level::Critical,
+        other => return Err(Failed(format!("script: {other} is no level"))),
+    };
+    logging::log(level, &call.text()?, &call.text()?);
+    Ok("ok".to_owned())
 }
 
 /// Times are kept as nanoseconds.

@@ -2,8 +2,9 @@
 
 use crate::bindings::wasi::{
     filesystem::types::{self as filesystem, filesystem_error_code},
-    io::streams::StreamError,
-    sockets::network,
+    http::types::{self as http, http_error_code},
+    io::streams::{Error, StreamError},
+    sockets::network::{self, network_error_code},
 };
 
 /// What a line answers.
@@ -48,6 +49,37 @@ impl Call {
         Ok(text.replace("\\0", "\0").replace("\\n", "\n"))
     }
 
+    /// Whether there is no argument left.
+    pub(crate) fn is_over(&self) -> bool {
+        self.arguments.as_slice().is_empty()
+    }
+
+    /// The next argument: `none`, or text in quotes.
+    pub(crate) fn text_or_none(&mut self) -> Result<Option<String>, Failed> {
+        if self.arguments.as_slice().first().is_some_and(|word| word == "none") {
+            return self.word().map(|_| None);
+        }
+        self.text().map(Some)
+    }
+
+    /// The arguments that are left, which are texts in quotes.
+    pub(crate) fn texts(&mut self) -> Result<Vec<String>, Failed> {
+        let mut texts = Vec::new();
+        while !self.is_over() {
+            texts.push(self.text()?);
+        }
+        Ok(texts)
+    }
+
+    /// The arguments that are left, which are pairs of texts in quotes.
+    pub(crate) fn pairs(&mut self) -> Result<Vec<(String, Vec<u8>)>, Failed> {
+        let mut pairs = Vec::new();
+        while !self.is_over() {
+            pairs.push((self.text()?, self.text()?.into_bytes()));
+        }
+        Ok(pairs)
+    }
+
     /// The arguments that are left.
     pub(crate) fn rest(&mut self) -> Vec<String> {
         self.arguments.by_ref().collect()
@@ -88,6 +120,59 @@ pub(crate) fn show(bytes: &[u8]) -> String {
     format!("'{}'", String::from_utf8_lossy(bytes).replace('\0', "\\0").replace('\n', "\\n"))
 }
 
+/// Several things as a script has them, with `none` for no things.
+pub(crate) fn list(shown: impl IntoIterator<Item = String>, between: &str) -> String {
+    let shown: Vec<_> = shown.into_iter().collect();
+    if shown.is_empty() { "none".to_owned() } else { shown.join(between) }
+}
+
+/// Bytes as a script has them, or `none`.
+pub(crate) fn show_or_none(bytes: Option<impl AsRef<[u8]>>) -> String {
+    bytes.map_or_else(|| "none".to_owned(), |bytes| show(bytes.as_ref()))
+}
+
+/// What a stream says of why it failed, by the first of the three that has a word for it.
+fn code(error: &Error) -> String {
+    if let Some(code) = filesystem_error_code(error) {
+        return code.name().to_owned();
+    }
+    if let Some(code) = network_error_code(error) {
+        return format!("network {}", code.name());
+    }
+    http_error_code(error).map_or_else(|| "otherwise".to_owned(), |code| Failed::from(code).0)
+}
+
+impl From<http::ErrorCode> for Failed {
+    fn from(code: http::ErrorCode) -> Self {
+        Self(format!("{code:?}").replace("ErrorCode::", ""))
+    }
+}
+
+impl From<http::HeaderError> for Failed {
+    fn from(error: http::HeaderError) -> Self {
+        let name = match error {
+            http::HeaderError::InvalidSyntax => "invalid-syntax",
+            http::HeaderError::Forbidden => "forbidden",
+            http::HeaderError::Immutable => "immutable",
+        };
+        Self(name.to_owned())
+    }
+}
+
+/// Of a `result` that has no word for why.
+impl From<()> for Failed {
+    fn from((): ()) -> Self {
+        Self("error".to_owned())
+    }
+}
+
+/// Of a `result` whose error is a text.
+impl From<String> for Failed {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
 impl From<filesystem::ErrorCode> for Failed {
     fn from(code: filesystem::ErrorCode) -> Self {
         Self(code.name().to_owned())
@@ -105,7 +190,7 @@ impl From<StreamError> for Failed {
         Self(match error {
             StreamError::Closed => "closed".to_owned(),
             StreamError::LastOperationFailed(error) => {
-                let code = filesystem_error_code(&error).map_or("otherwise", |code| code.name());
+                let code = code(&error);
                 let silent = if error.to_debug_string().is_empty() { " and says nothing" } else { "" };
                 format!("failed {code}{silent}")
             }

@@ -4,11 +4,20 @@ use std::collections::BTreeMap;
 
 use crate::{
     bindings::wasi::{
+        blobstore::{
+            container::{Container, StreamObjectNames},
+            types::{IncomingValue, OutgoingValue},
+        },
         filesystem::types::{Descriptor, DirectoryEntryStream},
+        http::types::{
+            Fields, FutureIncomingResponse, FutureTrailers, IncomingBody, IncomingRequest, IncomingResponse,
+            OutgoingBody, OutgoingRequest, OutgoingResponse, RequestOptions, ResponseOutparam,
+        },
         io::{
             poll::Pollable,
             streams::{InputStream, OutputStream},
         },
+        keyvalue0_2_0_draft, keyvalue0_2_0_draft2,
         sockets::{
             ip_name_lookup::ResolveAddressStream,
             tcp::TcpSocket,
@@ -31,6 +40,24 @@ pub(crate) enum Value {
     Tcp(TcpSocket),
     Udp(UdpSocket),
     Number(u64),
+    Fields(Fields),
+    Request(OutgoingRequest),
+    Options(RequestOptions),
+    Future(FutureIncomingResponse),
+    Answer(IncomingResponse),
+    Content(IncomingBody),
+    Trailers(FutureTrailers),
+    Asked(IncomingRequest),
+    Outparam(ResponseOutparam),
+    Response(OutgoingResponse),
+    Body(OutgoingBody),
+    Bucket(keyvalue0_2_0_draft::store::Bucket),
+    Bucket2(keyvalue0_2_0_draft2::store::Bucket),
+    Cas(keyvalue0_2_0_draft2::atomics::Cas),
+    Container(Container),
+    Objects(StreamObjectNames),
+    Written(OutgoingValue),
+    Got(IncomingValue),
 }
 
 /// All that a script has made.
@@ -50,6 +77,23 @@ macro_rules! named {
     )*};
 }
 
+/// A method that takes out what is kept by the name that comes next, where it is of this kind.
+macro_rules! taken {
+    ($($method:ident: $variant:ident($ty:ty);)*) => {$(
+        pub(crate) fn $method(&mut self, call: &mut Call) -> Result<$ty, Failed> {
+            let name = call.word()?;
+            match self.0.remove(&name) {
+                Some(Value::$variant(value)) => Ok(value),
+                Some(other) => {
+                    self.0.insert(name.clone(), other);
+                    Err(Failed(format!("script: {name} is another thing than {} takes", stringify!($method))))
+                }
+                None => Err(Failed(format!("script: there is no {name}"))),
+            }
+        }
+    )*};
+}
+
 impl Table {
     named! {
         pollable: Pollable(Pollable);
@@ -62,6 +106,41 @@ impl Table {
         descriptor: Descriptor(Descriptor);
         tcp: Tcp(TcpSocket);
         udp: Udp(UdpSocket);
+        fields: Fields(Fields);
+        request: Request(OutgoingRequest);
+        options: Options(RequestOptions);
+        future: Future(FutureIncomingResponse);
+        answer: Answer(IncomingResponse);
+        content: Content(IncomingBody);
+        trailers: Trailers(FutureTrailers);
+        asked: Asked(IncomingRequest);
+        response: Response(OutgoingResponse);
+        body: Body(OutgoingBody);
+        bucket: Bucket(keyvalue0_2_0_draft::store::Bucket);
+        bucket2: Bucket2(keyvalue0_2_0_draft2::store::Bucket);
+        cas: Cas(keyvalue0_2_0_draft2::atomics::Cas);
+        container: Container(Container);
+        objects: Objects(StreamObjectNames);
+        written: Written(OutgoingValue);
+        got: Got(IncomingValue);
+    }
+
+    taken! {
+        take_fields: Fields(Fields);
+        take_request: Request(OutgoingRequest);
+        take_options: Options(RequestOptions);
+        take_content: Content(IncomingBody);
+        take_outparam: Outparam(ResponseOutparam);
+        take_response: Response(OutgoingResponse);
+        take_body: Body(OutgoingBody);
+        take_cas: Cas(keyvalue0_2_0_draft2::atomics::Cas);
+        take_written: Written(OutgoingValue);
+        take_got: Got(IncomingValue);
+    }
+
+    /// Keeps something by a name that no script gives.
+    pub(crate) fn put(&mut self, name: &str, value: Value) {
+        self.0.insert(name.to_owned(), value);
     }
 
     /// The number that comes next: digits, `$name`, or `$name+digits`.

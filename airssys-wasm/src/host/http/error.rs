@@ -52,6 +52,10 @@ pub(super) fn of_hyper(failed: &hyper::Error) -> Error {
             (_, Some(cut)) if cut.kind() == io::ErrorKind::PermissionDenied => {
                 return Error::HttpRequestDenied;
             }
+            // How hyper says that a body ended before its length.
+            (_, Some(cut)) if cut.kind() == io::ErrorKind::UnexpectedEof => {
+                return Error::HttpResponseIncomplete;
+            }
             (_, Some(late)) if late.kind() == io::ErrorKind::TimedOut => return Error::ConnectionReadTimeout,
             (_, Some(end)) if end.kind() == io::ErrorKind::UnexpectedEof => {
                 return Error::HttpResponseIncomplete;
