@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use airssys_rt::{
-    Actor, ActorRef, Backoff, ChildInfo, ChildOptions, ChildSpec, ChildState, Context, DynamicSupervisor, Event,
-    ExitReason, Mailbox, Observer, Probe, Reply, Restart, Strategy, Supervisor, SupervisorRef, System,
+    Actor, ActorRef, Backoff, ChildInfo, ChildOptions, ChildSpec, ChildState, Context, DynamicSupervisor,
+    Event, ExitReason, Mailbox, Observer, Probe, Reply, Restart, Strategy, Supervisor, SupervisorRef, System,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
