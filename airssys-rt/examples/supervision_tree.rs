@@ -15,11 +15,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use airssys_rt::{
-    Actor, ActorRef, Backoff, ChildInfo, ChildOptions, ChildSpec, Context, DynamicSupervisor, Event,
-    ExitReason, Mailbox, Observer, Probe, Reply, Restart, Strategy, Supervisor, System,
+    Actor, ActorRef, Backoff, ChildInfo, ChildOptions, ChildSpec, ChildState, Context, DynamicSupervisor,
+    Event, ExitReason, Mailbox, Observer, Probe, Reply, Restart, Strategy, Supervisor, SupervisorRef, System,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// How long somebody waits who is served at once.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The goods. Takes what is sold, and cannot sell what is not there.
 struct Stock {
@@ -73,7 +76,7 @@ impl Actor for Till {
 
     async fn handle(&mut self, pay: Pay, _: &mut Context<Self>) -> Result<(), ExitReason> {
         // A stock that fails is a failure of this till, which is temporary: the customer comes again.
-        let left = self.stock.call(|reply| StockMsg::Take(pay.pieces, reply), SECOND).await?;
+        let left = self.stock.call(|reply| StockMsg::Take(pay.pieces, reply), PATIENCE).await?;
         println!("{} takes {}, {left} are left", self.customer, pay.pieces);
         pay.reply.send(left);
         Err(ExitReason::Normal)
@@ -108,11 +111,17 @@ fn print(children: &[ChildInfo], depth: usize) {
     }
 }
 
+async fn until_all_run(shop: &SupervisorRef) {
+    while shop.which_children().await.iter().any(|child| child.state != ChildState::Running) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mailbox = Mailbox::default();
     let stock = mailbox.actor_ref();
-    let probe = Probe::new(10 * SECOND, StockMsg::AreYouWell).timeout(60 * SECOND);
+    let probe = Probe::new(10 * SECOND, StockMsg::AreYouWell).timeout(PATIENCE);
     let options = ChildOptions { mailbox: Some(mailbox), probe: Some(probe) };
 
     let tills = DynamicSupervisor::new("tills", {
@@ -136,13 +145,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     for (customer, pieces) in [("Joe", 3), ("Robert", 4), ("Mike", 9), ("Mike", 9)] {
         let till = counter.start_child(customer).await?;
-        match till.call(|reply| Pay { pieces, reply }, SECOND).await {
+        match till.call(|reply| Pay { pieces, reply }, PATIENCE).await {
             Ok(_) => {}
             // The stock was started again, filled up, and with it all that depends on it.
             Err(error) => println!("{customer} goes away: {error}"),
         }
-        // Until the dust has settled.
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        // Whoever was asked too much is being started again, and what depends on it.
+        until_all_run(&shop).await;
     }
 
     for day in 1..=3 {

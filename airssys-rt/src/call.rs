@@ -30,11 +30,11 @@ impl<T> fmt::Debug for Reply<T> {
     }
 }
 
-/// Why a call has no answer.
+/// Why a call has no answer: what a caller of OTP's `gen_server:call/3` exits with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CallError {
-    /// The actor is dead, or takes no new messages. It never saw the request.
+    /// The actor is dead, or takes no new messages. It never saw the request. OTP's `noproc`.
     NoProc,
     /// The mailbox is full and rejects what it has no room for. The actor never saw the request.
     Full,

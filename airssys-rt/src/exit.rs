@@ -13,18 +13,18 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ExitReason {
-    /// It was done.
+    /// It was done: OTP's `normal`.
     Normal,
-    /// Its supervisor stopped it.
+    /// Its supervisor stopped it: OTP's `shutdown`.
     Shutdown,
     /// It was shut down for this cause, or did so itself. Orderly, as OTP's `{shutdown, Term}` is.
     ShutdownFor(Arc<str>),
     /// A supervisor stopped because its children failed more often than its intensity allows.
     /// Orderly, as OTP's `shutdown` is: what follows is for the parent's restart type to say.
     GaveUp,
-    /// It was ended without being asked: a brutal kill, or a shutdown time that ran out.
+    /// It was ended without being asked: a brutal kill, or a shutdown time that ran out. OTP's `killed`.
     Killed,
-    /// There was no such actor any more when it was asked for.
+    /// There was no such actor any more when it was asked for: OTP's `noproc`.
     NoProc,
     /// It failed.
     Error(Arc<dyn Error + Send + Sync>),

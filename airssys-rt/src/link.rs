@@ -22,7 +22,7 @@ impl MonitorRef {
     }
 }
 
-/// A monitored actor ended.
+/// A monitored actor ended: OTP's `'DOWN'` message.
 #[derive(Clone, Debug)]
 pub struct Down {
     /// The monitor that this answers; it is used up.
@@ -33,7 +33,7 @@ pub struct Down {
     pub reason: ExitReason,
 }
 
-/// An exit signal, as an actor sees it that [traps](crate::Context::trap_exit) them.
+/// An exit signal, as an actor sees it that [traps](crate::Context::trap_exit) them: OTP's `'EXIT'` message.
 #[derive(Clone, Debug)]
 pub struct Exit {
     /// The actor that ended, or the one that sent the signal; `None` where that was no actor.

@@ -1,4 +1,5 @@
-//! A program as an actor, as Erlang's ports are: messages are its input, its output comes as messages.
+//! A program as an actor, as Erlang's ports are (`open_port/2`, `{spawn_executable, _}` with `exit_status`): messages are its
+//! input, its output comes as messages.
 //!
 //! A [`Port`] starts its program by a door's [`Exec`], so that policy decides, layers hold it and records tell of it; it
 //! ends with it, and so a supervisor restarts the program by restarting the port.

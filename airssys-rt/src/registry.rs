@@ -24,7 +24,7 @@ use crate::system::System;
 const MAX_NAME_BYTES: usize = 255;
 
 impl System {
-    /// Gives an actor a name, by which others find it: [`whereis`](Self::whereis), [`Named`].
+    /// Gives an actor a name, by which others find it: [`whereis`](Self::whereis), [`Named`]. Erlang's `register/2`.
     ///
     /// A name has one owner at a time. It is free again before anybody hears of the owner's end: a monitor, its
     /// supervisor, [`ActorRef::exited`] and a send that is refused all come after. So whoever hears of the end can
@@ -46,12 +46,13 @@ impl System {
         self.names().register(name, actor.address(), actor.until())
     }
 
-    /// Takes a name back. False where nobody had it.
+    /// Takes a name back, as Erlang's `unregister/1`. False where nobody had it.
     pub fn unregister(&self, name: &str) -> bool {
         self.names().unregister(name)
     }
 
-    /// Finds the actor that has this name. `None` where nobody has it, or an actor that takes other messages.
+    /// Finds the actor that has this name, as Erlang's `whereis/1`. `None` where nobody has it, or an actor that takes other
+    /// messages.
     ///
     /// What is found may end at any time; sending to it is then refused, and asking again may find its successor.
     pub fn whereis<M: Send + 'static>(&self, name: &str) -> Option<ActorRef<M>> {

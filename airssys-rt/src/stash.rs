@@ -9,7 +9,7 @@ use crate::exit::{ExitReason, quietly};
 use crate::observe::{DeadLetterCause, EventKind, Reporter};
 use crate::timer::TimerRef;
 
-/// Messages that an actor cannot handle yet, and keeps for later.
+/// Messages that an actor cannot handle yet, and keeps for later: what Erlang has selective receive for.
 ///
 /// Part of the actor's state. It is filled and emptied by [`Context::stash`], [`Context::unstash_one`] and
 /// [`Context::unstash_all`], and holds its messages in the order of their arrival. It has a limit, because what it

@@ -242,7 +242,8 @@ impl SystemBuilder {
     }
 
     /// Sets how long a turn of an actor may last before the watchdog reports the actor as
-    /// [`Blocked`](crate::EventKind::Blocked): at least a millisecond, 100 unless set; `None` does without a watchdog.
+    /// [`Blocked`](crate::EventKind::Blocked): at least a millisecond, 100 unless set; `None` does without a watchdog. OTP's is
+    /// `erlang:system_monitor/2` with `long_schedule`.
     ///
     /// A turn is what an actor does from one `.await` at which it has to wait to the next. While it lasts nothing else
     /// runs on its thread, and neither a kill nor a timeout gets through: what blocks belongs into

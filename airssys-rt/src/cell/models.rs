@@ -378,6 +378,24 @@ fn models_a_caller_runs_an_actor_that_others_wake() {
 }
 
 #[test]
+fn models_a_caller_asks_an_actor_that_ends() {
+    explore_cells(3, |play| {
+        let cell = play.spawn();
+        play.run(1);
+        // As above.
+        cell.pace.store(PROVEN + 30, super::sync::Ordering::Relaxed);
+        let threads = [play.thread(&cell, |cell, _| cell.kill()), play.runner(1)];
+        {
+            let mut ask = pin!(cell.ask(play.word(), None));
+            assert!(ask.as_mut().poll(&mut Task::from_waker(Waker::noop())).is_ready());
+        }
+        join(threads);
+        play.run(usize::MAX);
+        assert!(matches!(cell.last_exit(), ExitReason::Killed), "{}", cell.last_exit());
+    });
+}
+
+#[test]
 fn models_a_kill_meets_a_message_and_the_last_references() {
     explore_cells(3, |play| {
         let cell = play.spawn();

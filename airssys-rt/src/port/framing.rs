@@ -9,7 +9,7 @@ use super::{PortError, json};
 #[non_exhaustive]
 pub enum Framing {
     /// Lines that end in `\n`, which is not part of the frame; the last one may lack it. A frame that is written with a `\n`
-    /// in it is several lines.
+    /// in it is several lines. Erlang's `{line, L}`, but a line that is too long ends the port.
     Lines,
     /// Lines of which each is one JSON text; others end the port. In what is written, line ends become spaces: where JSON
     /// has them they mean the same.

@@ -17,7 +17,7 @@ use crate::system::System;
 /// As in OTP.
 pub(super) const DEFAULT_SHUTDOWN: Duration = Duration::from_secs(5);
 
-/// When a child that ended is started again.
+/// When a child that ended is started again: `restart` in OTP's child specifications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Restart {
     /// Always.
@@ -39,7 +39,7 @@ impl Restart {
     }
 }
 
-/// How a child is stopped.
+/// How a child is stopped: `shutdown` in OTP's child specifications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shutdown {
     /// At its next `.await`, without a word.

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::children::Key;
 
-/// Which children are restarted when one fails.
+/// Which children are restarted when one fails: `strategy` in OTP's supervisor flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
     /// That one. For children that do not depend on each other.

@@ -53,7 +53,8 @@ pub struct BlockingStats {
 }
 
 impl System {
-    /// Runs `work`, which may block, on a thread that is there for that, and waits for its result.
+    /// Runs `work`, which may block, on a thread that is there for that, and waits for its result: as OTP's dirty schedulers do
+    /// for what is written in C.
     ///
     /// A system runs [so many](crate::SystemBuilder::blocking_limit) at once; more wait for their turn, in order. What waits
     /// is in [`blocking_stats`](Self::blocking_stats).

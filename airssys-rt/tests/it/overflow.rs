@@ -1,4 +1,6 @@
 //! What a full mailbox does, and what overtakes it.
+//!
+//! OTP has no bound. Priority messages are after EEP 76: `urgent_messages_overtake_in_their_order`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! Pools of workers.
+//! Pools of workers. OTP has none; what a worker is to its supervisor is in `supervisor`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};

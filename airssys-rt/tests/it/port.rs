@@ -1,4 +1,9 @@
 //! Programs as actors: what they are told and say, how they end, and who restarts them.
+//!
+//! After `port_SUITE`: `basic_ping`, `line` → `frames_go_there_and_back_in_every_framing`; `bad_packet` →
+//! `what_cannot_be_framed_is_not_written`; `exit_status` → `the_status_is_the_reason`; `close_deaf_port` →
+//! `one_that_does_not_read_is_asked_to_end_when_it_is_stopped`; `mon_port_owner_dies` → `it_ends_with_its_owner`. What holds
+//! programs and senders back, and whole trees that are killed, OTP does not have.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Mailboxes that outlive their actors, and draining.
+//! Mailboxes that outlive their actors, and draining. OTP has neither: there, a mailbox ends with its process.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Streams into actors and out of them: order, ends, and who waits for whom.
+//! Streams into actors and out of them: order, ends, and who waits for whom. OTP has none.
 
 use std::future::poll_fn;
 use std::pin::Pin;

@@ -1,4 +1,9 @@
 //! Tasks: what becomes of their results, their failures and whoever stops waiting. And work that blocks.
+//!
+//! OTP has none. After Elixir's `Task`: `async/1` → `async_links_the_task_to_its_owner`; `await/2` → `a_result`,
+//! `await_kills_what_takes_too_long`; `yield/2` → `yield_lets_it_go_on`; `shutdown/2` → `shutdown_ends_it_at_its_next_await`,
+//! `shutdown_gives_a_result_that_is_there`; `async_stream/3` → `map_keeps_the_order_and_the_limit`; `Task.Supervisor` →
+//! `a_supervised_task_is_started_again_until_it_succeeds`.
 
 use std::future::pending;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! Publish and subscribe.
+//! Publish and subscribe. OTP has none; who leaves at its end does so as in `pg`, and as in `group`.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,4 +1,4 @@
-//! Messages that are of no use after some time, and what becomes of those that nobody handles.
+//! Messages that are of no use after some time, and what becomes of those that nobody handles. OTP has neither.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,4 +1,6 @@
 //! Actors that hold their thread.
+//!
+//! After `trace_SUITE`: `system_monitor_long_schedule` → `an_actor_that_holds_its_thread_is_reported_while_it_does`.
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
