@@ -450,6 +450,42 @@ mod tests {
         assert!((0..10_000).all(|_| budget.spend()));
     }
 
+    #[tokio::test]
+    async fn a_guest_that_never_returns_is_stopped_at_the_second_tick_behind_its_deadline_at_the_latest() {
+        const DEADLINE_TICKS: u32 = 3;
+        let policy = airssys_osl::policy::Policy::builder().principal("guest", []).build().unwrap();
+        let os = airssys_osl::Os::new(policy, airssys_osl::testing::MemorySink::new());
+        let engine = Engine::new().unwrap();
+        let limits = Limits { deadline: Some(TICK * DEADLINE_TICKS), ..Limits::default() };
+        let setup = Setup {
+            name: "guest".into(),
+            principal: &os.principal("guest").unwrap(),
+            preopens: &[],
+            arguments: Vec::new(),
+            variables: Vec::new(),
+            config: Arc::default(),
+            stdio: Stdio::Log,
+            log: Arc::default(),
+            limits: &limits,
+            share: None,
+            on_credit: false,
+            trust: &[],
+            port: None,
+        };
+        let mut store = State::store(&engine, setup).await.unwrap();
+        let bytes = wat::parse_str("(module (func (export \"spin\") (loop (br 0))))").unwrap();
+        let module = wasmtime::Module::new(engine.inner(), &bytes).unwrap();
+        let instance = wasmtime::Instance::new_async(&mut store, &module, &[]).await.unwrap();
+        let spin = instance.get_typed_func::<(), ()>(&mut store, "spin").unwrap();
+        for message in 1..=2 {
+            State::refill(&mut store);
+            let ended = spin.call_async(&mut store, ()).await;
+            assert!(ended.is_err_and(|trap| trap.is::<OutOfTime>()), "message {message}");
+            // Of the first it may have had but a part: counted are those that came while it ran, and none came unheard.
+            assert_eq!(store.data().budget.spent, u128::from(DEADLINE_TICKS) + 1, "message {message}");
+        }
+    }
+
     fn limited(memory_bytes: usize, shared: Arc<SharedMemory>) -> Ceiling {
         Ceiling::new(&Limits { memory_bytes, table_elements: 100, ..Limits::default() }, shared)
     }

@@ -49,6 +49,8 @@ enum Give {
     Fill(Reply<usize>),
     Keep(Bomb),
     Work(Duration),
+    /// Has a timer that is due at once.
+    Later,
     Crash,
 }
 
@@ -66,6 +68,9 @@ impl Actor for Collector {
             Give::Fill(reply) => reply.send(fill(&cx.actor_ref())),
             Give::Keep(bomb) => std::mem::forget(bomb),
             Give::Work(time) => tokio::time::sleep(time).await,
+            Give::Later => {
+                cx.send_after(Duration::ZERO, Give::One(0));
+            }
             Give::Crash => return Err(crash()),
         }
         Ok(())
@@ -137,6 +142,21 @@ async fn the_capacity_is_exact_for_the_actor_itself() {
     for (capacity, overflow) in [(1, Wait), (100, Wait), (1024, Wait), (100, Reject)] {
         let actor = spawn(&system, capacity, overflow);
         assert_eq!(actor.call(Give::Fill, LONG).await, Ok(capacity));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_takes_no_room_makes_none() {
+    for capacity in [1, 2, 100] {
+        let actor = spawn(&System::new(), capacity, Reject);
+        for _ in 0..2 * capacity {
+            actor.try_cast(Give::Later).unwrap();
+            settle().await;
+        }
+        assert_eq!(actor.call(Give::Ask, LONG).await, Ok(2 * capacity), "timers");
+        actor.try_cast(Give::Work(SECOND)).unwrap();
+        settle().await;
+        assert_eq!(fill(&actor), capacity);
     }
 }
 
