@@ -28,7 +28,7 @@ pub(crate) struct TcpSocket {
 
 enum State {
     New,
-    Bound(Bound),
+    Bound(Box<Bound>),
     Listening(Arc<Listener>),
     Connecting,
     Connected(Connection),
@@ -89,7 +89,8 @@ impl TcpSocket {
             return Err(ErrorCode::InvalidState);
         }
         let address = unicast(of_family(address, self.family)?)?;
-        self.state = State::Bound(principal.tcp_bind(address).map_err(|error| error_code(&error))?);
+        let bound = principal.tcp_bind(address).map_err(|error| error_code(&error))?;
+        self.state = State::Bound(Box::new(bound));
         Ok(())
     }
 
