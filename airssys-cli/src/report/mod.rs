@@ -18,6 +18,8 @@ pub(crate) use self::{
     record::{hex, record_json, record_line, report_json, report_text, timestamp},
     run::{Announcer, Summary, describe_tree, show},
 };
+use airssys_osl::audit::steers;
+
 use crate::{args::Args, config};
 
 /// Where output goes, and in which form.
@@ -184,12 +186,10 @@ pub(crate) fn printable(bytes: &[u8]) -> String {
     let mut shown = String::new();
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
-            match character {
-                '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => {
-                    shown.extend(character.escape_unicode());
-                }
-                _ if character.is_control() => shown.extend(character.escape_default()),
-                _ => shown.push(character),
+            if steers(character) {
+                shown.extend(character.escape_default());
+            } else {
+                shown.push(character);
             }
         }
         for byte in chunk.invalid() {
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn what_could_drive_a_terminal_is_escaped() {
         assert_eq!(printable(b"/srv/\x1b[2J\xffa\n"), r"/srv/\u{1b}[2J\xffa\n");
-        assert_eq!(printable("a\u{202e}b".as_bytes()), r"a\u{202e}b");
+        assert_eq!(printable("a\u{202e}b\u{2028}\u{61c}".as_bytes()), r"a\u{202e}b\u{2028}\u{61c}");
         assert_eq!(printable("ü/日本".as_bytes()), "ü/日本");
     }
 }

@@ -82,8 +82,8 @@ fn text(text: &str, out: &mut String) {
 }
 
 /// Whether a character does something else than to be seen: C0, DEL, C1, separators of lines, what changes the direction
-/// of the text or has no width.
-pub(crate) fn steers(character: char) -> bool {
+/// of the text or has no width. Whoever shows text that is not his own escapes these.
+pub fn steers(character: char) -> bool {
     let invisible = matches!(
         character,
         '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'

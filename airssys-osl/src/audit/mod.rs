@@ -36,7 +36,7 @@ mod walk;
 mod writer;
 
 pub use flood::DenialLimit;
-pub(crate) use json::steers;
+pub use json::steers;
 pub use log::{Durability, Log, LogOptions};
 pub use reader::{Position, Query, Reader};
 pub use record::{RESOURCE_BYTES, Record};

@@ -109,6 +109,33 @@ async fn a_flood_lets_others_run() {
     assert_eq!(count.load(Ordering::Relaxed), FLOOD + 1);
 }
 
+#[tokio::test]
+async fn a_flood_lets_other_tasks_run() {
+    const FLOOD: usize = 500_000;
+    /// Sends each message on, to the one that is in it, until there were enough.
+    struct Player(Arc<AtomicUsize>);
+    struct Ball(ActorRef<Self>);
+    impl Actor for Player {
+        type Msg = Ball;
+        async fn handle(&mut self, ball: Ball, cx: &mut Context<Self>) -> Result<(), ExitReason> {
+            if self.0.fetch_add(1, Ordering::Relaxed) < FLOOD {
+                ball.0.try_cast(Ball(cx.actor_ref())).unwrap();
+            }
+            Ok(())
+        }
+    }
+    let count = Arc::new(AtomicUsize::new(0));
+    let system = System::new();
+    let [one, other] = [(); 2].map(|()| system.spawn(Player(Arc::clone(&count))));
+    one.try_cast(Ball(other)).unwrap();
+    // There is one thread, and always an actor that could run.
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    let seen = count.load(Ordering::Relaxed);
+    assert!((1..FLOOD).contains(&seen), "{seen}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn it_knows_itself() {
     struct Mirror;

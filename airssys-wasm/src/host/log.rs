@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use airssys_osl::audit::steers;
 use tokio::time::{Duration, Instant};
 use wasmtime::Result;
 
@@ -141,7 +142,7 @@ pub(crate) fn printable(text: &str) -> String {
     let (shown, cut) = text.split_at(end);
     let mut line = String::with_capacity(shown.len());
     for character in shown.trim_end_matches('\n').chars() {
-        if character.is_control() || is_bidi_control(character) {
+        if steers(character) {
             line.extend(character.escape_default());
         } else {
             line.push(character);
@@ -151,11 +152,6 @@ pub(crate) fn printable(text: &str) -> String {
         line.push('…');
     }
     line
-}
-
-/// Characters that reorder the text around them: a line could read as something that it does not say.
-fn is_bidi_control(character: char) -> bool {
-    matches!(character, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -208,7 +204,7 @@ mod tests {
 
     #[test]
     fn bidi_controls_are_escaped() {
-        check("user\u{202e}nimda", r"user\u{202e}nimda");
+        check("user\u{202e}nimda\u{2028}\u{feff}", r"user\u{202e}nimda\u{2028}\u{feff}");
     }
 
     #[test]

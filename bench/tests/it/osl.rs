@@ -28,6 +28,7 @@ fn everything_has_the_peers_that_it_is_compared_with() {
         ("read-4k-open", "pread"),
         ("read-1m", "std"),
         ("replace-4k", "std"),
+        ("replace-4k-off-thread", "tokio"),
         ("replace-4k-in-a-row", "std"),
         ("connect-echo-1k", "tokio"),
         ("echo-1k", "tokio"),

@@ -38,6 +38,7 @@ const GOALS: &[(&str, Goal)] = &[
     ("read-4k-open", Goal::RatioAtMost(2.0)),
     ("read-4k", Goal::RatioAtMost(1.3)),
     ("read-1m", Goal::RatioAtMost(1.1)),
+    ("replace-4k-off-thread", Goal::RatioAtMost(0.8)),
     ("replace-4k", Goal::RatioAtMost(0.8)),
     ("connect-echo-1k", Goal::RatioAtMost(1.1)),
     ("audit-caller-p50", Goal::AtMost(300.0)),

@@ -50,7 +50,8 @@ fn lives_and_crashes_are_measured_beside_raw_instances_and_processes() {
     );
     check(&["crash", "1"], &[("crash-to-answer", &["airssys", "raw", "process"])]);
     check(&["runaway", "1"], &[("runaway", &["airssys"])]);
-    check(&["idle", "20"], &[("idle-actor", &["airssys", "raw"])]);
+    check(&["idle", "20"], &[("idle-actor", &["airssys"])]);
+    check(&["raw-idle", "20"], &[("idle-actor", &["raw"])]);
 }
 
 #[cfg(target_os = "linux")]
