@@ -209,6 +209,7 @@ fn a_compilation_that_stands_still_keeps_no_other_and_no_request_waiting() {
                 break Some(found);
             }
             signal("STOP", &found);
+            std::thread::sleep(std::time::Duration::from_millis(1));
             if asking.try_wait().unwrap().is_some() {
                 break None;
             }

@@ -54,6 +54,11 @@ fn answer(mut stream: TcpStream, tell: &Sender<Heard>) -> Option<()> {
     if path == "/early" {
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nearly").ok()?;
     }
+    if path == "/deaf" {
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nearly").ok()?;
+        // As long as the test runs, nothing more is read.
+        std::thread::park();
+    }
     let mut body = Vec::new();
     let is_whole = read_body(&mut reader, &head, &mut body).is_some();
     let body = String::from_utf8_lossy(&body).replace("\r\n", "|");
@@ -281,6 +286,10 @@ fn what_goes_wrong_is_told_by_a_code() {
         (format!("url={here}/nonsense"), "ErrorCode::HttpProtocolError"),
         (format!("url={here}/hang first=1"), "ErrorCode::ConnectionReadTimeout"),
         (format!("url={here}/stall between=1"), "trailers Err(ErrorCode::ConnectionReadTimeout)"),
+        (
+            format!("url={here}/deaf method=POST zeros=15000000 between=1"),
+            "sent Err(ErrorCode::ConnectionWriteTimeout)",
+        ),
         (format!("url={here}/ many=700"), "ErrorCode::HttpRequestHeaderSectionSize(Some("),
         (format!("url={here}/ many=2000"), "HeaderError::SizeExceeded"),
         (format!("url={here}/ header=host:x"), "HeaderError::Forbidden"),

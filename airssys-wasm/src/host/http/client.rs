@@ -25,7 +25,7 @@ use tokio::{
 };
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, io::TokioIo};
 
-use super::{BUFFER_BYTES, Bounded, Driver, HEADERS, Whole, error, trust};
+use super::{BUFFER_BYTES, Bounded, Driver, HEADERS, Whole, error, moving::Moving, trust};
 use crate::manifest::{HttpLimits, Trust};
 
 /// Sends what one instance asks to be sent.
@@ -121,12 +121,12 @@ impl Client {
         let limit = self.limits.body_bytes;
         let (parts, body) = request.into_parts();
         let body = Whole::new(body, self.gone.clone()).boxed_unsync();
-        // A guest that is slow to write its body is bounded by the time to the first byte.
+        // A guest that is slow to write its body is its own: what bounds that is what bounds the guest.
         let body = Bounded::new(body, limit, None, Error::HttpRequestBodySize)?;
         let handshake = http1::Builder::new()
             .max_buf_size(self.limits.header_bytes.max(BUFFER_BYTES))
             .max_headers(HEADERS)
-            .handshake(TokioIo::new(stream));
+            .handshake(TokioIo::new(Moving::new(stream, times.between_bytes)));
         let (mut sender, connection) = handshake.await.map_err(|failed| error::of_hyper(&failed))?;
         // It ends with the set, and the set with whoever reads the answer.
         let mut driver = JoinSet::new();

@@ -57,8 +57,8 @@ pub(super) fn of_hyper(failed: &hyper::Error) -> Error {
                 return Error::HttpResponseIncomplete;
             }
             (_, Some(late)) if late.kind() == io::ErrorKind::TimedOut => return Error::ConnectionReadTimeout,
-            (_, Some(end)) if end.kind() == io::ErrorKind::UnexpectedEof => {
-                return Error::HttpResponseIncomplete;
+            (_, Some(stuck)) if stuck.get_ref().is_some_and(|cause| cause.is::<Error>()) => {
+                return Error::ConnectionWriteTimeout;
             }
             _ => {}
         }

@@ -7,6 +7,7 @@
 mod body;
 mod client;
 mod error;
+mod moving;
 mod trust;
 mod whole;
 
