@@ -1,6 +1,7 @@
 //! The task that runs actors on one thread of the runtime.
 
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_deque::{Steal, Worker};
 use tokio::runtime::Handle;
-use tokio::task::coop;
+use tokio::task::{coop, yield_now};
 
 use super::watchdog::Mark;
 use super::{HOME, LOCAL, Scheduler, Stealers};
@@ -238,7 +239,7 @@ impl Drainer {
         if has_work_here() {
             scheduler.call_for_help();
         }
-        cx.waker().wake_by_ref();
+        give_way(cx);
         Poll::Pending
     }
 
@@ -272,6 +273,14 @@ impl Drainer {
         self.called = scheduler.unpark(index);
         false
     }
+}
+
+/// Has the task run again when the runtime has looked at its sockets and timers, and the others of the thread have run. Woken at
+/// once, it could run 60 times more before that, and each time would call another thread, for nothing: what there is to
+/// share is called for by [`Scheduler::call_for_help`].
+fn give_way(cx: &mut Context<'_>) {
+    // Its first poll is what does it.
+    let _pending = pin!(yield_now()).poll(cx);
 }
 
 /// Runs `use_it` on what the drainer has that is polled on this thread.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use airssys_rt::{Actor, Context, ExitReason, Init, Reply, SpawnOptions, System};
+use airssys_rt::{Actor, ActorRef, Context, ExitReason, Init, Reply, SpawnOptions, System};
 
 use crate::stage::{Do, LONG, Plan, Stage, crash, settle};
 
