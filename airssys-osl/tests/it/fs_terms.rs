@@ -661,15 +661,15 @@ async fn what_is_open_does_not_move_to_where_it_would_grow_uncounted() {
     for (here, there) in [(quota(), quota()), (FsTerms::new(), quota()), (quota(), FsTerms::new())] {
         let fixture = Fixture::new(Rights::all());
         let (dir, outside) = two_roots(&fixture, here, there).await;
-        for open in [dir.open("f", &CREATE).await.unwrap(), {
-            let temporary = dir.temp_file().await.unwrap();
-            temporary.persist("g").await.unwrap()
-        }] {
-            let name = if fixture.inside("g").exists() { "g" } else { "f" };
+        let named = dir.open("f", &CREATE).await.unwrap();
+        let temporary = dir.temp_file().await.unwrap();
+        let kept = airssys_osl::fs::File::clone(&temporary);
+        temporary.persist("g").await.unwrap();
+        for name in ["f", "g"] {
             assert_fails(dir.rename(name, &outside, name).await, ErrorKind::Unsupported, "renamed");
             assert_fails(dir.hard_link(name, &outside, name).await, ErrorKind::Unsupported, "linked");
-            drop(open);
         }
+        drop((named, kept));
         dir.rename("f", &outside, "f").await.unwrap();
         // What it has is counted with it from now on.
         let moved = outside.open("f", &WRITE).await.unwrap();
