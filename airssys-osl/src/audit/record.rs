@@ -245,7 +245,14 @@ impl<'a> Body<'a> {
             && query.verdict.is_none_or(|verdict| self.fixed.verdict == verdict)
             && query.trace.is_none_or(|trace| self.fixed.trace == trace)
             && query.principal.as_ref().is_none_or(|principal| self.principal == principal)
-            && query.resource_prefix.as_ref().is_none_or(|prefix| names(self.resource, prefix))
+            && query.resource_prefix.as_ref().is_none_or(|prefix| self.names(prefix))
+    }
+
+    /// Whether one of the names in the resource begins like this.
+    fn names(&self, prefix: &[u8]) -> bool {
+        let two = Action::from_number(self.fixed.action).is_some_and(has_two);
+        let mut others = self.resource.split(|byte| *byte == 0).skip(1);
+        self.resource.starts_with(prefix) || (two && others.any(|name| name.starts_with(prefix)))
     }
 
     pub(super) fn to_record(self) -> Record {
@@ -259,10 +266,22 @@ impl<'a> Body<'a> {
     }
 }
 
-/// Whether one of the names in a resource begins like this: an operation on two objects has two.
-fn names(resource: &[u8], prefix: &[u8]) -> bool {
-    resource.starts_with(prefix)
-        || resource.split(|byte| *byte == 0).skip(1).any(|name| name.starts_with(prefix))
+/// Whether the resource of an action may be two names, with a NUL between them. In that of any other a NUL is what was asked for.
+fn has_two(action: Action) -> bool {
+    use Action::*;
+    matches!(
+        action,
+        FsRename
+            | FsHardLink
+            | FsSymlink
+            | FsCopy
+            | NetConnect
+            | NetSend
+            | NetAccept
+            | NetClose
+            | NetTls
+            | NetHttp
+    )
 }
 
 /// What a log adds to an event.

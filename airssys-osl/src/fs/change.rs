@@ -185,8 +185,8 @@ impl Dir {
     /// As [`open`](Self::open), and [`Denied`](crate::ErrorKind::Denied) where `to` belongs to another principal, has a
     /// right that this directory lacks, or laxer terms about files with several names. Between two granted directories
     /// it fails as [`LimitExceeded`](crate::ErrorKind::LimitExceeded) where the file is longer than it may be there, and
-    /// as [`Unsupported`](crate::ErrorKind::Unsupported) where they are on different file systems, or where what is
-    /// renamed is a directory and there are quotas or a limit of lengths: [`copy`](Self::copy) and remove it instead.
+    /// as [`Unsupported`](crate::ErrorKind::Unsupported) where they are on different file systems, or where there
+    /// are quotas or a limit of lengths and what is renamed is a directory, or a file that the principal has open: [`copy`](Self::copy) and remove it instead.
     ///
     /// # Cancel safety
     ///

@@ -1,5 +1,5 @@
 use std::{
-    fmt,
+    fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Action, Error, ErrorKind, Principal,
-    limits::{CACHED_READ_BYTES, HANDLE_NAME_BYTES, INLINE_READ_BYTES, MEASURED_NAMES},
+    limits::{CACHED_READ_BYTES, HANDLE_NAME_BYTES, INLINE_READ_BYTES, MEASURED_NAMES, RESOLVE_TRIES},
     os::{Done, Fault, Name, Slot, pool},
     path::{Beneath, Malformed},
     policy::{FsGrant, Resource, Rights, rule},
@@ -377,23 +377,37 @@ impl Dir {
                 return Err(Fault::errno(sys::errno::INVALID));
             }
             let name = self.name_of(path)?;
-            let slot = self.access.slot()?;
-            let opened = match self.place.room.is_counted() && options.changes() {
-                false => {
-                    self.on(path, move |dir, path, wait| sys::open(dir, path, options, expect, wait)).await?
+            let room = &self.place.room;
+            for _ in 0..RESOLVE_TRIES {
+                let slot = self.access.slot()?;
+                let departed = if room.tracks(options.write) { room.departed() } else { 0 };
+                let opened = match room.is_counted() && options.changes() {
+                    false => {
+                        self.on(path, move |dir, path, wait| sys::open(dir, path, options, expect, wait))
+                            .await?
+                    }
+                    true => {
+                        self.on_pool(path, move |ground, path| ground.open(path, options, expect)).await?
+                    }
+                };
+                let handle = match opened {
+                    sys::Opened::Directory(directory) => {
+                        let place = Place::new(directory, Arc::clone(room), slot);
+                        return Ok(Done::new(Node::Dir(Self {
+                            place: Arc::new(place),
+                            name,
+                            ..self.clone()
+                        })));
+                    }
+                    sys::Opened::File(handle) => handle,
+                };
+                match Opened::new(handle, room, slot, options.write, Some(departed)) {
+                    // What was made cannot be made again.
+                    Err(fault) if fault.is(io::ErrorKind::ResourceBusy) && !options.create_new => {}
+                    opened => return Ok(Done::new(Node::File(self.file(opened?, options, name)))),
                 }
-                true => self.on_pool(path, move |ground, path| ground.open(path, options, expect)).await?,
-            };
-            Ok(Done::new(match opened {
-                sys::Opened::Directory(directory) => {
-                    let place = Place::new(directory, Arc::clone(&self.place.room), slot);
-                    Node::Dir(Self { place: Arc::new(place), name, ..self.clone() })
-                }
-                sys::Opened::File(handle) => {
-                    let opened = Opened::new(handle, &self.place.room, slot, false)?;
-                    Node::File(self.file(opened, options, name))
-                }
-            }))
+            }
+            Err(Fault::errno(sys::errno::BUSY))
         };
         self.access.run(verb, self.named(path), execute).await
     }

@@ -8,7 +8,7 @@ use crate::{
     os::Fault,
     path::Beneath,
     policy::FsGrant,
-    sys::{self, Expect, Remains, Stop, Wait},
+    sys::{self, Expect, Remains, Renamed, Stop, Wait},
 };
 
 /// What an operation on a directory works with, on whatever thread it does.
@@ -143,33 +143,52 @@ impl Ground {
     }
 
     pub(super) fn rename(&self, old: Beneath<'_>, to: &Self, new: Beneath<'_>) -> Result<(), Fault> {
-        let rename = |count| sys::rename(self.directory(), old, to.directory(), new, count);
+        let rename =
+            |count, expected| sys::rename(self.directory(), old, to.directory(), new, count, expected);
         if Arc::ptr_eq(&self.place.room, &to.place.room) {
-            return self.room().free(|count| rename(count).map(|renamed| renamed.freed));
+            return self.room().free(|count| rename(count, None).map(|renamed| renamed.freed));
         }
         let counted = self.room().is_counted() || to.room().is_counted();
         if !counted && to.grant.terms.max_file_bytes.is_none() {
-            return rename(false).map(drop);
+            return rename(false, None).map(drop);
         }
-        let (size, is_directory) = sys::named_size(self.directory(), old)?;
-        // What is in it would have to be counted, and measured, one by one.
-        if is_directory {
-            return Err(Fault::errno(sys::errno::CROSSES_DEVICES));
-        }
-        let moved = sys::Freed { identity: size.identity, bytes: size.bytes, nameless: size.links == 1 };
-        let reserved = to.room().reserve(&to.grant.terms, 1, size.bytes)?;
-        reserved.fill_from(self.room(), moved, || rename(counted))
+        self.measured(old, |size| {
+            // What is in it would have to be counted, and measured, one by one.
+            if size.is_directory {
+                return Err(Fault::errno(sys::errno::CROSSES_DEVICES));
+            }
+            let reserved = to.room().reserve(&to.grant.terms, 1, size.bytes)?;
+            reserved.fill_from(self.room(), size, || rename(counted, Some(size)))
+        })
     }
 
     pub(super) fn hard_link(&self, old: Beneath<'_>, to: &Self, new: Beneath<'_>) -> Result<(), Fault> {
+        let link = |expected| sys::hard_link(self.directory(), old, to.directory(), new, expected);
         let same = Arc::ptr_eq(&self.place.room, &to.place.room);
-        let measured = to.room().is_counted() || to.grant.terms.max_file_bytes.is_some();
-        let bytes = match measured && !same {
-            true => sys::named_size(self.directory(), old)?.0.bytes,
-            false => 0,
-        };
-        let link = || sys::hard_link(self.directory(), old, to.directory(), new).map(|()| None);
-        to.room().reserve(&to.grant.terms, 1, bytes)?.fill(|_| link())
+        let counted = self.room().is_counted() || to.room().is_counted();
+        if same || !(counted || to.grant.terms.max_file_bytes.is_some()) {
+            return to.add_name(|| link(None));
+        }
+        self.measured(old, |size| {
+            let reserved = to.room().reserve(&to.grant.terms, 1, size.bytes)?;
+            let linked = || link(Some(size)).map(|()| Renamed { left: false, came: true, freed: None });
+            reserved.fill_from(self.room(), size, linked)
+        })
+    }
+
+    /// Does `work` with what `path` takes up; again, where that is another size by the time that it counts.
+    fn measured(
+        &self,
+        path: Beneath<'_>,
+        work: impl Fn(sys::Size) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        for _ in 0..RESOLVE_TRIES {
+            match work(sys::named_size(self.directory(), path)?) {
+                Err(fault) if fault.is(io::ErrorKind::ResourceBusy) => {}
+                done => return done,
+            }
+        }
+        Err(Fault::errno(sys::errno::BUSY))
     }
 
     fn room(&self) -> &Room {

@@ -34,17 +34,18 @@ impl Place {
 }
 
 impl Opened {
-    /// Takes over a file beneath `room`; `nameless` where it has no name yet.
+    /// Takes over a file beneath `room`, to be written where `writes`. As [`Room::open`], which says what `departed` is.
     pub(super) fn new(
         handle: sys::Handle,
         room: &Arc<Room>,
         slot: Slot,
-        nameless: bool,
+        writes: bool,
+        departed: Option<u64>,
     ) -> Result<Self, Fault> {
         let mut counted = None;
-        if room.is_counted() {
+        if room.tracks(writes) {
             let identity = sys::size(&handle)?.identity;
-            room.open(identity, nameless);
+            room.open(identity, departed)?;
             counted = Some(identity);
         }
         Ok(Self { handle, room: Arc::clone(room), counted, _slot: slot })

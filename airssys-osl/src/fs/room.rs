@@ -11,7 +11,7 @@ use std::{
 use crate::{
     os::Fault,
     policy::FsTerms,
-    sys::{self, Freed, Identity, Install, Renamed},
+    sys::{self, Freed, Identity, Install, Renamed, Size},
 };
 
 /// What is counted beneath one granted directory of one principal.
@@ -25,7 +25,10 @@ pub(crate) struct Room {
 struct Ledger {
     bytes: u64,
     files: u64,
+    /// Where nothing else is counted, those that may be written: they could grow here what counts elsewhere.
     open: HashMap<Identity, Open>,
+    /// How many went to another room, or got a name there.
+    departed: u64,
 }
 
 /// A file that is open.
@@ -48,7 +51,7 @@ pub(super) struct Reserved<'a> {
 impl Room {
     /// A room in which everything counts, beginning with what is there.
     pub(crate) fn counted(bytes: u64, files: u64) -> Self {
-        Self { counted: true, ledger: Mutex::new(Ledger { bytes, files, open: HashMap::new() }) }
+        Self { counted: true, ledger: Mutex::new(Ledger { bytes, files, ..Ledger::default() }) }
     }
 
     pub(crate) fn is_counted(&self) -> bool {
@@ -80,10 +83,13 @@ impl Room {
         let result = work();
         // A part may have been written before it failed.
         let after = sys::size(file).map_or(target, |size| size.bytes);
-        ledger.bytes = (ledger.bytes + after).saturating_sub(before.bytes);
+        let (grown, mut shrunk) = (after.saturating_sub(before.bytes), before.bytes.saturating_sub(after));
         if let Some(open) = ledger.open.get_mut(&before.identity).filter(|open| open.nameless) {
-            open.bytes = (open.bytes + after).saturating_sub(before.bytes);
+            // What it grew by elsewhere was never counted here.
+            shrunk = shrunk.min(open.bytes);
+            open.bytes = open.bytes + grown - shrunk;
         }
+        ledger.bytes = (ledger.bytes + grown).saturating_sub(shrunk);
         result
     }
 
@@ -114,12 +120,27 @@ impl Room {
         Ok(())
     }
 
-    /// Counts a file as open: until [`close`](Self::close), what it loses is not free.
-    pub(super) fn open(&self, file: Identity, nameless: bool) {
+    /// Whether a file that is open, to be written or not, has to be known here.
+    pub(super) fn tracks(&self, writes: bool) -> bool {
+        self.counted || (writes && cfg!(target_os = "linux"))
+    }
+
+    /// How many files went to another room, to compare when one that is about to be opened [is](Self::open).
+    pub(super) fn departed(&self) -> u64 {
+        self.ledger().departed
+    }
+
+    /// Counts a file as open: until [`close`](Self::close), what it loses is not free. Fails where one went to another room
+    /// since `departed`, for that may be this one; a file without a name yet has none.
+    pub(super) fn open(&self, file: Identity, departed: Option<u64>) -> Result<(), Fault> {
         let mut ledger = self.ledger();
+        if departed.is_some_and(|departed| departed != ledger.departed) {
+            return Err(Fault::errno(sys::errno::BUSY));
+        }
         let open = ledger.open.entry(file).or_default();
         open.handles += 1;
-        open.nameless |= nameless;
+        open.nameless |= departed.is_none();
+        Ok(())
     }
 
     pub(super) fn close(&self, file: Identity) {
@@ -180,12 +201,12 @@ impl Reserved<'_> {
         Ok(())
     }
 
-    /// Does `work`, which takes the name of `moved` away from the room `from` and gives it one that uses the space, and counts
-    /// what it did of that.
+    /// Does `work`, which takes the name of `moved` away from the room `from`, or leaves it, and gives it one that uses the
+    /// space, and counts what it did of that. What is open in `from` would go on to be counted there: it is refused.
     pub(super) fn fill_from(
         mut self,
         from: &Room,
-        moved: Freed,
+        moved: Size,
         work: impl FnOnce() -> Result<Renamed, Fault>,
     ) -> Result<(), Fault> {
         let (mut here, mut there);
@@ -196,9 +217,16 @@ impl Reserved<'_> {
             there = self.room.ledger();
             here = from.ledger();
         }
+        if here.open.contains_key(&moved.identity) {
+            // Whoever gives space back takes the lock for that.
+            drop((here, there));
+            return Err(Fault::errno(sys::errno::CROSSES_DEVICES));
+        }
         let done = work().map(|renamed| {
+            here.departed += 1;
             if from.counted && renamed.left {
-                here.free(moved);
+                let Size { identity, bytes, links, .. } = moved;
+                here.free(Freed { identity, bytes, nameless: links == 1 });
             }
             if let Some(freed) = renamed.freed.filter(|_| self.room.counted) {
                 there.free(freed);
@@ -207,7 +235,6 @@ impl Reserved<'_> {
                 (self.files, self.bytes) = (0, 0);
             }
         });
-        // Whoever gives space back takes the lock for that.
         drop((here, there));
         done
     }

@@ -52,7 +52,7 @@ impl Dir {
             let ground = self.ground();
             let open = move || {
                 let handle = sys::create_unnamed(ground.directory())?;
-                Opened::new(handle, &ground.place.room, slot, true)
+                Opened::new(handle, &ground.place.room, slot, true, None)
             };
             Ok(Done::new(pool(open).await?))
         };

@@ -77,8 +77,8 @@ impl FsTerms {
     /// Lets the files beneath hold `bytes` bytes together, counted by their lengths, holes included.
     ///
     /// What is there counts from the start; it is measured when the directory is opened and no other handle of the
-    /// principal counts already. What others change there meanwhile is seen at the next measuring, and so is what is written
-    /// to a file that was moved there from another granted directory while it was open. What changes sizes or names is done one
+    /// principal counts already. What others change there meanwhile is seen at the next measuring. A file that is open
+    /// neither moves nor gets a name between this and another granted directory. What changes sizes or names is done one
     /// after the other there. A tree that cannot be measured is not opened: one of more than [`MEASURED_NAMES`] names or deeper
     /// than [`TREE_DEPTH`], or with a directory in it that its owner, this program's user, is kept out of by its permissions.
     pub fn quota_bytes(mut self, bytes: u64) -> Self {

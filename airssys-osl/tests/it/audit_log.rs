@@ -153,7 +153,10 @@ fn queries_match_on_all_that_is_set() {
 fn what_was_moved_away_is_found_by_where_it_was() {
     let dir = TempDir::new().unwrap();
     let log = open(dir.path());
-    record(&log, "mover", "/srv/out/a\0/srv/in/a");
+    let moved = event("mover", b"/srv/out/a\0/srv/in/a");
+    log.record(&Event { action: Action::FsRename, ..moved }).unwrap();
+    // It asks for one path, which nobody has.
+    record(&log, "liar", "/elsewhere\0/srv/in/a");
     log.close().unwrap();
     let found = |prefix: &str| {
         let query = Query { resource_prefix: Some(prefix.into()), ..Query::default() };

@@ -20,8 +20,9 @@ pub(crate) struct Call {
     pub(crate) says: i32,
 }
 
-/// Set for the program that is run so.
+/// Set for the program that is run so: to the number of the call, and to what that says.
 const FILTERED: &str = "AIRSSYS_TEST_FILTERED";
+const SAID: &str = "AIRSSYS_TEST_SAID";
 
 /// Sets the filter, and becomes the program behind it: the tests may not make system calls of their own.
 const FILTER: &str = r#"
@@ -43,7 +44,7 @@ pub(crate) fn run(test: &str, call: Call) -> Option<String> {
     program.args(["-e", FILTER, &libc::SYS_prctl.to_string(), &call.number.to_string(), &request]);
     program.arg(call.says.to_string()).arg(env::current_exe().unwrap());
     program.args(["--exact", test, "--nocapture", "--test-threads", "1"]);
-    match program.env(FILTERED, call.number.to_string()).output() {
+    match program.env(FILTERED, call.number.to_string()).env(SAID, call.says.to_string()).output() {
         Ok(output) if output.status.code() != Some(77) => {
             let [said, errors] =
                 [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
@@ -60,6 +61,11 @@ pub(crate) fn run(test: &str, call: Call) -> Option<String> {
 /// Whether this is the program that is run so.
 pub(crate) fn is_filtered() -> bool {
     env::var_os(FILTERED).is_some()
+}
+
+/// What the call says there.
+pub(crate) fn said() -> i32 {
+    env::var(SAID).unwrap().parse().unwrap()
 }
 
 #[test]

@@ -132,7 +132,7 @@ fn under_a_filter() {
         rustix::fs::Mode::empty(),
         rustix::fs::ResolveFlags::empty(),
     );
-    tried.expect_err("it is refused");
+    assert_eq!(tried.expect_err("it is refused").raw_os_error(), crate::filtered::said());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let fixture = Fixture::new(Rights::all());

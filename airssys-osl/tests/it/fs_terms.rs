@@ -584,6 +584,8 @@ fn all_of_it_step_by_step() {
         a_file_has_a_greatest_length,
         a_new_policy_changes_what_is_counted,
         between_two_roots_what_is_counted_is_counted_on_both_sides,
+        what_is_open_does_not_move_to_where_it_would_grow_uncounted,
+        a_file_without_a_name_frees_no_more_than_it_counted,
         a_principal_has_so_much_open_and_no_more,
     ]);
 }
@@ -653,6 +655,45 @@ async fn a_rename_between_two_names_of_one_file_is_counted_as_none() {
     assert_full(dir.create_dir("h").await, "what moved was one");
 }
 
+#[tokio::test]
+async fn what_is_open_does_not_move_to_where_it_would_grow_uncounted() {
+    let quota = || FsTerms::new().quota_bytes(20);
+    for (here, there) in [(quota(), quota()), (FsTerms::new(), quota()), (quota(), FsTerms::new())] {
+        let fixture = Fixture::new(Rights::all());
+        let (dir, outside) = two_roots(&fixture, here, there).await;
+        let named = dir.open("f", &CREATE).await.unwrap();
+        let temporary = dir.temp_file().await.unwrap();
+        let kept = airssys_osl::fs::File::clone(&temporary);
+        temporary.persist("g").await.unwrap();
+        for name in ["f", "g"] {
+            assert_fails(dir.rename(name, &outside, name).await, ErrorKind::Unsupported, "renamed");
+            assert_fails(dir.hard_link(name, &outside, name).await, ErrorKind::Unsupported, "linked");
+        }
+        drop((named, kept));
+        dir.rename("f", &outside, "f").await.unwrap();
+        // What it has is counted with it from now on.
+        let moved = outside.open("f", &WRITE).await.unwrap();
+        moved.set_len(9).await.unwrap();
+        assert_fails(outside.rename("f", &dir, "f").await, ErrorKind::Unsupported, "and back");
+    }
+}
+
+#[tokio::test]
+async fn a_file_without_a_name_frees_no_more_than_it_counted() {
+    let fixture = Fixture::new(Rights::all());
+    // `a/b` has 6 bytes.
+    let dir = held_to(&fixture, FsTerms::new().quota_bytes(100)).await;
+    let file = dir.open("f", &CREATE).await.unwrap();
+    file.append(b"x").await.unwrap();
+    let elsewhere = fs::File::options().write(true).open(fixture.inside("f")).unwrap();
+    dir.remove_file("f").await.unwrap();
+    dir.replace("g", [1; 90], Flush::Later).await.unwrap();
+    elsewhere.set_len(1000).unwrap();
+    file.set_len(0).await.unwrap();
+    assert_full(dir.replace("h", [1; 5], Flush::Later).await, "what it grew by was not counted");
+    dir.replace("h", [1; 4], Flush::Later).await.unwrap();
+}
+
 #[test]
 fn a_directory_that_was_closed_counts_all_the_same() {
     use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -665,6 +706,20 @@ fn a_directory_that_was_closed_counts_all_the_same() {
         chown(fixture.inside(""), Some(uid.as_raw()), None).unwrap();
         fs::create_dir(fixture.inside("lost")).unwrap();
         mode(&fixture.inside("lost"), 0o700);
+        let reaches = std::thread::scope(|scope| {
+            let look = || {
+                rustix::thread::set_thread_uid(uid).unwrap();
+                fs::metadata(fixture.inside("")).map(drop)
+            };
+            scope.spawn(look).join().unwrap()
+        });
+        if let Err(why) = reaches {
+            eprintln!(
+                "skipped: what is beneath {} is closed to who is not root: {why}",
+                fixture.inside("").display()
+            );
+            return;
+        }
     }
     let become_somebody = move || {
         if let Some(uid) = somebody {

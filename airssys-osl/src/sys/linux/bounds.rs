@@ -54,16 +54,18 @@ pub(super) struct Guard {
     denied: Vec<Identity>,
     /// The directories and links on the way to what is denied.
     leading: Vec<Identity>,
+    /// Where they are.
+    ways: Vec<Vacant>,
     vacant: Vec<Vacant>,
 }
 
-/// Where something would be denied, or lead to what is, if it existed.
+/// Where something would be denied, or lead to what is, if it existed; or where something leads there.
 #[derive(Debug)]
-struct Vacant {
-    parent: Identity,
-    name: OsString,
+pub(super) struct Vacant {
+    pub(super) parent: Identity,
+    pub(super) name: OsString,
     /// It would lead there, and be a directory: something else may stand in its place.
-    leads: bool,
+    pub(super) leads: bool,
 }
 
 impl Directory {
@@ -132,7 +134,10 @@ impl Bounds {
         if !self.has_carve_outs() {
             return Ok(());
         }
-        self.guard()?.check_vacant(parent, name, |_| true)
+        // The directory at this name may have been made, or removed, since the path was looked up: then it is no object that
+        // denies it, but this place.
+        let guard = self.guard()?;
+        check_places(guard.ways.iter().chain(&guard.vacant), parent, name)
     }
 
     /// Looks up the carve-outs. They are looked up for each path anew, for what has their names changes.
@@ -155,6 +160,7 @@ impl Bounds {
                 Err(fault) => return Err(fault),
             }
             guard.leading.append(&mut steps.trail);
+            guard.ways.append(&mut steps.ways);
         }
         Ok(guard)
     }
@@ -175,25 +181,7 @@ impl Guard {
     /// Checks a name that is made in `parent`.
     pub(super) fn check_new(&self, parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), Fault> {
         // What leads to a carve-out may be made: it is empty.
-        self.check_vacant(parent, name, |vacant| !vacant.leads)
-    }
-
-    fn check_vacant(
-        &self,
-        parent: BorrowedFd<'_>,
-        name: &OsStr,
-        which: impl Fn(&Vacant) -> bool,
-    ) -> Result<(), Fault> {
-        if self.vacant.is_empty() {
-            return Ok(());
-        }
-        let place = Identity::of(&fs::fstat(parent)?);
-        let mut vacant = self.vacant.iter().filter(|vacant| vacant.parent == place && which(vacant));
-        // What would be a twin of it, the file system alone knows, and it is not there to be looked at.
-        let denied = vacant.any(|Vacant { name: vacant, .. }| {
-            vacant == name || (twins::may_be_one(vacant, name) && !twins::are_told_apart(parent))
-        });
-        if denied { Err(Fault::Forbidden(rule::CARVE_OUT)) } else { Ok(()) }
+        check_places(self.vacant.iter().filter(|vacant| !vacant.leads), parent, name)
     }
 
     /// Checks a name in `parent` that is about to be made, taken or given to something else.
@@ -204,6 +192,24 @@ impl Guard {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Checks that a name in `parent` is none of these.
+fn check_places<'a>(
+    places: impl Iterator<Item = &'a Vacant>,
+    parent: BorrowedFd<'_>,
+    name: &OsStr,
+) -> Result<(), Fault> {
+    let mut places = places.peekable();
+    if places.peek().is_none() {
+        return Ok(());
+    }
+    let here = Identity::of(&fs::fstat(parent)?);
+    // What would be a twin of it, the file system alone knows, and it is not there to be looked at.
+    let denied = places.filter(|place| place.parent == here).any(|Vacant { name: place, .. }| {
+        place == name || (twins::may_be_one(place, name) && !twins::are_told_apart(parent))
+    });
+    if denied { Err(Fault::Forbidden(rule::CARVE_OUT)) } else { Ok(()) }
 }
 
 impl Identity {
@@ -249,5 +255,30 @@ fn has_openat2() -> bool {
             has
         }
         known => known == 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a rename that runs beside it finds, between its look at the path and the rename itself.
+    #[test]
+    fn what_leads_to_a_carve_out_is_not_filled_where_it_was_made_or_removed_meanwhile() {
+        let tmp = tempfile::tempdir().unwrap();
+        let terms = FsTerms::new().deny("hooks/run/first");
+        for resolution in [Resolution::Kernel, Resolution::Steps] {
+            let fd = fs::open(tmp.path(), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
+            let root = Directory::root(fd, &terms, resolution).unwrap();
+            let check = |name: &str| root.bounds().check_filled(root.as_fd(), OsStr::new(name));
+            for made in [false, true] {
+                if made {
+                    std::fs::create_dir(tmp.path().join("hooks")).unwrap();
+                }
+                assert!(matches!(check("hooks"), Err(Fault::Forbidden(rule::CARVE_OUT))), "made: {made}");
+                check("other").unwrap();
+            }
+            std::fs::remove_dir(tmp.path().join("hooks")).unwrap();
+        }
     }
 }

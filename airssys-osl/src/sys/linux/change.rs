@@ -81,13 +81,14 @@ pub(crate) fn remove_dir(dir: &Directory, path: Beneath<'_>, count: bool) -> Res
     })
 }
 
-/// Renames; tells what that did where somebody counts.
+/// Renames; tells what that did where somebody counts. What was measured, `expected`, has to be there still.
 pub(crate) fn rename(
     from: &Directory,
     old: Beneath<'_>,
     to: &Directory,
     new: Beneath<'_>,
     count: bool,
+    expected: Option<Size>,
 ) -> Result<Renamed, Fault> {
     let bounds = to.bounds();
     in_parent(from, old, |from, old| {
@@ -100,6 +101,7 @@ pub(crate) fn rename(
             let find =
                 |parent: BorrowedFd<'_>, name| if count { Named::find(parent, name) } else { Ok(None) };
             let (moved, replaced) = (find(from, old.name)?, find(to, new.name)?);
+            check_size(from, old, expected)?;
             fs::renameat(from, old.name, to, new.name)?;
             // Two names of one file both stay.
             let stays = |named: &Option<Named>, parent: BorrowedFd<'_>, name| {
@@ -115,11 +117,17 @@ pub(crate) fn rename(
 }
 
 /// What a name takes up that is about to be moved to where it is counted elsewhere.
-pub(crate) fn named_size(dir: &Directory, path: Beneath<'_>) -> Result<(Size, bool), Fault> {
+pub(crate) fn named_size(dir: &Directory, path: Beneath<'_>) -> Result<Size, Fault> {
     in_parent(dir, path, |parent, leaf| {
-        let stat = fs::statat(parent, leaf.name, AtFlags::SYMLINK_NOFOLLOW)?;
-        Ok((Size::of(&stat), FileType::from_raw_mode(stat.st_mode) == FileType::Directory))
+        Ok(Size::of(&fs::statat(parent, leaf.name, AtFlags::SYMLINK_NOFOLLOW)?))
     })
+}
+
+/// Checks that a name is still of what was measured, and that of the same size.
+fn check_size(parent: BorrowedFd<'_>, leaf: &Leaf<'_>, expected: Option<Size>) -> Result<(), Fault> {
+    let Some(expected) = expected else { return Ok(()) };
+    let stat = fs::statat(parent, leaf.name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if Size::of(&stat) == expected { Ok(()) } else { Err(Errno::BUSY.into()) }
 }
 
 pub(crate) fn set_own_permissions(file: &Handle, mode: u32) -> Result<(), Fault> {
@@ -139,17 +147,20 @@ pub(crate) fn set_permissions(dir: &Directory, path: Beneath<'_>, mode: u32) -> 
     }
 }
 
+/// Gives what is there another name: `expected`, where that was measured.
 pub(crate) fn hard_link(
     from: &Directory,
     existing: Beneath<'_>,
     to: &Directory,
     new: Beneath<'_>,
+    expected: Option<Size>,
 ) -> Result<(), Fault> {
     in_parent_or(from, existing, Errno::PERM, |from, existing| {
         check_slash(from, existing)?;
         in_parent_or(to, new, Errno::EXIST, |parent, new| {
             check_new(parent, new)?;
             to.bounds().check_filled(parent, new.name)?;
+            check_size(from, existing, expected)?;
             Ok(fs::linkat(from, existing.name, parent, new.name, AtFlags::empty())?)
         })
     })
@@ -217,4 +228,39 @@ fn times(accessed: SetTime, modified: SetTime) -> Result<Timestamps, Fault> {
         SetTime::To(time) => Ok(Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() }),
     };
     Ok(Timestamps { last_access: time(accessed)?, last_modification: time(modified)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{policy::FsTerms, sys::Resolution};
+
+    /// What happens between the measuring and the act: another name, more bytes, a directory in its place.
+    #[test]
+    fn what_is_not_of_its_measured_size_any_more_is_neither_moved_nor_linked() {
+        let changes: [fn(&Path); 3] = [
+            |root| std::fs::hard_link(root.join("f"), root.join("twin")).unwrap(),
+            |root| std::fs::write(root.join("f"), "longer").unwrap(),
+            |root| {
+                std::fs::remove_file(root.join("f")).unwrap();
+                std::fs::create_dir(root.join("f")).unwrap();
+            },
+        ];
+        for change in changes {
+            let tmp = tempfile::tempdir().unwrap();
+            std::fs::write(tmp.path().join("f"), "f").unwrap();
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            let fd = fs::open(tmp.path(), flags, Mode::empty()).unwrap();
+            let dir = Directory::root(fd, &FsTerms::new(), Resolution::Kernel).unwrap();
+            let [old, new] = ["f", "new"].map(|path| Beneath::parse(Path::new(path)).unwrap());
+            let expected = Some(named_size(&dir, old).unwrap());
+            change(tmp.path());
+            let busy = |fault: Fault| fault.is(std::io::ErrorKind::ResourceBusy);
+            assert!(rename(&dir, old, &dir, new, true, expected).is_err_and(busy));
+            assert!(hard_link(&dir, old, &dir, new, expected).is_err_and(busy));
+            assert!(!tmp.path().join("new").exists());
+            let measured = Some(named_size(&dir, old).unwrap());
+            rename(&dir, old, &dir, new, true, measured).unwrap();
+        }
+    }
 }

@@ -42,7 +42,7 @@ pub(crate) use self::{
     replace::{
         Install, Remains, create_drawn_dir, create_unnamed, name_unnamed, replace, replace_by_unnamed,
     },
-    size::size,
+    size::{Size, size},
     spawn::{
         Child, Killer, Notes, Place, cgroup_version, counts_memory, dynamic_user, everything, host, nobody,
         spawn, try_limits, unbounded, why_no_proc,

@@ -10,12 +10,13 @@ use super::bounds::Identity;
 use crate::{os::Fault, sys::Freed};
 
 /// What an object is and takes up.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size {
     pub(crate) identity: Identity,
     /// Of a regular file; nothing else has bytes that count.
     pub(crate) bytes: u64,
     pub(crate) links: u64,
+    pub(crate) is_directory: bool,
 }
 
 /// What had a name, held to see what becomes of it without.
@@ -33,11 +34,12 @@ pub(crate) fn size(object: impl AsFd) -> Result<Size, Fault> {
 impl Size {
     #[allow(clippy::unnecessary_cast, reason = "it is necessary on other processors")]
     pub(super) fn of(stat: &Stat) -> Self {
-        let regular = fs::FileType::from_raw_mode(stat.st_mode) == fs::FileType::RegularFile;
+        let kind = fs::FileType::from_raw_mode(stat.st_mode);
         Self {
             identity: Identity::of(stat),
-            bytes: if regular { stat.st_size as u64 } else { 0 },
+            bytes: if kind == fs::FileType::RegularFile { stat.st_size as u64 } else { 0 },
             links: stat.st_nlink as u64,
+            is_directory: kind == fs::FileType::Directory,
         }
     }
 }

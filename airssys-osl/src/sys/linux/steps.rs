@@ -14,7 +14,7 @@ use rustix::{
 };
 
 use super::{
-    bounds::{Bounds, Guard, Identity, names_reversed},
+    bounds::{Bounds, Guard, Identity, Vacant, names_reversed},
     open::{ALWAYS, CONFINED, resolve},
 };
 use crate::{
@@ -37,6 +37,8 @@ pub(super) struct Steps<'a> {
     links: u32,
     /// Every object that led here.
     pub(super) trail: Vec<Identity>,
+    /// And where each of them was found.
+    pub(super) ways: Vec<Vacant>,
     /// The first name that nothing has, or something that leads nowhere; and whether it should have led on.
     missing: Option<(OsString, bool)>,
 }
@@ -52,6 +54,7 @@ impl<'a> Steps<'a> {
             slash: false,
             links: 0,
             trail: Vec::new(),
+            ways: Vec::new(),
             missing: None,
         }
     }
@@ -117,12 +120,12 @@ impl<'a> Steps<'a> {
             let kind = FileType::from_raw_mode(stat.st_mode);
             let follow = !last || self.slash || !flags.intersects(OFlags::NOFOLLOW | OFlags::EXCL);
             if kind == FileType::Symlink && follow {
-                self.trail.push(Identity::of(&stat));
+                self.pass(&stat, name)?;
                 self.follow(&place)?;
             } else if last && !(self.slash && kind != FileType::Directory) {
                 return Ok(Some((name, Some((place, stat)))));
             } else if kind == FileType::Directory {
-                self.trail.push(Identity::of(&stat));
+                self.pass(&stat, name)?;
                 self.passed.push(place);
             } else {
                 self.missing = Some((name, true));
@@ -130,6 +133,13 @@ impl<'a> Steps<'a> {
             }
         }
         Ok(None)
+    }
+
+    fn pass(&mut self, found: &Stat, name: OsString) -> Result<(), Fault> {
+        self.trail.push(Identity::of(found));
+        let parent = Identity::of(&fs::fstat(self.here())?);
+        self.ways.push(Vacant { parent, name, leads: true });
+        Ok(())
     }
 
     fn push(&mut self, path: OsString) {

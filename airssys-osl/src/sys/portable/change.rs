@@ -118,6 +118,7 @@ pub(crate) fn rename(
     to: &Directory,
     new: Beneath<'_>,
     _count: bool,
+    _expected: Option<Size>,
 ) -> Result<Renamed<Identity>, Fault> {
     from.dir.rename(plain(old)?, &to.dir, plain(new)?).map_err(fault)?;
     Ok(Renamed { left: true, came: true, freed: None })
@@ -128,6 +129,7 @@ pub(crate) fn hard_link(
     existing: Beneath<'_>,
     to: &Directory,
     new: Beneath<'_>,
+    _expected: Option<Size>,
 ) -> Result<(), Fault> {
     from.dir.hard_link(plain(existing)?, &to.dir, plain(new)?).map_err(fault)
 }
@@ -144,7 +146,7 @@ pub(crate) fn symlink(_target: &Path, _dir: &Directory, _path: Beneath<'_>) -> R
 }
 
 /// Only who counts asks.
-pub(crate) fn named_size(_dir: &Directory, _path: Beneath<'_>) -> Result<(Size, bool), Fault> {
+pub(crate) fn named_size(_dir: &Directory, _path: Beneath<'_>) -> Result<Size, Fault> {
     Err(Fault::Unsupported)
 }
 

@@ -47,6 +47,7 @@ pub(crate) struct Size {
     pub(crate) identity: Identity,
     pub(crate) bytes: u64,
     pub(crate) links: u64,
+    pub(crate) is_directory: bool,
 }
 
 /// An open file, for a program.

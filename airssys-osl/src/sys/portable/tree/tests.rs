@@ -69,8 +69,8 @@ fn files_are_changed() {
         |install| install(None).map(drop),
     );
     assert!(matches!(failed, Err(Fault::TooLarge)));
-    rename(&dir, beneath("d/f"), &dir, beneath("g"), false).unwrap();
-    hard_link(&dir, beneath("g"), &dir, beneath("d/h")).unwrap();
+    rename(&dir, beneath("d/f"), &dir, beneath("g"), false, None).unwrap();
+    hard_link(&dir, beneath("g"), &dir, beneath("d/h"), None).unwrap();
     let file = fs::File::options().append(true).open(tmp.path().join("g")).unwrap();
     append(&file, b"+").unwrap();
     assert_eq!(read(&dir, "d/h").unwrap(), b"content+");
