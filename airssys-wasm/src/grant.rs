@@ -87,7 +87,7 @@ const ALL_ADDRESSES: [&str; 8] = [
 /// chosen an address has this one.
 const UNSPECIFIED: [&str; 2] = ["0.0.0.0", "::"];
 
-/// Addresses that no machine has. Who would listen there is told so, and not that it may not.
+/// Addresses of documentation, which no machine has (RFC 5737, RFC 3849). Who would listen there is told so, and not that it may not.
 const NOBODYS: [&str; 4] = ["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"];
 
 fn whole_network() -> Vec<Grant> {

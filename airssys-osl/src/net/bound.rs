@@ -68,7 +68,8 @@ impl Bound {
     ///
     /// Panics outside of a tokio runtime with I/O and time.
     pub fn listen(self) -> Result<Listener, Error> {
-        let Self { io, local, held } = self;
+        // Where it fails, the socket closes first, then its end is recorded.
+        let Self { held, local, io } = self;
         let listening = || format!("listen on `{}`", held.name());
         held.check().map_err(|failed| error(listening(), failed))?;
         let io = sys::listen_on(io).map_err(|failed| Error::io(listening(), failed))?;
@@ -90,7 +91,8 @@ impl Bound {
     ///
     /// Panics outside of a tokio runtime with I/O and time.
     pub async fn connect(self, address: SocketAddr) -> Result<TcpStream, Error> {
-        let Self { io, mut held, .. } = self;
+        // Where it fails, the socket closes first, then its end is recorded.
+        let Self { mut held, io, .. } = self;
         let principal = held.principal().clone();
         if has_scope(address) {
             return Err(scoped(&principal, address));
@@ -110,7 +112,8 @@ impl Bound {
         };
         let execute = async {
             let late = |_| Err(io::Error::from_raw_os_error(sys::errno::TIMED_OUT));
-            let connected = timeout(limits.connect_timeout, io.connect(address)).await.unwrap_or_else(late);
+            let connected =
+                timeout(limits.connect_timeout, sys::connect_from(io, address)).await.unwrap_or_else(late);
             connected.map(Done::new).map_err(Fault::Os)
         };
         let io = operation.run(decision, standing.epoch, execute).await?;

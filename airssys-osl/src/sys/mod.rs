@@ -39,8 +39,8 @@ pub(crate) use self::macos::*;
 #[cfg(unix)]
 pub(crate) use self::net::connect_unix_datagram;
 pub(crate) use self::net::{
-    Shut, bind_tcp, bind_udp, connect, is_quiet, listen, listen_on, send_now, set_hop_limit, set_keep_alive,
-    set_nodelay,
+    Shut, bind_tcp, bind_udp, connect, connect_from, is_quiet, listen, listen_on, send_now, set_hop_limit,
+    set_keep_alive, set_nodelay,
 };
 #[cfg(target_os = "linux")]
 pub(crate) use self::net::{connect_unix, listen_abstract};

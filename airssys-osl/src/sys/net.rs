@@ -131,24 +131,52 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG.into())
 }
 
-/// Binds a socket that listens or connects later.
+/// Binds a socket that listens or connects later. Until then its port is nobody else's: Linux lends one that nobody listens at to
+/// whoever reuses addresses, if all who have it do.
+#[cfg(unix)]
 pub(crate) fn bind_tcp(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    #[cfg(unix)]
-    {
-        if address.is_ipv6() {
-            sockopt::set_ipv6_v6only(&socket, true)?;
-        }
-        // As for a listener. A port that the system picks is nobody's last life, and would be lent to whoever asks for it next.
-        socket.set_reuseaddr(address.port() != 0)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
     }
+    match socket.bind(address) {
+        // It may be what a last life left behind, as for a listener.
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && address.port() != 0 => {
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.set_reuseaddr(false)?;
+        }
+        bound => bound?,
+    }
+    Ok(socket)
+}
+
+/// Binds a socket that listens or connects later.
+#[cfg(windows)]
+pub(crate) fn bind_tcp(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.bind(address)?;
     Ok(socket)
 }
 
 /// Has a socket listen that was bound before.
 pub(crate) fn listen_on(socket: TcpSocket) -> io::Result<TcpListener> {
+    #[cfg(unix)]
+    leave_to_the_next(&socket)?;
     socket.listen(BACKLOG.into())
+}
+
+/// Connects a socket that was bound before.
+pub(crate) async fn connect_from(socket: TcpSocket, address: SocketAddr) -> io::Result<TcpStream> {
+    #[cfg(unix)]
+    leave_to_the_next(&socket)?;
+    socket.connect(address).await
+}
+
+/// Has what a socket leaves behind, and what it accepts, not stand in the way of who binds its port next: Linux asks both.
+#[cfg(unix)]
+fn leave_to_the_next(socket: &TcpSocket) -> io::Result<()> {
+    socket.set_reuseaddr(true)
 }
 
 #[cfg(windows)]

@@ -1,11 +1,16 @@
 //! Listening, datagrams, and connections that wait to be used again.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use airssys_osl::{
-    ErrorKind,
+    Action, Error, ErrorKind, Os, Principal,
+    audit::{Event, Sink},
     limits::DATAGRAM_PEERS,
-    net::{Pool, PoolOptions},
+    net::{Bound, Pool, PoolOptions},
     policy::{Grant, Ports},
     testing::ScriptedResolver,
 };
@@ -13,7 +18,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
     fixture::{AtRest, assert_denied, assert_fails},
-    net_fixture::{Net, TCP, UDP, echo_server, loopback},
+    net_fixture::{Net, TCP, UDP, echo_server, loopback, policy},
 };
 
 fn local(text: &str) -> SocketAddr {
@@ -105,6 +110,76 @@ async fn what_is_bound_connects_from_there_to_whom_it_may() {
     assert_denied(bound.connect(local("10.0.0.1:80")).await, "default-deny", "not granted");
     let bound = principal.tcp_bind(local("127.0.0.1:0")).unwrap();
     assert_fails(bound.connect(local("[fe80::1%1]:80")).await, ErrorKind::Invalid, "a scope");
+}
+
+/// Binds a port by its name.
+fn bind_by_name(principal: &Principal) -> Bound {
+    for _ in 0..100 {
+        let at = principal.tcp_bind(local("127.0.0.1:0")).unwrap().local_addr();
+        // Another may have been given it meanwhile.
+        if let Ok(bound) = principal.tcp_bind(at) {
+            return bound;
+        }
+    }
+    panic!("no port that was free can be bound by its name");
+}
+
+#[tokio::test]
+async fn a_port_that_is_named_is_nobody_elses_until_its_last_life_is_over() {
+    let net = Net::new([listen(), Grant::listen(TCP, "127.0.0.1", Ports::ALL), loopback()]);
+    let principal = net.principal();
+    let bound = bind_by_name(&principal);
+    let at = bound.local_addr();
+    assert_fails(principal.tcp_bind(at), ErrorKind::Io, "it is bound");
+    assert_fails(principal.listen(at), ErrorKind::Io, "it is bound");
+    let listener = bound.listen().unwrap();
+    assert_fails(principal.tcp_bind(at), ErrorKind::Io, "it is listened at");
+    let client = principal.tcp_connector().connect_address(at).await.unwrap();
+    let accepted = listener.accept().await.unwrap();
+    drop(listener);
+    // What it accepted stands in the way as what is closed, and not yet forgotten, does.
+    let again = principal.tcp_bind(at).unwrap();
+    assert_fails(principal.tcp_bind(at), ErrorKind::Io, "it is bound again");
+    assert_fails(principal.listen(at), ErrorKind::Io, "it is bound again");
+    drop(again.listen().unwrap());
+    drop((client, accepted));
+    let server = echo_server().await;
+    let connected = bind_by_name(&principal).connect(server).await.unwrap();
+    principal.tcp_bind(connected.local_addr().unwrap()).unwrap();
+}
+
+/// Tries whether the port of what is recorded as closed can be had.
+#[derive(Clone, Default)]
+struct Tries(Arc<Mutex<Vec<bool>>>);
+
+impl Sink for Tries {
+    fn record(&self, event: &Event<'_>) -> Result<u64, Error> {
+        if event.action == Action::NetClose {
+            let resource = String::from_utf8_lossy(event.resource);
+            let at = resource.strip_prefix("tcp://").unwrap().split('\0').next().unwrap();
+            self.0.lock().unwrap().push(std::net::TcpListener::bind(at).is_ok());
+        }
+        Ok(1)
+    }
+}
+
+#[tokio::test]
+async fn what_is_bound_and_refused_closes_before_that_is_recorded() {
+    // Another may be given the port between the two: that is not so each time.
+    for _ in 0..100 {
+        let tries = Tries::default();
+        let os = Os::new(policy([listen(), loopback()]), tries.clone());
+        let principal = os.principal("p").unwrap();
+        let scoped = principal.tcp_bind(local("127.0.0.1:0")).unwrap();
+        assert_fails(scoped.connect(local("[fe80::1%1]:80")).await, ErrorKind::Invalid, "a scope");
+        let bound = principal.tcp_bind(local("127.0.0.1:0")).unwrap();
+        os.reload(policy([loopback()]));
+        assert_denied(bound.listen(), "default-deny", "a new policy");
+        if *tries.0.lock().unwrap() == [true, true] {
+            return;
+        }
+    }
+    panic!("it was recorded as closed before it was");
 }
 
 #[tokio::test]

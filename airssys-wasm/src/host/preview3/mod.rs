@@ -2,7 +2,9 @@
 //! are the component model's own.
 //!
 //! No future of these holds the guest's tables: each takes the handle that it works with out first, so that any number of
-//! them are under way at a time. One that the guest cancels is dropped, which the door records.
+//! them are under way at a time. One that the guest cancels is dropped, which the door records. Three do hold them: `bind`, `connect`
+//! and `get-local-address` of `udp-socket`, which are no `async` functions of WASI, so that the guest waits for them anyway; and
+//! nothing is waited for, as the system does at once what they ask of it.
 
 mod bindings;
 mod cli;

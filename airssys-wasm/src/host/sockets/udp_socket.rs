@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use airssys_osl::{Error, Principal, net};
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, task::coop::consume_budget};
 
 use super::{
     address::{any, of_family, remote},
@@ -22,7 +22,7 @@ pub(crate) struct UdpSocket {
     /// The one peer that the guest chose.
     peer: Option<SocketAddr>,
     hop_limit: Option<u8>,
-    /// Where what comes is put first. One waits for it at a time, and the others for their turn.
+    /// Where what comes to what is open is put first. One waits for it at a time, and the others for their turn.
     buffer: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -117,7 +117,7 @@ impl UdpSocket {
         }
     }
 
-    /// Opens a way for a datagram to `to`, which [`take`](Self::take) takes.
+    /// Opens a way for a datagram to `to`, which [`take_to`](Self::take_to) takes.
     pub(crate) fn open_to(
         &self,
         principal: &Principal,
@@ -149,7 +149,20 @@ impl UdpSocket {
         }
         let socket = Arc::new(socket);
         self.state = State::Open(Arc::clone(&socket));
+        // Who waits still for what comes to the one before has that one's.
+        self.buffer = Arc::default();
         Ok(socket)
+    }
+
+    /// Goes on with what was opened for a datagram to `to`, unless another call was faster.
+    pub(crate) fn take_to(
+        &mut self,
+        to: SocketAddr,
+        opened: Result<net::UdpSocket, Error>,
+    ) -> Result<Arc<net::UdpSocket>, ErrorCode> {
+        // Meanwhile it may have been given another peer.
+        self.destination(Some(to)).map_err(|_| ErrorCode::InvalidState)?;
+        self.way_to(to).map_or_else(|| self.take(opened), Ok)
     }
 
     /// What comes to it, where it is bound already.
@@ -205,6 +218,8 @@ impl Datagrams {
             if self.only.is_none_or(|only| only == from) {
                 return Ok((buffer.get(..length).unwrap_or_default().to_vec(), from));
             }
+            // Strangers that send as fast as they can take no turn of others.
+            consume_budget().await;
         }
     }
 }
@@ -216,4 +231,87 @@ pub(crate) async fn send(socket: &net::UdpSocket, datagram: &[u8], to: SocketAdd
         None => socket.send_to(datagram, to).await,
     };
     sent.map_err(|error| error_code(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::UdpSocket as Peer, pin::pin, time::Duration};
+
+    use airssys_osl::{
+        Os,
+        policy::{Grant, Policy, Ports, Protocol},
+        testing::MemorySink,
+    };
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// How long something is waited for that comes.
+    const LONG: Duration = Duration::from_secs(300);
+
+    /// More than tokio lets one task take in a turn.
+    const MANY: usize = 150;
+
+    fn principal() -> Principal {
+        let grants = [
+            Grant::listen(Protocol::Udp, "127.0.0.1", Ports::PICKED),
+            Grant::connect(Protocol::Udp, "127.0.0.1", Ports::ALL),
+        ];
+        let policy = Policy::builder().principal("program", grants).build().unwrap();
+        Os::new(policy, MemorySink::new()).principal("program").unwrap()
+    }
+
+    fn peer() -> (Peer, SocketAddr) {
+        let peer = Peer::bind("127.0.0.1:0").unwrap();
+        let address = peer.local_addr().unwrap();
+        (peer, address)
+    }
+
+    async fn received(datagrams: &Datagrams) -> (Vec<u8>, SocketAddr) {
+        timeout(LONG, datagrams.receive()).await.unwrap().unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_peer_that_was_left_is_in_nobodys_way() {
+        let (principal, (_, first), (second, to)) = (principal(), peer(), peer());
+        let mut socket = UdpSocket::new(IpAddressFamily::Ipv4);
+        socket.talk_to(&principal, Some(first)).await.unwrap();
+        let left = socket.datagrams().unwrap();
+        let mut waiting = pin!(left.receive());
+        assert!(timeout(Duration::ZERO, &mut waiting).await.is_err());
+        let way = socket.talk_to(&principal, Some(to)).await.unwrap();
+        second.send_to(b"here", way.local_addr()).unwrap();
+        assert_eq!(received(&socket.datagrams().unwrap()).await, (b"here".to_vec(), to));
+    }
+
+    #[tokio::test]
+    async fn strangers_take_no_turn_of_others() {
+        let (principal, (friend, from), (stranger, _)) = (principal(), peer(), peer());
+        let mut socket = UdpSocket::new(IpAddressFamily::Ipv4);
+        socket.bind(&principal, "127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let at = socket.talk_to(&principal, Some(from)).await.unwrap().local_addr();
+        friend.send_to(b"first", at).unwrap();
+        for _ in 0..MANY {
+            stranger.send_to(b"x", at).unwrap();
+        }
+        friend.send_to(b"last", at).unwrap();
+        let datagrams = socket.datagrams().unwrap();
+        assert_eq!(received(&datagrams).await.0, b"first");
+        let other = tokio::spawn(async {});
+        assert_eq!(received(&datagrams).await.0, b"last");
+        assert!(other.is_finished(), "it had its turn meanwhile");
+    }
+
+    #[tokio::test]
+    async fn what_was_opened_for_a_peer_that_was_left_is_not_taken() {
+        let (principal, (_, first), (_, second)) = (principal(), peer(), peer());
+        let mut socket = UdpSocket::new(IpAddressFamily::Ipv4);
+        let opened = socket.open_to(&principal, first).await;
+        socket.talk_to(&principal, Some(second)).await.unwrap();
+        assert_eq!(socket.take_to(first, opened).map(drop), Err(ErrorCode::InvalidState));
+        assert_eq!(socket.remote_address(), Ok(second));
+        assert!(socket.way_to(second).is_some(), "what it has is still to whom it talks");
+        let opened = socket.open_to(&principal, second).await;
+        assert!(Arc::ptr_eq(&socket.take_to(second, opened).unwrap(), &socket.way_to(second).unwrap()));
+    }
 }

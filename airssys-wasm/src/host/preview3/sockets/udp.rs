@@ -45,12 +45,7 @@ impl HostUdpSocketWithStore<State> for HasSelf<Host> {
             Err(opening) => {
                 let opened = opening.await;
                 guest.with(|mut access| -> SocketResult<_> {
-                    let udp = &mut access.get().table.get_mut(&socket)?.0;
-                    // Another call may have been faster.
-                    Ok(match udp.way_to(to) {
-                        Some(way) => way,
-                        None => udp.take(opened)?,
-                    })
+                    Ok(access.get().table.get_mut(&socket)?.0.take_to(to, opened)?)
                 })?
             }
         };
