@@ -234,6 +234,7 @@ pub(crate) async fn send(socket: &net::UdpSocket, datagram: &[u8], to: SocketAdd
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the peers are no guests")]
 mod tests {
     use std::{net::UdpSocket as Peer, pin::pin, time::Duration};
 
