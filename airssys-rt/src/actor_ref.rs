@@ -6,7 +6,6 @@ use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use crate::call::{CallError, Reply};
 use crate::cell::{self, CellRef, Deadline, Door, Refused};
@@ -115,8 +114,7 @@ impl<M: Send + 'static> ActorRef<M> {
         match self.cell.offer(message, None) {
             Ok(()) => Ok(()),
             Err(Refused::Full(message)) => {
-                let give_up = Instant::now().checked_add(time);
-                Ok(self.cell.wait_for_room(message, None, None, give_up).await?)
+                Ok(self.cell.wait_for_room(message, None, None, Deadline::after(time)).await?)
             }
             Err(refused) => Err(refused.into()),
         }
@@ -190,8 +188,7 @@ impl<M: Send + 'static> ActorRef<M> {
         request: impl FnOnce(Reply<T>) -> M,
         timeout: Duration,
     ) -> Result<T, CallError> {
-        let own = Instant::now().checked_add(timeout).map(Deadline::at);
-        let deadline = own.into_iter().chain(cell::deadline()).min();
+        let deadline = Deadline::after(timeout).into_iter().chain(cell::deadline()).min();
         let (reply, answer) = Reply::channel();
         let request = request(reply);
         let exchange = pin!(async {
@@ -202,8 +199,7 @@ impl<M: Send + 'static> ActorRef<M> {
             self.cell.await_visitor(|| answer.is_there());
             answer.await.ok_or(CallError::Dropped)
         });
-        let moment = deadline.map(Deadline::instant);
-        timer::until(self.cell.timers(), moment, exchange).await.unwrap_or(Err(CallError::Timeout))
+        timer::until(self.cell.timers(), deadline, exchange).await.unwrap_or(Err(CallError::Timeout))
     }
 
     /// Tells the actor to stop after the message in hand: OTP's `gen_server:stop`. It says good-bye in

@@ -166,6 +166,7 @@ impl Inner {
         &self.loan
     }
 
+    #[inline(always)]
     pub(crate) fn enqueue(&self, runnable: Runnable) {
         self.scheduler.enqueue(runnable);
     }

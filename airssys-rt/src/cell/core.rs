@@ -71,7 +71,7 @@ struct Whole<F> {
 
 /// What depends on the types.
 pub(super) struct VTable {
-    poll: unsafe fn(NonNull<Core>, &mut Context<'_>) -> Poll<ExitReason>,
+    poll: unsafe fn(NonNull<Core>, &mut Context<'_>, &mut Option<ExitReason>),
     drop_body: unsafe fn(NonNull<Core>),
     free: unsafe fn(NonNull<Core>),
     push_own: fn(&Core, Own) -> bool,
@@ -240,6 +240,7 @@ impl<M: Send + 'static> CellRef<M> {
     }
 
     /// Adds an entry at the end of the queue, which needs no room or has it already.
+    #[inline(always)]
     pub(super) fn push(&self, entry: Entry<M>) -> Pushed {
         // SAFETY: all values in the queue of a cell for `M` are `Entry<M>`s.
         unsafe { push(self, entry) }
@@ -268,6 +269,7 @@ impl<M: Send + 'static> CellRef<M> {
     /// # Safety
     ///
     /// The caller holds `SCHEDULED`, and where the bound has a lock for the reader, that too.
+    #[inline(always)]
     pub(super) unsafe fn pop(&self) -> Pop<Entry<M>> {
         // SAFETY: the type as in `push`; the rest is the caller's word.
         let popped = unsafe { self.queue.pop(&self.reader) };
@@ -300,7 +302,7 @@ impl VTable {
 /// # Safety
 ///
 /// The cell was built for `M`.
-#[inline]
+#[inline(always)]
 unsafe fn push<M>(core: &Core, entry: Entry<M>) -> Pushed {
     core.count_push();
     // SAFETY: all values in the queue of a cell for `M` are `Entry<M>`s.
@@ -313,11 +315,15 @@ unsafe fn push<M>(core: &Core, entry: Entry<M>) -> Pushed {
 unsafe fn poll<F: Future<Output = ExitReason>>(
     core: NonNull<Core>,
     cx: &mut Context<'_>,
-) -> Poll<ExitReason> {
+    ended: &mut Option<ExitReason>,
+) {
     // SAFETY: there is a body, which nobody else uses. It is pinned: a cell never moves and drops its body in place.
-    unsafe {
+    let polled = unsafe {
         let body = core.cast::<Whole<F>>().as_ref().body.get();
         Pin::new_unchecked((*body).assume_init_mut()).poll(cx)
+    };
+    if let Poll::Ready(reason) = polled {
+        *ended = Some(reason);
     }
 }
 
@@ -545,14 +551,15 @@ impl AnyCell {
         Self(self.0)
     }
 
-    /// Polls the body.
+    /// Polls the body. Where that is its end, `ended` is why; a reason that was returned would be moved from function to
+    /// function each time, though mostly there is none.
     ///
     /// # Safety
     ///
     /// There is one, and the caller holds `SCHEDULED`.
-    pub(super) unsafe fn poll_body(&self, cx: &mut Context<'_>) -> Poll<ExitReason> {
+    pub(super) unsafe fn poll_body(&self, cx: &mut Context<'_>, ended: &mut Option<ExitReason>) {
         // SAFETY: the table fits the cell; the rest is the caller's word.
-        unsafe { (self.vtable.poll)(self.0, cx) }
+        unsafe { (self.vtable.poll)(self.0, cx, ended) }
     }
 
     /// Drops the body in place.

@@ -1,6 +1,6 @@
 //! The life of an actor: the future in its cell.
 
-use std::future::poll_fn;
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -104,7 +104,7 @@ fn live<A: Actor>(mut actor: A, mut cx: Context<A>) -> impl Future<Output = Exit
             Err(reason) => return reason,
         }
         let reason = loop {
-            let Some(next) = next(&mut cx).await else { break cx.cell().stopped_by() };
+            let Some(next) = Following(&mut cx).await else { break cx.cell().stopped_by() };
             match step(&mut actor, &mut cx, next).await {
                 Ok(Ok(())) => {}
                 Ok(Err(reason)) => break reason,
@@ -181,25 +181,35 @@ where
     type Output = std::thread::Result<Result<(), ExitReason>>;
 
     fn poll(self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<Self::Output> {
+        // What is returned through `catch_unwind` would be moved once more.
+        let mut polled = Poll::Pending;
         // SAFETY: what is inside is never moved while it is pinned, and there is no `Drop` that could.
         let poll = || unsafe {
-            match self.get_unchecked_mut() {
+            polled = match self.get_unchecked_mut() {
                 Self::Message(handle) => Pin::new_unchecked(handle).poll(task),
                 Self::Info(handle) => Pin::new_unchecked(handle).poll(task),
                 Self::Nothing => Poll::Ready(Ok(())),
-            }
+            };
         };
         // What has panicked is not polled again, only dropped.
         match catch_unwind(AssertUnwindSafe(poll)) {
-            Ok(polled) => polled.map(Ok),
+            Ok(()) => polled.map(Ok),
             Err(panic) => Poll::Ready(Err(panic)),
         }
     }
 }
 
-/// Waits for what is next; `None` where the actor is to stop. Only the body of a cell calls it.
-fn next<A: Actor>(cx: &mut Context<A>) -> impl Future<Output = Option<Next<A::Msg>>> + '_ {
-    poll_fn(|_| {
+/// Waits for what is next; `None` where the actor is to stop. Only the body of a cell does.
+///
+/// No `poll_fn`: that is not inlined, and what it returns would be moved once more.
+struct Following<'a, A: Actor>(&'a mut Context<A>);
+
+impl<A: Actor> Future for Following<'_, A> {
+    type Output = Option<Next<A::Msg>>;
+
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let cx = &mut *self.0;
         let cell = cx.cell();
         // Nobody waits for what comes next, unless it says so.
         let was_called = cell.until.take().is_some();
@@ -256,7 +266,7 @@ fn next<A: Actor>(cx: &mut Context<A>) -> impl Future<Output = Option<Next<A::Ms
                 Poll::Pending
             }
         }
-    })
+    }
 }
 
 /// What keeps it from what is next; and the end of what was traced.
@@ -278,6 +288,7 @@ fn out_of_turn<A: Actor>(cx: &mut Context<A>, state: u32) -> Option<Poll<Option<
 
 impl<M: Send + 'static> CellRef<M> {
     /// Takes the oldest entry that has not expired, for the body of this cell.
+    #[inline(always)]
     fn take(&self) -> Pop<Entry<M>> {
         let mut expired = 0;
         let taken = loop {
@@ -312,6 +323,7 @@ impl<M: Send + 'static> CellRef<M> {
         }
     }
 
+    #[inline(always)]
     fn take_any(&self) -> Pop<Entry<M>> {
         if self.made.is_shared {
             return self.take_shared();

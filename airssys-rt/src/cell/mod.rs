@@ -12,6 +12,10 @@
 //! * `run`: a turn, and the end. `life`: the future of an actor.
 //! * `send`, `cold`: what others do to a cell: messages, signals, monitors, links. `inspect`: what they see of it.
 //!
+//! What each message passes through, from its sender's call to its handler, is inlined whatever the compiler thinks: it
+//! would have the message moved from function to function, and a move that is read in larger pieces than it was written
+//! in takes as long as all the rest of the function.
+//!
 //! INVARIANT: whoever sets `SCHEDULED` in a resting cell owns the one [`Runnable`] of it, until it is run; whoever has
 //! set `SCHEDULED` owns the runner's part of the cell (its body, the reading end of its queue, its `Cell`s), until it
 //! clears it. A vacant cell belongs to whoever has taken its mailbox.
@@ -37,6 +41,7 @@ mod waker;
 mod models;
 
 use std::num::{NonZeroI64, NonZeroU8};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -175,32 +180,30 @@ pub(crate) type Notify = Box<dyn FnMut(Outcome) + Send>;
 pub(crate) struct Deadline(NonZeroI64);
 
 impl Deadline {
-    /// As exact as a nanosecond, within 292 years.
-    pub(crate) fn at(moment: Instant) -> Self {
-        let zero = zero();
-        let nanos = match moment.checked_duration_since(zero) {
-            Some(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
-            None => i64::try_from((zero - moment).as_nanos()).map_or(i64::MIN, |before| -before),
-        };
-        // Zero itself is one nanosecond late.
-        Self(NonZeroI64::new(nanos.max(i64::MIN + 1)).unwrap_or(NonZeroI64::from(NonZeroU8::MIN)))
-    }
-
-    /// So far from now; `None` where that is beyond all clocks.
-    pub(crate) fn after(time: std::time::Duration) -> Option<Self> {
-        Instant::now().checked_add(time).map(Self::at)
+    /// So far from now, as exact as a nanosecond; `None` where that is more than 292 years.
+    pub(crate) fn after(time: Duration) -> Option<Self> {
+        let nanos = now().checked_add(i64::try_from(time.as_nanos()).ok()?)?;
+        // Zero itself is one nanosecond early: what has no time left has none.
+        Some(Self(NonZeroI64::new(nanos).unwrap_or(-NonZeroI64::from(NonZeroU8::MIN))))
     }
 
     pub(crate) fn has_passed(self) -> bool {
-        self.instant() <= Instant::now()
+        self.0.get() <= now()
     }
 
     pub(crate) fn instant(self) -> Instant {
-        let distance = std::time::Duration::from_nanos(self.0.get().unsigned_abs());
+        let distance = Duration::from_nanos(self.0.get().unsigned_abs());
         let moment =
             if self.0.get() > 0 { zero().checked_add(distance) } else { zero().checked_sub(distance) };
         moment.unwrap_or_else(zero)
     }
+}
+
+/// So many nanoseconds after [`zero`], or before it.
+fn now() -> i64 {
+    let (zero, now) = (zero(), Instant::now());
+    let nanos = |distance: Duration| i64::try_from(distance.as_nanos()).unwrap_or(i64::MAX);
+    now.checked_duration_since(zero).map_or_else(|| -nanos(zero - now), nanos)
 }
 
 /// The moment that deadlines are counted from: any, as long as it stays.

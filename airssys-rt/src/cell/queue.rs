@@ -97,6 +97,7 @@ impl Queue {
     /// # Safety
     ///
     /// All values of this queue have the type `T`.
+    #[inline(always)]
     pub(super) unsafe fn push<T>(&self, value: T) -> Pushed {
         let node = make(value);
         let previous = self.tail.swap(node.as_ptr().cast(), Ordering::AcqRel);
@@ -186,6 +187,7 @@ impl Queue {
     /// # Safety
     ///
     /// The node is new, and the caller, and nobody else, has put it in the place of `previous`.
+    #[inline(always)]
     unsafe fn link<T>(&self, previous: *mut Link, node: NonNull<Node<T>>) -> Pushed {
         let link: *mut Link = node.as_ptr().cast();
         // SAFETY: `previous` stays until its `next` is set, and that is ours alone to do.
@@ -219,6 +221,7 @@ impl Queue {
     /// # Safety
     ///
     /// As [`push`](Self::push); and `reader` is the queue's other half, which no other thread uses meanwhile.
+    #[inline(always)]
     pub(super) unsafe fn pop<T>(&self, reader: &Reader) -> Pop<T> {
         let head = reader.head.get();
         // SAFETY: the head is a node that was taken and is not freed yet; only the reader frees it. The value of
@@ -277,6 +280,7 @@ impl Reader {
 }
 
 /// A node that nobody else knows of.
+#[inline(always)]
 fn make<T>(value: T) -> NonNull<Node<T>> {
     let node = take::<Node<T>>();
     // SAFETY: it is ours.
@@ -299,6 +303,7 @@ unsafe fn unmake<T>(node: NonNull<Node<T>>) -> T {
 /// # Safety
 ///
 /// `link` is the beginning of a `Node<T>` whose value has been moved out, and nobody uses it again.
+#[inline(always)]
 unsafe fn free<T>(link: *mut Link) {
     // SAFETY: the caller's word. A `Link` needs no drop.
     unsafe {

@@ -3,7 +3,7 @@
 //! Each of the two lets go of the place by one last write, and whoever comes second frees it. So an answer that is
 //! there before the caller looks costs one write, and no count of references.
 
-use std::cell::UnsafeCell;
+use std::cell::{self, UnsafeCell};
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -26,6 +26,15 @@ const WAITS: u32 = 1 << 2;
 const LEFT: u32 = 1 << 3;
 /// The caller does not touch the place any more.
 const GONE: u32 = 1 << 4;
+
+/// Of so many looks for an answer, one counts against the budget of the task. Most answers that are there at once are those
+/// of quick actors that the caller has run itself, and to let other tasks run costs as much as many of them.
+const COUNTED: u8 = 4;
+
+thread_local! {
+    /// How often answers were looked for on this thread.
+    static LOOKS: cell::Cell<u8> = const { cell::Cell::new(0) };
+}
 
 struct Place<T> {
     state: AtomicU32,
@@ -62,6 +71,12 @@ unsafe impl<T: Send> Sync for End<T> {}
 
 /// The value is not part of it.
 impl<T> Unpin for Answer<T> {}
+
+fn is_counted() -> bool {
+    let looks = LOOKS.get();
+    LOOKS.set(looks.wrapping_add(1));
+    looks.is_multiple_of(COUNTED)
+}
 
 /// Makes a place for an answer.
 pub(crate) fn channel<T>() -> (Answerer<T>, Answer<T>) {
@@ -110,13 +125,18 @@ impl<T> Future for Answer<T> {
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<T>> {
         // A caller whose answers are always there lets other tasks run all the same.
-        let budget = ready!(coop::poll_proceed(task));
+        let budget = match is_counted() {
+            true => Some(ready!(coop::poll_proceed(task))),
+            false => None,
+        };
         let Some(end) = &self.0 else { return Poll::Ready(None) };
         // SAFETY: this end has not let go.
         if !unsafe { end.is_over(task.waker()) } {
             return Poll::Pending;
         }
-        budget.made_progress();
+        if let Some(budget) = budget {
+            budget.made_progress();
+        }
         // SAFETY: it is over, and this end lets go here.
         Poll::Ready(self.0.take().and_then(|end| unsafe { end.take() }))
     }

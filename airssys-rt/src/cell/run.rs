@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::{Duration, Instant};
 
 use super::cold::Lane;
@@ -130,6 +130,7 @@ impl AnyCell {
     }
 
     /// Sets `bits`, and sees to it that they are looked at.
+    #[inline(always)]
     pub(super) fn signal(&self, bits: u32) {
         match self.state.notify(bits) {
             Notified::Known => {}
@@ -139,6 +140,7 @@ impl AnyCell {
     }
 
     /// Puts a cell into the run queue of its system. For whoever has just taken it from rest to `SCHEDULED`.
+    #[inline(always)]
     pub(super) fn queue_up(&self) {
         self.state.hand_over();
         if let Some(system) = self.system() {
@@ -307,6 +309,7 @@ impl Drop for Here {
 
 /// Runs a cell, for whoever has set `SCHEDULED`, and lets go of it. Where it has more to do, it is the caller's to
 /// queue.
+#[inline(always)]
 fn turn(cell: &AnyCell, budget: u8) -> Ran {
     cell.budget.set(budget);
     let here = Here::enter(cell);
@@ -336,9 +339,10 @@ fn step(cell: &AnyCell, budget: u8) -> Option<ExitReason> {
     let timed = is_timed(cell);
     let waker = waker::borrowed(cell);
     let mut cx = Context::from_waker(&waker);
+    let mut ended = None;
     // A body that has panicked is not polled again, only dropped.
     // SAFETY: we hold `SCHEDULED`; and there is a body, since whoever ends one ends the cell or leaves it vacant.
-    let polled = catch_unwind(AssertUnwindSafe(|| unsafe { cell.poll_body(&mut cx) }));
+    let polled = catch_unwind(AssertUnwindSafe(|| unsafe { cell.poll_body(&mut cx, &mut ended) }));
     if let Some(since) = timed {
         let handled = u32::from(budget.saturating_sub(cell.budget.get()).max(1));
         let pace = match cell.pace.load(Ordering::Relaxed) {
@@ -349,8 +353,7 @@ fn step(cell: &AnyCell, budget: u8) -> Option<ExitReason> {
         cell.pace.store(pace, Ordering::Relaxed);
     }
     match polled {
-        Ok(Poll::Pending) => None,
-        Ok(Poll::Ready(reason)) => Some(reason),
+        Ok(()) => ended,
         Err(panic) => Some(ExitReason::from_panic(panic)),
     }
 }

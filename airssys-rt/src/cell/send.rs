@@ -4,7 +4,6 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use tokio::task::coop;
-use tokio::time::Instant;
 
 use super::core::{AnyCell, CellRef, Own};
 use super::crowd;
@@ -32,7 +31,7 @@ pub(crate) enum Refused<M> {
 
 impl<M: Send + 'static> CellRef<M> {
     /// Queues a message if there is room for it now.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn offer(&self, message: M, until: Option<Deadline>) -> Result<(), Refused<M>> {
         match self.admit(message, until, None)? {
             Pushed::Asleep => self.signal(0),
@@ -51,7 +50,7 @@ impl<M: Send + 'static> CellRef<M> {
     }
 
     /// Queues a message for which there is room; who finds the cell asleep has to wake it.
-    #[inline]
+    #[inline(always)]
     fn admit(
         &self,
         message: M,
@@ -200,7 +199,7 @@ impl<M: Send + 'static> CellRef<M> {
         message: M,
         until: Option<Deadline>,
         expires: Option<Deadline>,
-        give_up: Option<Instant>,
+        give_up: Option<Deadline>,
     ) -> Pin<Box<dyn Future<Output = Result<(), Refused<M>>> + Send + '_>> {
         Box::pin(self.wait(message, until, expires, give_up))
     }
@@ -210,7 +209,7 @@ impl<M: Send + 'static> CellRef<M> {
         mut message: M,
         until: Option<Deadline>,
         expires: Option<Deadline>,
-        give_up: Option<Instant>,
+        give_up: Option<Deadline>,
     ) -> Result<(), Refused<M>> {
         let Some(bounds) = self.bounds.as_ref().filter(|bounds| bounds.overflow() == Overflow::Wait) else {
             return Err(Refused::Full(message));

@@ -16,10 +16,10 @@ use super::{HOME, LOCAL, Scheduler, Stealers};
 use crate::cell::{self, Runnable};
 
 /// After so many turns the other tasks of the thread run,
-const TURNS: u32 = 1024;
+const TURNS: u32 = 8192;
 
 /// or after so many messages,
-const MESSAGES: u32 = 1024;
+const MESSAGES: u32 = 8192;
 
 /// or after so much time, which is looked at where a turn may have been long,
 const SLICE: Duration = Duration::from_micros(500);

@@ -128,6 +128,7 @@ impl Scheduler {
     }
 
     /// Adds one that is to run.
+    #[inline(always)]
     pub(crate) fn enqueue(&self, runnable: Runnable) {
         self.add(runnable, Local::push);
     }
@@ -137,6 +138,7 @@ impl Scheduler {
         self.add(runnable, Local::push_newborn);
     }
 
+    #[inline(always)]
     fn add(&self, runnable: Runnable, push: impl FnOnce(&mut Local, Runnable) -> bool) {
         if let Some(seeded) = &self.seeded {
             seeded.push(runnable);

@@ -8,18 +8,19 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::driver::{Fire, Timers};
 use super::wheel::Key;
+use crate::cell::Deadline;
 
 /// Says that the time was over first.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Elapsed;
 
-/// Waits for `future`, at most until `moment`; where there is none, for ever.
+/// Waits for `future`, at most until `deadline`; where there is none, for ever.
 ///
 /// What is ready when it is first asked for costs no timer: that comes with the first wait. Without timers, with
 /// those of a runtime that may stand still, and when they end before the time is over, one of tokio's own takes over,
 /// of the runtime that the caller runs on.
-pub(crate) fn until<F>(timers: Option<&Timers>, moment: Option<Instant>, future: F) -> Timeout<'_, F> {
-    Timeout { timers, state: moment.map_or(State::Endless, State::New), future }
+pub(crate) fn until<F>(timers: Option<&Timers>, deadline: Option<Deadline>, future: F) -> Timeout<'_, F> {
+    Timeout { timers, state: deadline.map_or(State::Endless, State::New), future }
 }
 
 pub(crate) struct Timeout<'a, F> {
@@ -30,7 +31,7 @@ pub(crate) struct Timeout<'a, F> {
 
 enum State {
     Endless,
-    New(Instant),
+    New(Deadline),
     Armed(Key, Instant),
     /// Boxed, because it is rare and must not make every call larger.
     Alone(Pin<Box<Sleep>>),
@@ -53,8 +54,8 @@ impl<F> Timeout<'_, F> {
         let moment = match (&mut self.state, self.timers) {
             (State::Endless, _) => return Poll::Pending,
             (State::Alone(sleep), _) => return sleep.as_mut().poll(task),
-            (State::New(moment), Some(timers)) if timers.are_driven() => {
-                let moment = *moment;
+            (State::New(deadline), Some(timers)) if timers.are_driven() => {
+                let moment = deadline.instant();
                 if let Some(key) = timers.arm(timers.at(moment), Fire::Wake(task.waker().clone())) {
                     self.state = State::Armed(key, moment);
                     return Poll::Pending;
@@ -71,7 +72,8 @@ impl<F> Timeout<'_, F> {
                 }
                 *moment
             }
-            (State::New(moment) | State::Armed(_, moment), _) => *moment,
+            (State::New(deadline), _) => deadline.instant(),
+            (State::Armed(_, moment), _) => *moment,
         };
         let mut alone = Box::pin(sleep_until(moment));
         let poll = alone.as_mut().poll(task);

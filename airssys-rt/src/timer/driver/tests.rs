@@ -17,7 +17,7 @@ fn tell(alarm: Arc<impl Alarm>, timer: TimerRef) -> Fire {
 }
 
 fn timeout<F: Future>(timers: Option<&Timers>, limit: Duration, future: F) -> Timeout<'_, F> {
-    until(timers, Instant::now().checked_add(limit), future)
+    until(timers, crate::cell::Deadline::after(limit), future)
 }
 
 /// Writes down who is due, and when.
