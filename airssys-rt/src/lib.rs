@@ -73,9 +73,10 @@
 //! # What it does not do
 //!
 //! It does not preempt: where OTP counts reductions, an actor gives way after 64 messages, or where tokio's budget is used
-//! up; and actors in a row give way to the other tasks of their thread after half a millisecond, or 8,192 turns. One that computes without an `.await` holds its thread, and a kill waits for it. It does
-//! not send messages to other machines. It never reads a wall clock: all time is `tokio::time`, so a test that pauses
-//! it needs no sleep; only how long turns last is measured by the machine's own clock.
+//! up; and actors in a row give way to the other tasks of their thread after half a millisecond, or 8,192 turns.
+//! One that computes without an `.await` holds its thread, and a kill waits for it. It does not send messages to other
+//! machines. It never reads a wall clock: all time is `tokio::time`, so a test that pauses it needs no sleep; only how long
+//! turns last is measured by the machine's own clock.
 
 mod actor;
 mod actor_ref;

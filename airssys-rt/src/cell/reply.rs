@@ -27,13 +27,13 @@ const LEFT: u32 = 1 << 3;
 /// The caller does not touch the place any more.
 const GONE: u32 = 1 << 4;
 
-/// Of so many looks for an answer, one counts against the budget of the task. Most answers that are there at once are those
-/// of quick actors that the caller has run itself, and to let other tasks run costs as much as many of them.
+/// Of so many answers, one counts against the budget of the task. Most that are there at once are those of quick actors
+/// that the caller has run itself, and to let other tasks run costs as much as many of them.
 const COUNTED: u8 = 4;
 
 thread_local! {
-    /// How often answers were looked for on this thread.
-    static LOOKS: cell::Cell<u8> = const { cell::Cell::new(0) };
+    /// How many answers were there on this thread.
+    static ANSWERS: cell::Cell<u8> = const { cell::Cell::new(0) };
 }
 
 struct Place<T> {
@@ -71,12 +71,6 @@ unsafe impl<T: Send> Sync for End<T> {}
 
 /// The value is not part of it.
 impl<T> Unpin for Answer<T> {}
-
-fn is_counted() -> bool {
-    let looks = LOOKS.get();
-    LOOKS.set(looks.wrapping_add(1));
-    looks.is_multiple_of(COUNTED)
-}
 
 /// Makes a place for an answer.
 pub(crate) fn channel<T>() -> (Answerer<T>, Answer<T>) {
@@ -125,7 +119,8 @@ impl<T> Future for Answer<T> {
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<T>> {
         // A caller whose answers are always there lets other tasks run all the same.
-        let budget = match is_counted() {
+        let answers = ANSWERS.get();
+        let budget = match answers.is_multiple_of(COUNTED) {
             true => Some(ready!(coop::poll_proceed(task))),
             false => None,
         };
@@ -134,6 +129,7 @@ impl<T> Future for Answer<T> {
         if !unsafe { end.is_over(task.waker()) } {
             return Poll::Pending;
         }
+        ANSWERS.set(answers.wrapping_add(1));
         if let Some(budget) = budget {
             budget.made_progress();
         }
