@@ -1,6 +1,6 @@
 //! What hostile bytes are given to.
 
-use std::{error::Error, ffi::OsStr, fs, io, os::unix::ffi::OsStrExt as _, path::Path};
+use std::{error::Error, ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::Path};
 
 #[cfg(target_os = "linux")]
 use airssys_osl::testing::{egress_chunks, egress_head};
@@ -204,12 +204,11 @@ fn records() -> Result<Target, Box<dyn Error>> {
         principal.clock()?;
     }
     log.close()?;
+    let entries = fs::read_dir(&dir)?.collect::<Result<Vec<_>, _>>()?;
     // Not its keys, which are no part of what is verified, and may take more room than so few records.
-    let mut paths =
-        fs::read_dir(&dir)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?.into_iter();
-    let path = paths
-        .find(|path| path.extension().is_some_and(|end| end == "log"))
-        .ok_or("the log has no segment")?;
+    let segment =
+        entries.iter().map(fs::DirEntry::path).find(|path| path.extension() == Some("log".as_ref()));
+    let path = segment.ok_or("the log has no segment")?;
     let whole = fs::read(&path)?;
     let seeds = vec![whole.clone()];
     let run = move |bytes: &[u8]| {
