@@ -4,8 +4,10 @@ use std::future::{Future, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::actor_ref::{ActorId, ActorRef};
-use crate::cell::{self, AnyCell, CellRef, Cold, Lent};
+use crate::cell::{self, AnyCell, CellRef, Cold, Deadline, Lent};
 use crate::exit::ExitReason;
 use crate::link::{Down, Exit, MonitorRef, Monitors, Tell, Watcher};
 use crate::observe::{Input, Reporter, Trace};
@@ -203,6 +205,12 @@ impl<A: Actor> Context<A> {
     /// The system that this actor runs in.
     pub fn system(&self) -> &System {
         self.cell.home_system()
+    }
+
+    /// Until when the caller of the message in hand waits for its answer. `None` where nobody does: for what was cast, for
+    /// timers, and for a message that was put off.
+    pub fn deadline(&self) -> Option<Instant> {
+        cell::deadline().map(Deadline::instant)
     }
 
     /// Asks for one [`Info::Down`] when `target` ends; at once, with [`ExitReason::NoProc`], where it is dead.

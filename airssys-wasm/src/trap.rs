@@ -13,7 +13,11 @@ use crate::{
 ///
 /// It is the cause inside an [`ExitReason::Error`](airssys_rt::ExitReason::Error), so that whoever watches a component can tell its ends apart.
 #[derive(Debug)]
-pub struct Trap {
+// Behind a pointer: what a handler returns is moved from hand to hand for each message, and has room for this.
+pub struct Trap(Box<Told>);
+
+#[derive(Debug)]
+struct Told {
     kind: TrapKind,
     /// The innermost guest functions, as far as the component names them.
     backtrace: Vec<String>,
@@ -82,13 +86,15 @@ impl Trap {
         let (kind, is_for_want_of_room) = (kind_of(&error), Self::lacks_room(&error));
         let backtrace = error.downcast_ref::<wasmtime::WasmBacktrace>().map(frames).unwrap_or_default();
         let source = matches!(kind, TrapKind::Host | TrapKind::Fault).then_some(error);
-        Self { kind, backtrace, source, when: None, is_for_want_of_room }
+        Self(Box::new(Told { kind, backtrace, source, when: None, is_for_want_of_room }))
     }
 
     /// The same where an instance could not be made.
     pub(crate) fn unmade(error: wasmtime::Error) -> Self {
         let is_for_want_of_room = Self::is_shortage(&error);
-        Self { is_for_want_of_room, ..Self::new(error) }
+        let mut trap = Self::new(error);
+        trap.0.is_for_want_of_room = is_for_want_of_room;
+        trap
     }
 
     /// Makes the end of a guest that answered with an error.
@@ -107,7 +113,13 @@ impl Trap {
     }
 
     fn of(kind: TrapKind) -> Self {
-        Self { kind, backtrace: Vec::new(), source: None, when: None, is_for_want_of_room: false }
+        Self(Box::new(Told {
+            kind,
+            backtrace: Vec::new(),
+            source: None,
+            when: None,
+            is_for_want_of_room: false,
+        }))
     }
 
     /// Whether an instance could not be made although its guest did nothing wrong: the pool or the memory is used up, or
@@ -125,29 +137,29 @@ impl Trap {
 
     /// Whether the guest ended, or did not begin, for want of room: that says nothing of it.
     pub(crate) fn is_for_want_of_room(&self) -> bool {
-        self.is_for_want_of_room
+        self.0.is_for_want_of_room
     }
 
     /// Says in which situation it ended.
     pub(crate) fn during(mut self, when: &'static str) -> Self {
-        self.when = Some(when);
+        self.0.when = Some(when);
         self
     }
 
     /// What ended the guest.
     pub fn kind(&self) -> &TrapKind {
-        &self.kind
+        &self.0.kind
     }
 
     /// The innermost guest functions first, as far as the component names them.
     pub fn backtrace(&self) -> &[String] {
-        &self.backtrace
+        &self.0.backtrace
     }
 }
 
 impl fmt::Display for Trap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.kind {
+        match &self.0.kind {
             TrapKind::Unreachable => f.write_str("the guest panicked or aborted")?,
             TrapKind::Deadline => {
                 f.write_str("the guest ran past its deadline (limits.deadline, --timeout)")?
@@ -181,10 +193,10 @@ impl fmt::Display for Trap {
             }
             TrapKind::Overdue => f.write_str("the guest was not done in time")?,
         }
-        if let Some(when) = self.when {
+        if let Some(when) = self.0.when {
             write!(f, " {when}")?;
         }
-        match self.backtrace.first() {
+        match self.0.backtrace.first() {
             Some(frame) => write!(f, ", in {frame}"),
             None => Ok(()),
         }
@@ -193,7 +205,7 @@ impl fmt::Display for Trap {
 
 impl error::Error for Trap {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        self.source.as_ref().map(|source| source.as_ref() as _)
+        self.0.source.as_ref().map(|source| source.as_ref() as _)
     }
 }
 

@@ -317,3 +317,31 @@ async fn timeouts_of_nothing_and_of_ages() {
     assert_eq!(oracle().call(Ask::Now, Duration::from_secs(1 << 40)).await, Ok(42));
     assert_eq!(actor.call(Ask::Now, SECOND).await, Err(CallError::Timeout));
 }
+
+/// Says until when whoever asked waits, and has a message that nobody waits for tell it to `told`.
+struct Waited {
+    told: Arc<Mutex<Vec<Option<Instant>>>>,
+}
+
+impl Actor for Waited {
+    type Msg = Option<Reply<Option<Instant>>>;
+
+    async fn handle(&mut self, asked: Self::Msg, cx: &mut Context<Self>) -> Result<(), ExitReason> {
+        match asked {
+            Some(reply) => reply.send(cx.deadline()),
+            None => self.told.lock().unwrap().push(cx.deadline()),
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_actor_knows_until_when_its_caller_waits() {
+    let told = Arc::default();
+    let actor = System::new().spawn(Waited { told: Arc::clone(&told) });
+    let began = Instant::now();
+    assert_eq!(actor.call(Some, SECOND).await, Ok(Some(began + SECOND)));
+    actor.cast(None).await.unwrap();
+    assert_eq!(actor.call(Some, LONG).await, Ok(Some(began + LONG)));
+    assert_eq!(*told.lock().unwrap(), [None], "nobody waits for what was cast");
+}

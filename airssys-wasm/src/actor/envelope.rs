@@ -38,7 +38,7 @@ pub(crate) struct Envelope {
     pub(crate) payload: Vec<u8>,
     /// Where the answer goes, if somebody waits for it. No bytes: the guest had no answer.
     pub(crate) reply: Option<Reply<Option<Vec<u8>>>>,
-    /// Until when the caller waits for that.
+    /// Until when the caller waits for that: as the runtime says when it comes.
     pub(crate) until: Option<Instant>,
     /// Whether it was published, and its subject is a topic.
     pub(crate) is_published: bool,

@@ -155,6 +155,11 @@ impl Instance {
         }
     }
 
+    /// Whether there is nothing to [settle](Self::settle): so it is after most messages.
+    pub(super) fn is_settled(&mut self) -> bool {
+        self.store.data_mut().port().is_none_or(|port| port.is_settled())
+    }
+
     /// Does what the handler asked for and is done only now that it has returned: messages leave, answers are given, timers are
     /// armed.
     pub(super) async fn settle(&mut self, cx: &mut Context<ComponentActor>) {

@@ -8,6 +8,7 @@ mod callers;
 mod envelope;
 mod guest;
 pub(crate) mod health;
+mod names;
 mod outbox;
 mod port;
 mod receiver;
@@ -22,7 +23,7 @@ mod workers;
 
 use std::{
     collections::VecDeque,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -327,12 +328,12 @@ impl ComponentActor {
         Self { blueprint, queue, instance, code, parked, tried, since_snapshot: 0, is_done: false }
     }
 
-    /// Handles everything in the queue, in order, and what was ordered before it. What is rare has memory of its own: each
+    /// Handles everything in the queue, in order, and what was ordered before it. What is rare is done [`apart`]: each
     /// message would carry room for it else.
     async fn work(&mut self, cx: &mut Context<Self>) -> Result<(), ExitReason> {
         loop {
             if self.blueprint.versions.is_ordered() {
-                Box::pin(self.obey(cx)).await?;
+                apart(|| self.obey(cx)).await?;
             }
             // One that was killed each time that it had this message in hand had no time to say so.
             let is_poison =
@@ -348,7 +349,7 @@ impl ComponentActor {
             if self.queue.pop_front_if(is_forbidden).is_some() {
                 continue;
             }
-            if !self.queue.is_empty() && self.has_trial() && Box::pin(self.try_next(cx)).await {
+            if !self.queue.is_empty() && self.has_trial() && apart(|| self.try_next(cx)).await {
                 continue;
             }
             let Some(envelope) = self.queue.front_mut() else { return Ok(()) };
@@ -364,12 +365,16 @@ impl ComponentActor {
                     if let Some(number) = instance.put_down() {
                         self.blueprint.lasting.keep_waiting(number, envelope);
                     }
-                    instance.settle(cx).await;
+                    if !instance.is_settled() {
+                        instance.settle(cx).await;
+                    }
                     if let Some(reply) = self.queue.pop_front().and_then(|envelope| envelope.reply) {
                         reply.send(answer);
                     }
                     self.blueprint.handled();
-                    self.settled(cx).await?;
+                    if self.parked.is_some() || self.blueprint.spec.snapshots.is_some() {
+                        self.settled(cx).await?;
+                    }
                 }
                 Err(trap) => {
                     if self.take_back(&trap, cx) {
@@ -383,7 +388,7 @@ impl ComponentActor {
                     {
                         self.blueprint.dead_letter(&poison, &trap);
                     }
-                    Box::pin(self.crash(trap, cx)).await?;
+                    apart(|| self.crash(trap, cx)).await?;
                 }
             }
         }
@@ -400,7 +405,7 @@ impl ComponentActor {
         if self.since_snapshot < every.value {
             return Ok(());
         }
-        Box::pin(self.keep_state(cx)).await
+        apart(|| self.keep_state(cx)).await
     }
 
     /// Keeps its state for the next incarnation.
@@ -416,6 +421,30 @@ impl ComponentActor {
             }
             Err(refusal) => self.crash(refusal.into_trap(), cx).await,
         }
+    }
+
+    /// Does what was delivered beside messages, when those before it are handled.
+    async fn attend_to(&mut self, delivery: Delivery, cx: &mut Context<Self>) -> Result<(), ExitReason> {
+        match delivery {
+            Delivery::Message(_) | Delivery::Resume => Ok(()),
+            Delivery::Health(reply) => {
+                // A system is idle although its components are asked whether they are well.
+                self.set_busy(false);
+                self.answer(reply, cx).await
+            }
+            Delivery::Timer { name, port } => {
+                if self.tried.as_mut().is_some_and(|tried| tried.has_port(port)) {
+                    self.try_timer(&name, cx).await;
+                    return Ok(());
+                }
+                self.timer(&name, cx).await
+            }
+        }
+    }
+
+    /// Marks the component as busy, or not. What breaks off meanwhile drops the actor, which is not busy then.
+    fn set_busy(&self, is_busy: bool) {
+        self.blueprint.counters.busy.store(is_busy, Ordering::Release);
     }
 
     async fn timer(&mut self, name: &str, cx: &mut Context<Self>) -> Result<(), ExitReason> {
@@ -485,11 +514,10 @@ impl Actor for ComponentActor {
     type Msg = Delivery;
 
     async fn init(&mut self, cx: &mut Context<Self>) -> Result<Init, ExitReason> {
-        let counters = self.blueprint.counters.clone();
-        let _busy = Busy::new(&counters);
-        counters.set_health(Health::Starting);
+        self.set_busy(true);
+        self.blueprint.counters.set_health(Health::Starting);
         // In memory of its own, which goes when it runs.
-        Box::pin(async {
+        apart(|| async {
             self.start(cx).await?;
             self.become_ready(cx).await
         })
@@ -498,31 +526,26 @@ impl Actor for ComponentActor {
             // Where the mailbox is too full for this, another message is there to wake the actor.
             let _ = cx.actor_ref().try_cast(Delivery::Resume);
         }
+        self.set_busy(false);
         Ok(Init::Ready)
     }
 
     async fn handle(&mut self, delivery: Delivery, cx: &mut Context<Self>) -> Result<(), ExitReason> {
-        let counters = self.blueprint.counters.clone();
-        let busy = Busy::new(&counters);
-        match delivery {
-            Delivery::Message(envelope) => self.queue.push_back(envelope),
-            Delivery::Resume => {}
-            Delivery::Health(reply) => {
-                self.work(cx).await?;
-                // A system is idle although its components are asked whether they are well.
-                drop(busy);
-                return Box::pin(self.answer(reply, cx)).await;
+        self.set_busy(true);
+        let other = match delivery {
+            Delivery::Message(mut envelope) => {
+                envelope.until = cx.deadline();
+                self.queue.push_back(envelope);
+                None
             }
-            Delivery::Timer { name, port } => {
-                self.work(cx).await?;
-                if self.tried.as_mut().is_some_and(|tried| tried.has_port(port)) {
-                    Box::pin(self.try_timer(&name, cx)).await;
-                    return Ok(());
-                }
-                return Box::pin(self.timer(&name, cx)).await;
-            }
+            other => Some(other),
+        };
+        let mut handled = self.work(cx).await;
+        if let (Ok(()), Some(other)) = (&handled, other) {
+            handled = apart(|| self.attend_to(other, cx)).await;
         }
-        self.work(cx).await
+        self.set_busy(false);
+        handled
     }
 
     async fn terminate(&mut self, reason: &ExitReason, cx: &mut Context<Self>) {
@@ -540,6 +563,7 @@ impl Actor for ComponentActor {
 impl Drop for ComponentActor {
     /// However an incarnation ends, what it held is there for the next.
     fn drop(&mut self) {
+        self.set_busy(false);
         self.blueprint.counters.set_health(Health::Stopped);
         self.blueprint.lasting.forget_all();
         if !self.is_done {
@@ -553,18 +577,9 @@ impl Drop for ComponentActor {
     }
 }
 
-/// Marks a component as busy for as long as it lives.
-struct Busy<'a>(&'a AtomicBool);
-
-impl<'a> Busy<'a> {
-    fn new(counters: &'a Counters) -> Self {
-        counters.busy.store(true, Ordering::Release);
-        Self(&counters.busy)
-    }
-}
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
+/// Has what is rare done in memory of its own. It is made here and not where it is waited for: each message would find room
+/// for it on the stack else, and step over that.
+#[inline(never)]
+fn apart<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+    Box::pin(make())
 }

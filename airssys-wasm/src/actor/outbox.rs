@@ -91,6 +91,10 @@ impl Outbox {
         }
     }
 
+    pub(super) fn is_settled(&self) -> bool {
+        self.waiting.is_empty() && self.post.ring.is_none()
+    }
+
     /// Sends what is left when a handler has returned. From here on its own mailbox is read, which may let others go on.
     pub(super) async fn settle(&mut self) {
         self.flush().await;

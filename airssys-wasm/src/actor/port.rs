@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    hash::BuildHasherDefault,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,6 +16,7 @@ use wasmtime::{Result, bail};
 
 use super::{
     Blueprint, ComponentActor, Counters, Delivery, Envelope, Published, Receiver,
+    names::NameHasher,
     outbox::Outbox,
     talk::{Lasting, Talk},
     waits::Waits,
@@ -30,7 +32,7 @@ const TIMER_NAME_BYTES: usize = 256;
 /// The actors of a system, by name. Their references stay good across restarts.
 #[derive(Default)]
 pub(crate) struct Routes {
-    routes: HashMap<Box<str>, Route>,
+    routes: HashMap<Box<str>, Route, BuildHasherDefault<NameHasher>>,
     /// Where components publish, and subscribe.
     pub(super) topics: Topics<Published>,
     /// Whether the system is being stopped.
@@ -198,6 +200,14 @@ impl Port {
         self.cancelled.extend(timer);
         self.requested.retain(|(requested, _)| &**requested != name);
         true
+    }
+
+    /// Whether a handler that has returned has asked for nothing.
+    pub(super) fn is_settled(&self) -> bool {
+        self.outbox.is_settled()
+            && self.talk.is_settled()
+            && self.cancelled.is_empty()
+            && self.requested.is_empty()
     }
 
     pub(super) fn arm_timers(&mut self, cx: &mut Context<ComponentActor>) {

@@ -5,7 +5,6 @@ use std::time::Duration;
 #[cfg(any(target_os = "linux", target_os = "macos", windows))]
 use airssys_rt::port::{Framing, PortMsg};
 use airssys_rt::{ActorId, ActorRef, CallError, SendError};
-use tokio::time::Instant;
 
 use super::{Delivery, Envelope};
 
@@ -80,7 +79,6 @@ impl Receiver {
         }
         match self {
             Self::Component(actor) => {
-                envelope.until = Instant::now().checked_add(timeout);
                 let ask = |reply| {
                     envelope.reply = Some(reply);
                     Delivery::Message(envelope)

@@ -186,6 +186,10 @@ impl Talk {
         self.lasting.subscriptions.end(pattern, &mut self.changes)
     }
 
+    pub(super) fn is_settled(&self) -> bool {
+        self.changes.is_empty() && self.published.is_empty() && self.answers.is_empty()
+    }
+
     pub(super) fn begin_trial(&mut self) {
         self.is_on_trial = true;
     }

@@ -213,7 +213,10 @@ impl Actor for WorkersActor {
 
     async fn handle(&mut self, delivery: Delivery, cx: &mut Context<Self>) -> Result<(), ExitReason> {
         match delivery {
-            Delivery::Message(envelope) => self.queue.push_back(envelope),
+            Delivery::Message(mut envelope) => {
+                envelope.until = cx.deadline();
+                self.queue.push_back(envelope);
+            }
             Delivery::Resume | Delivery::Health(_) | Delivery::Timer { .. } => {}
         }
         self.hand_out(cx).await
