@@ -33,7 +33,7 @@ use crate::{
     error::{Error, ErrorKind},
     host::{
         Stdio,
-        http::{Alarm, Bounded, Whole},
+        http::{Alarm, Bounded, Message, Whole},
         printable,
     },
     instance::{Setup, State},
@@ -89,7 +89,7 @@ pub(super) async fn answer(client: &Arc<Client>, request: Request<Incoming>) -> 
     let limits = &service.spec.limits.http;
     let (parts, body) = request.into_parts();
     let body = body.map_err(|_| HttpError::HttpProtocolError).boxed_unsync();
-    let body = Bounded::new(body, limits.body_bytes, Some(limits.timeout), HttpError::HttpRequestBodySize);
+    let body = Bounded::new(body, Message::Request, limits, Some(limits.timeout));
     let Ok(body) = body else {
         return refuse(exchange, StatusCode::PAYLOAD_TOO_LARGE, io::ErrorKind::InvalidData);
     };
@@ -239,7 +239,7 @@ pub(super) async fn probe(
 ) -> Result<Ailment, Error> {
     let limits = &service.spec.limits.http;
     let authority = service.http.listen.to_string();
-    let body = Bounded::new(empty(), limits.body_bytes, Some(limits.timeout), HttpError::HttpRequestBodySize);
+    let body = Bounded::new(empty(), Message::Request, limits, Some(limits.timeout));
     let bug = |cause: &dyn std::fmt::Display| {
         Error::new(ErrorKind::Bug, format!("ask `{}` for `{path}`: {cause}", service.name))
     };
