@@ -120,18 +120,33 @@ async fn bodies_stream_in_and_out_and_trailers_go_through() {
 async fn what_breaks_a_body_off_is_told_to_its_guest() {
     let reserved = Reserved::new();
     let port = reserved.0;
-    let limits = "limits = { http = { body = \"10B\", timeout = \"100ms\" } }";
-    let _world = serve(port, "", limits).await;
+    let world = serve(port, "", "limits = { http = { body = \"10B\", headers = \"1KiB\" } }").await;
     let head = "POST /read HTTP/1.1\r\nhost: a\r\nconnection: close\r\n";
     let told = say(port, &format!("{head}content-length: 11\r\n\r\n12345678901")).await;
     assert_eq!(parts(&told).0, "413");
     let long =
         say(port, &format!("{head}transfer-encoding: chunked\r\n\r\nb\r\n12345678901\r\n0\r\n\r\n")).await;
     assert!(parts(&long).0 == "400" && long.contains("Err(ErrorCode::HttpRequestBodySize(None))"), "{long}");
-    let silent = say(port, &format!("{head}content-length: 5\r\n\r\nhe")).await;
-    assert!(silent.contains("2 bytes; Err(ErrorCode::ConnectionReadTimeout)"), "{silent}");
     let broken = say(port, &format!("{head}transfer-encoding: chunked\r\n\r\n2\r\nhe\r\nnonsense\r\n")).await;
     assert!(broken.contains("2 bytes; Err(ErrorCode::HttpProtocolError)"), "{broken}");
+    let trailers = format!("x-sum: {}\r\n", "5".repeat(2000));
+    let large =
+        say(port, &format!("{head}transfer-encoding: chunked\r\n\r\n2\r\nhe\r\n0\r\n{trailers}\r\n")).await;
+    assert!(large.contains("2 bytes; Err(ErrorCode::HttpRequestTrailerSectionSize(Some(2009)))"), "{large}");
+    drop(world);
+
+    let reserved = Reserved::new();
+    let port = reserved.0;
+    let _world = serve(port, "", "limits = { http = { timeout = \"100ms\" } }").await;
+    let began = std::time::Instant::now();
+    loop {
+        let silent = say(port, &format!("{head}content-length: 5\r\n\r\nhe")).await;
+        if silent.contains("2 bytes; Err(ErrorCode::ConnectionReadTimeout)") {
+            break;
+        }
+        // A machine that stands still can be late with the head.
+        assert!(silent.is_empty() && began.elapsed() < PATIENCE, "{silent}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -166,10 +181,10 @@ async fn what_a_guest_does_costs_its_own_request_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_is_not_ended_breaks_off() {
-    for (timeout, deadline, paths) in [
-        ("1h", "1h", &["/half", "/fail", "/counted?9", "/counted?3"][..]),
-        ("1h", "50ms", &["/late-spin"]),
-        ("300ms", "1h", &["/open", "/leave"]),
+    for (timeout, deadline, paths, instead) in [
+        ("1h", "1h", &["/half", "/fail", "/counted?9", "/counted?3"][..], "200"),
+        ("1h", "50ms", &["/late-spin"], "500"),
+        ("300ms", "1h", &["/open", "/leave"], "504"),
     ] {
         let reserved = Reserved::new();
         let port = reserved.0;
@@ -177,12 +192,9 @@ async fn an_answer_that_is_not_ended_breaks_off() {
         let world = serve(port, &format!("timeout = \"{timeout}\""), &limits).await;
         for path in paths {
             let half = say(port, &format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
-            // How much of it had left already is chance, and whether there was time for a head.
-            let begins = ["", "HTTP/1.1 200", "HTTP/1.1 504"].iter().any(|head| match head.is_empty() {
-                true => half.is_empty(),
-                false => half.starts_with(head),
-            });
-            assert!(begins, "{path}: {half}");
+            // How much of it had left already is chance, and with little time whether there was enough for a head.
+            let status = half.split(' ').nth(1).unwrap_or_default();
+            assert!(half.is_empty() || status == "200" || status == instead, "{path}: {half}");
             let body = half.split_once("\r\n\r\n").map_or("", |(_, body)| body);
             assert!(!body.ends_with("0\r\n\r\n") && body.len() <= "4\r\nhalf\r\n".len(), "{path}: {half}");
             answers(port, path).await;
