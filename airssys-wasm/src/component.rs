@@ -8,7 +8,7 @@ use wasmtime::{
     Store,
     component::{InstancePre, types::ComponentItem},
 };
-use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use wasmtime_wasi_http::{p2::bindings::ProxyPre, p3::bindings::ServicePre};
 
 #[cfg(target_os = "linux")]
 use crate::{
@@ -38,8 +38,9 @@ const STATE: &str = "airssys:actor/state@0.1.0";
 const COMMAND: &str = "wasi:cli/run@0.2.";
 const NEWER_COMMAND: &str = "wasi:cli/run@0.3.";
 
-/// The export that makes a component a service, in any version of WASI 0.2.
+/// The export that makes a component a service, in any version of WASI 0.2; and in those of 0.3.
 const SERVICE: &str = "wasi:http/incoming-handler@0.2.";
+const NEWER_SERVICE: &str = "wasi:http/handler@0.3.";
 
 /// SHA-256 of a component's bytes. Its text form is `sha256:` and 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,6 +58,12 @@ pub struct Component {
     is_concurrent: bool,
     /// What it was composed with, and its later versions will be.
     plugs: Plugs,
+}
+
+/// What answers requests over HTTP, ready to be instantiated: of WASI 0.2, or of 0.3.
+pub(crate) enum Handler {
+    Older(ProxyPre<State>),
+    Newer(ServicePre<State>),
 }
 
 /// Where the code of a component came from.
@@ -154,7 +161,8 @@ impl Component {
             .exports(engine.inner())
             .any(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)));
         let is_missing = |name: &&String| wasi::is_missing(name);
-        let missing = exports.iter().chain(&*imports).find(is_missing);
+        let missing_import = imports.iter().find(|name| wasi::is_missing_import(name));
+        let missing = exports.iter().find(is_missing).or(missing_import);
         let explained = |error| invalid(explain(error, missing.cloned()));
         let pre = engine.linker().instantiate_pre(compiled).map_err(explained)?;
         let missing = exports.iter().find(is_missing).cloned();
@@ -200,9 +208,17 @@ impl Component {
         self.run_export().is_some()
     }
 
-    /// Whether it exports `wasi:http/incoming-handler`.
+    /// Whether it exports what answers requests: `wasi:http/incoming-handler` of WASI 0.2, or `wasi:http/handler` of 0.3.
     pub fn is_service(&self) -> bool {
+        self.is_older_service() || self.is_newer_service()
+    }
+
+    fn is_older_service(&self) -> bool {
         self.exports.iter().any(|name| name.starts_with(SERVICE))
+    }
+
+    fn is_newer_service(&self) -> bool {
+        self.exports.iter().any(|name| name.starts_with(NEWER_SERVICE) && !wasi::is_missing(name))
     }
 
     pub(crate) fn run_export(&self) -> Option<&str> {
@@ -258,25 +274,30 @@ impl Component {
         }
     }
 
-    /// The component as what answers requests over HTTP.
+    /// The component as what answers requests over HTTP: by the handler of WASI 0.3 where it has that one alone.
     ///
     /// # Errors
     ///
-    /// [`InvalidComponent`](ErrorKind::InvalidComponent): it does not export the handler of `wasi:http`.
-    pub(crate) fn service(&self) -> Result<ProxyPre<State>, Error> {
-        let handler = "wasi:http/incoming-handler@0.2";
-        let service =
-            ProxyPre::new(self.pre.clone()).map_err(|error| self.lacks("a service", handler, error))?;
-        self.is_called_in_turn("a service").map(|()| service)
+    /// [`InvalidComponent`](ErrorKind::InvalidComponent): it does not export a handler of `wasi:http`, or one of WASI 0.2 and
+    /// imports something of 0.3.
+    pub(crate) fn service(&self) -> Result<Handler, Error> {
+        let handler = "wasi:http/incoming-handler@0.2 or wasi:http/handler@0.3";
+        let lacks = |error| self.lacks("a service", handler, error);
+        if self.is_newer_service() && !self.is_older_service() {
+            return ServicePre::new(self.pre.clone()).map(Handler::Newer).map_err(lacks);
+        }
+        let service = ProxyPre::new(self.pre.clone()).map_err(lacks)?;
+        self.is_called_in_turn("a service with the handler of WASI 0.2").map(|()| Handler::Older(service))
     }
 
-    /// Whether it can be what is called again and again: components of WASI 0.3 are run from their start to their end.
+    /// Whether it can be called without an engine of its own: what is of WASI 0.3 runs from its start to its end, or for one
+    /// request.
     pub(crate) fn is_called_in_turn(&self, what: &str) -> Result<(), Error> {
         if !self.is_concurrent {
             return Ok(());
         }
         let what = format!(
-            "use the component as {what}: it is of WASI 0.3, in which programs and jobs are run; build it for WASI 0.2"
+            "use the component as {what}: it is of WASI 0.3, in which programs, jobs and services (`wasi:http/handler`) are run; build it for WASI 0.2"
         );
         Err(Error::new(ErrorKind::InvalidComponent, what))
     }

@@ -404,7 +404,7 @@ fn sow(
     let (routes, watch, shared) = (routes.clone(), watch.clone(), counters.clone());
     let found = preopens.clone();
     let (role, runs) = if let Some(http) = spec.http.clone() {
-        let service = Arc::new(Service::new(spec, http, engine, component, os, found, watch, shared)?);
+        let service = Arc::new(Service::new(spec, http, &engine, component, os, found, watch, shared)?);
         (Role::Service(service.clone()), Runs::Service(service))
     } else if let Some(job) = spec.job.clone() {
         let component = component.clone();

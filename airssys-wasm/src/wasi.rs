@@ -16,10 +16,14 @@ const PACKAGES: &[&str] = &[
     "wasi:clocks/",
     "wasi:filesystem/",
     "wasi:http/client@",
+    "wasi:http/handler@",
     "wasi:http/types@",
     "wasi:random/",
     "wasi:sockets/",
 ];
+
+/// What answers requests: exported to the host, which has none itself.
+const HANDLER: &str = "wasi:http/handler@";
 
 /// What a core module imports, and how the names of interfaces go on, by the version that it is.
 const VERSIONS: &[(&str, &str)] = &[("wasi_snapshot_preview1::", "0.1"), ("@0.2.", "0.2"), (NEWER, "0.3")];
@@ -42,13 +46,23 @@ pub(crate) fn is_missing(name: &str) -> bool {
     is_newer(name) && !(is_release && PACKAGES.iter().any(|package| name.starts_with(package)))
 }
 
+/// Whether nobody but another component has what goes by this name.
+pub(crate) fn is_missing_import(name: &str) -> bool {
+    is_missing(name) || name.starts_with(HANDLER)
+}
+
 /// Says of a component that cannot be loaded that it is of WASI 0.3, where that is why.
 pub(crate) fn explain(error: wasmtime::Error, missing: Option<String>) -> wasmtime::Error {
     let Some(name) = missing else { return error };
-    error.context(format!(
-        "it names `{name}`: of WASI 0.3, `wasi:cli`, `clocks`, `filesystem`, `random`, `sockets` and, to send requests, `http` \
-         are run, in version 0.3.0 and those that are compatible; build it for WASI 0.2"
-    ))
+    error.context(match is_missing(&name) {
+        true => format!(
+            "it names `{name}`: of WASI 0.3, `wasi:cli`, `clocks`, `filesystem`, `http`, `random` and `sockets` are run, in \
+             version 0.3.0 and those that are compatible; build it for WASI 0.2"
+        ),
+        false => format!(
+            "it imports `{name}`, which is what another component exports: name that one in `plug` of the manifest"
+        ),
+    })
 }
 
 /// Whether a component needs an engine with concurrency: it imports or exports an interface of WASI 0.3, or has functions that
@@ -144,7 +158,8 @@ mod tests {
         };
         check(b"\x1awasi:keyvalue/store@0.3.0\x05rest", Some("wasi:keyvalue/store@0.3.0"));
         check(b"wasi:io/poll@0.2.3\0wasi:cli/run@0.3.0-rc1", Some("wasi:cli/run@0.3.0-rc1"));
-        check(b"wasi:cli/run@0.3.0\0wasi:http/handler@0.3.0", Some("wasi:http/handler@0.3.0"));
+        check(b"wasi:cli/run@0.3.0\0wasi:http/handlers@0.3.0", Some("wasi:http/handlers@0.3.0"));
+        check(b"wasi:cli/run@0.3.0\0wasi:http/handler@0.3.0", None);
         check(b"wasi:http/types@0.3.0\0wasi:http/client@0.3.0-rc", Some("wasi:http/client@0.3.0-rc"));
         check(b"wasi:cli/terminal-input@0.3.1\0", None);
         check(b"wasi:sockets/types@0.3.0\0", None);

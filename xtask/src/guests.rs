@@ -38,6 +38,7 @@ const COMPONENTS: &[(&str, &str)] = &[
     ("caller", "airssys-cli/tests/fixtures"),
     ("hello", "airssys-cli/tests/fixtures"),
     ("courier", "airssys-wasm/tests/fixtures"),
+    ("porter", "airssys-wasm/tests/fixtures"),
     ("newer", "airssys-cli/tests/fixtures"),
     ("blobs", "airssys-wasm/tests/fixtures"),
     ("editor", "airssys-wasm/tests/fixtures"),
@@ -52,9 +53,9 @@ const COMPONENTS: &[(&str, &str)] = &[
     ("greet", "bench/wasm/fixtures"),
 ];
 
-/// Those whose dependencies have features that the others' must not get: features are one for all that is built at once,
-/// and the bytes of the others depend on them.
-const APART: &[&str] = &["courier", "newer"];
+/// Those whose dependencies have features that the others' must not get, and those with the same: features are one for all
+/// that is built at once, and the bytes of the others depend on them.
+const APART: &[&[&str]] = &[&["courier", "newer"], &["porter"]];
 
 /// Builds every component, or those that are named. With `check` it changes nothing, and fails where one is not what is
 /// committed.
@@ -70,10 +71,11 @@ pub(crate) fn build(check: bool, names: &[&str]) -> Result<(), Failure> {
         );
     }
     let is_wanted = |name: &&str| names.is_empty() || names.contains(name);
-    let wanted = COMPONENTS.iter().map(|(name, _)| *name).filter(|name| is_wanted(name));
-    let (apart, together): (Vec<_>, Vec<_>) = wanted.partition(|name| APART.contains(name));
-    for group in [together, apart].iter().filter(|group| !group.is_empty()) {
-        toolchain.compile(&root, group)?;
+    let wanted = || COMPONENTS.iter().map(|(name, _)| *name).filter(is_wanted);
+    let together: Vec<_> = wanted().filter(|name| !APART.iter().any(|group| group.contains(name))).collect();
+    let apart = APART.iter().map(|group| wanted().filter(|name| group.contains(name)).collect::<Vec<_>>());
+    for group in std::iter::once(together).chain(apart).filter(|group| !group.is_empty()) {
+        toolchain.compile(&root, &group)?;
     }
     let modules = modules(&root);
     let mut differing = Vec::new();

@@ -13,6 +13,9 @@ use crate::{
     report::{Failure, Style, Terminal, printable},
 };
 
+/// How the handler of a service of WASI 0.2 is called.
+const OLDER_SERVICE: &str = "wasi:http/incoming-handler@0.2.";
+
 pub(super) fn inspect(inspect: &Inspect, terminal: &Arc<Terminal>) -> Result<ExitCode, Failure> {
     let shown = inspect.file.display();
     let unreadable = |error| Failure::invalid(format!("cannot read `{shown}`")).caused_by(error);
@@ -27,9 +30,12 @@ pub(super) fn inspect(inspect: &Inspect, terminal: &Arc<Terminal>) -> Result<Exi
     let is_actor = command.component().is_some_and(Component::is_actor);
     let is_service = command.component().is_some_and(Component::is_service);
     let wasi = command.wasi_versions();
+    let is_newer_service =
+        is_service && !command.exports().iter().any(|name| name.starts_with(OLDER_SERVICE));
     let kind = match (is_actor, command.has_start(), command.component()) {
-        _ if (is_actor || is_service) && !command.has_start() && wasi.contains(&"0.3") => {
-            "an actor or a service that imports WASI 0.3, in which only programs and jobs are run"
+        (_, false, _) if (is_actor || is_service && !is_newer_service) && wasi.contains(&"0.3") => {
+            "an actor or a service of WASI 0.2 that imports WASI 0.3, in which only programs, jobs and services \
+             (`wasi:http/handler`) are run"
         }
         (true, _, _) => "an actor: name it as `source` in a manifest",
         (false, true, Some(_)) => "a WASI command: `airssys run` runs it",

@@ -42,6 +42,8 @@ mod preview3;
 #[cfg(unix)]
 mod preview3_http;
 #[cfg(unix)]
+mod preview3_served;
+#[cfg(unix)]
 mod preview3_sockets;
 #[cfg(target_os = "linux")]
 mod process;

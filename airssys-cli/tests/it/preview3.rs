@@ -2,7 +2,7 @@
 
 use std::{ffi::OsStr, fs, io::Write as _, os::unix::ffi::OsStrExt as _, process::Stdio};
 
-use crate::program::{Ended, World, fixture};
+use crate::program::{Ended, World, fixture, repository};
 
 /// Runs the program with the folder `data`, which it has as `/`, and no input.
 fn run(world: &World, options: &[&str], arguments: &[&str]) -> Ended {
@@ -301,6 +301,9 @@ fn inspect_tells_the_version_of_wasi() {
     let newer = inspect("newer.wasm");
     assert!(newer.contains("WASI 0.3\n") && newer.contains("`airssys run` runs it"), "{newer}");
     assert!(inspect("hello.wasm").contains("WASI 0.2\n"));
+    let porter = repository().join("airssys-wasm/tests/fixtures/porter.wasm");
+    let porter = world.run(&["inspect", porter.to_str().unwrap()]).stdout;
+    assert!(porter.contains("WASI 0.3\n") && porter.contains("a service over HTTP"), "{porter}");
     let newer = fixture("newer.wasm");
     let (_, told) = world.run_json(&["inspect", &newer]);
     assert_eq!(told[0]["wasi"], serde_json::json!(["0.3"]));

@@ -76,6 +76,15 @@ fn answer(mut stream: TcpStream, tell: &Sender<Heard>) -> Option<()> {
                   x-sum: 5\r\nhost: x\r\n\r\n",
             )
             .ok()?,
+        "/long-trailers" => stream
+            .write_all(
+                format!(
+                    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx-sum: {}\r\n\r\n",
+                    "5".repeat(5000)
+                )
+                .as_bytes(),
+            )
+            .ok()?,
         "/redirect" => stream
             .write_all(b"HTTP/1.1 302 Found\r\nlocation: http://10.0.0.1/\r\ncontent-length: 0\r\n\r\n")
             .ok()?,
@@ -349,6 +358,19 @@ fn the_limits_of_a_manifest_hold() {
             format!("send:url={here}/ many=60"),
             "http = { headers = \"4KiB\", timeout = \"1h\" }",
             "ErrorCode::HttpRequestHeaderSectionSize(Some(",
+        ),
+        (
+            format!("send:url={here}/long-trailers"),
+            "http = { headers = \"4KiB\", timeout = \"1h\" }",
+            "trailers Err(ErrorCode::HttpResponseTrailerSectionSize(Some(5009)))",
+        ),
+        (
+            format!(
+                "send:url={here}/echo method=POST body=x header=trailer:x-sum trailer=x-sum:{}",
+                "5".repeat(5000)
+            ),
+            "http = { headers = \"4KiB\", timeout = \"1h\" }",
+            "ErrorCode::HttpRequestTrailerSectionSize(Some(5009))",
         ),
         // Which of them it is depends on what there was time for.
         (format!("send:url={here}/hang first=3600000"), "http = { timeout = \"1ms\" }", "Timeout"),

@@ -41,7 +41,7 @@ pub(crate) struct Served {
     pub(crate) trailers: Vec<(String, String)>,
     /// Whether the body came to its end.
     pub(crate) is_whole: bool,
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Served {
@@ -148,7 +148,7 @@ fn ask(port: u16, script: &str) -> Served {
 }
 
 /// An answer as it is on the wire: of a known length, or in chunks.
-fn parse(all: &[u8]) -> Served {
+pub(crate) fn parse(all: &[u8]) -> Served {
     let Some(end) = all.windows(4).position(|window| window == b"\r\n\r\n") else { return Served::default() };
     let head = String::from_utf8_lossy(&all[..end]).into_owned();
     let rest = &all[end + 4..];

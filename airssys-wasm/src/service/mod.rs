@@ -5,6 +5,7 @@
 //! takes no more connections and answers what it has begun.
 
 mod connection;
+mod newer;
 mod progress;
 mod release;
 mod request;
@@ -50,7 +51,6 @@ pub(crate) struct Service {
     pub(crate) name: Arc<str>,
     pub(crate) spec: ComponentSpec,
     http: HttpSpec,
-    engine: Engine,
     pub(crate) releases: Arc<Releases<Release>>,
     os: Os,
     preopens: Arc<Mutex<Vec<Preopen>>>,
@@ -75,7 +75,7 @@ impl Service {
     pub(crate) fn new(
         spec: ComponentSpec,
         http: HttpSpec,
-        engine: Engine,
+        engine: &Engine,
         component: &Component,
         os: Os,
         preopens: Arc<Mutex<Vec<Preopen>>>,
@@ -84,7 +84,7 @@ impl Service {
     ) -> Result<Self, Error> {
         Ok(Self {
             name: spec.name.as_str().into(),
-            releases: Arc::new(Releases::new(Release::new(component)?)),
+            releases: Arc::new(Releases::new(Release::new(engine, component)?)),
             places: Arc::new(Semaphore::new(http.requests)),
             policies: watch::Sender::default(),
             behind: OnceLock::new(),
@@ -94,7 +94,6 @@ impl Service {
             log: Arc::default(),
             spec,
             http,
-            engine,
             os,
             preopens,
             watch,

@@ -3,14 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::timeout;
-use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use super::{Service, ask, request};
 use crate::{
     actor::{Life, health::Unwell},
-    component::{Component, Digest},
+    component::{Component, Digest, Handler},
+    engine::Engine,
     error::{Error, ErrorKind},
-    instance::State,
     lineage::Versioned,
     releases::Stage,
     trap::Trap,
@@ -22,15 +21,18 @@ const START: Duration = Duration::from_secs(10);
 /// One version of a service's code, ready to be instantiated.
 pub(crate) struct Release {
     digest: Digest,
-    pub(super) pre: ProxyPre<State>,
+    /// The one that it was compiled for.
+    pub(super) engine: Engine,
+    pub(super) handler: Handler,
 }
 
 impl Release {
     /// # Errors
     ///
-    /// [`InvalidComponent`](ErrorKind::InvalidComponent): it does not export the handler of `wasi:http`.
-    pub(crate) fn new(component: &Component) -> Result<Arc<Self>, Error> {
-        Ok(Arc::new(Self { digest: component.digest(), pre: component.service()? }))
+    /// [`InvalidComponent`](ErrorKind::InvalidComponent): it does not export a handler of `wasi:http`.
+    pub(crate) fn new(engine: &Engine, component: &Component) -> Result<Arc<Self>, Error> {
+        let (engine, handler) = (component.engine(engine)?, component.service()?);
+        Ok(Arc::new(Self { digest: component.digest(), engine, handler }))
     }
 }
 

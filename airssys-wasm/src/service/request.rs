@@ -1,13 +1,13 @@
 //! One request: a place, an instance, an answer.
 
 use std::{
-    io,
+    fmt, io,
     sync::{Arc, PoisonError, atomic::AtomicBool},
 };
 
 use airssys_osl::{Principal, net::Exchange};
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, uri::Authority};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use tokio::{
@@ -17,24 +17,23 @@ use tokio::{
 use wasmtime::Store;
 use wasmtime_wasi_http::{
     Error as HttpError, WasiBody, WasiHttpView as _,
-    p2::bindings::{
-        Proxy,
-        http::types::{ErrorCode, Scheme},
-    },
+    p2::bindings::{Proxy, http::types::Scheme},
+    p3,
 };
 
 use super::{
     Release, Service,
     connection::{Client, plain},
-    told_with_cause,
+    newer, told_with_cause,
     verdict::{Observed, Received},
 };
 use crate::{
     actor::{Working, health::Ailment},
+    component::Handler,
     error::{Error, ErrorKind},
     host::{
         Stdio,
-        http::{Alarm, Bounded, Whole},
+        http::{Alarm, Bounded, Message, Whole},
         printable,
     },
     instance::{Setup, State},
@@ -43,8 +42,16 @@ use crate::{
 };
 
 type Body = Bounded<http_body_util::combinators::UnsyncBoxBody<Bytes, HttpError>>;
-type Watched = Received<Body>;
-type Head = Result<Response<WasiBody>, ErrorCode>;
+pub(super) type Watched = Received<Body>;
+
+/// The head of an answer, or the error that the guest made of it.
+pub(super) type Head = Result<Response<WasiBody>, String>;
+
+/// An instance of what answers requests: of WASI 0.2, or of 0.3.
+pub(super) enum Guest {
+    Older(Proxy),
+    Newer(p3::bindings::Service),
+}
 
 /// Why a guest gave no answer, or did not end it.
 pub(super) enum Failure {
@@ -62,7 +69,7 @@ pub(super) async fn answer(client: &Arc<Client>, request: Request<Incoming>) -> 
     let host = || request.headers().get(http::header::HOST).and_then(|host| host.to_str().ok());
     let authority = authority.or_else(host).unwrap_or_default();
     let exchange = client.exchanges.begin(request.method().as_str(), "http", authority);
-    if authority.is_empty() {
+    if authority.parse::<Authority>().is_err() {
         return refuse(exchange, StatusCode::BAD_REQUEST, io::ErrorKind::InvalidInput);
     }
     let Some(service) = client.service.routed(without_port(authority), request.uri().path()) else {
@@ -82,7 +89,7 @@ pub(super) async fn answer(client: &Arc<Client>, request: Request<Incoming>) -> 
     let limits = &service.spec.limits.http;
     let (parts, body) = request.into_parts();
     let body = body.map_err(|_| HttpError::HttpProtocolError).boxed_unsync();
-    let body = Bounded::new(body, limits.body_bytes, Some(limits.timeout), HttpError::HttpRequestBodySize);
+    let body = Bounded::new(body, Message::Request, limits, Some(limits.timeout));
     let Ok(body) = body else {
         return refuse(exchange, StatusCode::PAYLOAD_TOO_LARGE, io::ErrorKind::InvalidData);
     };
@@ -183,8 +190,8 @@ async fn handle(
     observed: &Arc<Observed>,
 ) -> Result<(), Failure> {
     let (guest, mut store) = instance(service, release, principal, on_credit).await?;
-    // Declared behind the store, it is dropped before it.
-    let alarm = alarm;
+    // Declared behind the store, they are dropped before it.
+    let (alarm, _gone) = (alarm, store.data().host.http.alarm());
     let trapped = |error| match Trap::lacks_room(&error) {
         true => Failure::Instance(no_room(service, error)),
         false => Failure::Trap(Trap::new(error)),
@@ -195,12 +202,31 @@ async fn handle(
         // Who asked may be gone.
         let _ = tell.send(head);
     };
-    let mut http = store.data_mut().http();
-    let request = http.new_incoming_request(Scheme::Http, request).map_err(trapped)?;
-    let out = http.new_response_outparam_from_callback(head).map_err(trapped)?;
-    guest.wasi_http_incoming_handler().call_handle(&mut store, request, out).await.map_err(trapped)?;
+    let called = match &guest {
+        Guest::Older(guest) => call(&mut store, guest, request, head).await,
+        Guest::Newer(guest) => newer::call(&mut store, guest, request, head).await,
+    };
+    called.map_err(trapped)?;
     alarm.disarm();
     Ok(())
+}
+
+/// Has a guest of WASI 0.2 handle a request.
+async fn call(
+    store: &mut Store<State>,
+    guest: &Proxy,
+    request: Request<Watched>,
+    tell: impl FnOnce(Head) + Send + Sync + 'static,
+) -> wasmtime::Result<()> {
+    let mut http = store.data_mut().http();
+    let request = http.new_incoming_request(Scheme::Http, request)?;
+    let out = http.new_response_outparam_from_callback(move |head| tell(head.map_err(told)))?;
+    guest.wasi_http_incoming_handler().call_handle(&mut *store, request, out).await
+}
+
+/// An error code of a guest's, for people.
+pub(super) fn told(code: impl fmt::Debug) -> String {
+    printable(&format!("{code:?}"))
 }
 
 /// Has a fresh instance of a version handle a GET for `path`, over no connection and whatever its places are taken by. What
@@ -213,7 +239,7 @@ pub(super) async fn probe(
 ) -> Result<Ailment, Error> {
     let limits = &service.spec.limits.http;
     let authority = service.http.listen.to_string();
-    let body = Bounded::new(empty(), limits.body_bytes, Some(limits.timeout), HttpError::HttpRequestBodySize);
+    let body = Bounded::new(empty(), Message::Request, limits, Some(limits.timeout));
     let bug = |cause: &dyn std::fmt::Display| {
         Error::new(ErrorKind::Bug, format!("ask `{}` for `{path}`: {cause}", service.name))
     };
@@ -228,7 +254,7 @@ pub(super) async fn probe(
     let taking = async {
         let response = match head.await {
             Ok(Ok(response)) => response,
-            Ok(Err(code)) => return Err(printable(&format!("it answered with an error: {code:?}"))),
+            Ok(Err(code)) => return Err(format!("it answered with an error: {code}")),
             Err(_none) => return Err("it gave no answer".to_owned()),
         };
         let (parts, mut body) = response.into_parts();
@@ -256,7 +282,7 @@ pub(super) async fn instance(
     release: &Release,
     principal: &Principal,
     on_credit: bool,
-) -> Result<(Proxy, Store<State>), Failure> {
+) -> Result<(Guest, Store<State>), Failure> {
     let setup = Setup {
         name: service.name.clone(),
         principal,
@@ -272,8 +298,12 @@ pub(super) async fn instance(
         trust: &service.spec.trust,
         port: None,
     };
-    let mut store = State::store(&service.engine, setup).await.map_err(Failure::Instance)?;
-    match release.pre.instantiate_async(&mut store).await {
+    let mut store = State::store(&release.engine, setup).await.map_err(Failure::Instance)?;
+    let guest = match &release.handler {
+        Handler::Older(handler) => handler.instantiate_async(&mut store).await.map(Guest::Older),
+        Handler::Newer(handler) => handler.instantiate_async(&mut store).await.map(Guest::Newer),
+    };
+    match guest {
         Ok(guest) => Ok((guest, store)),
         Err(error) if Trap::is_shortage(&error) => Err(Failure::Instance(no_room(service, error))),
         Err(error) => Err(Failure::Trap(Trap::new(error))),

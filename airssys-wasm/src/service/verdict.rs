@@ -12,10 +12,9 @@ use std::{
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
 use super::request::Failure;
-use crate::{host::printable, releases::Verdict};
+use crate::releases::Verdict;
 
 /// What is noted of a request while a guest works on it.
 #[derive(Default)]
@@ -38,13 +37,9 @@ impl Observed {
     }
 
     /// Notes the head of the answer.
-    pub(super) fn head<B>(&self, head: &Result<Response<B>, ErrorCode>) {
-        let head = match head {
-            Ok(response) => Ok(response.status()),
-            Err(code) => Err(printable(&format!("{code:?}"))),
-        };
+    pub(super) fn head<B>(&self, head: &Result<Response<B>, String>) {
         // A guest can set it once only.
-        let _ = self.head.set(head);
+        let _ = self.head.set(head.as_ref().map(Response::status).map_err(Clone::clone));
     }
 
     pub(super) fn is_answered(&self) -> bool {
@@ -143,7 +138,7 @@ mod tests {
         assert!(is_broke(&answered(503), Ok(())));
         assert!(is_broke(&Observed::default(), Ok(())), "no answer");
         let observed = Observed::default();
-        observed.head::<()>(&Err(ErrorCode::ConfigurationError));
+        observed.head::<()>(&Err("ConfigurationError".to_owned()));
         assert!(is_broke(&observed, Ok(())));
     }
 

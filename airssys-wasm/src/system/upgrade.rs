@@ -60,7 +60,7 @@ impl System {
         running.fits(component)?;
         match &running.runs {
             Runs::Service(service) => {
-                let release = Release::new(component)?;
+                let release = Release::new(&running.engine, component)?;
                 service.stage().change(release.clone(), Change::Upgraded, service.starts(&release)).await
             }
             Runs::Workers { workers, .. } => {
@@ -121,7 +121,7 @@ impl System {
         let within = (canary, patience);
         match &running.runs {
             Runs::Service(service) => {
-                let release = Release::new(component)?;
+                let release = Release::new(&running.engine, component)?;
                 service.stage().try_out(release.clone(), within, service.starts(&release)).await
             }
             Runs::Workers { workers, .. } => {
@@ -285,8 +285,7 @@ impl Running {
     /// Whether its engine can run it, and what is plugged into it is what belongs to this one.
     fn fits(&self, component: &Component) -> Result<(), Error> {
         let unfit = |what| Err(Error::new(ErrorKind::InvalidComponent, what));
-        component.is_called_in_turn("another version")?;
-        if !wasmtime::Engine::same(component.pre().engine(), self.engine.inner()) {
+        if !wasmtime::Engine::same(component.pre().engine(), component.engine(&self.engine)?.inner()) {
             return unfit("use a component of another engine");
         }
         let plugs = component.plugs();

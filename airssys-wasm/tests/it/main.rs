@@ -18,6 +18,7 @@ mod jobs;
 mod keyvalue;
 mod load;
 mod messages;
+mod newer_service;
 #[cfg(target_os = "linux")]
 mod notes;
 #[cfg(target_os = "linux")]

@@ -31,7 +31,7 @@ async fn serve(port: u16, http: &str, more: &str) -> World {
 }
 
 /// Says something to a server, and hears it out.
-async fn say(port: u16, text: &str) -> String {
+pub(crate) async fn say(port: u16, text: &str) -> String {
     let text = text.to_owned();
     let said = tokio::task::spawn_blocking(move || {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -41,7 +41,7 @@ async fn say(port: u16, text: &str) -> String {
     said.await.unwrap()
 }
 
-fn hear(mut stream: TcpStream) -> String {
+pub(crate) fn hear(mut stream: TcpStream) -> String {
     let mut all = Vec::new();
     // A server that breaks off has said what it said.
     let _ = stream.read_to_end(&mut all);
@@ -49,13 +49,13 @@ fn hear(mut stream: TcpStream) -> String {
 }
 
 /// The status and the body of an answer.
-async fn get(port: u16, path: &str) -> (String, String) {
+pub(crate) async fn get(port: u16, path: &str) -> (String, String) {
     let answer =
         say(port, &format!("GET {path} HTTP/1.1\r\nhost: api.test\r\nconnection: close\r\n\r\n")).await;
     parts(&answer)
 }
 
-fn parts(answer: &str) -> (String, String) {
+pub(crate) fn parts(answer: &str) -> (String, String) {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer}"));
     (head.split(' ').nth(1).unwrap().to_owned(), body.to_owned())
 }
@@ -139,7 +139,7 @@ impl Subscriber for Log {
 }
 
 /// Asks until it is answered with 200: where time is short, a machine that is busy may need more than one try.
-async fn answers(port: u16, after: &str) {
+pub(crate) async fn answers(port: u16, after: &str) {
     let (began, hello) = (Instant::now(), "GET /hello HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
     while !say(port, hello).await.starts_with("HTTP/1.1 200") {
         assert!(began.elapsed() < PATIENCE, "no answer after {after}");
@@ -199,6 +199,12 @@ async fn hostile_requests_are_refused_before_a_guest_sees_them() {
     let chunked =
         say(port, &format!("{head}transfer-encoding: chunked\r\n\r\nb\r\n12345678901\r\n0\r\n\r\n")).await;
     assert_eq!(parts(&chunked).0, "400", "the guest was told: {chunked}");
+    let trailers = format!("x-sum: {}\r\n", "5".repeat(2000));
+    let trailers =
+        say(port, &format!("{head}transfer-encoding: chunked\r\n\r\n2\r\nhe\r\n0\r\n{trailers}\r\n"));
+    let trailers = trailers.await;
+    let is_told = trailers.contains("HttpRequestTrailerSectionSize(Some(2009))");
+    assert!(parts(&trailers).0 == "400" && is_told, "the guest was told: {trailers}");
     let headers = say(port, &format!("{head}x: {}\r\n\r\n", "y".repeat(20_000))).await;
     assert_eq!(parts(&headers).0, "431");
     let nameless = say(port, "GET /hello HTTP/1.0\r\n\r\n").await;
@@ -356,7 +362,7 @@ async fn failing_for(from: &[u8; 3]) -> Component {
     load(bytes).await
 }
 
-async fn load(bytes: Vec<u8>) -> Component {
+pub(crate) async fn load(bytes: Vec<u8>) -> Component {
     Component::load(&ENGINE, bytes, None, || ()).await.unwrap().0
 }
 

@@ -90,7 +90,7 @@ impl Told {
 
 impl World {
     /// Starts a system. In `components`, `SOURCE` is the hostile component, `SOCKETS` the one that uses the network, `WEB`
-    /// the one that speaks HTTP, `COURIER` the program of WASI 0.3 that does, `LEDGER` the one with a state, `TALKER` the one that publishes and answers later, `KEYVALUE` the one that uses buckets, `BLOBS` the one that uses containers of objects,
+    /// the one that speaks HTTP, `COURIER` the program of WASI 0.3 that does, `PORTER` the service of WASI 0.3, `LEDGER` the one with a state, `TALKER` the one that publishes and answers later, `KEYVALUE` the one that uses buckets, `BLOBS` the one that uses containers of objects,
     /// and `EDITOR` the one that `WORDS` is plugged into; `data` is a folder with a file `a`, `api.test` a host at
     /// 127.0.0.1, and `private.test` one at 10.0.0.1. Deadlines and time limits of HTTP that the test does not set are long.
     pub(crate) async fn start(components: &str) -> Self {
@@ -272,6 +272,7 @@ fn parse(dir: &TempDir, components: &str) -> Manifest {
     let components = components.replace("TALKER", &fixture("talker.wasm"));
     let components = components.replace("WEB", &fixture("web.wasm"));
     let components = components.replace("COURIER", &fixture("courier.wasm"));
+    let components = components.replace("PORTER", &fixture("porter.wasm"));
     let text = format!("[system]\nname = \"s\"\nintensity = 20\n{components}");
     let manifest = Manifest::parse(&text, &dir.path().canonicalize().unwrap(), &Overrides::default());
     let mut manifest = manifest.unwrap_or_else(|problems| panic!("{problems:#?}"));

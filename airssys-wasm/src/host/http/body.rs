@@ -1,4 +1,4 @@
-//! A body with bounds: how long it is, and how long it keeps silent.
+//! A body with bounds: how long it is, what its trailers take, and how long it keeps silent.
 
 use std::{
     pin::Pin,
@@ -7,34 +7,69 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 use wasmtime_wasi_http::Error;
 
-/// A body that fails where it grows too long or keeps silent for too long.
+use crate::manifest::HttpLimits;
+
+/// What a body is of: its errors are called after that.
+#[derive(Clone, Copy)]
+pub(crate) enum Message {
+    Request,
+    Response,
+}
+
+impl Message {
+    fn body_too_large(self, bytes: Option<u64>) -> Error {
+        match self {
+            Self::Request => Error::HttpRequestBodySize(bytes),
+            Self::Response => Error::HttpResponseBodySize(bytes),
+        }
+    }
+
+    fn trailers_too_large(self, bytes: usize) -> Error {
+        let bytes = u32::try_from(bytes).ok();
+        match self {
+            Self::Request => Error::HttpRequestTrailerSectionSize(bytes),
+            Self::Response => Error::HttpResponseTrailerSectionSize(bytes),
+        }
+    }
+}
+
+/// What headers or trailers take on the wire, in bytes.
+pub(super) fn section_bytes(fields: &HeaderMap) -> usize {
+    fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
+/// A body that fails where it grows too long, its trailers are too large, or it keeps silent for too long.
 pub(crate) struct Bounded<B> {
     body: B,
+    message: Message,
     left: u64,
-    too_large: fn(Option<u64>) -> Error,
+    trailer_bytes: usize,
     silence: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Bounded<B> {
-    /// Bounds `body` to `limit` bytes, and each wait for more of it to `silence`, where that is given.
+    /// Bounds `body` to what `limits` has for a body and for headers, and each wait for more of it to `silence`, where that is
+    /// given.
     ///
     /// # Errors
     ///
     /// It says itself that it is longer.
     pub(crate) fn new(
         body: B,
-        limit: u64,
+        message: Message,
+        limits: &HttpLimits,
         silence: Option<Duration>,
-        too_large: fn(Option<u64>) -> Error,
     ) -> Result<Self, Error> {
+        let (left, trailer_bytes) = (limits.body_bytes, limits.header_bytes);
         match body.size_hint().lower() {
-            told if told > limit => Err(too_large(Some(told))),
-            _ => Ok(Self { body, left: limit, too_large, silence, timer: None }),
+            told if told > left => Err(message.body_too_large(Some(told))),
+            _ => Ok(Self { body, message, left, trailer_bytes, silence, timer: None }),
         }
     }
 
@@ -67,13 +102,17 @@ where
         if let (Some(timer), Some(silence)) = (&mut this.timer, this.silence) {
             timer.as_mut().reset(Instant::now() + silence);
         }
+        let trailer_bytes = frame.trailers_ref().map_or(0, section_bytes);
+        if trailer_bytes > this.trailer_bytes {
+            return Poll::Ready(Some(Err(this.message.trailers_too_large(trailer_bytes))));
+        }
         let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
         match this.left.checked_sub(bytes) {
             Some(left) => {
                 this.left = left;
                 Poll::Ready(Some(Ok(frame)))
             }
-            None => Poll::Ready(Some(Err((this.too_large)(None)))),
+            None => Poll::Ready(Some(Err(this.message.body_too_large(None)))),
         }
     }
 
@@ -95,7 +134,8 @@ mod tests {
     const SILENCE: Duration = Duration::from_secs(5);
 
     fn bounded(bytes: &'static [u8], limit: u64) -> Result<Bounded<Full<Bytes>>, Error> {
-        Bounded::new(Full::new(Bytes::from_static(bytes)), limit, None, Error::HttpResponseBodySize)
+        let limits = HttpLimits { body_bytes: limit, ..HttpLimits::default() };
+        Bounded::new(Full::new(Bytes::from_static(bytes)), Message::Response, &limits, None)
     }
 
     #[tokio::test]
@@ -126,7 +166,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_silence_ends_it() {
-        let mut body = Bounded::new(Silent, 9, Some(SILENCE), Error::HttpResponseBodySize).unwrap();
+        let limits = HttpLimits::default();
+        let mut body = Bounded::new(Silent, Message::Response, &limits, Some(SILENCE)).unwrap();
         let started = Instant::now();
         assert!(matches!(body.frame().await, Some(Err(Error::ConnectionReadTimeout))));
         assert!(started.elapsed() >= SILENCE);

@@ -25,7 +25,9 @@ use tokio::{
 };
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, io::TokioIo};
 
-use super::{BUFFER_BYTES, Bounded, Driver, HEADERS, Whole, error, moving::Moving, trust};
+use super::{
+    BUFFER_BYTES, Bounded, Driver, HEADERS, Message, Whole, body::section_bytes, error, moving::Moving, trust,
+};
 use crate::manifest::{HttpLimits, Trust};
 
 /// Sends what one instance asks to be sent.
@@ -118,11 +120,10 @@ impl Client {
         request: Request<WasiBody>,
         times: &Times,
     ) -> Answer {
-        let limit = self.limits.body_bytes;
         let (parts, body) = request.into_parts();
         let body = Whole::new(body, self.gone.clone()).boxed_unsync();
         // A guest that is slow to write its body is its own: what bounds that is what bounds the guest.
-        let body = Bounded::new(body, limit, None, Error::HttpRequestBodySize)?;
+        let body = Bounded::new(body, Message::Request, &self.limits, None)?;
         let handshake = http1::Builder::new()
             .max_buf_size(self.limits.header_bytes.max(BUFFER_BYTES))
             .max_headers(HEADERS)
@@ -138,7 +139,7 @@ impl Client {
         };
         let (parts, body) = response.into_parts();
         let body = body.map_err(|failed| error::of_hyper(&failed));
-        let body = Bounded::new(body, limit, Some(times.between_bytes), Error::HttpResponseBodySize)?;
+        let body = Bounded::new(body, Message::Response, &self.limits, Some(times.between_bytes))?;
         let driver = async move {
             // The head of the answer is the guest's, whatever became of the connection since.
             yield_now().await;
@@ -175,7 +176,7 @@ impl Times {
 }
 
 fn check_headers(headers: &HeaderMap, limit: usize) -> Result<(), Error> {
-    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let bytes = section_bytes(headers);
     match bytes > limit {
         true => Err(Error::HttpRequestHeaderSectionSize(u32::try_from(bytes).ok())),
         false => Ok(()),

@@ -48,6 +48,9 @@ pub(super) fn of_hyper(failed: &hyper::Error) -> Error {
     for cause in causes {
         match (cause.downcast_ref::<Error>(), cause.downcast_ref::<io::Error>()) {
             (Some(Error::HttpRequestBodySize(size)), _) => return Error::HttpRequestBodySize(*size),
+            (Some(Error::HttpRequestTrailerSectionSize(size)), _) => {
+                return Error::HttpRequestTrailerSectionSize(*size);
+            }
             (Some(Error::ConnectionReadTimeout), _) => return Error::ConnectionWriteTimeout,
             (_, Some(cut)) if cut.kind() == io::ErrorKind::PermissionDenied => {
                 return Error::HttpRequestDenied;
@@ -96,7 +99,9 @@ pub(super) fn code(failed: &Error) -> ErrorCode {
     match failed {
         Error::HttpRequestBodySize(size) => ErrorCode::HttpRequestBodySize(*size),
         Error::HttpResponseBodySize(size) => ErrorCode::HttpResponseBodySize(*size),
+        Error::HttpRequestTrailerSectionSize(size) => ErrorCode::HttpRequestTrailerSectionSize(*size),
         Error::HttpResponseHeaderSectionSize(size) => ErrorCode::HttpResponseHeaderSectionSize(*size),
+        Error::HttpResponseTrailerSectionSize(size) => ErrorCode::HttpResponseTrailerSectionSize(*size),
         Error::HttpResponseIncomplete => ErrorCode::HttpResponseIncomplete,
         Error::HttpRequestDenied => ErrorCode::HttpRequestDenied,
         Error::ConnectionReadTimeout => ErrorCode::ConnectionReadTimeout,

@@ -25,7 +25,7 @@ use wasmtime_wasi_http::{
 
 use self::client::Client;
 pub(crate) use self::{
-    body::Bounded,
+    body::{Bounded, Message},
     whole::{Alarm, Whole},
 };
 use crate::{
