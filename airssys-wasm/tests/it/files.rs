@@ -133,7 +133,7 @@ async fn what_is_no_file_of_that_size_is_not_read() {
     ] {
         assert_eq!(world.ask("a", subject, "x").await, answer);
     }
-    for subject in ["file:", "file:a\0b", &format!("file:{}", "a/".repeat(5000))] {
+    for subject in ["file:", "file:a\0b"] {
         let answer = world.ask("a", subject, "").await;
         assert!(!answer.starts_with("ok"), "{subject}: {answer}");
     }
