@@ -141,7 +141,7 @@ async fn what_is_no_file_of_that_size_is_not_read() {
     // Nobody writes to it: who opened it for that would wait for ever.
     let answer = world.ask("a", "file:fifo", "").await;
     assert!(answer.starts_with("Denied"), "{answer}");
-    assert_eq!(world.denied(), ["component.a fs.read plain-files"]);
+    assert_eq!(world.denied(), ["component.a fs.read plain-files-only"]);
     assert_eq!(world.ask("a", "file:a", "").await, "ok: content", "none of that was the guest's end");
 }
 
