@@ -31,6 +31,21 @@ pub mod conversing {
     });
 }
 
+/// What a component imports beside that, if it reads or replaces whole files.
+pub mod filing {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "filing",
+        with: {
+            "wasi:clocks/wall-clock@0.2.12": super::wasi::clocks::wall_clock,
+            "wasi:filesystem/types@0.2.12": super::wasi::filesystem::types,
+            "wasi:io/error@0.2.12": super::wasi::io::error,
+            "wasi:io/poll@0.2.12": super::wasi::io::poll,
+            "wasi:io/streams@0.2.12": super::wasi::io::streams,
+        },
+    });
+}
+
 /// What a component imports beside that, if it uses buckets.
 pub mod keyvalue {
     wit_bindgen::generate!({

@@ -8,9 +8,6 @@ use crate::{
     host::{self, Descriptor, Failure, Purpose},
 };
 
-/// The most that one read asks of the host.
-const CHUNK_BYTES: u64 = 64 * 1024;
-
 /// What is at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -98,49 +95,43 @@ impl Dir {
         self.open_for(path, Purpose::Replace, "create")
     }
 
-    /// Reads a whole file of at most `limit_bytes` bytes.
+    /// Reads a whole file of at most `limit_bytes` bytes, in one call of the host, which records it once.
     ///
     /// # Errors
     ///
-    /// Those of [`open`](Self::open), and [`LimitExceeded`](ErrorKind::LimitExceeded): it is longer. Nothing is cut.
+    /// * [`Denied`](ErrorKind::Denied): the path leaves the directory, what it names is no file, or the grant has no
+    ///   `read`.
+    /// * [`NotFound`](ErrorKind::NotFound): there is no such file.
+    /// * [`LimitExceeded`](ErrorKind::LimitExceeded): it is longer, or longer than the host hands over at once: as much
+    ///   as the component's memory may have, 1 MiB at least and 128 MiB at most. Nothing is cut.
+    /// * [`Invalid`](ErrorKind::Invalid): it is a directory.
     pub fn read(&self, path: &str, limit_bytes: usize) -> Result<Vec<u8>, Error> {
-        let file = self.open(path)?;
-        let mut content = Vec::new();
-        loop {
-            let chunk = file.read_at(content.len() as u64, CHUNK_BYTES)?;
-            if chunk.is_empty() {
-                return Ok(content);
-            }
-            content.extend_from_slice(&chunk);
-            if content.len() > limit_bytes {
-                return Err(self.cannot("read", path)(Failure(
-                    ErrorKind::LimitExceeded,
-                    "longer than the limit",
-                )));
-            }
-        }
+        self.descriptor.read_whole(path, limit_bytes as u64).map_err(self.cannot("read", path))
     }
 
-    /// Replaces a file as a whole: whoever reads it sees the old content or the new, also after a crash.
+    /// Replaces a file as a whole, or makes it: whoever reads it sees the old content or the new.
     ///
-    /// The content goes to a temporary file beside it, whose name starts with a dot and ends in `.tmp`.
+    /// After a power cut it may have the old content, even if it was read with the new before;
+    /// [`write_atomic`](Self::write_atomic) waits until it has not.
     ///
     /// # Errors
     ///
-    /// [`Denied`](ErrorKind::Denied): the grant has no `write` or `create`. After any error the old content is still
-    /// there.
+    /// * [`Denied`](ErrorKind::Denied): the path leaves the directory, or the grant has no `write` or `create`.
+    /// * [`LimitExceeded`](ErrorKind::LimitExceeded): a quota is used up, or the file would be longer than it may.
+    ///
+    /// After any error the old content is still there.
+    pub fn replace(&self, path: &str, content: &[u8]) -> Result<(), Error> {
+        self.descriptor.replace(path, content, false).map_err(self.cannot("replace", path))
+    }
+
+    /// Replaces a file as a whole, as [`replace`](Self::replace) does, and waits until the new content is on the device:
+    /// whoever reads it sees the old content or the new, also after a power cut.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`replace`](Self::replace). [`Io`](ErrorKind::Io): it may not be on the device.
     pub fn write_atomic(&self, path: &str, content: &[u8]) -> Result<(), Error> {
-        let temporary = temporary_beside(path);
-        let written = self.create(&temporary).and_then(|mut file| {
-            file.write_at(0, content)?;
-            file.sync()
-        });
-        let replaced = written.and_then(|()| self.rename(&temporary, path));
-        if replaced.is_err() {
-            // The first error is the one that matters; a leftover is overwritten by the next attempt.
-            let _ = self.remove(&temporary);
-        }
-        replaced
+        self.descriptor.replace(path, content, true).map_err(self.cannot("replace", path))
     }
 
     /// Lists the names in this directory, in no order.
@@ -256,26 +247,25 @@ impl File {
     }
 }
 
-fn temporary_beside(path: &str) -> String {
-    match path.rsplit_once('/') {
-        Some((parent, name)) => format!("{parent}/.{name}.tmp"),
-        None => format!(".{path}.tmp"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::Host;
 
     #[test]
-    fn a_whole_file_is_replaced_and_no_temporary_is_left() {
+    fn a_whole_file_is_replaced_and_is_another_one_then() {
         let host = Host::new();
         host.grant_dir("/out");
         host.put_file("/out/report.json", b"a long old one");
-        dir("/out").unwrap().write_atomic("report.json", b"new").unwrap();
+        let dir = dir("/out").unwrap();
+        let old = dir.open("report.json").unwrap();
+        dir.write_atomic("report.json", b"new").unwrap();
         assert_eq!(host.file("/out/report.json").unwrap(), b"new");
-        assert_eq!(dir("/out").unwrap().list().unwrap().len(), 1);
+        assert_eq!(old.read_at(0, 64).unwrap(), b"a long old one");
+        assert_eq!(dir.list().unwrap().len(), 1);
+        dir.replace("other.json", b"made").unwrap();
+        assert_eq!(dir.read("other.json", 64).unwrap(), b"made");
+        assert_eq!(dir.replace("../other.json", b"x").unwrap_err().kind(), ErrorKind::Denied);
     }
 
     #[test]
@@ -286,6 +276,7 @@ mod tests {
         let dir = dir("/geo").unwrap();
         for path in ["/etc/passwd", "../etc/passwd"] {
             assert_eq!(dir.open(path).unwrap_err().kind(), ErrorKind::Denied, "{path}");
+            assert_eq!(dir.read(path, 64).unwrap_err().kind(), ErrorKind::Denied, "{path}");
         }
     }
 
@@ -317,11 +308,5 @@ mod tests {
         host.put_file("/in/a", b"2");
         assert_eq!(dir.identity("b").unwrap(), first);
         assert_ne!(dir.identity("a").unwrap(), first);
-    }
-
-    #[test]
-    fn the_temporary_file_is_in_the_same_directory() {
-        assert_eq!(temporary_beside("a.html"), ".a.html.tmp");
-        assert_eq!(temporary_beside("x/y/a.html"), "x/y/.a.html.tmp");
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     share::{CpuShare, Usage},
 };
 
-/// The least that a guest may hand its host in one call, in bytes, however little memory it may have.
+/// The least that a guest and its host may hand each other in one call, in bytes, however little memory the guest may have.
 const LEAST_HANDED_BYTES: usize = 1 << 20;
 
 /// What belongs to one instance.
@@ -82,6 +82,7 @@ impl State {
                 Err(error) => return Err(Error::door(format!("start `{}`", setup.name), error)),
             }
         }
+        let handed_bytes = setup.limits.memory_bytes.clamp(LEAST_HANDED_BYTES, HANDED_BYTES);
         let mut table = ResourceTable::new();
         table.set_max_capacity(setup.limits.handles);
         let state = Self {
@@ -95,6 +96,7 @@ impl State {
                 blobs,
                 config: setup.config,
                 log: setup.log,
+                handed_bytes,
                 open_files: Arc::default(),
                 stdio: setup.stdio,
                 clock: None,
@@ -111,7 +113,7 @@ impl State {
         };
         let is_watched = setup.limits.host_calls.is_some() || state.usage.is_some();
         let mut store = Store::new(engine.inner(), state);
-        store.set_hostcall_fuel(setup.limits.memory_bytes.clamp(LEAST_HANDED_BYTES, HANDED_BYTES));
+        store.set_hostcall_fuel(handed_bytes);
         if let Some(table) = store.concurrent_resource_table() {
             // What a component of WASI 0.3 has under way: its tasks, calls, streams and futures.
             table.set_max_capacity(setup.limits.handles);

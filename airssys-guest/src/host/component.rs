@@ -13,6 +13,7 @@ use crate::{
             },
             process::process,
         },
+        filing::airssys::actor::files,
         wasi::{
             cli::environment as cli_environment,
             clocks::{monotonic_clock, wall_clock},
@@ -182,6 +183,14 @@ impl Descriptor {
 
     pub(crate) fn read(&self, length: u64, offset: u64) -> Result<Vec<u8>, Failure> {
         self.0.read(length, offset).map(|(bytes, _)| bytes).map_err(fs_failure)
+    }
+
+    pub(crate) fn read_whole(&self, path: &str, limit_bytes: u64) -> Result<Vec<u8>, Failure> {
+        files::read(&self.0, path, limit_bytes).map_err(fs_failure)
+    }
+
+    pub(crate) fn replace(&self, path: &str, content: &[u8], flush: bool) -> Result<(), Failure> {
+        files::replace(&self.0, path, content, flush).map_err(fs_failure)
     }
 
     pub(crate) fn write(&self, bytes: &[u8], offset: u64) -> Result<u64, Failure> {

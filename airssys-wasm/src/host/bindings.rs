@@ -24,6 +24,7 @@ wasmtime::component::bindgen!({
             import airssys:actor/topics@0.1.0;
             import airssys:actor/replies@0.1.0;
             import airssys:actor/context@0.1.0;
+            import airssys:actor/files@0.1.0;
             import airssys:actor/timers@0.1.0;
             import airssys:actor/log@0.1.0;
             export airssys:actor/actor@0.1.0;
@@ -36,6 +37,8 @@ wasmtime::component::bindgen!({
         "airssys:actor/messaging.send-typed": async | trappable,
         "airssys:actor/messaging.call-typed": async | trappable,
         "airssys:actor/topics.publish": async | trappable,
+        "airssys:actor/files.read": async | trappable,
+        "airssys:actor/files.replace": async | trappable,
         "wasi:blobstore/types.[method]outgoing-value.outgoing-value-write-body": async | trappable,
         "wasi:blobstore/types.[static]outgoing-value.finish": async | trappable,
         "wasi:blobstore/types.[static]incoming-value.incoming-value-consume-sync": async | trappable,

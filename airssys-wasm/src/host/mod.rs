@@ -23,6 +23,7 @@ mod clocks;
 mod config;
 mod context;
 mod errno;
+mod files;
 pub(crate) mod filesystem;
 pub(crate) mod http;
 mod keyvalue;
@@ -75,6 +76,9 @@ pub(crate) struct Host {
     pub(crate) config: Config,
     /// Which of its lines are logged.
     pub(crate) log: Arc<log::LogRate>,
+    /// The most bytes that one call hands over, either way: what comes in is counted by its store, what goes out where it is
+    /// made.
+    pub(crate) handed_bytes: usize,
     /// How many files and directories it holds open, its preopens aside.
     pub(crate) open_files: Arc<AtomicUsize>,
     pub(crate) stdio: Stdio,
@@ -106,6 +110,7 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         airssys::actor::topics,
         airssys::actor::replies,
         airssys::actor::context,
+        airssys::actor::files,
         airssys::actor::types,
         airssys::process::process,
         wasi::blobstore::blobstore,

@@ -217,7 +217,13 @@ async fn a_flood_of_files_ends_at_its_quota() {
     let rights = "rights = [\"read\", \"list\", \"write\", \"create\", \"delete\"]";
     let terms = "quota = \"256KiB\", quota_files = 12, max_file = \"64KiB\"";
     let grants = format!("grants = {{ fs = [{{ path = \"data\", guest = \"/data\", {rights}, {terms} }}] }}");
-    let world = World::start(&format!("[component.a]\nSOURCE\n{grants}\n[component.b]\nSOURCE\n")).await;
+    let components = format!("[component.a]\nSOURCE\n{grants}\n[component.b]\nSOURCE\n");
+    for verb in ["fs-write", "file-write"] {
+        check_flood_of_files(&World::start(&components).await, verb).await;
+    }
+}
+
+async fn check_flood_of_files(world: &World, verb: &str) {
     let held = || {
         let files = std::fs::read_dir(world.dir.path().join("data")).unwrap();
         let sizes: Vec<_> = files.map(|file| file.unwrap().metadata().unwrap().len()).collect();
@@ -227,18 +233,18 @@ async fn a_flood_of_files_ends_at_its_quota() {
     let flood = async |name: &str, bytes: usize, tries: usize| {
         let mut written = 0;
         for number in 0..tries {
-            let answer = world.ask("a", &format!("fs-write:{name}{number}"), &"x".repeat(bytes)).await;
+            let answer = world.ask("a", &format!("{verb}:{name}{number}"), &"x".repeat(bytes)).await;
             written += usize::from(answer == "ok: written");
         }
         written
     };
     assert_eq!(flood("long", (64 << 10) + 1, 3).await, 0, "no file is longer than `max_file`");
     let large = flood("large", 60 << 10, 20).await;
-    assert!((3..=4).contains(&large), "{large} of 60 KiB in 256");
+    assert!((3..=4).contains(&large), "{verb}: {large} of 60 KiB in 256");
     let small = flood("small", 1, 40).await;
-    assert!(small < 12, "{small} more files, where 12 may be there");
+    assert!(small < 12, "{verb}: {small} more files, where 12 may be there");
     let (files, bytes) = held();
-    assert!(files <= 12 && bytes <= 256 << 10, "{files} files with {bytes} bytes");
+    assert!(files <= 12 && bytes <= 256 << 10, "{verb}: {files} files with {bytes} bytes");
     assert!(world.ask("a", "fs:a", "").await.starts_with("ok"), "what is there is still read");
     assert_eq!(world.ask("b", "echo", "still here").await, "still here");
 }

@@ -201,6 +201,14 @@ impl World {
         self.records.take().iter().map(|record| record.trace).collect()
     }
 
+    /// What was done to files since the last look: action, how it ended, and the bytes that went through.
+    pub(crate) fn files(&self) -> Vec<String> {
+        let records =
+            self.records.take().into_iter().filter(|record| record.action.name().starts_with("fs."));
+        let done = records.filter(|record| record.phase == airssys_osl::audit::Phase::Done);
+        done.map(|record| format!("{} {:?} {}", record.action, record.outcome, record.bytes)).collect()
+    }
+
     /// What was done on the network since the last look: action and rule.
     pub(crate) fn network(&self) -> Vec<String> {
         let records =

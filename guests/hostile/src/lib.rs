@@ -73,6 +73,12 @@ impl Actor for Hostile {
             "fs" => outcome(read(object)),
             "fs-hoard" => outcome(hoard(number(object)?)),
             "fs-write" => outcome(write(object, &message.payload)),
+            "file" => outcome(read_whole(object)),
+            "file-limit" => outcome(read_at_most(object)),
+            "file-many" => outcome(read_many(object)),
+            "file-of" => outcome(read_of(object)),
+            "file-write" => outcome(first_dir().and_then(|dir| dir.replace(object, &message.payload)).map(|()| "written")),
+            "file-fill" => outcome(fill(object)),
             "fs-list" => outcome(list(object)),
             "env" => env::var(object).unwrap_or_else(|| "absent".to_owned()),
             "net" => outcome(connect(object)),
@@ -176,9 +182,48 @@ fn set_timers(count: usize) -> String {
     "set".to_owned()
 }
 
+/// Reads a file by `wasi:filesystem`.
 fn read(path: &str) -> Result<String, Error> {
+    let file = first_dir()?.open(path)?;
+    let mut content = Vec::new();
+    loop {
+        let chunk = file.read_at(content.len() as u64, 64 * 1024)?;
+        if chunk.is_empty() {
+            return Ok(String::from_utf8_lossy(&content).into_owned());
+        }
+        content.extend_from_slice(&chunk);
+    }
+}
+
+/// Reads a whole file in one call.
+fn read_whole(path: &str) -> Result<String, Error> {
+    Ok(String::from_utf8_lossy(&first_dir()?.read(path, 1024 * 1024)?).into_owned())
+}
+
+/// Reads a file of at most so many bytes, by `PATH/BYTES`, and tells how many it has.
+fn read_at_most(path_and_limit: &str) -> Result<usize, Error> {
+    let (path, limit) = path_and_limit.rsplit_once('/').ok_or("expected PATH/BYTES")?;
+    Ok(first_dir()?.read(path, number(limit)?)?.len())
+}
+
+/// Reads a file so often, by `PATH/TIMES`.
+fn read_many(path_and_times: &str) -> Result<usize, Error> {
+    let (path, times) = path_and_times.rsplit_once('/').ok_or("expected PATH/TIMES")?;
     let dir = first_dir()?;
-    Ok(String::from_utf8_lossy(&dir.read(path, 1024 * 1024)?).into_owned())
+    (0..number(times)?).map(|_| dir.read(path, 1024 * 1024).map(|content| content.len())).sum()
+}
+
+/// Reads a file of one of its directories, by `DIRECTORY:PATH`.
+fn read_of(directory_and_path: &str) -> Result<String, Error> {
+    let (directory, path) = directory_and_path.split_once(':').ok_or("expected DIRECTORY:PATH")?;
+    Ok(String::from_utf8_lossy(&fs::dir(directory)?.read(path, 1024 * 1024)?).into_owned())
+}
+
+/// Replaces a file by so many bytes, by `PATH/BYTES`, and waits until they are on the device.
+fn fill(path_and_bytes: &str) -> Result<&'static str, Error> {
+    let (path, bytes) = path_and_bytes.rsplit_once('/').ok_or("expected PATH/BYTES")?;
+    first_dir()?.write_atomic(path, &vec![b'x'; number(bytes)?])?;
+    Ok("written")
 }
 
 /// Holds so many files open at a time.
@@ -188,9 +233,23 @@ fn hoard(count: usize) -> Result<usize, Error> {
     Ok(held.len())
 }
 
+/// Writes a file by `wasi:filesystem`: beside it, and then in its place.
 fn write(path: &str, content: &[u8]) -> Result<&'static str, Error> {
-    first_dir()?.write_atomic(path, content)?;
-    Ok("written")
+    let dir = first_dir()?;
+    let temporary = match path.rsplit_once('/') {
+        Some((parent, name)) => format!("{parent}/.{name}.tmp"),
+        None => format!(".{path}.tmp"),
+    };
+    let written = dir.create(&temporary).and_then(|mut file| {
+        file.write_at(0, content)?;
+        file.sync()
+    });
+    let replaced = written.and_then(|()| dir.rename(&temporary, path));
+    if replaced.is_err() {
+        // The first error is the one that matters.
+        let _ = dir.remove(&temporary);
+    }
+    replaced.map(|()| "written")
 }
 
 fn list(path: &str) -> Result<String, Error> {
@@ -241,6 +300,13 @@ mod tests {
         assert_eq!(answer("fs:../a", b""), "Denied: cannot open `/data/../a`: denied by policy");
         assert_eq!(answer("run:/bin/sh", b""), "Denied: cannot run `/bin/sh`: denied by policy");
         assert_eq!(answer("fs-write:b", b"x"), "ok: written");
+        assert_eq!(answer("file:b", b""), "ok: x");
+        assert_eq!(answer("file-limit:b/0", b""), "LimitExceeded: cannot read `/data/b`: file-too-large");
+        assert_eq!(answer("file-many:a/2", b""), "ok: 14");
+        assert_eq!(answer("file-of:/data:a", b""), "ok: content");
+        assert_eq!(answer("file-write:b", b"y"), "ok: written");
+        assert_eq!(answer("file-fill:b/3", b""), "ok: written");
+        assert_eq!(answer("fs:b", b""), "ok: xxx");
         assert_eq!(answer("fs-list:/data", b""), "ok: a b");
         assert_eq!(answer("call:nobody", b""), "NotFound: cannot call `nobody` about `echo`: no such actor");
         assert_eq!(answer("timer:tick/20", b""), "ok: set");

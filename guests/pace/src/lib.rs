@@ -11,7 +11,7 @@ use airssys_guest::{
 const FILE: &str = "file";
 
 /// The most of it that is read: more than it has, so that one call is all of it.
-const LIMIT_BYTES: u64 = 8 * 1024;
+const LIMIT_BYTES: usize = 8 * 1024;
 
 #[derive(Default)]
 struct Pace {
@@ -28,7 +28,8 @@ impl Actor for Pace {
     fn handle(&mut self, message: Message) -> Result<Option<Vec<u8>>, Error> {
         match message.subject.as_str() {
             "echo" => Ok(Some(message.payload)),
-            "read" => self.read(&message.payload),
+            "read" => self.read(&message.payload, |data| data.read(FILE, LIMIT_BYTES)),
+            "read-wasi" => self.read(&message.payload, |data| data.open(FILE)?.read_at(0, LIMIT_BYTES as u64)),
             "crash" => process::abort(),
             "spin" => loop {
                 black_box(());
@@ -39,8 +40,12 @@ impl Actor for Pace {
 }
 
 impl Pace {
-    /// Opens and reads the file as often as the payload says, and answers how many bytes that were.
-    fn read(&mut self, payload: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+    /// Reads the file in one way as often as the payload says, and answers how many bytes that were.
+    fn read(
+        &mut self,
+        payload: &[u8],
+        way: impl Fn(&Dir) -> Result<Vec<u8>, Error>,
+    ) -> Result<Option<Vec<u8>>, Error> {
         let times: u32 =
             String::from_utf8_lossy(payload).parse().map_err(|_| Error::new("this is no number"))?;
         let data = match &self.data {
@@ -49,7 +54,7 @@ impl Pace {
         };
         let mut bytes = 0;
         for _ in 0..times {
-            bytes += black_box(data.open(FILE)?.read_at(0, LIMIT_BYTES)?).len();
+            bytes += black_box(way(data)?).len();
         }
         Ok(Some(bytes.to_string().into_bytes()))
     }
