@@ -156,11 +156,11 @@ fn pairs(headers: &HeaderMap) -> Vec<(String, String)> {
     headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()
 }
 
-/// What the guest says by itself: of the headers, those that are not of the connection.
-fn own(served: &Served) -> (Vec<(String, String)>, &[(String, String)], bool, String) {
-    let is_own = |(name, _): &&(String, String)| name.starts_with("x-") || name == "trailer";
-    let headers = served.headers.iter().filter(is_own).cloned().collect();
-    (headers, &served.trailers, served.is_whole, String::from_utf8_lossy(&served.body).into_owned())
+/// What the guest says by itself: without the headers that are of the connection.
+fn own(served: &Served) -> Served {
+    let mut own = served.clone();
+    own.headers.retain(|(name, _)| name.starts_with("x-") || name == "trailer");
+    own
 }
 
 #[test]
@@ -181,7 +181,6 @@ fn a_service_answers_as_it_does_in_wasmtime() {
         ("POST", "/about", "asked", None),
     ] {
         let (ours, theirs) = (ours(port, method, path, body), wasmtimes(method, path, body));
-        assert_eq!(ours.status, theirs.status, "{path}");
         assert_eq!(own(&ours), own(&theirs), "{path}");
         assert!(ours.is_whole, "{path}: {ours:?}");
         if let Some(expected) = expected {

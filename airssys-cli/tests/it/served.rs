@@ -33,7 +33,7 @@ use crate::{
 const BY_ITSELF: &str = "answers ";
 
 /// What came back for a request.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Served {
     /// Nothing where there was no answer at all.
     pub(crate) status: Option<u16>,

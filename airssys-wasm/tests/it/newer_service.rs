@@ -34,7 +34,7 @@ fn until(stream: &mut TcpStream, heard: &mut String, what: &str) {
     while !heard.contains(what) {
         let length = stream.read(&mut piece).unwrap();
         assert!(length > 0, "it hung up before `{what}`: {heard}");
-        heard.push_str(&String::from_utf8_lossy(&piece[..length]));
+        heard.push_str(&String::from_utf8_lossy(piece.get(..length).unwrap()));
     }
 }
 

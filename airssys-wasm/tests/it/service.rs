@@ -200,9 +200,8 @@ async fn hostile_requests_are_refused_before_a_guest_sees_them() {
         say(port, &format!("{head}transfer-encoding: chunked\r\n\r\nb\r\n12345678901\r\n0\r\n\r\n")).await;
     assert_eq!(parts(&chunked).0, "400", "the guest was told: {chunked}");
     let trailers = format!("x-sum: {}\r\n", "5".repeat(2000));
-    let trailers =
-        say(port, &format!("{head}transfer-encoding: chunked\r\n\r\n2\r\nhe\r\n0\r\n{trailers}\r\n"));
-    let trailers = trailers.await;
+    let trailed = format!("{head}transfer-encoding: chunked\r\n\r\n2\r\nhe\r\n0\r\n{trailers}\r\n");
+    let trailers = say(port, &trailed).await;
     let is_told = trailers.contains("HttpRequestTrailerSectionSize(Some(2009))");
     assert!(parts(&trailers).0 == "400" && is_told, "the guest was told: {trailers}");
     let headers = say(port, &format!("{head}x: {}\r\n\r\n", "y".repeat(20_000))).await;

@@ -77,7 +77,9 @@ impl Actor for Hostile {
             "file-limit" => outcome(read_at_most(object)),
             "file-many" => outcome(read_many(object)),
             "file-of" => outcome(read_of(object)),
-            "file-write" => outcome(first_dir().and_then(|dir| dir.replace(object, &message.payload)).map(|()| "written")),
+            "file-write" => {
+                outcome(first_dir().and_then(|dir| dir.replace(object, &message.payload)).map(|()| "written"))
+            }
             "file-fill" => outcome(fill(object)),
             "fs-list" => outcome(list(object)),
             "env" => env::var(object).unwrap_or_else(|| "absent".to_owned()),

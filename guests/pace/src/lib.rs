@@ -29,7 +29,9 @@ impl Actor for Pace {
         match message.subject.as_str() {
             "echo" => Ok(Some(message.payload)),
             "read" => self.read(&message.payload, |data| data.read(FILE, LIMIT_BYTES)),
-            "read-wasi" => self.read(&message.payload, |data| data.open(FILE)?.read_at(0, LIMIT_BYTES as u64)),
+            "read-wasi" => {
+                self.read(&message.payload, |data| data.open(FILE)?.read_at(0, LIMIT_BYTES as u64))
+            }
             "crash" => process::abort(),
             "spin" => loop {
                 black_box(());
