@@ -28,7 +28,7 @@ use crate::{
 };
 
 fn porter() -> PathBuf {
-    repository().join("airssys-wasm/tests/fixtures/porter.wasm")
+    repository().join("airssys-wasm/tests/fixtures/porter.wasm").canonicalize().unwrap()
 }
 
 /// A port that nobody else is given as long as this lives, and its number.

@@ -129,16 +129,18 @@ impl Running {
 impl Events {
     /// Reads on until an event of this name.
     pub(crate) fn wait_for(&mut self, name: &str) -> Value {
+        let mut last = Value::Null;
         loop {
             let mut line = String::new();
             if self.stdout.read_line(&mut line).unwrap() == 0 {
                 let said = fs::read_to_string(&self.stderr).unwrap_or_default();
-                panic!("the program ended before `{name}`: {said}");
+                panic!("the program ended before `{name}`: {said}; last: {last}");
             }
             let event: Value = serde_json::from_str(&line).unwrap();
             if event["event"] == name {
                 return event;
             }
+            last = event;
         }
     }
 }
